@@ -1,0 +1,54 @@
+# The two commands of a newcomer are `make demo` and `make test`; each sets up what it needs.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+READY := .venv/.ready
+# Real impressions when they are there (a folder with KuaiRand's CSV files), the simulator otherwise.
+KUAIRAND := $(or $(KUAIRAND_DIR),$(wildcard data/kuairand))
+DEMO := runs/demo-$(if $(KUAIRAND),kuairand,simulated)
+export TF_CPP_MIN_LOG_LEVEL := 3
+export TF_USE_LEGACY_KERAS := 1
+
+.PHONY: help setup demo test unit lint bench clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Make .venv from the lock file
+
+$(READY): uv.lock pyproject.toml .python-version
+	@python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null || { \
+	  echo "make: Python 3.10 is needed and python3 here is another: 'pyenv install 3.10' puts it where .python-version selects it." >&2; exit 2; }
+	python3 -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv sync --quiet --frozen
+	@touch $(READY)
+
+demo: $(READY) ## Run the whole chain on this machine
+ifneq ($(KUAIRAND),)
+	@echo "demo: real impressions, KuaiRand in $(KUAIRAND)"
+	@$(BIN)/rankdistill events kuairand --source $(KUAIRAND) --out $(DEMO)/events
+else
+	@echo "demo: simulated impressions (set KUAIRAND_DIR, or link data/kuairand, for real ones)"
+	@$(BIN)/rankdistill events simulate --spans 10 --examples-per-span 10000 --seed 1 --out $(DEMO)/events
+endif
+	@$(BIN)/rankdistill run --config pipeline/configs/demo.yaml --events $(DEMO)/events --root $(DEMO)/root --spans 5:9
+
+test: $(READY) ## Run all tests, whole pipelines included
+	$(BIN)/python -m pytest --cov=models --cov=components --cov-report=term:skip-covered --cov-fail-under=90
+
+unit: $(READY) ## Run the quick tests alone
+	$(BIN)/python -m pytest -m "not e2e"
+
+lint: $(READY) ## Style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## Measure labelling against stock TFX and against the limit
+	$(BIN)/python -m benchmarks.labelling
+	$(BIN)/python -m benchmarks.simulate
+
+clean: ## Remove what the demos wrote
+	rm -rf runs/demo-kuairand runs/demo-simulated

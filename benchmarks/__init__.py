@@ -1,0 +1,1 @@
+"""Speed against stock TFX and against the limit; `python -m benchmarks.<name>` ends with a BENCH line."""

@@ -1,0 +1,140 @@
+"""Figures over several spans and their intervals, by resampling clusters (users) with replacement.
+
+Rows of one user depend on each other, so an interval that resampled rows would be too narrow. A resample is
+a multinomial count per cluster; the counts depend on the seed alone, so that two models that are resampled
+over the same clusters are compared on the same resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from components.evaluation import metrics
+
+Array = npt.NDArray[np.float64]
+
+METRICS = {"binary": ("auc", "log_loss", "calibration"), "regression": ("rmse", "calibration")}
+"""The figures of each kind of task, in the order they are shown."""
+
+CONFIDENCE = 0.95
+RESAMPLES_PER_CHUNK = 32
+"""Bounds memory: a chunk holds rows of the largest span times this many float64, a few times."""
+
+
+@dataclass(frozen=True)
+class SpanRows:
+    """What one span holds for one task: rows that have a label and a prediction.
+
+    Attributes:
+        labels: `[rows]` float.
+        clusters: `[rows]` int64, index of the row's cluster among the clusters of all spans.
+        predictions: `[rows]` float on the labels' scale.
+    """
+
+    labels: npt.NDArray
+    clusters: npt.NDArray[np.int64]
+    predictions: npt.NDArray
+
+
+class SpanFigures:
+    """Figures of one model and task over several spans, under any weighting of the clusters.
+
+    AUC is the mean of the spans' AUCs weighted with their rows, so that a drift of the base rate between
+    spans is not mistaken for ranking; spans with one class are skipped. All other figures are pooled.
+
+    Args:
+        kind: `binary` or `regression`.
+        spans: the rows of each span.
+        num_clusters: how many clusters all spans have together.
+    """
+
+    def __init__(self, kind: str, spans: Sequence[SpanRows], num_clusters: int) -> None:
+        self._kind = kind
+        self._rankings = [
+            (
+                metrics.Ranking(rows.labels, rows.predictions, rows.clusters),
+                _sums(rows.clusters, num_clusters),
+            )
+            for rows in spans
+            if kind == "binary"
+        ]
+        per_row = metrics.log_losses if kind == "binary" else metrics.squared_errors
+        self._rows, self._losses, self._predictions, self._labels = np.zeros((4, num_clusters))
+        for rows in spans:
+            self._rows += _sums(rows.clusters, num_clusters)
+            self._losses += _sums(rows.clusters, num_clusters, per_row(rows.labels, rows.predictions))
+            self._predictions += _sums(rows.clusters, num_clusters, rows.predictions)
+            self._labels += _sums(rows.clusters, num_clusters, rows.labels)
+
+    def under(self, counts: Array) -> dict[str, Array]:
+        """The figures when each cluster counts as often as `counts` says.
+
+        Args:
+            counts: `[clusters, weightings]` float64 >= 0.
+
+        Returns:
+            metric -> `[weightings]` float64, NaN where it is undefined.
+        """
+        mean_loss = _ratio(self._losses @ counts, self._rows @ counts)
+        bias = _ratio(self._predictions @ counts, self._labels @ counts)
+        if self._kind == "regression":
+            return {"rmse": np.sqrt(mean_loss), "calibration": bias}
+        return {"auc": self._mean_auc(counts), "log_loss": mean_loss, "calibration": bias}
+
+    def _mean_auc(self, counts: Array) -> Array:
+        total, weight = np.zeros((2, counts.shape[1]))
+        for ranking, rows_of_cluster in self._rankings:
+            span_auc, span_rows = ranking.auc(counts), rows_of_cluster @ counts
+            defined = np.isfinite(span_auc)
+            total += np.where(defined, span_auc, 0) * span_rows
+            weight += np.where(defined, span_rows, 0)
+        return _ratio(total, weight)
+
+    def once(self) -> dict[str, float]:
+        """The figures of the rows as they are: metric -> float, NaN where it is undefined."""
+        counts = np.ones((self._rows.size, 1))
+        return {metric: float(values[0]) for metric, values in self.under(counts).items()}
+
+    def resampled(self, resamples: int, seed: int) -> dict[str, Array]:
+        """metric -> `[resamples]` float64; equal seeds and clusters give paired resamples."""
+        chunks = [self.under(np.empty((self._rows.size, 0)))]
+        for start in range(0, resamples, RESAMPLES_PER_CHUNK):
+            indices = range(start, min(start + RESAMPLES_PER_CHUNK, resamples))
+            chunks.append(self.under(cluster_counts(self._rows.size, indices, seed)))
+        return {metric: np.concatenate([chunk[metric] for chunk in chunks]) for metric in METRICS[self._kind]}
+
+
+def cluster_counts(num_clusters: int, indices: Sequence[int], seed: int) -> Array:
+    """How often each cluster was drawn in the resamples named by `indices`.
+
+    Returns:
+        `[clusters, len(indices)]` float64; a column sums to `num_clusters` and depends on nothing but
+        (num_clusters, its index, seed).
+    """
+    counts = np.empty((num_clusters, len(indices)))
+    for column, index in enumerate(indices):
+        drawn = np.random.default_rng((seed, index)).integers(0, num_clusters, num_clusters)
+        counts[:, column] = np.bincount(drawn, minlength=num_clusters)
+    return counts
+
+
+def interval(values: Array) -> tuple[float, float] | None:
+    """The percentile interval of `[resamples]` float64 at `CONFIDENCE`; None when no value is defined."""
+    defined = values[np.isfinite(values)]
+    if defined.size == 0:
+        return None
+    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def _sums(clusters: npt.NDArray[np.int64], num_clusters: int, values: npt.NDArray | None = None) -> Array:
+    return np.bincount(clusters, weights=values, minlength=num_clusters).astype(np.float64)
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    undefined = np.full(denominator.shape, np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)

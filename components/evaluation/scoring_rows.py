@@ -1,0 +1,120 @@
+"""From joined Examples and models to the predictions table and to the candidate check's arrays.
+
+TensorFlow is imported where rows are read: judging arrays must not cost its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.evaluation.predictions import float_column, predictions_schema, with_schema
+from eventlog.errors import BadInput
+from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, SOFT_PREFIX
+from models.tasks import Task
+
+NO_MODEL = "NONE"
+"""A Model artifact whose folder holds only a file of this name says: no model yet."""
+
+BATCH_ROWS = 4096
+
+
+def has_model(model_uri: str | None) -> bool:
+    """Whether a model lies at `model_uri`: it is given and not the marker for "no model yet"."""
+    import tensorflow as tf
+
+    return model_uri is not None and not tf.io.gfile.exists(f"{model_uri.rstrip('/')}/{NO_MODEL}")
+
+
+def score_span(
+    files: Sequence[str], student_uri: str | None, control_uri: str | None, tasks: Mapping[str, Task]
+) -> pa.Table:
+    """The predictions table of a span's joined fresh Examples.
+
+    Args:
+        files: shards of the joined Examples; their soft labels are the teacher's predictions.
+        student_uri: Model artifact that has not trained on these rows; None or the marker: null columns.
+        control_uri: the same of the control.
+        tasks: a task that a model does not predict has null columns too.
+
+    Raises:
+        BadInput: if a shard cannot be read, or a model does not score every row.
+    """
+    columns = {EXAMPLE_ID: pa.string(), CLUSTER_ID: pa.string(), IMPRESSION_SPAN: pa.int64()}
+    columns |= {prefix + task: pa.float32() for task in tasks for prefix in (LABEL_PREFIX, SOFT_PREFIX)}
+    rows = _read_rows(files, columns)
+    names = [
+        f"teacher_{name.removeprefix(SOFT_PREFIX)}" if name.startswith(SOFT_PREFIX) else name
+        for name in columns
+    ]
+    table = rows.rename_columns(names)
+    for role, uri in (("student", student_uri), ("control", control_uri)):
+        if uri is not None and has_model(uri):
+            predicted = _predict(files, uri, rows[EXAMPLE_ID])
+            for task in set(tasks) & set(predicted.column_names):
+                table = table.append_column(f"{role}_{task}", predicted[task].cast(pa.float32()))
+    return with_schema(table, predictions_schema(tasks))
+
+
+def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.Table:
+    """What `predictions.mature` needs of a span's joined matured Examples.
+
+    Returns:
+        `example_id`, and `label_<task>` and `soft_<task>` float32 of each delayed task.
+    """
+    delayed = [name for name, task in tasks.items() if task.delayed]
+    columns = {prefix + task: pa.float32() for task in delayed for prefix in (LABEL_PREFIX, SOFT_PREFIX)}
+    return _read_rows(files, {EXAMPLE_ID: pa.string(), **columns})
+
+
+def read_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
+    """The hard labels of Examples: task -> `[rows]` float64 in the task's unit, NaN where masked."""
+    rows = _read_rows(files, {LABEL_PREFIX + task: pa.float32() for task in tasks})
+    return {task: float_column(rows, LABEL_PREFIX + task) for task in tasks}
+
+
+def predict_rows(files: Sequence[str], model_uri: str, tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
+    """A model's predictions in the order of `read_labels`: task -> `[rows]` float32, finite or not.
+
+    Raises:
+        BadInput: if the model does not predict one of the tasks.
+    """
+    predicted = _predict(files, model_uri, _read_rows(files, {EXAMPLE_ID: pa.string()})[EXAMPLE_ID])
+    missing = sorted(set(tasks) - set(predicted.column_names))
+    if missing:
+        raise BadInput(
+            "model lacks a task", where=model_uri, expected=f"outputs {', '.join(sorted(tasks))}",
+            got=f"none named {', '.join(missing)}",
+            fix="Train it with these tasks, or judge it without them.",
+        )  # fmt: skip
+    return {task: predicted[task].to_numpy() for task in tasks}
+
+
+def _read_rows(files: Sequence[str], columns: Mapping[str, pa.DataType]) -> pa.Table:
+    from components.transforms.shards import read_shard
+
+    schema = pa.schema(list(columns.items()))
+    batches = [batch for file in files for batch in read_shard(file, BATCH_ROWS, schema)]
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _predict(files: Sequence[str], model_uri: str, example_ids: pa.ChunkedArray) -> pa.Table:
+    """The model's outputs, one column a task, in the order of `example_ids`."""
+    from models.scoring import load_scorer
+
+    batches = list(load_scorer(model_uri).score_files(files, {EXAMPLE_ID: pa.string()}, BATCH_ROWS))
+    if not batches:
+        return pa.table({EXAMPLE_ID: pa.array([], pa.string())})
+    scored = pa.Table.from_batches(batches)
+    if scored[EXAMPLE_ID].equals(example_ids):
+        return scored
+    place = pc.index_in(example_ids, value_set=scored[EXAMPLE_ID])
+    if scored.num_rows != len(example_ids) or place.null_count:
+        raise BadInput(
+            "model did not score every row", where=model_uri, expected=f"{len(example_ids)} rows",
+            got=f"{scored.num_rows} rows, {place.null_count} ids not among them", fix="Check the shards.",
+        )  # fmt: skip
+    return scored.take(place.combine_chunks())

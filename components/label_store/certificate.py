@@ -1,0 +1,98 @@
+"""What a labels artifact says about itself, for those who do not ask the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.label_store.base import LabelSetRecord
+from eventlog.errors import BadInput
+from models.settings import from_json, to_json
+
+FILE_NAME = "certificate.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """Attributes of the label set an artifact stands for.
+
+    Attributes:
+        set_id: the published set, which may be an earlier attempt's.
+        teacher: its name.
+        teacher_version: the model that gave the labels.
+        span: the span labelled.
+        span_version: the span's revision.
+        revision: the set's revision.
+        feature_version: the teacher's.
+        rows: label rows.
+        distinct_ids: distinct example ids.
+        coverage: surface → labelled fresh examples over fresh examples, in [0, 1].
+        label_age_spans: how many spans the teacher was behind the span.
+        seconds: how long labelling took.
+    """
+
+    set_id: str
+    teacher: str
+    teacher_version: str
+    span: int
+    span_version: int
+    revision: int
+    feature_version: str
+    rows: int
+    distinct_ids: int
+    coverage: dict[str, float]
+    label_age_spans: int
+    seconds: float
+
+
+def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> Certificate:
+    """The certificate of a published set.
+
+    Args:
+        record: the set.
+        examples_per_surface: surface → fresh examples the span has.
+    """
+    return Certificate(
+        set_id=record.set_id,
+        teacher=record.key.teacher,
+        teacher_version=record.key.teacher_version,
+        span=record.key.span,
+        span_version=record.key.span_version,
+        revision=record.revision,
+        feature_version=record.facts.feature_version,
+        rows=record.rows,
+        distinct_ids=record.distinct_ids,
+        coverage={
+            surface: record.rows_per_surface.get(surface, 0) / examples
+            for surface, examples in sorted(examples_per_surface.items())
+            if examples
+        },
+        label_age_spans=record.facts.label_age_spans,
+        seconds=record.facts.seconds,
+    )
+
+
+def write_certificate(certificate: Certificate, folder: str | Path) -> None:
+    """Writes `certificate.json` into an artifact's folder, which is made if it is missing."""
+    path = Path(folder) / FILE_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_json(certificate))
+
+
+def read_certificate(folder: str | Path) -> Certificate:
+    """The inverse of `write_certificate`.
+
+    Raises:
+        BadInput: if there is no certificate.
+    """
+    path = Path(folder) / FILE_NAME
+    if not path.exists():
+        raise BadInput(
+            "no certificate",
+            where=str(path),
+            expected="the folder of a labels artifact",
+            got="no such file",
+            fix="Label the span again.",
+        )
+    return from_json(Certificate, path.read_text())

@@ -1,0 +1,51 @@
+"""Which class keeps the labels, by the URI's scheme."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from components.label_store.base import LabelStore
+from eventlog.errors import BadInput
+
+
+def _open_delta(location: str) -> LabelStore:
+    # Imported when asked for: no user pays for a backend that is not his.
+    from components.label_store.delta import DeltaLabelStore
+
+    return DeltaLabelStore(location)
+
+
+SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta}
+"""A new backend is one more line here and one in the contract suite."""
+
+
+def open_store(uri: str) -> LabelStore:
+    """Opens the label store a URI names.
+
+    Args:
+        uri: `delta:///absolute/path` or `delta:relative/path`.
+
+    Raises:
+        BadInput: if no backend has that scheme, or the URI names no place.
+    """
+    scheme, _, location = uri.partition(":")
+    if scheme not in SCHEMES:
+        close = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
+        raise BadInput(
+            "no such kind of label store",
+            where=f"store {uri!r}",
+            expected=f"a URI that begins with one of {', '.join(f'{name}:' for name in SCHEMES)}",
+            got=f"{scheme}:" if location else repr(uri),
+            fix=f"Did you mean {close[0]}:?" if close else "Correct the store's URI in the config.",
+        )
+    location = location.removeprefix("//")
+    if not location:
+        raise BadInput(
+            "no place named",
+            where=f"store {uri!r}",
+            expected=f"{scheme}:///absolute/path or {scheme}:relative/path",
+            got="nothing after the scheme",
+            fix="Correct the store's URI in the config.",
+        )
+    return SCHEMES[scheme](location)

@@ -1,0 +1,128 @@
+"""SoftLabelTransform: one surface's examples of a span, joined with the soft labels its fleet reads."""
+
+import json
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.label_store.resolving import pin_span, pinned_sets
+from components.label_store.schemes import open_store
+from components.transforms.join_labels import JoinSoftLabels, apply_floor, join_span
+from components.transforms.shards import SPLITS
+from eventlog.rows import LOG_SCHEMA, MATURITY_SPANS
+from models.settings import from_json, to_json
+from models.tasks import Task
+
+
+class SoftLabelTransformExecutor(base_beam_executor.BaseBeamExecutor):
+    """Pins the span's set for the fleet, joins, certifies the coverage."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See the base class.
+
+        Raises:
+            BadInput: if there is no label set, or the coverage is below the floor and the policy is `stop`.
+        """
+        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        joined = artifact_utils.get_single_instance(output_dict["joined"])
+        surface, span = exec_properties["surface"], exec_properties["span"]
+        store = open_store(exec_properties["store"])
+        own = pin_span(store, exec_properties["fleet"], exec_properties["teacher"], span)
+        # Matured rows join the set of their own span; the bootstrap's spans have none.
+        earlier = pinned_sets(store, exec_properties["fleet"], [span - MATURITY_SPANS])
+        set_ids = [record.set_id for record in (own, *earlier)]
+        tasks = from_json(dict[str, Task], exec_properties["tasks"])
+        join = JoinSoftLabels(
+            examples_uri=examples.uri,
+            output_uri=joined.uri,
+            schema=LOG_SCHEMA,
+            span=span,
+            surface=surface,
+            store_uri=exec_properties["store"],
+            set_ids=set_ids,
+            delayed={name: task.delayed for name, task in tasks.items()},
+        )
+        report = join_span(join, self._beam_pipeline_args or [], self._get_tmp_dir())
+        apply_floor(
+            surface, report.coverage, exec_properties["coverage_floor"], exec_properties["below_floor"]
+        )
+        joined.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        joined.span = span
+        joined.version = 0
+        joined.set_string_custom_property("label_sets", json.dumps(set_ids))
+        joined.set_float_custom_property("coverage", report.coverage)
+
+
+class SoftLabelTransformSpec(ComponentSpec):
+    """See `SoftLabelTransform`."""
+
+    PARAMETERS = {
+        "store": ExecutionParameter(type=str),
+        "fleet": ExecutionParameter(type=str),
+        "teacher": ExecutionParameter(type=str),
+        "span": ExecutionParameter(type=int),
+        "surface": ExecutionParameter(type=str),
+        "tasks": ExecutionParameter(type=str),
+        "coverage_floor": ExecutionParameter(type=float),
+        "below_floor": ExecutionParameter(type=str),
+    }
+    INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {"joined": ChannelParameter(type=standard_artifacts.Examples)}
+
+
+class SoftLabelTransform(base_beam_component.BaseBeamComponent):
+    """Joins one surface with the fleet's label set; must run when the span has been labelled.
+
+    The set is resolved from the store, not from the teacher's metadata: a student's team may run a
+    pipeline of its own.
+    """
+
+    SPEC_CLASS = SoftLabelTransformSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(SoftLabelTransformExecutor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        store: str,
+        fleet: str,
+        teacher: str,
+        span: int,
+        surface: str,
+        tasks: dict[str, Task],
+        coverage_floor: float,
+        below_floor: str,
+    ):
+        """Makes the component.
+
+        Args:
+            examples: Channel of the span's Examples, all surfaces.
+            store: URI of the label store.
+            fleet: The students that read the same set.
+            teacher: Whose labels.
+            span: The span.
+            surface: The surface to keep.
+            tasks: The teacher's tasks by name.
+            coverage_floor: Least share of fresh rows with a soft label, in [0, 1].
+            below_floor: `stop` or `warn`.
+        """
+        spec = SoftLabelTransformSpec(
+            examples=examples,
+            store=store,
+            fleet=fleet,
+            teacher=teacher,
+            span=span,
+            surface=surface,
+            tasks=to_json(tasks),
+            coverage_floor=coverage_floor,
+            below_floor=below_floor,
+            joined=types.Channel(type=standard_artifacts.Examples),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,101 @@
+"""SpanExampleGen: spans of the event log, checked and encoded as tf.Examples, shard by shard."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.transforms.collecting import run_and_collect
+from components.transforms.encode_events import EncodeEvents
+from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, SPLITS
+from eventlog.checks import SpanCounts, check_span
+
+READY_MS = "ready_ms"
+"""Custom property of the Examples: Unix milliseconds at which they were complete; label lag counts from it."""
+
+
+class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
+    """Refuses a faulty span before anything is written; then one Beam element is one shard."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See the base class.
+
+        Raises:
+            BadInput: if a span is missing or faulty.
+        """
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        log = exec_properties["events"]
+        spans = range(exec_properties["first_span"], exec_properties["last_span"] + 1)
+        counts = [check_span(Path(log), span) for span in spans]
+        for span, count in zip(spans, counts, strict=True):
+            encode = EncodeEvents(log, span, examples.uri, exec_properties["rows_per_shard"])
+            shards = run_and_collect(
+                lambda pipeline, encode=encode: pipeline | encode,
+                self._beam_pipeline_args or [],
+                self._get_tmp_dir(),
+            )
+            _reconcile(span, count, shards)
+        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        examples.span = spans[-1]
+        examples.version = 0
+        examples.set_int_custom_property("fresh_rows", sum(count.fresh for count in counts))
+        examples.set_int_custom_property("matured_rows", sum(count.matured for count in counts))
+        examples.set_int_custom_property(READY_MS, time.time_ns() // 1_000_000)
+
+
+def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]]) -> None:
+    """A runner may lose work and still say DONE; rows that went in must have come out."""
+    for kind, splits, expected in (
+        ("fresh", FRESH_SPLITS, count.fresh),
+        ("matured", MATURED_SPLITS, count.matured),
+    ):
+        written = sum(shard[split] for shard in shards for split in splits)
+        if written != expected:
+            raise RuntimeError(f"span {span}: {expected} {kind} rows in the log, {written} encoded.")
+
+
+class SpanExampleGenSpec(ComponentSpec):
+    """See `SpanExampleGen`."""
+
+    PARAMETERS = {
+        "events": ExecutionParameter(type=str),
+        "first_span": ExecutionParameter(type=int),
+        "last_span": ExecutionParameter(type=int),
+        "rows_per_shard": ExecutionParameter(type=int),
+    }
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
+
+
+class SpanExampleGen(base_beam_component.BaseBeamComponent):
+    """Reads spans of the event log into Examples with splits `train`, `holdout`, `matured`, `matured_holdout`."""
+
+    SPEC_CLASS = SpanExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(SpanExampleGenExecutor)
+
+    def __init__(self, events: str, first_span: int, last_span: int, rows_per_shard: int):
+        """Makes the component.
+
+        Args:
+            events: Folder of the event log.
+            first_span: The first span read.
+            last_span: The last one; several are read for the burn-in alone.
+            rows_per_shard: At most so many log rows a shard.
+        """
+        spec = SpanExampleGenSpec(
+            events=events,
+            first_span=first_span,
+            last_span=last_span,
+            rows_per_shard=rows_per_shard,
+            examples=types.Channel(type=standard_artifacts.Examples),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,79 @@
+"""What each finished span leaves for the next: one small JSON record per branch and span.
+
+A branch is the teacher's, a surface's, or the bootstrap. Its record of span N names the artifacts that a
+later span may need, slot by slot. A record appears whole (temp name, then rename) as the span's last act,
+so a span that died halfway has left nothing.
+"""
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.dsl.io import fileio
+
+from eventlog.errors import BadInput
+
+BOOTSTRAP = "bootstrap"
+TEACHER = "teacher"
+
+_RECORD = re.compile(r"span-(\d+)\.json$")
+
+
+def write_record(records: str, branch: str, span: int, slots: Mapping[str, str]) -> None:
+    """Publishes a span's outcome.
+
+    Args:
+        records: Folder (or object-store prefix) of all records.
+        branch: Whose record.
+        span: The span that has just been worked off.
+        slots: URI of the artifact in each slot.
+    """
+    folder = os.path.join(records, branch)
+    fileio.makedirs(folder)
+    path = os.path.join(folder, f"span-{span:05d}.json")
+    # The temporary name must not match _RECORD: a listing may see it.
+    partial = f"{path}.{uuid.uuid4().hex}"
+    with fileio.open(partial, "w") as file:
+        file.write(json.dumps({"span": span, "slots": dict(slots)}, indent=1, sort_keys=True))
+    fileio.rename(partial, path, overwrite=True)
+
+
+def recorded_spans(records: str, branch: str) -> list[int]:
+    """The spans a branch has finished, ascending."""
+    folder = os.path.join(records, branch)
+    if not fileio.exists(folder):
+        return []
+    matches = (_RECORD.search(str(name)) for name in fileio.listdir(folder))
+    return sorted(int(match.group(1)) for match in matches if match)
+
+
+def read_record(records: str, branch: str, span: int) -> dict[str, str]:
+    """The slots of one record.
+
+    Raises:
+        BadInput: if the file is not a record.
+    """
+    path = os.path.join(records, branch, f"span-{span:05d}.json")
+    try:
+        with fileio.open(path, "r") as file:
+            document: Any = json.loads(file.read())
+        return {str(slot): str(uri) for slot, uri in document["slots"].items()}
+    except (ValueError, KeyError, AttributeError, OSError) as error:
+        raise BadInput(
+            "unreadable span record", where=path, expected="JSON with span and slots",
+            got=type(error).__name__, fix="Restore the file, or remove it to run that span again.",
+        ) from error  # fmt: skip
+
+
+def newest_before(records: str, branch: str, span: int, slot: str) -> str | None:
+    """URI last recorded in a slot by a span before `span`, in the branch or else by the bootstrap."""
+    for candidate in (branch, BOOTSTRAP):
+        for earlier in reversed(recorded_spans(records, candidate)):
+            if earlier < span:
+                slots = read_record(records, candidate, earlier)
+                if slot in slots:
+                    return slots[slot]
+    return None

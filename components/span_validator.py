@@ -1,0 +1,123 @@
+"""SpanValidator: stops a span whose data disagrees with the schema, and warns of drift and skew.
+
+TFX's ExampleValidator stops nothing and never passes previous statistics, so that drift comparators stay
+silent in it. This one passes them, and what follows in the DAG lies downstream of it.
+"""
+
+import json
+import logging
+import os
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
+from tfx.utils import io_utils
+
+from components.transforms.shards import FRESH_SPLITS
+from eventlog.errors import BadInput
+from models.state import EMPTY_MARKER
+
+_LOG = logging.getLogger(__name__)
+
+_KINDS = ("schema", "drift", "skew")
+_TRAIN = FRESH_SPLITS[0]
+
+
+@component
+def SpanValidator(
+    statistics: InputArtifact[ExampleStatistics],
+    previous_statistics: InputArtifact[ExampleStatistics],
+    fitted_statistics: InputArtifact[ExampleStatistics],
+    schema: InputArtifact[Schema],
+    anomalies: OutputArtifact[ExampleAnomalies],
+    span: Parameter[int],
+    severities: Parameter[str],
+) -> None:
+    """Validates the fresh rows of a span (split `train`).
+
+    Args:
+        statistics: The span's, from StatisticsGen.
+        previous_statistics: The previous span's, for drift; the empty marker switches drift off.
+        fitted_statistics: Of the spans on which the feature graph was fitted, for skew; likewise.
+        schema: Types, domains, presence and comparators.
+        anomalies: Written in any case, as TFX's ExampleValidator writes it.
+        span: Named in messages.
+        severities: JSON of kind (`schema`, `drift`, `skew`) to `stop` or `warn`.
+
+    Raises:
+        BadInput: if there is an anomaly of a kind whose severity is `stop`.
+    """
+    rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
+    found = find_anomalies(
+        _load(statistics.uri), rules, _load(previous_statistics.uri), _load(fitted_statistics.uri)
+    )
+    folder = os.path.join(anomalies.uri, f"Split-{_TRAIN}")
+    fileio.makedirs(folder)
+    with fileio.open(os.path.join(folder, "SchemaDiff.pb"), "wb") as file:
+        file.write(found.SerializeToString())
+    anomalies.split_names = artifact_utils.encode_split_names([_TRAIN])
+    by_kind = describe(found)
+    anomalies.set_json_value_custom_property("anomalies", by_kind)
+    judge(span, by_kind, json.loads(severities))
+
+
+def find_anomalies(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
+    previous: statistics_pb2.DatasetFeatureStatisticsList | None,
+    fitted: statistics_pb2.DatasetFeatureStatisticsList | None,
+) -> anomalies_pb2.Anomalies:
+    """TFDV's findings: against the schema, the previous span (drift), the fitted spans (skew)."""
+    return tfdv.validate_statistics(
+        statistics, schema, environment="fresh", previous_statistics=previous, serving_statistics=fitted
+    )
+
+
+def describe(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
+    """The anomalies as one line each, by kind.
+
+    A comparator's reason says itself whether it compared with the previous span or with serving data.
+    """
+    lines: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    for name, info in sorted(anomalies.anomaly_info.items()):
+        for reason in info.reason:
+            kind = _kind(reason)
+            lines[kind].append(f"{name}: {reason.short_description}: {' '.join(reason.description.split())}")
+    if anomalies.data_missing:
+        lines["schema"].append("no examples at all")
+    return lines
+
+
+def _kind(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
+    if not anomalies_pb2.AnomalyInfo.Type.Name(reason.type).startswith("COMPARATOR_"):
+        return "schema"
+    return "skew" if "serving" in reason.description else "drift"
+
+
+def judge(span: int, by_kind: dict[str, list[str]], severities: dict[str, str]) -> None:
+    """Stops or warns, by the severity of each kind.
+
+    Raises:
+        BadInput: naming the first anomaly of a kind that stops, and how many there are.
+    """
+    for kind, lines in by_kind.items():
+        if not lines:
+            continue
+        if severities[kind] == "stop":
+            raise BadInput(
+                f"{len(lines)} {kind} anomalies", where=f"span {span}", expected="data that fits the schema",
+                got=lines[0],
+                fix=f"Mend the span or the schema; validation.{kind}: warn in the configuration goes on.",
+            )  # fmt: skip
+        for line in lines:
+            _LOG.warning("span %d: %s anomaly: %s", span, kind, line)
+
+
+def _load(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+    if fileio.exists(os.path.join(uri, EMPTY_MARKER)):
+        return None
+    return tfdv.load_stats_binary(os.path.join(uri, f"Split-{_TRAIN}", "FeatureStats.pb"))

@@ -1,0 +1,1 @@
+"""Beam transforms and the shard-wise Arrow work behind them. No TFX."""

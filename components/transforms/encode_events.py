@@ -1,0 +1,165 @@
+"""One span of the event log, encoded as shards of tf.Examples: fresh and matured, each with its holdout."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, shard_name, split_folder, write_shard
+from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LOG_SCHEMA
+from eventlog.spans import span_files
+
+HOLDOUT_PERCENT = 5
+_HASH_KEY = "rank-holdout-v01"
+_HASH_BUCKETS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """Rows `first_row` to `first_row + num_rows` of one Parquet file; becomes shard `shard` of each split."""
+
+    shard: int
+    file: str
+    first_row: int
+    num_rows: int
+
+
+def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[Slice]:
+    """Cuts files into slices of about equal size, in order of time.
+
+    Args:
+        files: paths and their numbers of rows, in order of time.
+        rows_per_shard: at most so many rows a slice.
+
+    Returns:
+        Slices numbered from 0. No slice spans two files; a file without rows is one slice without rows, so
+        that every span has at least one shard.
+
+    Raises:
+        ValueError: if `rows_per_shard` is not positive.
+    """
+    if rows_per_shard < 1:
+        raise ValueError(f"rows_per_shard must be >= 1, got {rows_per_shard}.")
+    slices: list[Slice] = []
+    for file, num_rows in files:
+        num_slices = max(1, -(-num_rows // rows_per_shard))
+        bounds = [num_rows * position // num_slices for position in range(num_slices + 1)]
+        for first, end in itertools.pairwise(bounds):
+            slices.append(Slice(shard=len(slices), file=file, first_row=first, num_rows=end - first))
+    return slices
+
+
+def holdout_mask(cluster_ids: pa.Array) -> np.ndarray:
+    """Which rows belong to the clusters that are never trained on.
+
+    The choice depends on the cluster's id alone, so that a cluster stays on its side in every span.
+
+    Args:
+        cluster_ids: `[rows]` string.
+
+    Returns:
+        `[rows]` bool, True for HOLDOUT_PERCENT of all clusters.
+    """
+    values = np.asarray(cluster_ids, dtype=object)
+    hashes = pd.util.hash_array(values, hash_key=_HASH_KEY)
+    return np.asarray(hashes % _HASH_BUCKETS < HOLDOUT_PERCENT * _HASH_BUCKETS // 100)
+
+
+def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
+    """Rows of each split, order kept: fresh or matured by `impression_span`, holdout by cluster."""
+    is_fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
+    held_out = holdout_mask(table[CLUSTER_ID])
+    parts = {}
+    for kind, (trained, held) in ((is_fresh, FRESH_SPLITS), (~is_fresh, MATURED_SPLITS)):
+        parts[trained] = _single_batch(table.filter(pa.array(kind & ~held_out)))
+        parts[held] = _single_batch(table.filter(pa.array(kind & held_out)))
+    return parts
+
+
+def read_slice(piece: Slice) -> pa.Table:
+    """Reads a slice's rows, touching only the row groups that hold them."""
+    parquet = pq.ParquetFile(piece.file)
+    sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
+    end_row = piece.first_row + piece.num_rows
+    groups = [
+        group
+        for group in range(len(sizes))
+        if starts[group] < end_row and starts[group + 1] > piece.first_row
+    ]
+    if not groups:
+        return LOG_SCHEMA.empty_table()
+    table = parquet.read_row_groups(groups, columns=LOG_SCHEMA.names)
+    return table.slice(piece.first_row - starts[groups[0]], piece.num_rows).cast(LOG_SCHEMA)
+
+
+@dataclasses.dataclass
+class EncodeEvents(beam.PTransform):
+    """Reads a span of the log and writes its Examples shards; yields each shard's row counts.
+
+    Every split gets every shard's file, if need be without rows, so that no reader's pattern misses. Shards
+    follow the order of time.
+
+    Attributes:
+        log: folder of the event log.
+        span: the span to encode.
+        output_uri: root of the Examples artifact.
+        rows_per_shard: at most so many log rows become one shard of each split.
+
+    Yields (as a PCollection): one dict a shard, `{"shard": index, <split>: rows, ...}`.
+    """
+
+    log: str
+    span: int
+    output_uri: str
+    rows_per_shard: int = 32_768
+
+    def expand(self, pipeline: Any) -> Any:
+        """Adds the work to a pipeline.
+
+        Raises:
+            BadInput: if the log does not hold the span.
+        """
+        files = [
+            (str(file), int(pq.read_metadata(file).num_rows))
+            for file in span_files(Path(self.log), self.span)
+        ]
+        slices = plan_shards(files, self.rows_per_shard)
+        return (
+            pipeline
+            | "Slices" >> beam.Create(slices)
+            | "Spread" >> beam.Reshuffle()
+            | "Encode" >> beam.ParDo(_EncodeSlice(self.span, self.output_uri, len(slices)))
+        )
+
+
+class _EncodeSlice(beam.DoFn):
+    """Writes one slice into its shard of every split."""
+
+    def __init__(self, span: int, output_uri: str, num_shards: int) -> None:
+        self._span = span
+        self._output_uri = output_uri
+        self._num_shards = num_shards
+
+    def process(self, piece: Slice) -> Iterator[dict[str, int]]:
+        """Yields the rows written per split."""
+        counts = {"shard": piece.shard}
+        name = shard_name(self._span, piece.shard, self._num_shards)
+        for split, rows in split_rows(read_slice(piece), self._span).items():
+            counts[split] = write_shard(f"{split_folder(self._output_uri, split)}/{name}", rows)
+        yield counts
+
+
+def _single_batch(table: pa.Table) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(
+        [column.combine_chunks() for column in table.columns], schema=table.schema
+    )

@@ -1,0 +1,307 @@
+"""One surface's examples, joined with soft labels by example id."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import apache_beam as beam
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from components.label_store.fingerprints import duplicated_ids, hash_ids
+from components.label_store.schemes import open_store
+from components.transforms.collecting import run_and_collect
+from components.transforms.shards import (
+    FRESH_SPLITS,
+    SPLITS,
+    read_shard,
+    shard_name,
+    split_files,
+    split_folder,
+    write_shard,
+)
+from eventlog.errors import BadInput
+from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SOFT_PREFIX, SURFACE
+
+REPORT_FILE = "join_report.json"
+_READ_ROWS = 32_768
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JoinReport:
+    """What a join found.
+
+    Attributes:
+        surface: whose examples were joined.
+        fresh_rows: examples whose impression lies in the span.
+        labelled_fresh_rows: those of them with a soft label.
+        matured_rows: examples whose delayed labels have just become known; they count in no coverage.
+        labelled_matured_rows: those of them with a soft label.
+        labels_without_example: label rows of the surface that no example asked for.
+    """
+
+    surface: str
+    fresh_rows: int = 0
+    labelled_fresh_rows: int = 0
+    matured_rows: int = 0
+    labelled_matured_rows: int = 0
+    labels_without_example: int = 0
+
+    @property
+    def coverage(self) -> float:
+        """Labelled fresh rows over fresh rows, in [0, 1]; 1 without fresh rows, of which none is missed."""
+        return self.labelled_fresh_rows / self.fresh_rows if self.fresh_rows else 1.0
+
+
+@dataclasses.dataclass
+class JoinSoftLabels(beam.PTransform):
+    """Joins a surface's examples of all splits with label sets; yields each bucket's counts.
+
+    Both sides are cut into buckets by a hash of the id and grouped as Arrow batches, never as rows. Bucket
+    n of N becomes shard n of N of every split, its rows in order of time and id, so that the same input
+    gives the same records (but not the same bytes: the C++ encoder does not order a tf.Example's features).
+
+    Every example of the surface comes out exactly once. One without a label comes out without soft labels.
+    A fresh row gets the immediate tasks' soft labels alone and a matured row the delayed ones': each example
+    and task is distilled once, in the row that has its hard label. Label rows without an example are
+    counted.
+
+    Attributes:
+        examples_uri: Examples artifact with all splits.
+        output_uri: root of the Examples artifact to write.
+        schema: the examples' columns to keep.
+        span: the examples' span.
+        surface: the surface to keep.
+        store_uri: see `open_store`.
+        set_ids: label sets: the span's own, and those of the matured rows' spans.
+        delayed: distilled task → whether its hard label comes with the matured row.
+        num_buckets: how many shards each split will have.
+
+    Yields (as a PCollection): one dict a bucket, counts named as in `JoinReport`.
+    """
+
+    examples_uri: str
+    output_uri: str
+    schema: pa.Schema
+    span: int
+    surface: str
+    store_uri: str
+    set_ids: Sequence[str]
+    delayed: Mapping[str, bool]
+    num_buckets: int = 4
+
+    def expand(self, pipeline: Any) -> Any:
+        """Adds the work to a pipeline."""
+        files = [(split, file) for split in SPLITS for file in split_files(self.examples_uri, split)]
+        examples = (
+            pipeline
+            | "Shards" >> beam.Create(files)
+            | "SpreadShards" >> beam.Reshuffle()
+            | "ReadExamples" >> beam.FlatMapTuple(self._read_examples)
+        )
+        labels = (
+            pipeline
+            | "Sets" >> beam.Create(list(self.set_ids))
+            | "SpreadSets" >> beam.Reshuffle()
+            | "ScanLabels" >> beam.FlatMap(self._scan_labels)
+        )
+        # A bucket without rows still becomes a file, so that no split is without shards.
+        buckets = pipeline | "Buckets" >> beam.Create([(number, None) for number in range(self.num_buckets)])
+        return (
+            {"examples": examples, "labels": labels, "bucket": buckets}
+            | "Meet" >> beam.CoGroupByKey()
+            | "Join" >> beam.MapTuple(self._join_bucket)
+        )
+
+    def _read_examples(self, split: str, file: str) -> Iterator[tuple[int, tuple[str, pa.RecordBatch]]]:
+        for batch in read_shard(file, _READ_ROWS, self.schema):
+            table = pa.Table.from_batches([batch]).filter(pc.equal(batch[SURFACE], self.surface))
+            for bucket, rows in _cut(table, self.num_buckets):
+                yield bucket, (split, rows)
+
+    def _scan_labels(self, set_id: str) -> Iterator[tuple[int, tuple[str, pa.RecordBatch]]]:
+        columns = [EXAMPLE_ID, *(SOFT_PREFIX + task for task in self.delayed)]
+        for batch in open_store(self.store_uri).scan(set_id, columns, surface=self.surface):
+            for bucket, rows in _cut(pa.Table.from_batches([batch]), self.num_buckets):
+                yield bucket, (set_id, rows)
+
+    def _join_bucket(self, bucket: int, sides: Mapping[str, Any]) -> dict[str, int]:
+        examples = {split: [self.schema.empty_table()] for split in SPLITS}
+        for split, batch in sides["examples"]:
+            examples[split].append(pa.Table.from_batches([batch]))
+        tables = {split: pa.concat_tables(parts) for split, parts in examples.items()}
+        _refuse_repeated_examples(tables, self.examples_uri)
+        labels = gather_labels(sides["labels"], tuple(self.delayed))
+        counts = {"labels_without_example": labels.num_rows}
+        for split, table in tables.items():
+            joined, found, labelled = join_rows(table, labels, self.delayed, fresh=split in FRESH_SPLITS)
+            kind = "fresh_rows" if split in FRESH_SPLITS else "matured_rows"
+            counts[kind] = counts.get(kind, 0) + table.num_rows
+            counts[f"labelled_{kind}"] = counts.get(f"labelled_{kind}", 0) + labelled
+            counts["labels_without_example"] -= found
+            name = shard_name(self.span, bucket, self.num_buckets)
+            write_shard(f"{split_folder(self.output_uri, split)}/{name}", joined)
+        return counts
+
+
+def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -> JoinReport:
+    """Runs a join and writes its report, `join_report.json`, beside the splits.
+
+    Args:
+        join: what to join.
+        beam_options: Beam's command line options.
+        scratch: a folder that driver and workers share.
+
+    Raises:
+        BadInput: if an id appears twice among examples or labels, or a label set cannot be read.
+    """
+    # A copy: Beam ties a transform to the pipeline it is applied to.
+    counts = run_and_collect(lambda it: it | "Join" >> dataclasses.replace(join), beam_options, scratch)
+    totals = {name: sum(count[name] for count in counts) for name in counts[0]}
+    report = JoinReport(surface=join.surface, **totals)
+    fields = {**dataclasses.asdict(report), "coverage": report.coverage, "label_sets": list(join.set_ids)}
+    with tf.io.gfile.GFile(f"{join.output_uri.rstrip('/')}/{REPORT_FILE}", "w") as file:
+        json.dump(fields, file, indent=2)
+    return report
+
+
+def read_join_report(uri: str) -> JoinReport:
+    """The report that `join_span` left in an Examples artifact's folder."""
+    with tf.io.gfile.GFile(f"{uri.rstrip('/')}/{REPORT_FILE}") as file:
+        fields = json.load(file)
+    return JoinReport(**{field.name: fields[field.name] for field in dataclasses.fields(JoinReport)})
+
+
+def apply_floor(
+    surface: str, coverage: float, floor: float, policy: Literal["stop", "warn"] = "stop"
+) -> None:
+    """What happens when too few of a surface's examples have a soft label.
+
+    Args:
+        surface: the surface.
+        coverage: labelled share of its fresh examples, in [0, 1].
+        floor: the least that is acceptable, in [0, 1].
+        policy: `stop`, or go on and `warn`.
+
+    Raises:
+        BadInput: if the coverage is below the floor and the policy is `stop`.
+    """
+    if coverage >= floor:
+        return
+    error = BadInput(
+        "too few examples have a soft label",
+        where=f"surface {surface}",
+        expected=f"coverage of at least {floor:.4f}",
+        got=f"{coverage:.4f}",
+        fix="Publish the missing labels, or set the surface's coverage policy to warn.",
+    )
+    if policy == "stop":
+        raise error
+    _LOG.warning("%s", error)
+
+
+def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence[str]) -> pa.Table:
+    """One bucket's labels in one table of `example_id` and `soft_<task>`.
+
+    Args:
+        scanned: batches with the id of their set.
+        tasks: distilled tasks.
+
+    Raises:
+        BadInput: if an id has several labels, which would make several students of one example.
+    """
+    fields = [pa.field(EXAMPLE_ID, pa.string()), *(pa.field(SOFT_PREFIX + t, pa.float32()) for t in tasks)]
+    schema = pa.schema(fields)
+    tables = [pa.Table.from_batches([batch]).cast(schema) for _, batch in scanned]
+    labels = pa.concat_tables([schema.empty_table(), *tables])
+    twice = duplicated_ids(labels[EXAMPLE_ID])
+    if twice:
+        sets = {
+            set_id
+            for set_id, batch in scanned
+            if pc.any(pc.is_in(batch[0], value_set=pa.array(twice, pa.string()))).as_py()
+        }
+        raise BadInput(
+            "example ids with several labels",
+            where=f"label set {', '.join(sorted(sets))}",
+            expected="one label row for each example_id",
+            got=", ".join(twice),
+            fix="Join sets of different spans, each once.",
+        )
+    return labels
+
+
+def join_rows(
+    examples: pa.Table, labels: pa.Table, delayed: Mapping[str, bool], *, fresh: bool
+) -> tuple[pa.RecordBatch, int, int]:
+    """Examples with their soft labels, in order of time and id.
+
+    Args:
+        examples: rows of one split, ids distinct.
+        labels: `example_id` and `soft_<task>`, ids distinct.
+        delayed: distilled task → whether it belongs to matured rows.
+        fresh: whether these are fresh rows.
+
+    Returns:
+        The examples and a nullable float32 `soft_<task>` for each of `delayed`; the number of label rows
+        found; the number of examples with a soft label of a task that belongs to them.
+    """
+    order = pc.sort_indices(examples, [(EVENT_TIME_MS, "ascending"), (EXAMPLE_ID, "ascending")])
+    examples = examples.take(order)
+    known = pd.Index(labels[EXAMPLE_ID].to_pandas(), dtype=object)
+    positions = known.get_indexer(pd.Index(examples[EXAMPLE_ID].to_pandas(), dtype=object))
+    found = positions >= 0
+    rows = pa.array(positions, pa.int64(), mask=~found)
+    own = [task for task, is_delayed in delayed.items() if is_delayed != fresh]
+    labelled = np.zeros(len(positions), bool)
+    joined = examples
+    for task in delayed:
+        name = SOFT_PREFIX + task
+        column = pa.nulls(len(positions), pa.float32())
+        if task in own:
+            column = labels[name].combine_chunks().take(rows)
+            labelled |= column.is_valid().to_numpy(zero_copy_only=False)
+        joined = joined.append_column(pa.field(name, pa.float32()), column)
+    batch = pa.RecordBatch.from_arrays(
+        [_one_array(column) for column in joined.columns], schema=joined.schema
+    )
+    return batch, int(found.sum()), int(labelled.sum() if own else found.sum())
+
+
+def _cut(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows of each bucket that has any."""
+    if not table.num_rows:
+        return
+    buckets = hash_ids(table[EXAMPLE_ID]) % np.uint64(num_buckets)
+    table = table.take(pa.array(np.argsort(buckets, kind="stable")))
+    ends = np.cumsum(np.bincount(buckets.astype(np.int64), minlength=num_buckets))
+    for bucket, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        if end > first:
+            arrays = [_one_array(column) for column in table.slice(first, end - first).columns]
+            yield bucket, pa.RecordBatch.from_arrays(arrays, schema=table.schema)
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    # pyarrow 10 combines a single chunk into a chunked array, and none into nothing.
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _refuse_repeated_examples(tables: Mapping[str, pa.Table], where: str) -> None:
+    ids = pa.chunked_array([chunk for table in tables.values() for chunk in table[EXAMPLE_ID].chunks])
+    twice = duplicated_ids(ids)
+    if twice:
+        raise BadInput(
+            "example ids that appear twice",
+            where=where,
+            expected="each example_id once in a span",
+            got=", ".join(twice),
+            fix="Remove the duplicates from the event log.",
+        )

@@ -1,0 +1,151 @@
+"""The dials of the simulated world, with their units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What can be turned in the simulated world. One span is one day.
+
+    Standard deviations of effects are in logits of the probability that they move, and persistences are
+    the share of a deviation that is left after one span (1 never changes, 0 forgets at once).
+
+    Raises:
+        ValueError: if a dial is negative or not finite, a persistence above 1, or a size not above 0.
+
+    Attributes:
+        impressions_per_user: mean fresh rows per span and user of the first span; sets the number of users.
+        impressions_per_video: the same for videos.
+        videos_per_author: mean videos of an author.
+        new_users: users that arrive each span, as a share of those of the first span.
+        new_videos: the same for videos; authors come with them.
+        user_spread: standard deviation of users' own click and satisfaction levels.
+        video_spread: standard deviation of videos' own appeal and quality.
+        taste_strength: standard deviation of the match between a user's taste and a video's topic.
+        trait_noise: noise in the traits that show a user's latent levels, in standard deviations of them.
+        clickbait_authors: share of authors most of whose videos are clickbait.
+        clickbait_click: what clickbait adds to the click's logit.
+        clickbait_satisfaction: what it takes from the logits of long_view after a click, and of like.
+        position_decay: what each doubling of the position takes from the click's logit.
+        taste_drift: standard deviation of a user's passing taste, relative to the lasting taste.
+        taste_persistence: persistence of the passing taste.
+        base_drift: standard deviation of the wandering base rates of surfaces and topics.
+        base_persistence: persistence of that wandering.
+        activity_spread: standard deviation of log activity between users.
+        activity_noise: standard deviation of a user's log activity between spans; what makes LTV noisy
+            and heavy-tailed.
+        logging_noise: standard deviation of the log error of each logged LTV.
+        logging_bias: standard deviation, between cells, of the log factor by which logged LTV is wrong in
+            a cell (first trait of the user x first tag of the video). It has nothing to do with
+            behaviour; a model that crosses features finds it, and has it wrong some spans later.
+        logging_bias_persistence: persistence of a cell's bias.
+    """
+
+    impressions_per_user: float = 1.0
+    impressions_per_video: float = 5.0
+    videos_per_author: float = 3.0
+    new_users: float = 0.03
+    new_videos: float = 0.05
+    user_spread: float = 0.75
+    video_spread: float = 0.6
+    taste_strength: float = 0.7
+    trait_noise: float = 1.0
+    clickbait_authors: float = 0.15
+    clickbait_click: float = 1.2
+    clickbait_satisfaction: float = 1.6
+    position_decay: float = 0.2
+    taste_drift: float = 0.6
+    taste_persistence: float = 0.9
+    base_drift: float = 0.2
+    base_persistence: float = 0.9
+    activity_spread: float = 1.0
+    activity_noise: float = 0.9
+    logging_noise: float = 0.3
+    logging_bias: float = 0.5
+    logging_bias_persistence: float = 0.8
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_persistence") and not 0 <= value <= 1:
+                raise ValueError(f"{field.name} must be in [0, 1], got {value}.")
+            if field.name in ("impressions_per_user", "impressions_per_video", "videos_per_author"):
+                if not value > 0:
+                    raise ValueError(f"{field.name} must be above 0, got {value}.")
+            elif not np.isfinite(value) or value < 0:
+                raise ValueError(f"{field.name} must be a number >= 0, got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface:
+    """A place where videos are shown.
+
+    Attributes:
+        name: as in the log.
+        share: of all impressions.
+        slots: positions 1 to `slots`, all shown equally often.
+        click_base: click logit at position 1.
+        satisfaction_base: what the surface adds to the logit of long_view after a click.
+        popularity: exponent on a video's popularity in choosing what is shown: 0 shows all alike.
+        freshness: spans after which a video is shown 1/e as often.
+    """
+
+    name: str
+    share: float
+    slots: int
+    click_base: float
+    satisfaction_base: float
+    popularity: float
+    freshness: float
+
+
+SURFACES = (
+    Surface(
+        name="tab_1",
+        share=0.70,
+        slots=6,
+        click_base=0.15,
+        satisfaction_base=0.1,
+        popularity=1.0,
+        freshness=20,
+    ),
+    Surface(
+        name="tab_0",
+        share=0.15,
+        slots=20,
+        click_base=-1.9,
+        satisfaction_base=-0.6,
+        popularity=1.2,
+        freshness=8,
+    ),
+    Surface(
+        name="tab_4",
+        share=0.10,
+        slots=4,
+        click_base=0.6,
+        satisfaction_base=0.4,
+        popularity=0.6,
+        freshness=40,
+    ),
+    Surface(
+        name="tab_6",
+        share=0.05,
+        slots=12,
+        click_base=-1.2,
+        satisfaction_base=-0.2,
+        popularity=0.3,
+        freshness=60,
+    ),
+)
+
+TOPICS = 40
+TASTES = 8
+"""Dimensions of tastes and topics."""
+UPLOAD_TYPES = ("LongImport", "ShortImport", "LongCamera", "ShortCamera", "PhotoCopy", "Kmovie")
+ACTIVE_DEGREES = ("full_active", "high_active", "middle_active", "low_active", "UNKNOWN")
+TRAIT_VALUES = (8, 12, 5, 5, 5, 50)
+"""Number of values of each user trait. Trait 0 carries nothing but the logging bias, 5 nothing at all."""

@@ -1,0 +1,41 @@
+"""The size and shape of a ranker."""
+
+from __future__ import annotations
+
+from models.settings import settings
+
+
+@settings
+class Architecture:
+    """Width, depth and stabilisers of a ranker.
+
+    Attributes:
+        embedding_size: columns of every embedding table.
+        trunk: widths of the hidden layers shared by all tasks; may be empty.
+        tower: widths of the hidden layers each task has of its own; may be empty.
+        cross_layers: number of TFRS `Cross` layers (DCN-v2) between the features and the trunk.
+        dropout: share of hidden units dropped in training, in [0, 1).
+        activation_clip: largest value a hidden unit may take, > 0; None does not clip.
+
+    Reference: Khani et al., RecSys '24, section 3.2: activation clipping stabilises a large teacher.
+    """
+
+    embedding_size: int
+    trunk: tuple[int, ...]
+    tower: tuple[int, ...] = ()
+    cross_layers: int = 0
+    dropout: float = 0.0
+    activation_clip: float | None = None
+
+    def __post_init__(self) -> None:
+        sizes = (self.embedding_size, *self.trunk, *self.tower)
+        if min(sizes) < 1:
+            raise ValueError(f"embedding_size and all layer widths must be >= 1, got {sizes}.")
+        if self.cross_layers < 0:
+            raise ValueError(f"cross_layers must be >= 0, got {self.cross_layers}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}. Use 0 to switch it off.")
+        if self.activation_clip is not None and not self.activation_clip > 0:
+            raise ValueError(
+                f"activation_clip must be > 0, got {self.activation_clip}. Use null not to clip."
+            )

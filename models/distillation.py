@@ -1,0 +1,53 @@
+"""How a student task learns from the teacher's soft labels."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from models.settings import settings
+
+
+@settings
+class Distillation:
+    """How one task of a student is distilled.
+
+    Attributes:
+        strategy: `direct` puts the soft loss on the hard logit; `auxiliary` on a logit of its own, which is
+            never served; `none` asks for no soft label.
+        head: of an auxiliary soft head: `logit` shares the task's tower, `tower` has one of its own.
+        weight: factor of the task's soft loss, >= 0.
+        temperature: softens both distributions before they are compared, > 0; 1 for regression.
+        trunk_gradient_scale: of an auxiliary soft head: factor of its gradient into the layers it
+            shares with the hard head, >= 0. 0 trains the soft head and nothing else.
+
+    Reference: Khani et al., RecSys '24, section 3.1: auxiliary distillation keeps the teacher's bias out of
+    the served logit. The gradient scale is not in the paper.
+    """
+
+    strategy: Literal["none", "direct", "auxiliary"]
+    head: Literal["logit", "tower"] = "logit"
+    weight: float = 1.0
+    temperature: float = 1.0
+    trunk_gradient_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ValueError(
+                f'soft loss weight must be >= 0, got {self.weight}. Use strategy "none" to train the control.'
+            )
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(
+                f"temperature must be > 0, got {self.temperature}. Use 1 to leave logits as they are."
+            )
+        if not (math.isfinite(self.trunk_gradient_scale) and self.trunk_gradient_scale >= 0):
+            raise ValueError(
+                f"trunk_gradient_scale must be >= 0, got {self.trunk_gradient_scale}. "
+                "Use 0 to keep the soft loss out of the trunk."
+            )
+        if self.strategy == "direct" and (self.head, self.trunk_gradient_scale) != ("logit", 1.0):
+            raise ValueError(
+                'head and trunk_gradient_scale shape a soft head, which strategy "direct" does not have, got '
+                f'head "{self.head}" and trunk_gradient_scale {self.trunk_gradient_scale}. '
+                'Remove them or use strategy "auxiliary".'
+            )

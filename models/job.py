@@ -1,0 +1,100 @@
+"""Everything that says what one training run makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from models.architecture import Architecture
+from models.distillation import Distillation
+from models.features import Feature
+from models.optimizers import Optimizer
+from models.settings import settings
+from models.tasks import Task
+
+__all__ = ["Architecture", "Distillation", "Feature", "Optimizer", "Role", "Task", "TrainingJob"]
+
+Role = Literal["teacher", "student", "control"]
+
+
+@settings
+class TrainingJob:
+    """One model to be trained: role, inputs, tasks and how.
+
+    Attributes:
+        role: the control is a student without distillation.
+        surface: the one surface the model ranks for; None for all.
+        seed: of initial values, dropout and the order of examples; equal for a student and its control.
+        features: by raw column, the model's own alone: nothing else is ever parsed or asked for.
+        tasks: by name, in the order of every `[batch, tasks]` tensor.
+        distillation: by task; tasks not named have strategy `none`.
+        architecture: size and shape.
+        optimizer: with its stabilisers.
+        batch_size: examples per step.
+        passes: number of times each span is read.
+    """
+
+    role: Role
+    surface: str | None
+    seed: int
+    features: dict[str, Feature]
+    tasks: dict[str, Task]
+    distillation: dict[str, Distillation]
+    architecture: Architecture
+    optimizer: Optimizer
+    batch_size: int
+    passes: int
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ValueError(f"a {self.role} needs at least one task, got none. Add one under tasks.")
+        if not self.features:
+            raise ValueError(f"a {self.role} needs at least one feature, got none. Add one under features.")
+        if self.batch_size < 1 or self.passes < 1:
+            raise ValueError(f"batch_size and passes must be >= 1, got {self.batch_size} and {self.passes}.")
+        self._check_names("task", self.tasks)
+        self._check_names("feature", self.features)
+        self._check_distillation()
+
+    def _check_names(self, what: str, names: Iterable[str]) -> None:
+        for name in names:
+            if not name.isidentifier():
+                raise ValueError(
+                    f'{what} names are column names: expected letters, digits and _, got "{name}". Rename it.'
+                )
+
+    def _check_distillation(self) -> None:
+        if self.role != "student" and self.distillation:
+            raise ValueError(
+                f"a {self.role} is not distilled: expected no distillation, got {sorted(self.distillation)}. "
+                'Remove it or use role "student".'
+            )
+        for name, distillation in self.distillation.items():
+            if name not in self.tasks:
+                raise ValueError(
+                    f'distilled task "{name}" is not a task: expected one of {sorted(self.tasks)}. '
+                    "Add it under tasks or remove its distillation."
+                )
+            if distillation.head == "tower" and not self.architecture.tower:
+                raise ValueError(
+                    f'head "tower" of distilled task "{name}" needs a tower: expected widths under '
+                    'architecture.tower, got none. Add some or use head "logit".'
+                )
+            if self.tasks[name].kind == "regression" and distillation.temperature != 1:
+                raise ValueError(
+                    f'temperature of regression task "{name}" must be 1, got {distillation.temperature}: '
+                    "a value has no distribution to soften. Remove it."
+                )
+
+    @property
+    def distilled_tasks(self) -> tuple[str, ...]:
+        """The tasks with a soft loss, in the order of `tasks`: those whose soft labels are read."""
+        return tuple(name for name in self.tasks if self._strategy(name) != "none")
+
+    @property
+    def auxiliary_tasks(self) -> tuple[str, ...]:
+        """The tasks with a soft head of their own, in the order of `tasks`."""
+        return tuple(name for name in self.tasks if self._strategy(name) == "auxiliary")
+
+    def _strategy(self, task: str) -> str:
+        return self.distillation[task].strategy if task in self.distillation else "none"

@@ -1,0 +1,116 @@
+"""Losses per example and task, on logits, with masks. How tasks are added up is in `models/objective.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+Tensor = Any
+
+_SMALLEST_PROBABILITY = 1e-6
+"""A teacher's 0 or 1 has no finite logit to divide by the temperature."""
+
+
+def binary_loss(logits: Tensor, labels: Tensor, where: Tensor) -> Tensor:
+    """Cross-entropy of logits against hard labels.
+
+    Args:
+        logits: `[batch, tasks]` float.
+        labels: `[batch, tasks]` float, 0 or 1; anything, NaN too, where masked.
+        where: `[batch, tasks]` bool, False where there is no label.
+
+    Returns:
+        `[batch, tasks]` float32 in nats, exactly 0 and without gradient where `where` is False.
+
+    Raises:
+        ValueError: if the shapes differ; broadcasting would pair an example with its neighbour's label
+            and still train.
+    """
+    logits, labels = _masked(logits, labels, where)
+    loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+    return tf.where(where, loss, 0.0)
+
+
+def regression_loss(predictions: Tensor, labels: Tensor, where: Tensor) -> Tensor:
+    """Squared error of expected values against hard or soft labels, all on the task's scale.
+
+    Args:
+        predictions: `[batch, tasks]` float.
+        labels: `[batch, tasks]` float; anything, NaN too, where masked.
+        where: `[batch, tasks]` bool, False where there is no label.
+
+    Returns:
+        `[batch, tasks]` float32, exactly 0 and without gradient where `where` is False.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    predictions, labels = _masked(predictions, labels, where)
+    return tf.where(where, tf.math.squared_difference(predictions, labels), 0.0)
+
+
+def soft_binary_loss(
+    logits: Tensor, soft_labels: Tensor, where: Tensor, temperatures: Sequence[float]
+) -> Tensor:
+    """Cross-entropy of a student's logits against the teacher's probabilities, both softened.
+
+    The factor T² keeps the size of the gradient comparable over temperatures.
+
+    Args:
+        logits: `[batch, tasks]` float: of the soft head, or the hard logits in direct distillation.
+        soft_labels: `[batch, tasks]` float in [0, 1]; anything, NaN too, where masked.
+        where: `[batch, tasks]` bool, False where the teacher gave no label.
+        temperatures: `[tasks]`, > 0.
+
+    Returns:
+        `[batch, tasks]` float32 in nats, exactly 0 and without gradient where `where` is False.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Reference: Khani et al., RecSys '24, section 2; T² after Hinton et al., arXiv 1503.02531, section 2.
+    """
+    logits, soft_labels = _masked(logits, soft_labels, where)
+    temperature = tf.constant(temperatures, tf.float32, shape=(1, logits.shape[1]))
+    loss = tf.nn.sigmoid_cross_entropy_with_logits(
+        labels=_softened(soft_labels, temperature), logits=logits / temperature
+    )
+    return tf.where(where, loss * temperature**2, 0.0)
+
+
+def mean_over_labels(losses: Tensor, where: Tensor) -> Tensor:
+    """Each task's sum of losses over its number of labelled rows, on all replicas together.
+
+    Args:
+        losses: `[batch, tasks]` float32, 0 where masked.
+        where: `[batch, tasks]` bool.
+
+    Returns:
+        `[tasks]` float32, 0 without any label. With several replicas this one's share: they add up to the
+        mean, as their gradients do.
+    """
+    num_labels = tf.reduce_sum(tf.cast(where, tf.float32), axis=0)
+    replica = tf.distribute.get_replica_context()
+    if replica is not None and replica.num_replicas_in_sync > 1:
+        num_labels = replica.all_reduce(tf.distribute.ReduceOp.SUM, num_labels)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses, axis=0), num_labels)
+
+
+def _softened(probabilities: Tensor, temperature: Tensor) -> Tensor:
+    clipped = tf.clip_by_value(probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    teacher_logits = tf.math.log(clipped) - tf.math.log1p(-clipped)
+    return tf.where(temperature == 1.0, probabilities, tf.sigmoid(teacher_logits / temperature))
+
+
+def _masked(predictions: Tensor, labels: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Zeros in masked places, before the loss: tf.where after it alone lets a NaN into the gradient."""
+    shapes = [tuple(tensor.shape) for tensor in (predictions, labels, where)]
+    if len(set(shapes)) != 1 or len(shapes[0]) != 2:
+        raise ValueError(
+            f"predictions, labels and where must have one shape [batch, tasks], got {shapes[0]}, {shapes[1]} "
+            f"and {shapes[2]}. Stack the tasks in columns."
+        )
+    predictions, labels = tf.cast(predictions, tf.float32), tf.cast(labels, tf.float32)
+    return tf.where(where, predictions, 0.0), tf.where(where, labels, 0.0)

@@ -1,0 +1,89 @@
+"""What a ranker is trained for: hard + weight x soft, each averaged over the rows that have a label."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from models.job import TrainingJob
+from models.losses import binary_loss, mean_over_labels, regression_loss, soft_binary_loss
+from models.ranker import RankerLogits
+
+Tensor = Any
+
+
+class Targets(NamedTuple):
+    """The labels of a batch; what is False in a mask has no label, and its value means nothing.
+
+    Attributes:
+        hard: `[batch, tasks]` float32, on the task's scale.
+        hard_where: `[batch, tasks]` bool.
+        soft: `[batch, distilled tasks]` float32, probabilities or values on the task's scale.
+        soft_where: `[batch, distilled tasks]` bool.
+    """
+
+    hard: Tensor
+    hard_where: Tensor
+    soft: Tensor
+    soft_where: Tensor
+
+
+class Losses(NamedTuple):
+    """Means over the rows with a label, on all replicas together; 0 where there are none.
+
+    Attributes:
+        total: scalar float32: the weighted sum that is minimised. With several replicas, this one's share.
+        hard: `[tasks]` float32, unweighted.
+        soft: `[distilled tasks]` float32, unweighted.
+    """
+
+    total: Tensor
+    hard: Tensor
+    soft: Tensor
+
+
+class Objective:
+    """Adds up a job's losses.
+
+    Reference: Khani et al., RecSys '24, sections 2 and 3.1. The soft loss is added to the hard one and never
+    mixed into its label: a row without a soft label counts exactly as it does for the control.
+
+    Args:
+        job: names tasks, weights and distillation.
+    """
+
+    def __init__(self, job: TrainingJob) -> None:
+        names = list(job.tasks)
+        distillation = [job.distillation[name] for name in job.distilled_tasks]
+        self._is_binary = [task.kind == "binary" for task in job.tasks.values()]
+        self._hard_weights = [task.weight for task in job.tasks.values()]
+        self._soft_is_binary = [job.tasks[name].kind == "binary" for name in job.distilled_tasks]
+        self._soft_weights = [settings.weight for settings in distillation]
+        self._temperatures = [settings.temperature for settings in distillation]
+        # The column of (hard logits, soft logits) side by side that each soft label is compared with.
+        self._soft_columns = [
+            len(names) + job.auxiliary_tasks.index(name) if name in job.auxiliary_tasks else names.index(name)
+            for name in job.distilled_tasks
+        ]
+
+    def __call__(self, logits: RankerLogits, targets: Targets) -> Losses:
+        """The losses of a batch; see `Losses`."""
+        hard = mean_over_labels(self._hard(logits.hard, targets), targets.hard_where)
+        total = tf.reduce_sum(hard * tf.constant(self._hard_weights, tf.float32))
+        if not self._soft_columns:
+            return Losses(total, hard, tf.zeros([0]))
+        compared = tf.gather(tf.concat(logits, axis=1), self._soft_columns, axis=1)
+        soft = mean_over_labels(self._soft(compared, targets), targets.soft_where)
+        total += tf.reduce_sum(soft * tf.constant(self._soft_weights, tf.float32))
+        return Losses(total, hard, soft)
+
+    def _hard(self, logits: Tensor, targets: Targets) -> Tensor:
+        cross_entropy = binary_loss(logits, targets.hard, targets.hard_where)
+        squared_error = regression_loss(logits, targets.hard, targets.hard_where)
+        return tf.where(tf.constant([self._is_binary]), cross_entropy, squared_error)
+
+    def _soft(self, compared: Tensor, targets: Targets) -> Tensor:
+        cross_entropy = soft_binary_loss(compared, targets.soft, targets.soft_where, self._temperatures)
+        squared_error = regression_loss(compared, targets.soft, targets.soft_where)
+        return tf.where(tf.constant([self._soft_is_binary]), cross_entropy, squared_error)

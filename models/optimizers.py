@@ -1,0 +1,36 @@
+"""Which optimizer a model is trained with."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from models.settings import settings
+
+
+@settings
+class Optimizer:
+    """An optimizer and its stabilisers.
+
+    Attributes:
+        name: `adagrad` or `adam`.
+        learning_rate: after warm-up, > 0.
+        warm_up_steps: number of steps over which the learning rate rises linearly to `learning_rate`; a
+            warm-started model has them behind it.
+        clippy: whether dense parameters' updates are clipped adaptively (with `adagrad` alone).
+
+    Reference: Khani et al., RecSys '24, section 3.2 (warm-up, Clippy); Tang et al., arXiv 2302.09178.
+    """
+
+    name: Literal["adagrad", "adam"]
+    learning_rate: float
+    warm_up_steps: int = 0
+    clippy: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be > 0, got {self.learning_rate}.")
+        if self.warm_up_steps < 0:
+            raise ValueError(f"warm_up_steps must be >= 0, got {self.warm_up_steps}. Use 0 for no warm-up.")
+        if self.clippy and self.name != "adagrad":
+            raise ValueError(f'clippy is defined for "adagrad", got "{self.name}". Change one of the two.')

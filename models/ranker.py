@@ -1,0 +1,216 @@
+"""The one model: teacher, student and control are three configurations of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from models.architecture import Architecture
+from models.features import Feature
+from models.job import TrainingJob
+from models.seeds import path_seed
+
+Tensor = Any
+
+__all__ = ["Architecture", "Ranker", "RankerLogits"]
+
+
+class RankerLogits(NamedTuple):
+    """What a ranker says of a batch.
+
+    Attributes:
+        hard: `[batch, tasks]` float32: logits of binary tasks, expected values of regressions.
+        soft: `[batch, auxiliary tasks]` float32: the same of the soft heads; no columns without any.
+    """
+
+    hard: Tensor
+    soft: Tensor
+
+
+class HiddenLayer(tf.keras.layers.Layer):
+    """Dense, ReLU, then clipping and dropout where the architecture asks for them.
+
+    Dropout is stateless, by path and step: a repeated or resumed run drops the same units, and a soft head
+    cannot shift what the layers it shares with the control drop.
+    """
+
+    def __init__(self, width: int, path: str, architecture: Architecture, seed: int) -> None:
+        super().__init__(name=path.replace("/", "_"))
+        self._dense = tf.keras.layers.Dense(
+            width,
+            activation="relu",
+            kernel_initializer=tf.keras.initializers.HeNormal(seed=path_seed(seed, path)),
+            name=self.name,
+        )
+        self._clip = architecture.activation_clip
+        self._dropout = architecture.dropout
+        self._dropout_seed = path_seed(seed, f"{path}/dropout")
+
+    def build(self, input_shape: Tensor) -> None:
+        """Makes the variables."""
+        self._dense.build(input_shape)
+        super().build(input_shape)
+
+    def call(self, inputs: Tensor, step: Tensor | None) -> Tensor:
+        """`[batch, width]` activations; dropout only where a training step is given."""
+        hidden = self._dense(inputs)
+        if self._clip is not None:
+            hidden = tf.minimum(hidden, self._clip)
+        if self._dropout and step is not None:
+            seed = tf.stack([tf.constant(self._dropout_seed, tf.int64), tf.cast(step, tf.int64)])
+            hidden = tf.nn.experimental.stateless_dropout(hidden, self._dropout, seed)
+        return hidden
+
+
+class Ranker(tf.keras.Model):
+    """Embeddings, optional TFRS cross layers, a shared trunk, and per task a tower with its logit.
+
+    Every variable is made here, seeded by its path alone, so neither the order of calls nor a soft head
+    changes any initial value.
+
+    Args:
+        job: names the features, the tasks, the soft heads, the sizes and the seed.
+
+    Reference: Khani et al., RecSys '24, section 3.1, figure 2: separate logits for hard and soft labels.
+    """
+
+    def __init__(self, job: TrainingJob) -> None:
+        super().__init__(name="ranker")
+        architecture = job.architecture
+        self._features: Mapping[str, Feature] = dict(job.features)
+        self._tasks = tuple(job.tasks)
+        self._soft_heads = {name: job.distillation[name] for name in job.auxiliary_tasks}
+        self._seed = job.seed
+        self._architecture = architecture
+        embedded = [name for name, feature in self._features.items() if feature.embedded]
+        self._embeddings = {name: self._embedding(name) for name in embedded}
+        width = architecture.embedding_size * len(embedded) + len(self._features) - len(embedded)
+        self._cross = [self._cross_layer(index, width) for index in range(architecture.cross_layers)]
+        self._trunk, width = self._hidden("trunk", architecture.trunk, width)
+        towers = {name: self._hidden(f"tower/{name}", architecture.tower, width) for name in self._tasks}
+        self._towers = {name: layers for name, (layers, _) in towers.items()}
+        last = architecture.tower[-1] if architecture.tower else width
+        self._logits = {name: self._logit(f"logit/{name}", last) for name in self._tasks}
+        self._soft_towers = {
+            name: self._hidden(f"soft_tower/{name}", architecture.tower, width)[0]
+            for name, soft_head in self._soft_heads.items()
+            if soft_head.head == "tower"
+        }
+        self._soft_logits = {name: self._logit(f"soft_logit/{name}", last) for name in self._soft_heads}
+        self.built = True
+
+    def call(self, features: Mapping[str, Tensor], step: Tensor | None = None) -> RankerLogits:
+        """All heads' outputs.
+
+        Args:
+            features: by feature, as `TransformGraph` gives them.
+            step: scalar int64, the training step; None outside training, where nothing is dropped.
+        """
+        trunk = self._run(self._trunk, self._inputs(features), step)
+        towers = {name: self._run(self._towers[name], trunk, step) for name in self._tasks}
+        hard = [self._logits[name](towers[name]) for name in self._tasks]
+        soft = [self._soft(name, trunk, towers[name], step) for name in self._soft_heads]
+        no_heads = tf.zeros([tf.shape(trunk)[0], 0])
+        return RankerLogits(tf.concat(hard, axis=1), tf.concat(soft, axis=1) if soft else no_heads)
+
+    def hard_logits(self, features: Mapping[str, Tensor]) -> Tensor:
+        """`[batch, tasks]` float32 of the hard heads alone: what is served. Traces no soft head."""
+        trunk = self._run(self._trunk, self._inputs(features), None)
+        towers = [self._run(self._towers[name], trunk, None) for name in self._tasks]
+        hard = [self._logits[name](tower) for name, tower in zip(self._tasks, towers, strict=True)]
+        return tf.concat(hard, axis=1)
+
+    @property
+    def embedding_variables(self) -> list[Tensor]:
+        """The embedding tables, whose gradients are sparse."""
+        return list(self._embeddings.values())
+
+    @property
+    def dense_variables(self) -> list[Tensor]:
+        """Every other variable."""
+        embeddings = {id(variable) for variable in self.embedding_variables}
+        return [variable for variable in self.trainable_variables if id(variable) not in embeddings]
+
+    @property
+    def served_variables(self) -> list[Tensor]:
+        """What the hard heads need: the control's variables, in the control's order."""
+        soft_layers = [*self._soft_logits.values()]
+        for tower in self._soft_towers.values():
+            soft_layers.extend(tower)
+        soft = {id(variable) for layer in soft_layers for variable in layer.trainable_variables}
+        return [variable for variable in self.trainable_variables if id(variable) not in soft]
+
+    def _inputs(self, features: Mapping[str, Tensor]) -> Tensor:
+        """`[batch, width]` float32: embeddings, then numbers."""
+        columns = [self._embedded(name, features[name]) for name in self._embeddings]
+        numbers = [features[name] for name, feature in self._features.items() if not feature.embedded]
+        if numbers:
+            columns.append(tf.stack(numbers, axis=1))
+        inputs = crossed = tf.concat(columns, axis=1)
+        for layer in self._cross:
+            crossed = layer(inputs, crossed)
+        return crossed
+
+    def _embedded(self, name: str, ids: Tensor) -> Tensor:
+        vectors = tf.nn.embedding_lookup(self._embeddings[name], ids)
+        if self._features[name].kind != "bag":
+            return vectors
+        present = tf.cast(ids > 0, tf.float32)[:, :, tf.newaxis]
+        return tf.math.divide_no_nan(tf.reduce_sum(vectors * present, 1), tf.reduce_sum(present, 1))
+
+    def _soft(self, name: str, trunk: Tensor, tower: Tensor, step: Tensor | None) -> Tensor:
+        scale = self._soft_heads[name].trunk_gradient_scale
+        if name not in self._soft_towers:
+            return self._soft_logits[name](scale_gradient(tower, scale))
+        own_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), step)
+        return self._soft_logits[name](own_tower)
+
+    @staticmethod
+    def _run(layers: Sequence[HiddenLayer], inputs: Tensor, step: Tensor | None) -> Tensor:
+        for layer in layers:
+            inputs = layer(inputs, step)
+        return inputs
+
+    def _embedding(self, name: str) -> Tensor:
+        path = f"embedding/{name}"
+        initializer = tf.keras.initializers.RandomNormal(stddev=0.05, seed=path_seed(self._seed, path))
+        shape = (self._features[name].buckets + 1, self._architecture.embedding_size)
+        return tf.Variable(initializer(shape), name=path)
+
+    def _cross_layer(self, index: int, width: int) -> Tensor:
+        path = f"cross/{index}"
+        initializer = tf.keras.initializers.GlorotNormal(seed=path_seed(self._seed, path))
+        # Cross names its inner layer by a counter of the process; student and control must be named alike.
+        tf.keras.backend.reset_uids()
+        layer = tfrs.layers.feature_interaction.Cross(kernel_initializer=initializer, name=f"cross_{index}")
+        layer(tf.zeros([1, width]))
+        return layer
+
+    def _hidden(self, path: str, widths: Sequence[int], width: int) -> tuple[list[HiddenLayer], int]:
+        layers = []
+        for index, layer_width in enumerate(widths):
+            layer = HiddenLayer(layer_width, f"{path}/{index}", self._architecture, self._seed)
+            with tf.name_scope(f"{path}/{index}"):
+                layer.build((None, width))
+            layers.append(layer)
+            width = layer_width
+        return layers, width
+
+    def _logit(self, path: str, width: int) -> Tensor:
+        initializer = tf.keras.initializers.GlorotUniform(seed=path_seed(self._seed, path))
+        layer = tf.keras.layers.Dense(1, kernel_initializer=initializer, name=path.replace("/", "_"))
+        with tf.name_scope(path):
+            layer.build((None, width))
+        return layer
+
+
+def scale_gradient(inputs: Tensor, factor: float) -> Tensor:
+    """`inputs` unchanged; the gradient that flows back through them times `factor`."""
+    if factor == 1:
+        return inputs
+    constant = tf.stop_gradient(inputs)
+    # The difference is exactly 0: no rounding tells the soft head's input from the hard head's.
+    return constant + factor * (inputs - constant)

@@ -1,0 +1,120 @@
+"""From shards of tf.Examples to batches, span by span, in an order that a seed decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from eventlog.errors import BadInput
+from eventlog.rows import LABEL_PREFIX, SOFT_PREFIX
+from models.job import TrainingJob
+from models.objective import Targets
+from models.seeds import path_seed
+from models.transform_graph import TransformGraph
+
+Tensor = Any
+
+_SHARD_NAME = re.compile(r"span-(\d+)-\d+-of-\d+\.gz$")
+_SHUFFLE_BUFFER = 65_536
+"""Examples held for shuffling, about half a kilobyte each."""
+_FILES_AT_ONCE = 4
+
+
+def spans_of(patterns: Iterable[str]) -> dict[int, list[str]]:
+    """The shards of each span, both in rising order.
+
+    Args:
+        patterns: files or glob patterns, of one split or several.
+
+    Raises:
+        BadInput: if there is no file, or one whose name does not tell its span.
+    """
+    patterns = list(patterns)
+    files = sorted({file for pattern in patterns for file in tf.io.gfile.glob(pattern)})
+    spans: dict[int, list[str]] = {}
+    for file in files:
+        match = _SHARD_NAME.search(file)
+        if match is None:
+            raise _unreadable(file, "a name like span-00003-00000-of-00004.gz", "another name")
+        spans.setdefault(int(match.group(1)), []).append(file)
+    if not spans:
+        raise _unreadable(", ".join(patterns), "at least one shard", "none")
+    return dict(sorted(spans.items()))
+
+
+def read_serialized(files: Sequence[str]) -> Tensor:
+    """A dataset of serialized tf.Examples, several files at once, in the same order each time."""
+    return tf.data.Dataset.from_tensor_slices(list(files)).interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
+        cycle_length=_FILES_AT_ONCE,
+        block_length=256,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+class ExampleReader:
+    """Parses, transforms and batches a job's examples.
+
+    Parsing is traced once for all spans and passes: tracing costs more than reading a small span.
+
+    Args:
+        job: names features, tasks and soft labels; nothing else is parsed.
+        graph: the frozen transform graph.
+    """
+
+    def __init__(self, job: TrainingJob, graph: TransformGraph) -> None:
+        self._job = job
+        self._graph = graph
+        missing = tf.io.FixedLenFeature([], tf.float32, default_value=float("nan"))
+        labels = [LABEL_PREFIX + name for name in job.tasks] + [
+            SOFT_PREFIX + name for name in job.distilled_tasks
+        ]
+        self._spec = {**graph.raw_spec, **dict.fromkeys(labels, missing)}
+        self._parse = tf.function(self._parsed, autograph=False).get_concrete_function(
+            tf.TensorSpec([None], tf.string)
+        )
+
+    def batches(self, files: Sequence[str], *, span: int, reading_pass: int) -> Tensor:
+        """A dataset of (features, `Targets`), shuffled by (seed, span, pass)."""
+        order = path_seed(self._job.seed, f"order/{span}/{reading_pass}")
+        return (
+            read_serialized(files)
+            .shuffle(_SHUFFLE_BUFFER, seed=order)
+            .batch(self._job.batch_size)
+            .map(
+                self._parse,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            .prefetch(tf.data.AUTOTUNE)
+        )
+
+    def _parsed(self, serialized: Tensor) -> tuple[dict[str, Tensor], Targets]:
+        raw = tf.io.parse_example(serialized, self._spec)
+        scales = {name: task.scale for name, task in self._job.tasks.items()}
+        labels = {name: raw.pop(LABEL_PREFIX + name) for name in scales}
+        soft_labels = [raw.pop(SOFT_PREFIX + name) for name in self._job.distilled_tasks]
+        hard = tf.stack([_on_scale(labels[name], scale) for name, scale in scales.items()], axis=1)
+        # Asked of what was logged: a label without a logarithm is an error to be seen, not a missing one.
+        hard_where = ~tf.math.is_nan(tf.stack(list(labels.values()), axis=1))
+        soft = tf.stack(soft_labels, axis=1) if soft_labels else tf.zeros([tf.shape(serialized)[0], 0])
+        return self._graph(raw), Targets(hard, hard_where, soft, ~tf.math.is_nan(soft))
+
+
+def _on_scale(labels: Tensor, scale: str) -> Tensor:
+    """Hard labels come in the task's unit, soft labels on its scale already."""
+    return tf.math.log1p(labels) if scale == "log1p" else labels
+
+
+def _unreadable(where: str, expected: str, got: str) -> BadInput:
+    return BadInput(
+        "no examples to read",
+        where=where,
+        expected=expected,
+        got=got,
+        fix="Give the train split of an Examples artifact that SpanExampleGen or SoftLabelTransform wrote.",
+    )

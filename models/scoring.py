@@ -1,0 +1,111 @@
+"""Scores shards of examples with a served model, batch by batch: for labelling and for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import tensorflow as tf
+
+from eventlog.errors import BadInput
+from models.serving import EXAMPLES_INPUT, SIGNATURE
+from models.state import SERVING_FOLDER
+
+Tensor = Any
+
+_TENSOR_TYPES = {pa.string(): tf.string, pa.int64(): tf.int64, pa.float32(): tf.float32}
+
+
+class Scorer:
+    """A served model, loaded.
+
+    Args:
+        model: what `tf.saved_model.load` gave.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model  # its variables die with it, and the signature alone does not hold it
+        self._signature = model.signatures[SIGNATURE]
+        self.tasks: tuple[str, ...] = tuple(sorted(self._signature.structured_outputs))
+        """Names of the outputs, sorted."""
+
+    def score_files(
+        self, files: Sequence[str], carry: Mapping[str, pa.DataType], batch_size: int = 4096
+    ) -> Iterator[pa.RecordBatch]:
+        """Predictions of every example, in the order of the files and of the examples in them.
+
+        Args:
+            files: GZIP TFRecord shards of tf.Examples.
+            carry: raw scalar columns to pass through, string, int64 or float32.
+            batch_size: examples per batch.
+
+        Yields:
+            The carried columns, null where an example has no value, then per task a float32 column of
+            its name.
+
+        Raises:
+            BadInput: if a shard cannot be read, or a column is of another type.
+        """
+        schema = pa.schema([*carry.items(), *((task, pa.float32()) for task in self.tasks)])
+        spec = {name: tf.io.RaggedFeature(_TENSOR_TYPES[kind]) for name, kind in carry.items()}
+        batches = (
+            tf.data.TFRecordDataset(list(files), compression_type="GZIP")
+            .batch(batch_size)
+            .map(
+                lambda serialized: self._scored(serialized, spec),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            .prefetch(2)
+        )
+        try:
+            for carried, scores in batches.as_numpy_iterator():
+                columns = [_arrow_column(carried[name], kind) for name, kind in carry.items()]
+                columns += [pa.array(scores[task], pa.float32()) for task in self.tasks]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        except tf.errors.OpError as error:
+            raise BadInput(
+                "the examples cannot be scored",
+                where=f"{files[0]} and {len(files) - 1} more",
+                expected="GZIP TFRecord shards of tf.Examples with the schema's types",
+                got=f"{type(error).__name__}: {error}"[:300],
+                fix="Write the span's Examples again.",
+            ) from error
+
+    def _scored(
+        self, serialized: Tensor, spec: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        carried = {}
+        if spec:
+            for name, column in tf.io.parse_example(serialized, spec).items():
+                carried[name] = (column.to_tensor(shape=[None, 1])[:, 0], column.row_lengths() > 0)
+        return carried, self._signature(**{EXAMPLES_INPUT: serialized})
+
+
+def load_scorer(model_uri: str) -> Scorer:
+    """Loads a Model artifact's served model.
+
+    Raises:
+        BadInput: if there is no readable SavedModel with our signature in it.
+    """
+    uri = f"{model_uri}/{SERVING_FOLDER}"
+    expected = f'a SavedModel with a signature "{SIGNATURE}"'
+    try:
+        return Scorer(tf.saved_model.load(uri))
+    except Exception as error:  # a damaged SavedModel raises almost anything, protobuf's errors included
+        raise BadInput(
+            "the model cannot be read",
+            where=uri,
+            expected=expected,
+            got=f"{type(error).__name__}: {error}"[:300],
+            fix="Train the span again, or give another model.",
+        ) from error
+
+
+def _arrow_column(column: tuple[Any, Any], kind: pa.DataType) -> pa.Array:
+    values, present = column
+    missing = ~present
+    if kind == pa.string():
+        return pa.array(values, pa.binary(), mask=missing).cast(pa.string())
+    return pa.array(values, kind, mask=missing)

@@ -1,0 +1,211 @@
+"""TFX Trainer's entry point: trains a job on its spans, from the base model if there is one, and exports."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from eventlog.errors import BadInput
+from models.job import TrainingJob
+from models.objective import Losses, Objective, Targets
+from models.ranker import Ranker
+from models.reading import ExampleReader, spans_of
+from models.serving import export_model
+from models.settings import from_json
+from models.state import (
+    STATE_FOLDER,
+    StateRecord,
+    check_resumable,
+    job_hash,
+    read_record,
+    restore_state,
+    state_uri_of,
+    write_state,
+)
+from models.transform_graph import TransformGraph, feature_version
+from models.updates import Updates
+
+Tensor = Any
+
+_LOG = logging.getLogger(__name__)
+
+
+class FnArgs(Protocol):
+    """The part of TFX's FnArgs that is read. Candidates are judged by a component of their own, not here."""
+
+    train_files: list[str]
+    transform_graph_path: str
+    base_model: str | None
+    serving_model_dir: str
+    model_run_dir: str
+    custom_config: Mapping[str, str]
+
+
+class PassFigures(NamedTuple):
+    """Means over the batches of one pass; a batch without a label of a task counts 0 for it.
+
+    Attributes:
+        num_steps: int.
+        total: scalar float32.
+        hard: `[tasks]` float32.
+        soft: `[distilled tasks]` float32.
+    """
+
+    num_steps: int
+    total: float
+    hard: np.ndarray
+    soft: np.ndarray
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains span by span in rising order, each in all its passes, then writes state and served model.
+
+    Args:
+        fn_args: as TFX's Trainer gives them; `custom_config["job"]` is the JSON of a `TrainingJob`.
+
+    Raises:
+        BadInput: if examples, transform graph or base model cannot be used, or training diverges.
+            Nothing is exported then.
+    """
+    job = from_json(TrainingJob, fn_args.custom_config["job"])
+    spans = spans_of(fn_args.train_files)
+    run = TrainingRun(job, fn_args.transform_graph_path)
+    state_uri = state_uri_of(fn_args.base_model)
+    if state_uri is not None:
+        run.resume(state_uri)
+    writer = tf.summary.create_file_writer(fn_args.model_run_dir)
+    with writer.as_default():
+        for span, files in spans.items():
+            run.train_span(span, files)
+    writer.close()
+    run.export(fn_args.serving_model_dir)
+
+
+class TrainingRun:
+    """One model in training.
+
+    Args:
+        job: what to train.
+        transform_graph: the TransformGraph artifact's folder.
+    """
+
+    def __init__(self, job: TrainingJob, transform_graph: str) -> None:
+        self.job = job
+        self.feature_version = feature_version(transform_graph)
+        self.graph = TransformGraph(transform_graph, job.features)
+        self.reader = ExampleReader(job, self.graph)
+        self.ranker = Ranker(job)
+        self.updates = Updates(job.optimizer, self.ranker.embedding_variables, self.ranker.dense_variables)
+        self.spans: list[int] = []
+        self._objective = Objective(job)
+
+    def resume(self, state_uri: str) -> None:
+        """Goes on from a base model: weights, optimizer slots, step and spans.
+
+        Raises:
+            BadInput: if the state cannot be read or belongs to another kind of model.
+        """
+        record = read_record(state_uri)
+        check_resumable(state_uri, record, self.job, self.feature_version)
+        restore_state(state_uri, ranker=self.ranker, updates=self.updates.state)
+        self.spans = list(record.spans)
+        _LOG.info("%s goes on from step %d, span %s", self.job.role, record.step, record.spans[-1])
+
+    def train_span(self, span: int, files: list[str]) -> None:
+        """Trains on the shards of one span, in all passes.
+
+        Raises:
+            BadInput: if the examples cannot be read or the loss is no longer finite.
+        """
+        for reading_pass in range(self.job.passes):
+            start = time.monotonic()
+            batches = self.reader.batches(files, span=span, reading_pass=reading_pass)
+            try:
+                sums = self._train_pass(batches)
+            except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+                raise _unreadable(span, files, error) from error
+            figures = _figures(*sums)
+            where = f"{self.job.role}, span {span}, pass {reading_pass}"
+            self._require_finite(where, figures)
+            self._write_scalars(figures)
+            seconds = time.monotonic() - start
+            _LOG.info("%s: %d steps, loss %.4f, %.1f s", where, figures.num_steps, figures.total, seconds)
+        self.spans.append(span)
+
+    def export(self, serving_uri: str) -> None:
+        """Writes the training state, then the served model, whose presence says that all is there."""
+        artifact = serving_uri.rstrip("/").rpartition("/")[0]
+        record = StateRecord(
+            feature_version=self.feature_version,
+            step=int(self.updates.step),
+            spans=self.spans,
+            role=self.job.role,
+            surface=self.job.surface,
+            job_hash=job_hash(self.job),
+            job=self.job,
+        )
+        write_state(f"{artifact}/{STATE_FOLDER}", record, ranker=self.ranker, updates=self.updates.state)
+        export_model(serving_uri, self.ranker, self.graph, self.job)
+
+    @tf.function
+    def _train_pass(self, batches: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Runs the whole pass in the graph: a step from Python costs as much as a small batch."""
+        num_steps = tf.constant(0)
+        total = tf.constant(0.0)
+        hard = tf.zeros([len(self.job.tasks)])
+        soft = tf.zeros([len(self.job.distilled_tasks)])
+        for features, targets in batches:
+            losses = self._train_step(features, targets)
+            num_steps += 1
+            total += losses.total
+            hard += losses.hard
+            soft += losses.soft
+        return num_steps, total, hard, soft
+
+    @tf.autograph.experimental.do_not_convert
+    def _train_step(self, features: Mapping[str, Tensor], targets: Targets) -> Losses:
+        """One update. Nothing in it needs AutoGraph, which would rewrite all of Keras for seconds."""
+        with tf.GradientTape() as tape:
+            losses = self._objective(self.ranker(features, self.updates.step), targets)
+        self.updates.apply(tape.gradient(losses.total, self.updates.variables))
+        return losses
+
+    def _require_finite(self, where: str, figures: PassFigures) -> None:
+        finite = all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.updates.variables)
+        if not np.isfinite(figures.total) or not finite:
+            raise BadInput(
+                "training diverged",
+                where=where,
+                expected="a finite loss and finite weights",
+                got=f"loss {figures.total}" + ("" if finite else " and weights that are not finite"),
+                fix="Lower learning_rate, or use warm_up_steps, activation_clip or clippy; check the labels.",
+            )
+
+    def _write_scalars(self, figures: PassFigures) -> None:
+        tf.summary.experimental.set_step(int(self.updates.step))
+        tf.summary.scalar("loss/total", figures.total)
+        for name, loss in zip(self.job.tasks, figures.hard, strict=True):
+            tf.summary.scalar(f"loss/hard/{name}", loss)
+        for name, loss in zip(self.job.distilled_tasks, figures.soft, strict=True):
+            tf.summary.scalar(f"loss/soft/{name}", loss)
+
+
+def _figures(num_steps: Tensor, total: Tensor, hard: Tensor, soft: Tensor) -> PassFigures:
+    steps = int(num_steps)
+    divisor = max(steps, 1)
+    return PassFigures(steps, float(total) / divisor, hard.numpy() / divisor, soft.numpy() / divisor)
+
+
+def _unreadable(span: int, files: list[str], error: Exception) -> BadInput:
+    return BadInput(
+        "the examples cannot be read",
+        where=f"span {span}, {files[0]} and {len(files) - 1} more",
+        expected="GZIP TFRecord shards of tf.Examples with the schema's types",
+        got=f"{type(error).__name__}: {error}"[:300],
+        fix="Write the span's Examples again.",
+    )

@@ -1,0 +1,87 @@
+"""The frozen transform graph as a model uses it: what to parse, how to transform, which version it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from eventlog.errors import BadInput
+from models.features import Feature
+
+Tensor = Any
+
+
+def feature_version(transform_graph_dir: str) -> str:
+    """12 hex digits that identify the frozen graph exactly: equal where every byte of it is equal.
+
+    A warm start is only valid on the graph that the model was trained on: ids and scales would silently
+    change their meaning on any other.
+    """
+    root = f"{transform_graph_dir}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}"
+    digest = hashlib.sha256()
+    paths = sorted(
+        f"{folder}/{name}"[len(root) :] for folder, _, names in tf.io.gfile.walk(root) for name in names
+    )
+    if not paths:
+        raise _unusable(transform_graph_dir, f"files under {tft.TFTransformOutput.TRANSFORM_FN_DIR}/", "none")
+    for path in paths:
+        with tf.io.gfile.GFile(root + path, "rb") as file:
+            content = hashlib.sha256(file.read()).hexdigest()
+        digest.update(f"{path} {content}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+class TransformGraph:
+    """The part of a frozen transform graph that some features need.
+
+    Args:
+        uri: the TransformGraph artifact's folder.
+        features: the model's own. No other column is parsed, so a student never asks for the teacher's.
+
+    Raises:
+        BadInput: if the graph cannot be read, or was frozen with other features.
+    """
+
+    def __init__(self, uri: str, features: Mapping[str, Feature]) -> None:
+        try:
+            output = tft.TFTransformOutput(uri)
+            raw_spec = output.raw_feature_spec()
+            domains = output.transformed_domains()
+            self._layer: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = (
+                output.transform_features_layer()
+            )
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise _unusable(uri, "a readable TransformGraph artifact", f"{error}") from error
+        known = output.transformed_feature_spec()
+        for name, feature in features.items():
+            if name not in known or name not in raw_spec:
+                raise _unusable(uri, f'feature "{name}"', f"only {sorted(known)}")
+            if feature.kind in ("id", "quantiles") and domains[name].max != feature.buckets:
+                raise _unusable(
+                    uri, f'{feature.buckets} buckets of feature "{name}"', f"{domains[name].max} buckets"
+                )
+        self.features = dict(features)
+        self.raw_spec = {name: raw_spec[name] for name in features}
+        """What `tf.io.parse_example` needs to read the model's features."""
+
+    def __call__(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a `Ranker` takes: bags as `[batch, longest bag]` int64 padded with 0, the rest as frozen."""
+        transformed = self._layer(raw)
+        return {
+            name: tf.sparse.to_dense(transformed[name]) if feature.kind == "bag" else transformed[name]
+            for name, feature in self.features.items()
+        }
+
+
+def _unusable(uri: str, expected: str, got: str) -> BadInput:
+    return BadInput(
+        "the transform graph does not fit the features",
+        where=uri,
+        expected=expected,
+        got=got,
+        fix="Bootstrap again with these features, which starts a new feature version, or restore them.",
+    )

@@ -1,0 +1,1 @@
+"""Wiring: one configuration into TFX pipelines, and the run over spans."""

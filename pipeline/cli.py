@@ -1,0 +1,162 @@
+"""The command line: `rankdistill`.
+
+Bad input ends in one line on standard error and exit code 2, never in a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from eventlog.errors import BadInput
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", is_flag=True, help="Show what TFX, Beam and TensorFlow log.")
+def cli(verbose: bool) -> None:
+    """Knowledge distillation for online ranking: one teacher, shared soft labels, a student per surface."""
+    from pipeline.noise import quieten
+
+    if not verbose:
+        quieten()
+
+
+@cli.group()
+def events() -> None:
+    """Write an impression log: spans of Parquet."""
+
+
+@events.command()
+@click.option("--source", type=_FOLDER, required=True, help="Folder with KuaiRand's CSV files (its data/).")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the log; complete spans are kept.")
+def kuairand(source: Path, out: Path) -> None:
+    """Convert KuaiRand (Pure, 1K or 27K); a span is a day."""
+    from eventlog.kuairand import write_kuairand
+
+    with _span_progress(None) as on_span:
+        write_kuairand(source, out, on_span)
+
+
+@events.command()
+@click.option("--spans", type=int, required=True, help="Spans to have at the end.")
+@click.option("--examples-per-span", type=int, required=True, help="Fresh rows of each span.")
+@click.option("--seed", type=int, required=True, help="The same seed writes the same log.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the log; complete spans are kept.")
+def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
+    """Simulate a world with known truth, in the same columns."""
+    from eventlog.simulator import simulate as simulate_world
+
+    with _span_progress(spans) as on_span:
+        simulate_world(out, spans, examples_per_span, seed, on_span)
+
+
+@cli.group()
+def config() -> None:
+    """Look at a deployment's configuration."""
+
+
+@config.command()
+@click.argument("file", type=_FILE)
+def check(file: Path) -> None:
+    """Read FILE and say what is wrong with it, or what it deploys."""
+    from pipeline.config import load
+
+    deployment = load(file)
+    click.echo(
+        f"{file}: {deployment.name}, teacher {deployment.teacher.name!r} of {len(deployment.teacher.tasks)} tasks, "
+        f"surfaces {', '.join(deployment.surfaces)}; burn-in {deployment.burn_in}."
+    )
+
+
+@cli.command()
+@click.option("--config", "config_file", type=_FILE, required=True, help="The deployment's YAML.")
+@click.option("--events", "log", type=_FOLDER, required=True, help="The impression log.")
+@click.option("--root", type=_FOLDER, required=True, help="Where everything goes; run again to go on.")
+@click.option("--spans", default=None, help="A:B, both included. Default: all that the log holds.")
+def run(config_file: Path, log: Path, root: Path, spans: str | None) -> None:
+    """Run the chain: burn-in if need be, then every due span; print and write the summary."""
+    from eventlog.spans import complete_spans, parse_range
+    from pipeline.config import load
+
+    deployment = load(config_file)
+    wanted = parse_range(spans) if spans is not None else None
+    complete_spans(log)
+    console = Console(soft_wrap=True)
+    with console.status("importing TFX"):
+        from pipeline import loop
+        from pipeline.place import Place
+        from pipeline.progress import Progress as StepProgress
+        from pipeline.summary import summarize, write_summary
+        from pipeline.summary_table import render_summary
+
+    place = Place(root=root.resolve(), events=log.resolve())
+    done = loop.run_due(deployment, place, wanted, StepProgress(console))
+    with console.status("summarizing"):
+        summary = summarize(deployment, place)
+        write_summary(summary, place.summary)
+    console.print(render_summary(summary))
+    console.print(f"{len(done)} spans run now; all figures in {place.summary}")
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except Exception as error:
+        message = refusal(error)
+        if message is None:
+            raise
+        click.echo(f"rankdistill: {message}", err=True)
+        sys.exit(2)
+
+
+def refusal(error: BaseException) -> str | None:
+    """The one line of a BadInput, also of one that a Beam worker raised and Beam wrapped in text."""
+    current: BaseException | None = error
+    while current is not None:
+        if isinstance(current, BadInput):
+            return str(current).partition(" [while running")[0]
+        for line in str(current).splitlines():
+            _, found, text = line.partition("eventlog.errors.BadInput: ")
+            if found:
+                return text.partition(" [while running")[0]
+        current = current.__cause__ or current.__context__
+    return None
+
+
+class _span_progress:  # noqa: N801 - used like a function, as contextlib's are
+    """A bar on a terminal, a line a span in a log; yields the callback that the sources call."""
+
+    def __init__(self, total: int | None) -> None:
+        self._console = Console(stderr=True, soft_wrap=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task("spans", total=total)
+
+    def __enter__(self) -> Callable[[int, int], Any]:
+        self._bar.start()
+        return self._on_span
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _on_span(self, span: int, rows: int) -> None:
+        self._bar.advance(self._task)
+        if not self._console.is_terminal:
+            self._console.print(f"span {span}: {rows} rows", highlight=False)

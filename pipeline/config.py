@@ -1,0 +1,297 @@
+"""One YAML file per deployment, into frozen settings. Every key is read; an unknown one is refused.
+
+The pieces are declared beside the code they configure (`models/`); here they are composed, and what must
+agree between them is checked. Importing this module does not import TensorFlow or TFX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from eventlog.errors import BadInput
+from eventlog.spans import parse_range
+from models.distillation import Distillation
+from models.features import Feature
+from models.job import Architecture, Optimizer, TrainingJob
+from models.settings import settings
+from models.tasks import Task
+
+Severity = Literal["stop", "warn"]
+
+
+@settings
+class Teacher:
+    """The one big model: it trains on all surfaces and labels for everybody.
+
+    Attributes:
+        name: Part of every label set's key; two teachers may label side by side.
+        features: Names among the deployment's features, history included by default.
+        tasks: Names among the deployment's tasks; each becomes a `soft_<task>` column.
+        passes: Passes over each span, burn-in included.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    tasks: tuple[str, ...]
+    architecture: Architecture
+    optimizer: Optimizer
+    batch_size: int
+    passes: int
+
+
+@settings
+class Student:
+    """A small model of one surface; its control is the same without `distillation`.
+
+    Attributes:
+        features: Names among the deployment's features; the serving signature asks for these alone.
+        tasks: Names among the deployment's tasks.
+        distillation: Per task; a task not named learns from its hard label alone.
+        passes: Passes over each span.
+    """
+
+    features: tuple[str, ...]
+    tasks: tuple[str, ...]
+    architecture: Architecture
+    optimizer: Optimizer
+    batch_size: int
+    passes: int
+    distillation: dict[str, Distillation] = dataclasses.field(default_factory=dict)
+
+
+@settings
+class Surface:
+    """One place where the ranking is shown, with a student and a control of its own.
+
+    Attributes:
+        coverage_floor: Least share of the span's fresh rows that must have a soft label, in [0, 1].
+        below_floor: What happens below it: `stop` the surface's branch, or `warn` and train.
+        student: Replaces the deployment's student for this surface.
+    """
+
+    coverage_floor: float = 0.95
+    below_floor: Severity = "stop"
+    student: Student | None = None
+
+
+@settings
+class Validation:
+    """What follows when the span's statistics disagree with the schema, by kind of anomaly.
+
+    Attributes:
+        schema: A value of the wrong type, outside its domain, missing too often, or an unknown column.
+        drift: A distribution that moved since the previous span, by the schema's drift comparators.
+        skew: A distribution that left the one on which the feature graph was fitted (skew comparators).
+    """
+
+    schema: Severity = "stop"
+    drift: Severity = "warn"
+    skew: Severity = "warn"
+
+
+@settings
+class Evaluation:
+    """How models are judged.
+
+    Attributes:
+        margin: A candidate's relative loss on the held-out clusters may exceed its predecessor's by this.
+        resamples: Bootstrap draws of clusters behind each interval.
+        min_positives: Below this many positives no interval is shown.
+        tfma: Adds TFX's Evaluator (TFMA slices by hour and activity) per student; slow, for those who want it.
+    """
+
+    margin: float = 0.05
+    resamples: int = 200
+    min_positives: int = 50
+    tfma: bool = False
+
+
+@settings
+class Deployment:
+    """Everything that one deployment says.
+
+    Attributes:
+        name: Names the TFX pipelines.
+        seed: Seeds every initializer, shuffle and bootstrap.
+        schema: TFMD schema of the event log; relative to the configuration file.
+        burn_in: The spans `A:B`, both included, on which features are fitted and the teacher burns in.
+        label_with: `previous` labels span N with the teacher that has not trained on it; `current`, after.
+        label_store: URI of the store, such as `delta:labels`; a relative path lies under the run's root.
+        fleet: The students that read the same label set of a span.
+        rows_per_shard: The unit of Beam work.
+        beam_pipeline_args: Beam options of every Beam component.
+    """
+
+    name: str
+    seed: int
+    schema: str
+    burn_in: str
+    tasks: dict[str, Task]
+    features: dict[str, Feature]
+    teacher: Teacher
+    student: Student
+    surfaces: dict[str, Surface]
+    label_with: Literal["previous", "current"] = "previous"
+    label_store: str = "delta:labels"
+    fleet: str = "students"
+    rows_per_shard: int = 10_000
+    validation: Validation = dataclasses.field(default_factory=Validation)
+    evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
+    beam_pipeline_args: tuple[str, ...] = ("--direct_running_mode=in_memory",)
+
+    def __post_init__(self) -> None:
+        """Checks what the parts must agree on.
+
+        Raises:
+            ValueError: naming the key, what was expected and what was found.
+        """
+        try:
+            _ = self.burn_in_spans
+        except BadInput as error:
+            raise ValueError(f"burn_in: {error}") from error
+        if not self.surfaces:
+            raise ValueError("surfaces must name at least one surface, got none. Add one.")
+        self.teacher_job()
+        for surface, chosen in self.surfaces.items():
+            if not 0.0 <= chosen.coverage_floor <= 1.0:
+                raise ValueError(
+                    f"surfaces.{surface}.coverage_floor must be 0 to 1, got {chosen.coverage_floor}."
+                )
+            for task in self.student_job(surface).distillation:
+                if task not in self.teacher.tasks:
+                    raise ValueError(
+                        f"distillation of {task!r} on {surface} needs the teacher's label, and the teacher "
+                        f"learns {sorted(self.teacher.tasks)}. Add it to teacher.tasks."
+                    )
+
+    @property
+    def burn_in_spans(self) -> range:
+        """The spans of the burn-in, in order."""
+        return parse_range(self.burn_in)
+
+    @property
+    def delayed_tasks(self) -> tuple[str, ...]:
+        """Tasks whose hard label arrives with the matured row."""
+        return tuple(name for name, task in self.tasks.items() if task.delayed)
+
+    def teacher_job(self) -> TrainingJob:
+        """What the teacher's Trainer is told."""
+        return self._job("teacher", None, self.teacher, {})
+
+    def student_job(self, surface: str) -> TrainingJob:
+        """What the Trainer of a surface's student is told."""
+        student = self._student(surface)
+        return self._job("student", surface, student, student.distillation)
+
+    def control_job(self, surface: str) -> TrainingJob:
+        """What the Trainer of a surface's control is told: the student without soft labels."""
+        return self._job("control", surface, self._student(surface), {})
+
+    def _student(self, surface: str) -> Student:
+        return self.surfaces[surface].student or self.student
+
+    def _job(
+        self,
+        role: Literal["teacher", "student", "control"],
+        surface: str | None,
+        model: Teacher | Student,
+        distillation: dict[str, Distillation],
+    ) -> TrainingJob:
+        return TrainingJob(
+            role=role,
+            surface=surface,
+            seed=self.seed,
+            features=_chosen(f"{role}.features", model.features, self.features),
+            tasks=_chosen(f"{role}.tasks", model.tasks, self.tasks),
+            distillation=distillation,
+            architecture=model.architecture,
+            optimizer=model.optimizer,
+            batch_size=model.batch_size,
+            passes=model.passes,
+        )
+
+
+def _chosen(key: str, names: tuple[str, ...], known: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"{key} names {unknown[0]!r}, which is not declared{_suggestion(unknown[0], known)}")
+    return {name: known[name] for name in names}
+
+
+def _suggestion(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {sorted(known)}."
+
+
+def load(path: Path) -> Deployment:
+    """Reads a deployment's YAML.
+
+    Raises:
+        BadInput: if the file is missing, is no YAML, or holds an unknown key or a wrong value; the first
+            fault is named with its key.
+    """
+    if not path.is_file():
+        raise BadInput(
+            "no such configuration", where=str(path), expected="a YAML file", got="nothing",
+            fix="pipeline/configs/ holds working ones.",
+        )  # fmt: skip
+    try:
+        document = yaml.safe_load(path.read_text())
+        deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
+    except (yaml.YAMLError, TypeError) as error:
+        raise BadInput(
+            "not a configuration", where=str(path), expected="YAML with one mapping",
+            got=" ".join(str(error).split()), fix="Mend the file.",
+        ) from error  # fmt: skip
+    except pydantic.ValidationError as error:
+        raise _refusal(path, error.errors()[0]) from error
+    schema = (path.parent / deployment.schema).resolve()
+    if not schema.is_file():
+        raise BadInput(
+            "no such schema", where=f"{path}: schema", expected="a TFMD schema.pbtxt beside the configuration",
+            got=deployment.schema, fix="Give its path relative to the configuration file.",
+        )  # fmt: skip
+    return dataclasses.replace(deployment, schema=str(schema))
+
+
+def _refusal(path: Path, fault: Mapping[str, Any]) -> BadInput:
+    location = fault["loc"]
+    key = ".".join(str(part) for part in location) or "the file"
+    where = f"{path}: {key}"
+    if fault["type"] == "unexpected_keyword_argument":
+        siblings = _fields_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), siblings, n=1)
+        fix = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(siblings)}."
+        return BadInput("unknown key", where=where, expected="a known key", got=repr(location[-1]), fix=fix)
+    if fault["type"] == "value_error":
+        reason = str(fault["ctx"]["error"]).rstrip(".")
+        return BadInput(
+            "refused", where=where, expected="settings that agree", got=reason, fix="Correct the file."
+        )
+    got = "nothing" if fault["type"] == "missing" else repr(fault["input"])
+    return BadInput(
+        "wrong value", where=where, expected=str(fault["msg"]), got=got, fix="See pipeline/configs/demo.yaml."
+    )
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    """The known keys at a place in the YAML, found by following the types."""
+    current: Any = Deployment
+    for part in location:
+        if dataclasses.is_dataclass(current):
+            current = typing.get_type_hints(current).get(str(part))
+        else:
+            current = (typing.get_args(current) or (None,))[-1]
+        members = [member for member in typing.get_args(current) if dataclasses.is_dataclass(member)]
+        if members and typing.get_origin(current) is not dict:
+            current = members[0]
+    return [field.name for field in dataclasses.fields(current)] if dataclasses.is_dataclass(current) else []

@@ -1,0 +1,100 @@
+"""What a run has shown so far: progressive figures pooled over its spans, coverage, label sets, seconds."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+
+from components.evaluation.predictions import read_predictions
+from components.evaluation.progressive import progressive_figures
+from components.label_store.schemes import open_store
+from components.progressive_evaluator import FRESH, MATURED
+from components.span_records import TEACHER, read_record, recorded_spans
+from components.transforms.join_labels import read_join_report
+from eventlog.rows import MATURITY_SPANS
+from pipeline.config import Deployment
+from pipeline.place import Place
+
+
+def summarize(deployment: Deployment, place: Place) -> dict[str, Any]:
+    """Computes the summary from what the run has published, and nothing else.
+
+    Returns:
+        JSON-ready: `spans`; `surfaces.<surface>.coverage` and `.tasks.<task>.{teacher,student,control,difference}`
+        (see `progressive_figures`); `label_sets`; `seconds.<step>`, the mean over its executions.
+    """
+    return {
+        "spans": recorded_spans(place.records, TEACHER),
+        "surfaces": {surface: _surface(deployment, place, surface) for surface in deployment.surfaces},
+        "label_sets": _label_sets(deployment, place),
+        "seconds": _step_seconds(place),
+    }
+
+
+def write_summary(summary: dict[str, Any], path: Path) -> None:
+    """Writes it whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(summary, indent=1, allow_nan=False))
+    os.replace(partial, path)
+
+
+def _surface(deployment: Deployment, place: Place, surface: str) -> dict[str, Any]:
+    rows: dict[int, list[pa.Table]] = collections.defaultdict(list)
+    fresh_rows = labelled_rows = 0
+    for span in recorded_spans(place.records, surface):
+        slots = read_record(place.records, surface, span)
+        figures = Path(slots["figures"])
+        rows[span].append(read_predictions(figures / FRESH, deployment.tasks))
+        matured = read_predictions(figures / MATURED, deployment.tasks)
+        if matured.num_rows:
+            rows[span - MATURITY_SPANS].append(matured)
+        report = read_join_report(slots["examples"])
+        fresh_rows += report.fresh_rows
+        labelled_rows += report.labelled_fresh_rows
+    evaluation = deployment.evaluation
+    return {
+        "coverage": labelled_rows / fresh_rows if fresh_rows else None,
+        "tasks": progressive_figures(
+            {span: pa.concat_tables(tables) for span, tables in rows.items()},
+            deployment.tasks,
+            evaluation.resamples,
+            deployment.seed,
+            evaluation.min_positives,
+        ),
+    }
+
+
+def _label_sets(deployment: Deployment, place: Place) -> list[dict[str, Any]]:
+    store = open_store(place.label_store(deployment.label_store))
+    return [
+        {
+            "id": record.set_id,
+            "span": record.key.span,
+            "teacher": record.key.teacher,
+            "teacher_version": record.key.teacher_version,
+            "rows": record.rows,
+            "lag_seconds": record.facts.extra["lag_seconds"],
+            "age_spans": record.facts.label_age_spans,
+        }
+        for record in store.list_sets()
+    ]
+
+
+def _step_seconds(place: Place) -> dict[str, float]:
+    seconds: dict[str, list[float]] = collections.defaultdict(list)
+    config = metadata.sqlite_metadata_connection_config(place.metadata)
+    with metadata.Metadata(config) as handle:
+        for context in handle.store.get_contexts_by_type("node"):
+            step = context.name.partition(".")[2]
+            for execution in handle.store.get_executions_by_context(context.id):
+                if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:
+                    elapsed = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+                    seconds[step].append(elapsed / 1000)
+    return {step: round(sum(values) / len(values), 3) for step, values in sorted(seconds.items())}

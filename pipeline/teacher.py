@@ -1,0 +1,76 @@
+"""The teacher's branch of a span: label it for everybody, then learn it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfx.dsl.components.base.base_component import BaseComponent
+
+from components.soft_label_bulk_inferrer import SoftLabelBulkInferrer
+from components.span_publisher import SpanPublisher
+from components.span_records import TEACHER
+from components.span_state import SpanState
+from pipeline.config import Deployment
+from pipeline.ingest import Ingest, ingest
+from pipeline.place import Place
+from pipeline.training import train_and_judge
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherBranch:
+    """The branch, and what a surface's branch of the same pipeline may lean on.
+
+    Attributes:
+        components: In topological order.
+        read: The span's examples.
+        labeller: When it is done, the span's label set is published.
+    """
+
+    components: list[BaseComponent]
+    read: Ingest
+    labeller: BaseComponent
+
+
+def teacher_branch(deployment: Deployment, place: Place, span: int) -> TeacherBranch:
+    """Wires one span of the teacher.
+
+    With `label_with: previous` the labels come from the teacher as it was before this span, so that they
+    do not depend on the teacher having seen the example, and students never wait for its training.
+    """
+    state = SpanState(
+        records=place.records,
+        branch=TEACHER,
+        span=span,
+        slots=("statistics", "fitted_statistics", "transform_graph", "teacher"),
+    )
+    read = ingest(deployment, place, range(span, span + 1), state)
+    trained = train_and_judge(
+        deployment,
+        deployment.teacher_job(),
+        read.examples,
+        state.outputs["transform_graph"],
+        state.outputs["teacher"],
+    )
+    previous = deployment.label_with == "previous"
+    labeller = SoftLabelBulkInferrer(
+        examples=read.examples,
+        model=state.outputs["teacher"] if previous else trained.good_model,
+        store=place.label_store(deployment.label_store),
+        teacher=deployment.teacher.name,
+        span=span,
+        tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},
+        label_with=deployment.label_with,
+    )
+    for component in (labeller, trained.components[0]):
+        component.add_upstream_node(read.validator)
+    publisher = SpanPublisher(
+        records=place.records,
+        branch=TEACHER,
+        span=span,
+        slots={"teacher": trained.good_model, "statistics": read.statistics},
+    )
+    publisher.add_upstream_node(labeller)
+    labelling = [labeller, *trained.components] if previous else [*trained.components, labeller]
+    return TeacherBranch(
+        components=[state, *read.components, *labelling, publisher], read=read, labeller=labeller
+    )

@@ -1,0 +1,76 @@
+"""How a model is trained and judged, the same for teacher, student and control."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfx import types
+from tfx.components import Trainer
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.proto import trainer_pb2
+
+from components.candidate_check import CandidateCheck
+from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS
+from models.job import TrainingJob
+from models.settings import to_json
+from models.training import run_fn
+from pipeline.config import Deployment
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """One model of one span.
+
+    Attributes:
+        components: In topological order.
+        model: Channel of the candidate.
+        blessing: Channel of its ModelBlessing.
+        good_model: Channel of the model to go on with: the candidate if blessed, else its predecessor.
+    """
+
+    components: list[BaseComponent]
+    model: types.BaseChannel
+    blessing: types.BaseChannel
+    good_model: types.BaseChannel
+
+
+def train_and_judge(
+    deployment: Deployment,
+    job: TrainingJob,
+    examples: types.BaseChannel,
+    transform_graph: types.BaseChannel,
+    predecessor: types.BaseChannel,
+) -> Trained:
+    """Wires a Trainer, warm-started from the predecessor, and the check of what it made.
+
+    Args:
+        deployment: The configuration.
+        job: What to train.
+        examples: The span's Examples, for students with soft labels joined.
+        transform_graph: The frozen feature graph.
+        predecessor: The last good Model, or the empty marker.
+    """
+    name = f"{job.role}_{job.surface}" if job.surface else job.role
+    train_splits, held_out_splits = (list(pair) for pair in zip(FRESH_SPLITS, MATURED_SPLITS, strict=True))
+    trainer = Trainer(
+        run_fn=f"{run_fn.__module__}.{run_fn.__qualname__}",
+        examples=examples,
+        transform_graph=transform_graph,
+        base_model=predecessor,
+        train_args=trainer_pb2.TrainArgs(splits=train_splits),
+        eval_args=trainer_pb2.EvalArgs(splits=held_out_splits),
+        custom_config={"job": to_json(job)},
+    ).with_id(f"Trainer_{name}")
+    check = CandidateCheck(
+        candidate=trainer.outputs["model"],
+        predecessor=predecessor,
+        examples=examples,
+        job=to_json(job),
+        margin=deployment.evaluation.margin,
+    ).with_id(f"CandidateCheck_{name}")
+    return Trained(
+        components=[trainer, check],
+        model=trainer.outputs["model"],
+        blessing=check.outputs["blessing"],
+        good_model=check.outputs["good_model"],
+    )

@@ -1,0 +1,83 @@
+"""What the label store's tests share: one line a backend, and labels to put into it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+import sys
+import time  # noqa: F401  the scripts of start_python use it
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
+from components.label_store.schemes import open_store
+
+ROOT = Path(__file__).resolve().parents[3]
+BACKENDS = {
+    "delta": "delta:{folder}/labels",
+}
+CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
+WATCH = SoftColumn(kind="regression", link="identity", unit="seconds", scale="log1p")
+
+
+@pytest.fixture(params=BACKENDS)
+def uri(request, tmp_path) -> str:
+    return BACKENDS[request.param].format(folder=tmp_path)
+
+
+@pytest.fixture
+def store(uri):
+    return open_store(uri)
+
+
+def make_table(ids, clicks, watches=None, surface: str | Sequence[str] = "feed") -> pa.Table:
+    surfaces = [surface] * len(ids) if isinstance(surface, str) else list(surface)
+    columns = {
+        "example_id": ids,
+        "event_date": [datetime.date(2022, 4, 8)] * len(ids),
+        "surface": surfaces,
+        "soft_click": clicks,
+    }
+    if watches is not None:
+        columns["soft_watch_time"] = watches
+    names = ["click"] + (["watch_time"] if watches is not None else [])
+    return pa.table(columns, schema=row_schema(names))
+
+
+def make_key(span: int = 3, teacher: str = "big") -> LabelSetKey:
+    return LabelSetKey(teacher=teacher, teacher_version="7", span=span)
+
+
+def publish(store, key, *tables, columns=None, **options):
+    writer = store.stage(key, columns or {"click": CLICK})
+    shards = [writer.write(f"shard-{number}", table) for number, table in enumerate(tables)]
+    return store.publish(writer, shards, FACTS, **options)
+
+
+def read_rows(store, set_id, columns=("example_id", "soft_click"), surface=None) -> list[tuple]:
+    batches = store.scan(set_id, columns, surface=surface)
+    return sorted(row for batch in batches for row in zip(*batch.to_pydict().values(), strict=True))
+
+
+def start_python(script: str, *arguments: str, **pipes) -> subprocess.Popen:
+    """A Python of its own: what one process does must hold against another, and against kill -9."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    command = [sys.executable, "-c", "from conftest import *\n" + script, *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **pipes)
+
+
+FACTS = SetFacts(feature_version="f1", label_age_spans=1, seconds=2.5, extra={"examples": 4.0})
+
+
+@pytest.fixture
+def labels() -> SimpleNamespace:
+    """The functions above, since test modules of one folder do not import one another."""
+    functions: dict[str, Callable] = {
+        function.__name__: function for function in (make_table, make_key, publish, read_rows, start_python)
+    }
+    return SimpleNamespace(**functions, CLICK=CLICK, WATCH=WATCH, FACTS=FACTS)

@@ -1,0 +1,162 @@
+"""What is Delta Lake's own: what a kill leaves, and who else can read the table."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import DeltaError
+
+from components.label_store.delta import DeltaLabelStore
+from components.label_store.delta_table import Snapshot
+
+KILLS = {
+    "while a shard is being written": """
+import pyarrow.parquet as pq
+real = pq.write_table
+def write_half(table, path, **options):
+    real(table, path, **options)
+    path.write_bytes(path.read_bytes()[:100])
+    os.kill(os.getpid(), 9)
+pq.write_table = write_half
+""",
+    "between the record and the commit": """
+from components.label_store.delta_table import Snapshot
+def die(*arguments):
+    os.kill(os.getpid(), 9)
+Snapshot.publish = die
+""",
+    "at the commit": """
+from deltalake import DeltaTable
+def die(*arguments, **options):
+    os.kill(os.getpid(), 9)
+DeltaTable.create_write_transaction = die
+""",
+    "right after the commit": """
+from deltalake import DeltaTable
+real = DeltaTable.create_write_transaction
+def commit(*arguments, **options):
+    real(*arguments, **options)
+    os.kill(os.getpid(), 9)
+DeltaTable.create_write_transaction = commit
+""",
+}
+PUBLISH = """
+publish(open_store(sys.argv[1]), make_key(), make_table(["a", "b"], [0.5, 0.25]), make_table(["c"], [0.75]))
+"""
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path / "labels"
+
+
+@pytest.mark.parametrize("moment", KILLS)
+def test_a_kill_leaves_the_whole_set_or_none(root, labels, moment):
+    process = labels.start_python(KILLS[moment] + PUBLISH, f"delta:{root}")
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    store = DeltaLabelStore(root)
+    survived = store.list_sets()
+    assert len(survived) == (1 if moment == "right after the commit" else 0)
+    # The next attempt finds the one set, or publishes its own; what the kill left can be collected.
+    record = labels.publish(store, labels.make_key(), labels.make_table(["z"], [0.5]))
+    if survived:
+        assert record == survived[0]
+        assert labels.read_rows(store, record.set_id) == [("a", 0.5), ("b", 0.25), ("c", 0.75)]
+    else:
+        assert labels.read_rows(store, record.set_id) == [("z", 0.5)]
+    assert len(store.delete_unpublished(older_than_seconds=-1)) == 1
+    assert labels.read_rows(store, record.set_id)
+    assert len(list(root.glob("label_set=*"))) == len(list(root.glob("_records/*"))) == 1
+
+
+def test_any_delta_engine_sees_the_published_rows_alone(root, labels):
+    store = DeltaLabelStore(root)
+    columns = {"click": labels.CLICK, "watch_time": labels.WATCH}
+    labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
+    labels.publish(store, labels.make_key(4), labels.make_table(["b"], [0.25], [7.0]), columns=columns)
+    labels.publish(store, labels.make_key(4), labels.make_table(["c"], [0.75]))
+    query = "SELECT example_id, soft_click, soft_watch_time, event_date FROM labels ORDER BY example_id"
+    answer = QueryBuilder().register("labels", DeltaTable(str(root))).execute(query).read_all()
+    assert answer["example_id"].to_pylist() == ["a", "b"]
+    assert answer["soft_click"].to_pylist() == [0.5, 0.25]
+    assert answer["soft_watch_time"].to_pylist() == [None, 7.0]
+
+
+def test_delta_accepts_one_transaction_twice_and_we_do_not(root, labels):
+    store = DeltaLabelStore(root)
+    first = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    before = DeltaTable(str(root)).version()
+    assert labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.75])) == first
+    assert DeltaTable(str(root)).version() == before
+
+
+def test_everything_is_still_known_after_a_checkpoint_without_its_log(root, labels):
+    store = DeltaLabelStore(root)
+    first = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    DeltaTable(str(root)).create_checkpoint()
+    for entry in sorted(root.glob("_delta_log/*.json"))[:-1]:
+        entry.unlink()
+    assert labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.75])) == first
+    with pytest.raises(ValueError, match="column soft_click already means something else"):
+        labels.publish(
+            store, labels.make_key(4), labels.make_table(["a"], [0.5]), columns={"click": labels.WATCH}
+        )
+    labels.publish(store, labels.make_key(4), labels.make_table(["b"], [0.5]))
+    assert [record.key.span for record in store.list_sets()] == [3, 4]
+
+
+def test_an_error_after_the_commit_went_through_is_not_believed(root, labels, monkeypatch):
+    commit = DeltaTable.create_write_transaction
+    calls = []
+
+    def fail_afterwards(*arguments, **options):
+        commit(*arguments, **options)
+        calls.append(options)
+        if len(calls) == 1:
+            raise DeltaError("the answer was lost")
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", fail_afterwards)
+    record = labels.publish(DeltaLabelStore(root), labels.make_key(), labels.make_table(["a"], [0.5]))
+    assert len(calls) == 1
+    assert (record.rows, record.revision) == (1, 1)
+
+
+def test_collection_that_loses_to_a_publisher_deletes_nothing_of_it(root, labels, monkeypatch):
+    store = DeltaLabelStore(root)
+    writer = store.stage(labels.make_key(), {"click": labels.CLICK})
+    shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
+    bar, published = Snapshot.bar, []
+
+    def publish_first(snapshot, set_ids):
+        if not published:
+            published.append(store.publish(writer, shards, labels.FACTS))
+        bar(snapshot, set_ids)
+
+    monkeypatch.setattr(Snapshot, "bar", publish_first)
+    assert store.delete_unpublished(older_than_seconds=-1) == []
+    assert labels.read_rows(store, published[0].set_id) == [("a", 0.5)]
+
+
+def test_collection_removes_a_published_set_s_spare_copies(root, labels):
+    store = DeltaLabelStore(root)
+    writer = store.stage(labels.make_key(), {"click": labels.CLICK})
+    shards = [writer.write("shard-0", labels.make_table(["a"], [0.5])) for _ in range(2)]
+    record = store.publish(writer, shards, labels.FACTS)
+    assert len(list(root.glob("label_set=*/*.parquet"))) == 2
+    assert store.delete_unpublished(older_than_seconds=-1) == []
+    assert len(list(root.glob("label_set=*/*.parquet"))) == 1
+    assert labels.read_rows(store, record.set_id) == [("a", 0.5)]
+
+
+def test_a_missing_staged_shard_refuses_publication(root, labels):
+    store = DeltaLabelStore(root)
+    writer = store.stage(labels.make_key(), {"click": labels.CLICK})
+    shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
+    (root / shards[0].path).unlink()
+    with pytest.raises(ValueError, match="staged shards are gone"):
+        store.publish(writer, shards, labels.FACTS)
+    assert store.list_sets() == []

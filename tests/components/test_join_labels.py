@@ -1,0 +1,221 @@
+"""The join, on a handful of rows whose outcome is worked out by hand."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
+from components.label_store.schemes import open_store
+from components.transforms.join_labels import JoinReport, JoinSoftLabels, apply_floor, join_span
+from components.transforms.shards import (
+    SPLITS,
+    read_shard,
+    shard_name,
+    split_files,
+    split_folder,
+    write_shard,
+)
+from eventlog.errors import BadInput
+
+SCHEMA = pa.schema(
+    [
+        pa.field("example_id", pa.string(), nullable=False),
+        pa.field("event_time_ms", pa.int64(), nullable=False),
+        pa.field("surface", pa.string(), nullable=False),
+        pa.field("tag", pa.list_(pa.string())),
+        pa.field("label_click", pa.float32()),
+    ]
+)
+JOINED = pa.schema([*SCHEMA, pa.field("soft_click", pa.float32()), pa.field("soft_ltv", pa.float32())])
+COLUMNS = {
+    "click": SoftColumn(kind="binary", link="sigmoid", unit="probability"),
+    "ltv": SoftColumn(kind="regression", link="identity", unit="seconds", scale="log1p"),
+}
+DELAYED = {"click": False, "ltv": True}
+OPTIONS = ["--runner=FnApiRunner"]
+"""What DirectRunner ends up with, but only after it has tried to download Prism."""
+EXAMPLES = {
+    "train": [("a", 30, "feed"), ("b", 10, "feed"), ("c", 20, "search"), ("d", 10, "feed")],
+    "holdout": [("e", 5, "feed")],
+    "matured": [("m", 1, "feed"), ("n", 2, "feed")],
+    "matured_holdout": [],
+}
+SPAN_3 = [
+    ("a", "feed", 0.1, 1.0),
+    ("b", "feed", 0.2, 2.0),
+    ("c", "search", 0.3, 3.0),
+    ("x", "feed", 0.4, 4.0),
+]
+SPAN_0 = [("m", "feed", 0.5, 5.0), ("y", "search", 0.6, 6.0)]
+
+
+def write_examples(folder: Path, examples=EXAMPLES) -> str:
+    for split in SPLITS:
+        rows = examples[split]
+        for shard in range(2):
+            part = rows[shard::2]
+            columns = {
+                "example_id": [row[0] for row in part],
+                "event_time_ms": [row[1] for row in part],
+                "surface": [row[2] for row in part],
+                "tag": [["t", row[0]] for row in part],
+                "label_click": [1.0 for _ in part],
+            }
+            batch = pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+            write_shard(f"{split_folder(str(folder), split)}/{shard_name(3, shard, 2)}", batch)
+    return str(folder)
+
+
+def publish(uri: str, span: int, rows, teacher: str = "big") -> str:
+    store = open_store(uri)
+    writer = store.stage(LabelSetKey(teacher=teacher, teacher_version="7", span=span), COLUMNS)
+    names = row_schema(list(COLUMNS)).names
+    values = [(row[0], datetime.date(2022, 4, 8), *row[1:]) for row in rows]
+    table = pa.table(
+        dict(zip(names, zip(*values, strict=True), strict=True)), schema=row_schema(list(COLUMNS))
+    )
+    facts = SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0)
+    return store.publish(writer, [writer.write("shard-0", table)], facts).set_id
+
+
+@pytest.fixture
+def join(tmp_path) -> JoinSoftLabels:
+    uri = f"delta:{tmp_path}/labels"
+    return JoinSoftLabels(
+        examples_uri=write_examples(tmp_path / "examples"),
+        output_uri=str(tmp_path / "joined"),
+        schema=SCHEMA,
+        span=3,
+        surface="feed",
+        store_uri=uri,
+        set_ids=(publish(uri, 3, SPAN_3), publish(uri, 0, SPAN_0)),
+        delayed=DELAYED,
+        num_buckets=3,
+    )
+
+
+def read_joined(uri: str, split: str) -> list[list[dict]]:
+    """Rows of each shard of a split, in the order they lie there."""
+    return [
+        [row for batch in read_shard(file, 100, JOINED) for row in batch.to_pylist()]
+        for file in split_files(uri, split)
+    ]
+
+
+def soft_labels(uri: str, split: str) -> dict[str, tuple]:
+    rows = [row for shard in read_joined(uri, split) for row in shard]
+    assert len({row["example_id"] for row in rows}) == len(rows)
+    labels = {row["example_id"]: (row["soft_click"], row["soft_ltv"]) for row in rows}
+    return {key: tuple(value and round(value, 6) for value in pair) for key, pair in sorted(labels.items())}
+
+
+def test_each_row_gets_the_soft_labels_that_belong_to_it_and_no_other(join, tmp_path):
+    report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
+    # Fresh rows: the immediate task alone. d and e have no label and stay. c is of another surface.
+    assert soft_labels(join.output_uri, "train") == {"a": (0.1, None), "b": (0.2, None), "d": (None, None)}
+    assert soft_labels(join.output_uri, "holdout") == {"e": (None, None)}
+    # Matured rows: the delayed task alone, from the set of their own span.
+    assert soft_labels(join.output_uri, "matured") == {"m": (None, 5.0), "n": (None, None)}
+    assert soft_labels(join.output_uri, "matured_holdout") == {}
+    assert report == JoinReport(
+        surface="feed",
+        fresh_rows=4,
+        labelled_fresh_rows=2,
+        matured_rows=2,
+        labelled_matured_rows=1,
+        labels_without_example=1,
+    )
+    assert report.coverage == 0.5
+    written = json.loads((tmp_path / "joined" / "join_report.json").read_text())
+    assert (written["coverage"], written["label_sets"]) == (0.5, list(join.set_ids))
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_features_and_hard_labels_come_through_unchanged(join, tmp_path):
+    join_span(join, OPTIONS, str(tmp_path / "scratch"))
+    rows = {row["example_id"]: row for shard in read_joined(join.output_uri, "train") for row in shard}
+    assert rows["a"] | {"soft_click": None} == {
+        "example_id": "a",
+        "event_time_ms": 30,
+        "surface": "feed",
+        "tag": ["t", "a"],
+        "label_click": 1.0,
+        "soft_click": None,
+        "soft_ltv": None,
+    }
+
+
+def test_every_split_has_every_bucket_s_shard_and_a_rerun_the_same_records(join, tmp_path):
+    join.num_buckets = 16  # More than there are rows: some buckets are empty.
+    outputs = []
+    for attempt in range(2):
+        join.output_uri = str(tmp_path / f"joined-{attempt}")
+        join_span(join, OPTIONS, str(tmp_path / "scratch"))
+        outputs.append({split: read_joined(join.output_uri, split) for split in SPLITS})
+    names = [shard_name(3, bucket, 16) for bucket in range(16)]
+    for split in SPLITS:
+        assert [Path(file).name for file in split_files(join.output_uri, split)] == names
+    assert outputs[0] == outputs[1]
+
+
+def test_rows_of_a_bucket_are_in_order_of_time_then_id(join, tmp_path):
+    join.num_buckets = 1
+    join_span(join, OPTIONS, str(tmp_path / "scratch"))
+    (rows,) = read_joined(join.output_uri, "train")
+    assert [row["example_id"] for row in rows] == ["b", "d", "a"]
+
+
+def test_an_id_labelled_in_two_of_the_sets_is_refused_with_their_names(join, tmp_path):
+    join.set_ids = (*join.set_ids, publish(join.store_uri, 3, [("b", "feed", 0.9, 9.0)], teacher="other"))
+    with pytest.raises(
+        BadInput, match=r"several labels: expected one label row .* got b\. Join sets"
+    ) as error:
+        join_span(join, OPTIONS, str(tmp_path / "scratch"))
+    assert join.set_ids[0] in str(error.value)
+    assert join.set_ids[2] in str(error.value)
+    assert join.set_ids[1] not in str(error.value)
+    assert "while running" not in str(error.value)
+
+
+def test_an_example_id_in_two_splits_is_refused(join, tmp_path):
+    join.examples_uri = write_examples(tmp_path / "twice", EXAMPLES | {"holdout": [("a", 7, "feed")]})
+    with pytest.raises(BadInput, match=r"appear twice: expected each example_id once in a span, got a\."):
+        join_span(join, OPTIONS, str(tmp_path / "scratch"))
+
+
+def test_an_unpublished_set_is_refused(join, tmp_path):
+    join.set_ids = ("big.7.span-00009.0.nothing",)
+    with pytest.raises(BadInput, match="no published set"):
+        join_span(join, OPTIONS, str(tmp_path / "scratch"))
+
+
+def test_without_label_sets_every_example_stays_and_coverage_is_zero(join, tmp_path):
+    join.set_ids = ()
+    report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
+    assert (report.fresh_rows, report.coverage) == (4, 0.0)
+    assert soft_labels(join.output_uri, "train") == {"a": (None,) * 2, "b": (None,) * 2, "d": (None,) * 2}
+
+
+def test_a_null_soft_label_counts_against_coverage(join, tmp_path):
+    join.set_ids = (publish(join.store_uri, 4, [("a", "feed", None, 1.0), ("b", "feed", 0.2, 2.0)]),)
+    report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
+    assert (report.labelled_fresh_rows, report.labels_without_example) == (1, 0)
+
+
+def test_a_surface_without_fresh_rows_misses_no_label():
+    assert JoinReport(surface="feed").coverage == 1.0
+
+
+def test_coverage_below_the_floor_stops_by_default_and_names_all_three(caplog):
+    apply_floor("feed", 0.9, 0.9)
+    with pytest.raises(BadInput, match=r"surface feed: .* coverage of at least 0\.9000, got 0\.8999"):
+        apply_floor("feed", 0.89991, 0.9)
+    with caplog.at_level(logging.WARNING):
+        apply_floor("feed", 0.5, 0.9, "warn")
+    assert "surface feed: too few examples have a soft label" in caplog.text

@@ -1,0 +1,84 @@
+from tfx.types import standard_artifacts
+
+from components.span_publisher import SpanPublisher, SpanPublisherExecutor
+from components.span_records import read_record, write_record
+from components.span_state import SpanState, SpanStateExecutor
+from models.state import EMPTY_MARKER
+
+
+def model_at(folder):
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(folder)
+    return artifact
+
+
+def resolve(records, target, span):
+    SpanStateExecutor().Do(
+        {},
+        {"teacher": [model_at(target)]},
+        {"records": str(records), "branch": "teacher", "span": span},
+    )
+
+
+def test_what_an_earlier_span_published_is_copied_whole(tmp_path):
+    source = tmp_path / "model" / "training-state"
+    source.mkdir(parents=True)
+    (source / "state.json").write_text("{}")
+    write_record(str(tmp_path / "records"), "teacher", 3, {"teacher": str(tmp_path / "model")})
+    (tmp_path / "copy").mkdir()
+
+    resolve(tmp_path / "records", tmp_path / "copy", span=4)
+
+    assert (tmp_path / "copy" / "training-state" / "state.json").read_text() == "{}"
+    assert not (tmp_path / "copy" / EMPTY_MARKER).exists()
+
+
+def test_nothing_published_gives_the_marker_alone(tmp_path):
+    (tmp_path / "copy").mkdir()
+
+    resolve(tmp_path / "records", tmp_path / "copy", span=4)
+
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == [EMPTY_MARKER]
+
+
+def test_statistics_come_with_their_split_names(tmp_path):
+    (tmp_path / "statistics" / "Split-train").mkdir(parents=True)
+    write_record(str(tmp_path / "records"), "teacher", 3, {"statistics": str(tmp_path / "statistics")})
+    artifact = standard_artifacts.ExampleStatistics()
+    artifact.uri = str(tmp_path / "copy")
+
+    SpanStateExecutor().Do(
+        {},
+        {"statistics": [artifact]},
+        {"records": str(tmp_path / "records"), "branch": "teacher", "span": 4},
+    )
+
+    assert artifact.split_names == '["train"]'
+
+
+def test_state_offers_exactly_the_slots_asked_for_in_their_types():
+    state = SpanState(records="r", branch="tab_1", span=3, slots=("student", "predictions"))
+
+    assert {slot: channel.type_name for slot, channel in state.outputs.items()} == {
+        "student": "Model",
+        "predictions": "rankdistill.Predictions",
+    }
+
+
+def test_publishing_makes_a_span_the_past_of_the_next(tmp_path):
+    records = str(tmp_path / "records")
+    SpanPublisherExecutor().Do(
+        {"teacher": [model_at("/models/9")]}, {}, {"records": records, "branch": "teacher", "span": 5}
+    )
+
+    assert read_record(records, "teacher", 5) == {"teacher": "/models/9"}
+
+
+def test_the_publisher_takes_one_input_a_slot():
+    state = SpanState(records="r", branch="teacher", span=3, slots=("teacher",))
+    publisher = SpanPublisher(
+        records="r", branch="teacher", span=3, slots={"teacher": state.outputs["teacher"]}
+    )
+
+    assert list(publisher.inputs) == ["teacher"]
+    assert not publisher.outputs

@@ -1,0 +1,66 @@
+import logging
+
+import pytest
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from components.span_validator import describe, find_anomalies, judge
+from eventlog.errors import BadInput
+
+WARN = {"schema": "warn", "drift": "warn", "skew": "warn"}
+
+
+def statistics(values):
+    import pandas as pd
+
+    return tfdv.generate_statistics_from_dataframe(
+        pd.DataFrame({"hour": values, "degree": ["full"] * len(values)})
+    )
+
+
+@pytest.fixture(scope="module")
+def schema():
+    rules = tfdv.infer_schema(statistics([1, 2, 3, 4] * 25))
+    feature = tfdv.get_feature(rules, "hour")
+    feature.drift_comparator.jensen_shannon_divergence.threshold = 0.2
+    feature.skew_comparator.jensen_shannon_divergence.threshold = 0.2
+    feature.int_domain.min, feature.int_domain.max = 0, 23
+    assert isinstance(rules, schema_pb2.Schema)
+    return rules
+
+
+def test_data_like_before_has_no_anomaly(schema):
+    same = statistics([1, 2, 3, 4] * 25)
+
+    assert describe(find_anomalies(same, schema, same, same)) == {"schema": [], "drift": [], "skew": []}
+
+
+def test_a_moved_distribution_is_drift_against_the_previous_span_and_skew_against_the_fitted(schema):
+    before, after = statistics([1, 2, 3, 4] * 25), statistics([20, 21, 22, 23] * 25)
+
+    drift = describe(find_anomalies(after, schema, before, None))
+    skew = describe(find_anomalies(after, schema, None, before))
+
+    assert [line.split(":")[0] for line in drift["drift"]] == ["hour"]
+    assert not drift["schema"] and not drift["skew"]
+    assert [line.split(":")[0] for line in skew["skew"]] == ["hour"]
+    assert not skew["schema"] and not skew["drift"]
+
+
+def test_a_value_outside_its_domain_is_a_schema_anomaly(schema):
+    lines = describe(find_anomalies(statistics([1, 99]), schema, None, None))["schema"]
+
+    assert len(lines) == 1
+    assert lines[0].startswith("hour: Out-of-range values")
+
+
+def test_a_kind_that_stops_names_span_and_feature():
+    with pytest.raises(BadInput, match=r"span 7: 2 drift anomalies.*got hour moved.*validation.drift: warn"):
+        judge(7, {"schema": [], "drift": ["hour moved", "tag moved"], "skew": []}, WARN | {"drift": "stop"})
+
+
+def test_a_kind_that_warns_logs_and_goes_on(caplog):
+    with caplog.at_level(logging.WARNING):
+        judge(7, {"schema": [], "drift": ["hour moved"], "skew": []}, WARN)
+
+    assert "span 7: drift anomaly: hour moved" in caplog.text

@@ -1,0 +1,48 @@
+"""A small world that several suites share; TensorFlow's settings come before anything imports it."""
+
+import os
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def small_log(tmp_path_factory):
+    """Six spans of 1,500 simulated impressions: enough that rows of spans 0 to 2 mature."""
+    from eventlog.simulator import simulate
+
+    log = tmp_path_factory.mktemp("small") / "log"
+    simulate(log, spans=6, examples_per_span=1500, seed=5)
+    return log
+
+
+@pytest.fixture(scope="session")
+def small_document():
+    """The demo's configuration, its models shrunk and two spans of burn-in."""
+    document = yaml.safe_load((REPOSITORY / "pipeline" / "configs" / "demo.yaml").read_text())
+    document["name"] = "small"
+    document["schema"] = str(REPOSITORY / "schema" / "impressions.pbtxt")
+    document["burn_in"] = "0:1"
+    document["rows_per_shard"] = 1000
+    document["teacher"]["architecture"] = {"embedding_size": 4, "trunk": [16]}
+    document["teacher"]["passes"] = document["student"]["passes"] = 1
+    document["student"]["architecture"] = {"embedding_size": 4, "trunk": [8]}
+    document["evaluation"] = {"resamples": 20, "margin": 1.0}
+    del document["surfaces"]["tab_4"]
+    return document
+
+
+@pytest.fixture(scope="session")
+def small_config(small_document, tmp_path_factory):
+    """The same, as a file."""
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    path.write_text(yaml.safe_dump(small_document))
+    return path

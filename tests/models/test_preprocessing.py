@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from eventlog.errors import BadInput
+from models.features import Feature
+from models.preprocessing import features_config, preprocessing_fn
+from models.transform_graph import TransformGraph, feature_version
+from tests.models.tiny_world import FEATURES, TEACHER_ONLY, example, random_columns
+
+
+def transformed(graph_dir: Path, *rows: dict[str, Any]) -> dict[str, np.ndarray]:
+    graph = TransformGraph(str(graph_dir), FEATURES)
+    raw = tf.io.parse_example([example(**row) for row in rows], graph.raw_spec)
+    return {name: value.numpy() for name, value in graph(raw).items()}
+
+
+def test_missing_values_become_bucket_0_an_empty_bag_and_the_mean(graph_dir: Path) -> None:
+    values = transformed(graph_dir, {})
+    assert {name: value.tolist() for name, value in values.items()} == {
+        "user_id": [0],
+        "hour": [0],
+        "tag": [[]],
+        "duration_seconds": [0.0],
+        "video_age_days": [0],
+        "history_user_click": [0.0],
+    }
+
+
+def test_ids_are_hashed_into_buckets_from_1_and_integers_as_their_text(graph_dir: Path) -> None:
+    values = transformed(graph_dir, {"user_id": "", "hour": 7}, {"user_id": "7"}, {"user_id": "never seen"})
+    assert all(1 <= bucket <= 50 for bucket in values["user_id"])
+    expected = int(tf.strings.to_hash_bucket_fast("7", 24)) + 1
+    assert values["hour"].tolist() == [expected, 0, 0]
+    assert values["user_id"][1] == int(tf.strings.to_hash_bucket_fast("7", 50)) + 1
+
+
+def test_a_bag_is_padded_with_0_to_the_longest_of_the_batch(graph_dir: Path) -> None:
+    values = transformed(graph_dir, {"tag": ["a", "b"]}, {"tag": ["b"]})
+    (first, second), (third, padding) = values["tag"].tolist()
+    assert third == second != first
+    assert padding == 0
+
+
+def test_a_number_is_the_z_score_of_its_logarithm_over_the_values_that_are_there(graph_dir: Path) -> None:
+    seen = [row["duration_seconds"] for row in random_columns(200, seed=0)]
+    logs = np.log1p([value for value in seen if value is not None])
+    values = transformed(graph_dir, {"duration_seconds": 59.0}, {"duration_seconds": -5.0})
+    expected = [(math.log(60) - logs.mean()) / logs.std(), -logs.mean() / logs.std()]
+    np.testing.assert_allclose(values["duration_seconds"], expected, rtol=1e-3)
+
+
+def test_quantiles_hold_equal_shares_and_are_counted_from_1(graph_dir: Path) -> None:
+    ages = [{"video_age_days": row["video_age_days"]} for row in random_columns(200, seed=0)]
+    buckets = transformed(graph_dir, *ages)["video_age_days"]
+    counts = np.bincount(buckets, minlength=5)
+    assert counts[0] == 0
+    assert all(45 <= count <= 55 for count in counts[1:])
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_number_that_is_not_finite_counts_as_missing(poison: float, graph_dir: Path) -> None:
+    values = transformed(graph_dir, {"duration_seconds": poison, "video_age_days": poison})
+    assert (values["duration_seconds"][0], values["video_age_days"][0]) == (0.0, 0)
+
+
+def test_labels_do_not_pass_through_the_transform(graph_dir: Path) -> None:
+    with tf.Graph().as_default():
+        column = tf.compat.v1.sparse_placeholder(tf.string, [None, None])
+        config = features_config({"user_id": FEATURES["user_id"]})
+        outputs = preprocessing_fn({"user_id": column, "label_click": column}, config)
+    assert set(outputs) == {"user_id"}
+
+
+def test_a_dense_column_keeps_its_zeros_and_empty_strings() -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        config = features_config({"user_id": FEATURES["user_id"], "hour": FEATURES["hour"]})
+        columns = {"user_id": tf.constant([["a"], [""]]), "hour": tf.constant([0, 1], tf.int64)}
+        outputs = session.run(preprocessing_fn(columns, config))
+    assert (outputs["user_id"] > 0).all()
+    assert (outputs["hour"] > 0).all()
+
+
+def test_a_feature_that_is_not_in_the_schema_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"features \['user_id'\] are not in the schema: expected some of \['hour'\]"
+    ):
+        preprocessing_fn({"hour": None}, features_config({"user_id": FEATURES["user_id"]}))
+
+
+def test_only_the_models_own_features_are_parsed(graph_dir: Path) -> None:
+    student = {name: feature for name, feature in FEATURES.items() if name != TEACHER_ONLY}
+    graph = TransformGraph(str(graph_dir), student)
+    assert set(graph.raw_spec) == set(student)
+    assert set(graph(tf.io.parse_example([example(hour=3)], graph.raw_spec))) == set(student)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"author_id": Feature(kind="id", buckets=9)}, 'expected feature "author_id", got only'),
+        (
+            {"user_id": Feature(kind="id", buckets=51)},
+            'expected 51 buckets of feature "user_id", got 50 buckets',
+        ),
+    ],
+)
+def test_features_the_graph_was_not_frozen_with_are_refused(
+    features: dict[str, Feature], message: str, graph_dir: Path
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        TransformGraph(str(graph_dir), features)
+
+
+def test_a_folder_without_a_graph_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"transform graph does not fit.*expected a readable TransformGraph"):
+        TransformGraph(str(tmp_path), FEATURES)
+    with pytest.raises(BadInput, match="expected files under transform_fn/, got none"):
+        feature_version(str(tmp_path))
+
+
+def test_the_feature_version_is_the_same_wherever_the_graph_lies(graph_dir: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(graph_dir, tmp_path / "copy")
+    version = feature_version(str(graph_dir))
+    assert len(version) == 12
+    assert feature_version(str(copy)) == version
+
+
+def test_one_changed_byte_is_another_feature_version(graph_dir: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(graph_dir, tmp_path / "copy")
+    saved = copy / "transform_fn" / "saved_model.pb"
+    saved.write_bytes(saved.read_bytes()[:-1] + b"?")
+    assert feature_version(str(copy)) != feature_version(str(graph_dir))

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from models.job import TrainingJob
+from models.ranker import Ranker
+from models.serving import export_model
+from models.transform_graph import TransformGraph
+from tests.models.tiny_world import AUXILIARY, TASKS, example, job, random_columns
+
+Exporting = Callable[[TrainingJob], Path]
+
+
+@pytest.fixture(scope="module")
+def exported(graph_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exporting:
+    """Exports a job's untrained ranker, once per role."""
+    folder = tmp_path_factory.mktemp("served")
+
+    def export(training_job: TrainingJob) -> Path:
+        path = folder / training_job.role
+        if path.exists():
+            return path
+        graph = TransformGraph(str(graph_dir), training_job.features)
+        export_model(str(path), Ranker(training_job), graph, training_job)
+        return path
+
+    return export
+
+
+def operations(path: Path) -> list[tuple[str, str]]:
+    """Names and types of everything in the saved functions."""
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    return sorted((node.name, node.op) for function in functions for node in function.node_def)
+
+
+def parameters(path: Path) -> dict[str, tuple[int, ...]]:
+    return {v.name: tuple(v.shape) for v in tf.saved_model.load(str(path)).served_variables}
+
+
+def test_student_and_control_are_served_by_the_same_operations_parameters_and_signature(
+    exported: Exporting,
+) -> None:
+    student, control = exported(job("student", distillation=AUXILIARY)), exported(job("control"))
+    assert operations(student) == operations(control)
+    assert len(operations(student)) > 50
+    assert parameters(student) == parameters(control)
+    signatures = [tf.saved_model.load(str(path)).signatures["serving_default"] for path in (student, control)]
+    assert signatures[0].structured_input_signature == signatures[1].structured_input_signature
+    assert signatures[0].structured_outputs == signatures[1].structured_outputs
+
+
+def test_no_soft_head_is_in_the_served_model(exported: Exporting) -> None:
+    path = exported(job("student", distillation=AUXILIARY))
+    stored = [name for name, _ in tf.train.list_variables(str(path / "variables" / "variables"))]
+    assert len([name for name in stored if name.startswith("served_variables")]) == len(parameters(path))
+    assert b"soft_logit" not in (path / "saved_model.pb").read_bytes()
+    assert not any("soft" in name for name in parameters(path))
+
+
+def test_the_signature_takes_examples_and_names_each_task(exported: Exporting) -> None:
+    signature: Any = tf.saved_model.load(str(exported(job("control")))).signatures["serving_default"]
+    assert signature.structured_input_signature[1] == {
+        "examples": tf.TensorSpec([None], tf.string, "examples")
+    }
+    outputs = {name: (spec.shape.rank, spec.dtype) for name, spec in signature.structured_outputs.items()}
+    assert outputs == dict.fromkeys(TASKS, (1, tf.float32))
+
+
+def test_what_is_served_is_the_rankers_probability_or_value(exported: Exporting, graph_dir: Path) -> None:
+    student = job("student", distillation=AUXILIARY)
+    served = tf.saved_model.load(str(exported(student))).signatures["serving_default"]
+    examples = tf.constant([example(**row) for row in random_columns(5, seed=9)])
+    graph = TransformGraph(str(graph_dir), student.features)
+    logits = Ranker(student).hard_logits(graph(tf.io.parse_example(examples, graph.raw_spec))).numpy()
+    outputs = served(examples=examples)
+    np.testing.assert_allclose(outputs["click"], 1 / (1 + np.exp(-logits[:, 0])), rtol=1e-5)
+    np.testing.assert_allclose(outputs["watch_time"], logits[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(outputs["like"], 1 / (1 + np.exp(-logits[:, 2])), rtol=1e-5)
+
+
+def test_an_empty_example_is_scored_and_an_empty_batch_gives_nothing(exported: Exporting) -> None:
+    served = tf.saved_model.load(str(exported(job("control")))).signatures["serving_default"]
+    assert np.isfinite(served(examples=tf.constant([b""]))["click"]).all()
+    assert served(examples=tf.constant([], tf.string))["click"].shape == (0,)
+
+
+def test_a_student_is_not_asked_for_the_teachers_features(exported: Exporting) -> None:
+    student = (exported(job("student", distillation=AUXILIARY)) / "saved_model.pb").read_bytes()
+    teacher = (exported(job("teacher")) / "saved_model.pb").read_bytes()
+    assert b"history_user_click" not in student
+    assert b"history_user_click" in teacher

@@ -1,0 +1,119 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eventlog.errors import BadInput
+from models.settings import from_json, to_json
+from pipeline.config import Deployment, load
+
+CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
+
+
+@pytest.fixture
+def document():
+    return yaml.safe_load((CONFIGS / "kuairand.yaml").read_text())
+
+
+@pytest.fixture
+def refused(tmp_path, document):
+    """Loads the document as it was changed, and gives the refusal."""
+    (tmp_path / "schema.pbtxt").write_text("")
+    document["schema"] = "schema.pbtxt"
+
+    def load_changed():
+        path = tmp_path / "changed.yaml"
+        path.write_text(yaml.safe_dump(document))
+        with pytest.raises(BadInput) as caught:
+            load(path)
+        return str(caught.value).removeprefix(str(path))
+
+    return load_changed
+
+
+@pytest.mark.parametrize("name", ["kuairand.yaml", "demo.yaml"])
+def test_the_shipped_configurations_load(name):
+    deployment = load(CONFIGS / name)
+
+    assert set(deployment.surfaces) == {"tab_1", "tab_0", "tab_4"}
+    assert len(deployment.tasks) == 7
+    assert Path(deployment.schema).is_file()
+
+
+def test_control_is_the_student_without_distillation():
+    deployment = load(CONFIGS / "kuairand.yaml")
+    student, control = deployment.student_job("tab_1"), deployment.control_job("tab_1")
+
+    assert student.distilled_tasks and not control.distilled_tasks
+    assert (student.features, student.tasks, student.architecture, student.optimizer, student.seed) == (
+        control.features,
+        control.tasks,
+        control.architecture,
+        control.optimizer,
+        control.seed,
+    )
+
+
+def test_history_is_the_teachers_alone():
+    deployment = load(CONFIGS / "kuairand.yaml")
+
+    assert any(name.startswith("history_") for name in deployment.teacher_job().features)
+    assert not any(name.startswith("history_") for name in deployment.student_job("tab_1").features)
+
+
+def test_a_surface_may_have_a_student_of_its_own(tmp_path, document):
+    (tmp_path / "schema.pbtxt").write_text("")
+    document["schema"] = "schema.pbtxt"
+    document["surfaces"]["tab_0"] = {"student": document["student"] | {"passes": 5}}
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(document))
+
+    deployment = load(path)
+
+    assert (deployment.student_job("tab_0").passes, deployment.student_job("tab_1").passes) == (5, 2)
+
+
+def test_a_deployment_survives_json():
+    deployment = load(CONFIGS / "kuairand.yaml")
+
+    assert from_json(Deployment, to_json(deployment)) == deployment
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(sed=1), r"^: sed: unknown key.*Did you mean 'seed'\?"),
+        (lambda d: d["surfaces"]["tab_0"].update(coverag_floor=1), r"surfaces.tab_0.*'coverage_floor'\?"),
+        (lambda d: d["student"]["distillation"]["click"].update(wight=1), r"click.*mean 'weight'\?"),
+        (
+            lambda d: d["tasks"]["click"].update(kind="foo"),
+            r"tasks.click.kind.*'binary' or 'regression'.*'foo'",
+        ),
+        (lambda d: d.update(seed="17"), r"seed: wrong value.*got '17'"),
+        (lambda d: d.pop("teacher"), r"teacher: wrong value: expected Field required, got nothing"),
+        (lambda d: d["student"]["features"].append("usr_id"), r"'usr_id'.*did you mean 'user_id'"),
+        (lambda d: d["teacher"]["tasks"].remove("like"), r"distillation of 'like'.*Add it to teacher.tasks"),
+        (lambda d: d.update(surfaces={}), r"surfaces must name at least one surface"),
+        (
+            lambda d: d["surfaces"].update(tab_0={"coverage_floor": 2.0}),
+            r"coverage_floor must be 0 to 1, got 2",
+        ),
+        (lambda d: d.update(burn_in="3"), r"burn_in.*expected A:B.*got '3'"),
+        (lambda d: d.update(schema="nowhere.pbtxt"), r"schema: no such schema.*got nowhere.pbtxt"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_key(document, refused, change, message):
+    change(document)
+
+    text = refused()
+    assert re.search(message, text), text
+    assert "\n" not in text
+
+
+def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="no such configuration"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("name: [")
+    with pytest.raises(BadInput, match=r"broken.yaml: not a configuration.*Mend the file"):
+        load(tmp_path / "broken.yaml")
