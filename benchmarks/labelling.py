@@ -95,6 +95,7 @@ def label_ours(examples_uri: str, model_uri: str, out: Path) -> int:
         columns={task: soft_column(Task(kind="binary", group="pet")) for task in TASKS},
         feature_version="1",
         label_age_spans=1,
+        ready_ms=time.time_ns() // 1_000_000,
         beam_options=BEAM_OPTIONS,
         scratch=str(out / "scratch"),
     )

@@ -77,7 +77,8 @@ def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
     if label_with == "previous" and span in record.spans:
         raise BadInput(
             "the teacher has trained on the span it labels", where=f"labels of span {span}",
-            expected="a teacher of earlier spans (label_with: previous)", got=f"one trained on {record.spans}",
+            expected="a teacher of earlier spans (label_with: previous)",
+            got=f"one trained on {record.spans}",
             fix="Label with the previous teacher, or choose label_with: current.",
         )  # fmt: skip
     return record

@@ -15,7 +15,7 @@ from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, SPLITS
 from eventlog.checks import SpanCounts, check_span
 
 READY_MS = "ready_ms"
-"""Custom property of the Examples: Unix milliseconds at which they were complete; label lag counts from it."""
+"""Custom property of the Examples: Unix milliseconds when they were complete; label lag counts from it."""
 
 
 class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
@@ -38,11 +38,7 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         counts = [check_span(Path(log), span) for span in spans]
         for span, count in zip(spans, counts, strict=True):
             encode = EncodeEvents(log, span, examples.uri, exec_properties["rows_per_shard"])
-            shards = run_and_collect(
-                lambda pipeline, encode=encode: pipeline | encode,
-                self._beam_pipeline_args or [],
-                self._get_tmp_dir(),
-            )
+            shards = self._run(encode)
             _reconcile(span, count, shards)
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.span = spans[-1]
@@ -50,6 +46,11 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         examples.set_int_custom_property("fresh_rows", sum(count.fresh for count in counts))
         examples.set_int_custom_property("matured_rows", sum(count.matured for count in counts))
         examples.set_int_custom_property(READY_MS, time.time_ns() // 1_000_000)
+
+    def _run(self, encode: EncodeEvents) -> list[dict[str, int]]:
+        return run_and_collect(
+            lambda pipeline: pipeline | encode, self._beam_pipeline_args or [], self._get_tmp_dir()
+        )
 
 
 def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]]) -> None:
@@ -77,7 +78,7 @@ class SpanExampleGenSpec(ComponentSpec):
 
 
 class SpanExampleGen(base_beam_component.BaseBeamComponent):
-    """Reads spans of the event log into Examples with splits `train`, `holdout`, `matured`, `matured_holdout`."""
+    """Reads spans of the event log into Examples: fresh and matured rows, each with a holdout split."""
 
     SPEC_CLASS = SpanExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(SpanExampleGenExecutor)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from typing_extensions import dataclass_transform
-
 import pydantic
 import pydantic.dataclasses
+from typing_extensions import dataclass_transform
 
 T = TypeVar("T")
 

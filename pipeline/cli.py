@@ -72,8 +72,9 @@ def check(file: Path) -> None:
 
     deployment = load(file)
     click.echo(
-        f"{file}: {deployment.name}, teacher {deployment.teacher.name!r} of {len(deployment.teacher.tasks)} tasks, "
-        f"surfaces {', '.join(deployment.surfaces)}; burn-in {deployment.burn_in}."
+        f"{file}: {deployment.name}, teacher {deployment.teacher.name!r} "
+        f"of {len(deployment.teacher.tasks)} tasks; burn-in {deployment.burn_in}; "
+        f"surfaces {', '.join(deployment.surfaces)}."
     )
 
 

@@ -106,7 +106,7 @@ class Evaluation:
         margin: A candidate's relative loss on the held-out clusters may exceed its predecessor's by this.
         resamples: Bootstrap draws of clusters behind each interval.
         min_positives: Below this many positives no interval is shown.
-        tfma: Adds TFX's Evaluator (TFMA slices by hour and activity) per student; slow, for those who want it.
+        tfma: Adds TFX's Evaluator (TFMA slices by hour and activity) per student; slow.
     """
 
     margin: float = 0.05
@@ -257,7 +257,7 @@ def load(path: Path) -> Deployment:
     schema = (path.parent / deployment.schema).resolve()
     if not schema.is_file():
         raise BadInput(
-            "no such schema", where=f"{path}: schema", expected="a TFMD schema.pbtxt beside the configuration",
+            "no such schema", where=f"{path}: schema", expected="a TFMD schema in text format",
             got=deployment.schema, fix="Give its path relative to the configuration file.",
         )  # fmt: skip
     return dataclasses.replace(deployment, schema=str(schema))

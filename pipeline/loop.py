@@ -60,7 +60,8 @@ def due_spans(deployment: Deployment, place: Place, available: list[int], wanted
     _require(place, wanted, available, "--spans")
     if wanted[0] > next_due:
         raise BadInput(
-            "span gap", where=f"--spans {wanted[0]}:{wanted[-1]}", expected=f"a range from span {next_due} or earlier",
+            "span gap", where=f"--spans {wanted[0]}:{wanted[-1]}",
+            expected=f"a range from span {next_due} or earlier",
             got=str(wanted[0]), fix="Warm start needs every span in order; begin where the last run ended.",
         )  # fmt: skip
     return [span for span in wanted if span >= next_due]
@@ -71,7 +72,8 @@ def _require(place: Place, spans: range, available: list[int], what: str) -> Non
     if missing:
         held = f"spans {available[0]} to {available[-1]}" if available else "no spans"
         raise BadInput(
-            f"{what} needs span {missing[0]}", where=str(place.events), expected=f"spans {spans[0]} to {spans[-1]}",
+            f"{what} needs span {missing[0]}", where=str(place.events),
+            expected=f"spans {spans[0]} to {spans[-1]}",
             got=held, fix="Write the missing spans with `rankdistill events`, or change the range.",
         )  # fmt: skip
 

@@ -6,6 +6,8 @@ import logging
 import os
 import warnings
 
+import absl.logging
+
 
 def quieten() -> None:
     """Call before TensorFlow, TFX or Beam is imported; our own warnings and errors still show."""
@@ -16,5 +18,7 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    # TFX logs through absl, whose level is its own.
+    absl.logging.set_verbosity(absl.logging.ERROR)
     for ours in ("components", "models", "pipeline", "eventlog"):
         logging.getLogger(ours).setLevel(logging.WARNING)

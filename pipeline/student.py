@@ -75,7 +75,7 @@ def _join(
     deployment: Deployment, place: Place, span: int, surface: str, teacher: TeacherBranch
 ) -> SoftLabelTransform:
     chosen = deployment.surfaces[surface]
-    join = SoftLabelTransform(
+    join: SoftLabelTransform = SoftLabelTransform(
         examples=teacher.read.examples,
         store=place.label_store(deployment.label_store),
         fleet=deployment.fleet,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ def summarize(deployment: Deployment, place: Place) -> dict[str, Any]:
     """Computes the summary from what the run has published, and nothing else.
 
     Returns:
-        JSON-ready: `spans`; `surfaces.<surface>.coverage` and `.tasks.<task>.{teacher,student,control,difference}`
-        (see `progressive_figures`); `label_sets`; `seconds.<step>`, the mean over its executions.
+        JSON-ready: `spans`; `surfaces.<surface>.coverage` and `surfaces.<surface>.tasks` (see
+        `progressive_figures`); `label_sets`; `seconds.<step>`, the mean over its executions.
     """
     return {
         "spans": recorded_spans(place.records, TEACHER),
@@ -42,7 +41,7 @@ def write_summary(summary: dict[str, Any], path: Path) -> None:
     """Writes it whole or not at all."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(summary, indent=1, allow_nan=False))
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _surface(deployment: Deployment, place: Place, surface: str) -> dict[str, Any]:

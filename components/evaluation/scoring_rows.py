@@ -14,10 +14,8 @@ import pyarrow.compute as pc
 from components.evaluation.predictions import float_column, predictions_schema, with_schema
 from eventlog.errors import BadInput
 from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, SOFT_PREFIX
+from models.state import EMPTY_MARKER
 from models.tasks import Task
-
-NO_MODEL = "NONE"
-"""A Model artifact whose folder holds only a file of this name says: no model yet."""
 
 BATCH_ROWS = 4096
 
@@ -26,7 +24,7 @@ def has_model(model_uri: str | None) -> bool:
     """Whether a model lies at `model_uri`: it is given and not the marker for "no model yet"."""
     import tensorflow as tf
 
-    return model_uri is not None and not tf.io.gfile.exists(f"{model_uri.rstrip('/')}/{NO_MODEL}")
+    return model_uri is not None and not tf.io.gfile.exists(f"{model_uri.rstrip('/')}/{EMPTY_MARKER}")
 
 
 def score_span(

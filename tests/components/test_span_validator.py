@@ -21,6 +21,7 @@ def statistics(values):
 @pytest.fixture(scope="module")
 def schema():
     rules = tfdv.infer_schema(statistics([1, 2, 3, 4] * 25))
+    rules.default_environment.extend(["fresh", "matured"])
     feature = tfdv.get_feature(rules, "hour")
     feature.drift_comparator.jensen_shannon_divergence.threshold = 0.2
     feature.skew_comparator.jensen_shannon_divergence.threshold = 0.2

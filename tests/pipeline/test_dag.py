@@ -1,4 +1,4 @@
-"""The compiled DAGs, held against golden files: UPDATE_GOLDEN=1 writes them anew, and the diff is reviewed."""
+"""The compiled DAGs against golden files: UPDATE_GOLDEN=1 writes them anew; review the diff."""
 
 import dataclasses
 import json

@@ -49,7 +49,7 @@ def test_a_wanted_range_ends_where_it_says_and_skips_what_is_done(deployment, pl
 
 
 def test_a_range_that_would_leave_a_gap_is_refused(deployment, place):
-    with pytest.raises(BadInput, match=r"--spans 7:8: span gap: expected a range from span 5 or earlier, got 7"):
+    with pytest.raises(BadInput, match=r"--spans 7:8: span gap: expected a range from span 5 .*, got 7"):
         due_spans(deployment, place, AVAILABLE, range(7, 9))
 
 

@@ -1,0 +1,236 @@
+"""The whole chain in a small world: what a run promises, looked at on what it left behind."""
+
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+import yaml
+from rich.console import Console
+from tfx.orchestration import metadata
+
+from components.candidate_check import HELD_OUT_SPLITS
+from components.label_store.schemes import open_store
+from components.soft_label_bulk_inferrer import teacher_record
+from components.span_records import TEACHER, read_record, recorded_spans
+from components.transforms.join_labels import read_join_report
+from eventlog.errors import BadInput
+from models.state import SERVING_FOLDER, STATE_FOLDER
+from models.state import read_record as read_state
+from pipeline.config import load
+from pipeline.loop import run_due
+from pipeline.place import Place
+from pipeline.progress import Progress
+from pipeline.summary import summarize, write_summary
+
+pytestmark = pytest.mark.e2e
+
+SPANS = [2, 3, 4, 5]
+SURFACES = ("tab_1", "tab_0")
+
+
+@pytest.fixture(scope="module")
+def deployment(small_config):
+    return load(small_config)
+
+
+@pytest.fixture(scope="module")
+def place(deployment, small_log, tmp_path_factory):
+    """A finished run over all spans."""
+    place = Place(root=tmp_path_factory.mktemp("run") / "root", events=small_log)
+    with Path(place.root.parent / "log.txt").open("w") as log:
+        assert run_due(deployment, place, None, Progress(Console(file=log))) == SPANS
+    return place
+
+
+@pytest.fixture(scope="module")
+def summary(deployment, place):
+    return summarize(deployment, place)
+
+
+@pytest.fixture(scope="module")
+def store(deployment, place):
+    return open_store(place.label_store(deployment.label_store))
+
+
+def test_the_summary_has_every_figure_of_every_role(summary, tmp_path):
+    write_summary(summary, tmp_path / "summary.json")
+    read = json.loads((tmp_path / "summary.json").read_text())
+
+    assert read["spans"] == SPANS
+    for surface in SURFACES:
+        tasks = read["surfaces"][surface]["tasks"]
+        assert len(tasks) == 7
+        for task, figures in tasks.items():
+            assert {"teacher", "student", "control", "difference"} <= set(figures), task
+        assert tasks["click"]["student"]["auc"] > 0
+        assert tasks["click"]["student"]["positives"] > 50
+        assert len(tasks["click"]["difference"]["auc"]) == 3
+        assert math.isfinite(tasks["watch_time"]["difference"]["rmse"][1])
+        assert tasks["comment"]["difference"]["auc"][1:] == [None, None], "too few positives for an interval"
+    assert read["seconds"]["Trainer_teacher"] > 0
+
+
+def test_delayed_figures_come_from_predictions_made_when_the_row_was_fresh(place, summary):
+    # Labels of span 2 mature in span 5.
+    figures = Path(read_record(place.records, "tab_1", 5)["figures"])
+    matured = pq.read_table(figures / "matured.parquet")
+
+    assert set(matured["impression_span"].to_pylist()) == {2}
+    assert matured["label_ltv"].null_count == 0
+    assert matured["label_click"].null_count == matured.num_rows
+
+
+def test_every_fresh_row_has_a_label_from_the_first_span_on(place, summary):
+    for surface in SURFACES:
+        assert summary["surfaces"][surface]["coverage"] == 1.0
+        for span in SPANS:
+            report = read_join_report(read_record(place.records, surface, span)["examples"])
+            assert report.fresh_rows == report.labelled_fresh_rows > 0
+
+
+def test_one_label_set_a_span_with_its_lag(summary, store):
+    assert [entry["span"] for entry in summary["label_sets"]] == SPANS
+    assert all(entry["rows"] == 1500 and entry["lag_seconds"] > 0 for entry in summary["label_sets"])
+    assert len(store.list_sets()) == len(SPANS)
+
+
+def test_all_surfaces_of_a_fleet_joined_the_pinned_set(deployment, place, store):
+    for span in SPANS:
+        pinned = store.read_pin(deployment.fleet, span)
+        for surface in SURFACES:
+            folder = Path(read_record(place.records, surface, span)["examples"])
+            assert json.loads((folder / "join_report.json").read_text())["label_sets"][0] == pinned
+
+
+def test_no_label_comes_from_a_teacher_that_trained_on_the_span(place, store):
+    for record in store.list_sets():
+        assert record.facts.label_age_spans == 1
+        assert record.key.teacher_version.endswith(f"-{record.key.span - 1:05d}")
+    latest = read_record(place.records, TEACHER, SPANS[-1])["teacher"]
+    with pytest.raises(BadInput, match=r"labels of span 5: the teacher has trained on the span it labels"):
+        teacher_record(latest, SPANS[-1], "previous")
+    assert teacher_record(latest, SPANS[-1], "current").spans == [0, 1, *SPANS]
+
+
+def test_models_go_on_from_the_span_before(place):
+    for surface, role in (("tab_1", "student"), ("tab_1", "control"), ("tab_0", "student")):
+        states = [
+            read_state(f"{read_record(place.records, surface, span)[role]}/{STATE_FOLDER}") for span in SPANS
+        ]
+        assert [state.spans for state in states] == [SPANS[: n + 1] for n in range(len(SPANS))]
+        steps = [state.step for state in states]
+        assert steps == sorted(set(steps))
+        assert len({state.feature_version for state in states}) == 1
+
+
+def test_the_served_student_is_its_control_in_shape(place):
+    record = read_record(place.records, "tab_1", SPANS[-1])
+    student, control = (
+        tf.saved_model.load(f"{record[role]}/{SERVING_FOLDER}") for role in ("student", "control")
+    )
+
+    def shape(model):
+        graph = model.signatures["serving_default"].graph
+        operations = sorted(operation.type for operation in graph.get_operations())
+        return operations, sorted(tuple(variable.shape) for variable in model.variables)
+
+    assert shape(student) == shape(control)
+    assert not [variable.name for variable in student.variables if "soft" in variable.name]
+
+
+def test_what_was_blessed_is_what_serves(place):
+    pushed = sorted(Path(place.serving("tab_1")).iterdir())
+    graph = (
+        Path(read_record(place.records, "tab_1", SPANS[-1])["student"]) / SERVING_FOLDER / "saved_model.pb"
+    )
+
+    assert len(pushed) == len(SPANS)
+    assert (pushed[-1] / "saved_model.pb").read_bytes() == graph.read_bytes()
+    assert not (pushed[-1] / STATE_FOLDER).exists()
+
+
+def test_a_second_run_finds_nothing_due(deployment, place):
+    with Path(place.root.parent / "again.txt").open("w") as log:
+        assert run_due(deployment, place, None, Progress(Console(file=log))) == []
+
+
+def test_steps_are_told_in_plain_lines(place):
+    text = (place.root.parent / "log.txt").read_text()
+
+    assert "span 5 [" in text and "Trainer_teacher" in text
+    assert "\x1b" not in text
+
+
+KILLED = """
+import os, signal, sys
+from components.label_store.delta import DeltaLabelStore
+original = DeltaLabelStore.publish
+def publish(self, *arguments, **options):
+    if sys.argv[1] == "after":
+        original(self, *arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+DeltaLabelStore.publish = publish
+sys.argv = ["rankdistill", "run", *sys.argv[2:]]
+from pipeline.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
+    moment, deployment, place, store, small_config, tmp_path
+):
+    """Killed before the commit nothing is visible; after it and before MLMD knows, the set stays the one."""
+    root = tmp_path / "root"
+    shutil.copytree(place.root / "records" / "bootstrap", root / "records" / "bootstrap")
+    arguments = ["--config", small_config, "--events", place.events, "--root", root, "--spans", "2:2"]
+    command = [sys.executable, "-c", KILLED, moment, *map(str, arguments)]
+    killed = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2])
+    labels = open_store(f"delta:{root}/labels")
+    before = [record.set_id for record in labels.list_sets()]
+
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    assert len(before) == (1 if moment == "after" else 0)
+    assert recorded_spans(str(root / "records"), TEACHER) == []
+    with (tmp_path / "log.txt").open("w") as log:
+        again = Place(root=root, events=place.events)
+        assert run_due(deployment, again, range(2, 3), Progress(Console(file=log))) == [2]
+    after = labels.list_sets()
+    assert len(after) == 1
+    assert before in ([], [after[0].set_id])
+    assert after[0].checksum == store.list_sets()[0].checksum, "labels by content as in the undisturbed run"
+
+
+def test_tfx_evaluator_runs_when_switched_on(small_document, place, tmp_path):
+    document = small_document | {"evaluation": small_document["evaluation"] | {"tfma": True}}
+    path = tmp_path / "tfma.yaml"
+    path.write_text(yaml.safe_dump(document))
+    root = tmp_path / "root"
+    shutil.copytree(place.root / "records" / "bootstrap", root / "records" / "bootstrap")
+    sliced = Place(root=root, events=place.events)
+
+    with (tmp_path / "log.txt").open("w") as log:
+        run_due(load(path), sliced, range(2, 3), Progress(Console(file=log)))
+
+    with metadata.Metadata(metadata.sqlite_metadata_connection_config(sliced.metadata)) as handle:
+        (evaluation, *_) = handle.store.get_artifacts_by_type("ModelEvaluation")
+    result = tfma.load_eval_result(evaluation.uri)
+    slices = {key for key, _ in result.slicing_metrics}
+    overall = dict(result.slicing_metrics)[()]
+    assert () in slices and len(slices) > 5
+    assert "auc" in overall["click"][""]
+    assert overall["click"][""]["example_count"]["doubleValue"] == report_rows(sliced, HELD_OUT_SPLITS[0])
+
+
+def report_rows(place, split):
+    """Rows of one split of the joined Examples of tab_1, whose evaluation comes first."""
+    folder = Path(read_record(place.records, "tab_1", 2)["examples"]) / f"Split-{split}"
+    return sum(1 for path in sorted(folder.iterdir()) for _ in tf.data.TFRecordDataset(str(path), "GZIP"))
