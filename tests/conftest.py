@@ -16,11 +16,11 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def small_log(tmp_path_factory):
-    """Six spans of 1,500 simulated impressions: enough that rows of spans 0 to 2 mature."""
+    """Seven spans of 1,500 simulated impressions: rows that a student has predicted mature in the last."""
     from eventlog.simulator import simulate
 
     log = tmp_path_factory.mktemp("small") / "log"
-    simulate(log, spans=6, examples_per_span=1500, seed=5)
+    simulate(log, spans=7, examples_per_span=1500, seed=5)
     return log
 
 

@@ -32,7 +32,7 @@ from pipeline.summary import summarize, write_summary
 
 pytestmark = pytest.mark.e2e
 
-SPANS = [2, 3, 4, 5]
+SPANS = [2, 3, 4, 5, 6]
 SURFACES = ("tab_1", "tab_0")
 
 
@@ -115,7 +115,7 @@ def test_no_label_comes_from_a_teacher_that_trained_on_the_span(place, store):
         assert record.facts.label_age_spans == 1
         assert record.key.teacher_version.endswith(f"-{record.key.span - 1:05d}")
     latest = read_record(place.records, TEACHER, SPANS[-1])["teacher"]
-    with pytest.raises(BadInput, match=r"labels of span 5: the teacher has trained on the span it labels"):
+    with pytest.raises(BadInput, match=r"labels of span 6: the teacher has trained on the span it labels"):
         teacher_record(latest, SPANS[-1], "previous")
     assert teacher_record(latest, SPANS[-1], "current").spans == [0, 1, *SPANS]
 
@@ -140,10 +140,16 @@ def test_the_served_student_is_its_control_in_shape(place):
     def shape(model):
         graph = model.signatures["serving_default"].graph
         operations = sorted(operation.type for operation in graph.get_operations())
-        return operations, sorted(tuple(variable.shape) for variable in model.variables)
+        return operations, sorted(
+            tuple(variable.shape) for variable in model.signatures["serving_default"].variables
+        )
 
     assert shape(student) == shape(control)
-    assert not [variable.name for variable in student.variables if "soft" in variable.name]
+    assert not [
+        variable.name
+        for variable in student.signatures["serving_default"].variables
+        if "soft" in variable.name
+    ]
 
 
 def test_what_was_blessed_is_what_serves(place):
@@ -171,10 +177,11 @@ def test_steps_are_told_in_plain_lines(place):
 
 KILLED = """
 import os, signal, sys
+moment = sys.argv[1]
 from components.label_store.delta import DeltaLabelStore
 original = DeltaLabelStore.publish
 def publish(self, *arguments, **options):
-    if sys.argv[1] == "after":
+    if moment == "after":
         original(self, *arguments, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 DeltaLabelStore.publish = publish
@@ -231,6 +238,6 @@ def test_tfx_evaluator_runs_when_switched_on(small_document, place, tmp_path):
 
 
 def report_rows(place, split):
-    """Rows of one split of the joined Examples of tab_1, whose evaluation comes first."""
-    folder = Path(read_record(place.records, "tab_1", 2)["examples"]) / f"Split-{split}"
+    """Rows of one split of the joined Examples of tab_0, whose evaluation comes first."""
+    folder = Path(read_record(place.records, "tab_0", 2)["examples"]) / f"Split-{split}"
     return sum(1 for path in sorted(folder.iterdir()) for _ in tf.data.TFRecordDataset(str(path), "GZIP"))
