@@ -23,7 +23,7 @@ import models  # noqa: F401  # sets what must be set before TensorFlow is import
 WARM_UP_EXAMPLES = 10_000
 REPEATS = 3
 BATCH_ROWS = 4096
-BEAM_OPTIONS = ("--direct_running_mode=in_memory",)
+BEAM_OPTIONS = ("--runner=FnApiRunner",)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

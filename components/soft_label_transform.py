@@ -12,7 +12,7 @@ from components.label_store.resolving import pin_span, pinned_sets
 from components.label_store.schemes import open_store
 from components.transforms.join_labels import JoinSoftLabels, apply_floor, join_span
 from components.transforms.shards import SPLITS
-from eventlog.rows import LOG_SCHEMA, MATURITY_SPANS
+from eventlog.rows import MATURITY_SPANS
 from models.settings import from_json, to_json
 from models.tasks import Task
 
@@ -43,7 +43,6 @@ class SoftLabelTransformExecutor(base_beam_executor.BaseBeamExecutor):
         join = JoinSoftLabels(
             examples_uri=examples.uri,
             output_uri=joined.uri,
-            schema=LOG_SCHEMA,
             span=span,
             surface=surface,
             store_uri=exec_properties["store"],

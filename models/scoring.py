@@ -9,6 +9,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from eventlog.errors import BadInput
+from models.records import read_records
 from models.serving import EXAMPLES_INPUT, SIGNATURE
 from models.state import SERVING_FOLDER
 
@@ -27,6 +28,7 @@ class Scorer:
     def __init__(self, model: Any) -> None:
         self._model = model  # its variables die with it, and the signature alone does not hold it
         self._signature = model.signatures[SIGNATURE]
+        self._scorings: dict[tuple[tuple[str, pa.DataType], ...], Any] = {}
         self.tasks: tuple[str, ...] = tuple(sorted(self._signature.structured_outputs))
         """Names of the outputs, sorted."""
 
@@ -48,21 +50,12 @@ class Scorer:
             BadInput: if a shard cannot be read, or a column is of another type.
         """
         schema = pa.schema([*carry.items(), *((task, pa.float32()) for task in self.tasks)])
-        spec = {name: tf.io.RaggedFeature(_TENSOR_TYPES[kind]) for name, kind in carry.items()}
-        batches = (
-            tf.data.TFRecordDataset(list(files), compression_type="GZIP")
-            .batch(batch_size)
-            .map(
-                lambda serialized: self._scored(serialized, spec),
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-            .prefetch(2)
-        )
+        score = self._scoring(carry)
         try:
-            for carried, scores in batches.as_numpy_iterator():
+            for serialized in read_records(files, batch_size):
+                carried, scores = score(serialized)
                 columns = [_arrow_column(carried[name], kind) for name, kind in carry.items()]
-                columns += [pa.array(scores[task], pa.float32()) for task in self.tasks]
+                columns += [pa.array(scores[task].numpy(), pa.float32()) for task in self.tasks]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
         except tf.errors.OpError as error:
             raise BadInput(
@@ -73,14 +66,18 @@ class Scorer:
                 fix="Write the span's Examples again.",
             ) from error
 
-    def _scored(
-        self, serialized: Tensor, spec: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        carried = {}
-        if spec:
-            for name, column in tf.io.parse_example(serialized, spec).items():
-                carried[name] = (column.to_tensor(shape=[None, 1])[:, 0], column.row_lengths() > 0)
-        return carried, self._signature(**{EXAMPLES_INPUT: serialized})
+    def _scoring(self, carry: Mapping[str, pa.DataType]) -> Any:
+        """The model and the parsing of what is carried, as one function; traced once, not once a file."""
+        key = tuple(carry.items())
+        if key not in self._scorings:
+            spec = {name: tf.io.RaggedFeature(_TENSOR_TYPES[kind]) for name, kind in key}
+
+            @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+            def score(serialized: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+                return _carried(serialized, spec), self._signature(**{EXAMPLES_INPUT: serialized})
+
+            self._scorings[key] = score
+        return self._scorings[key]
 
 
 def load_scorer(model_uri: str) -> Scorer:
@@ -103,9 +100,19 @@ def load_scorer(model_uri: str) -> Scorer:
         ) from error
 
 
-def _arrow_column(column: tuple[Any, Any], kind: pa.DataType) -> pa.Array:
-    values, present = column
-    missing = ~present
+def _carried(serialized: Tensor, spec: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Per column its values, `[batch]`, and where there is none."""
+    if not spec:
+        return {}
+    columns = tf.io.parse_example(serialized, spec)
+    return {
+        name: (column.to_tensor(shape=[None, 1])[:, 0], tf.equal(column.row_lengths(), 0))
+        for name, column in columns.items()
+    }
+
+
+def _arrow_column(column: tuple[Tensor, Tensor], kind: pa.DataType) -> pa.Array:
+    values, missing = (tensor.numpy() for tensor in column)
     if kind == pa.string():
         return pa.array(values, pa.binary(), mask=missing).cast(pa.string())
     return pa.array(values, kind, mask=missing)

@@ -128,7 +128,8 @@ class Deployment:
         label_store: URI of the store, such as `delta:labels`; a relative path lies under the run's root.
         fleet: The students that read the same label set of a span.
         rows_per_shard: The unit of Beam work.
-        beam_pipeline_args: Beam options of every Beam component.
+        beam_pipeline_args: Beam options of every Beam component. FnApiRunner is what DirectRunner ends up
+            with here, but only after it has tried to download Prism.
     """
 
     name: str
@@ -146,7 +147,7 @@ class Deployment:
     rows_per_shard: int = 10_000
     validation: Validation = dataclasses.field(default_factory=Validation)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
-    beam_pipeline_args: tuple[str, ...] = ("--direct_running_mode=in_memory",)
+    beam_pipeline_args: tuple[str, ...] = ("--runner=FnApiRunner",)
 
     def __post_init__(self) -> None:
         """Checks what the parts must agree on.

@@ -9,7 +9,7 @@ absent), and come back as null.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders import example_coder
 
 from eventlog.errors import BadInput
+from models.records import read_records
 
 FRESH_SPLITS = ("train", "holdout")
 """Splits of rows whose impression lies in the span itself; `holdout` is never trained on."""
@@ -69,15 +70,20 @@ def write_shard(path: str, batch: pa.RecordBatch) -> int:
     Returns:
         The number of records written.
     """
+    write_records(path, encode_examples(batch))
+    return int(batch.num_rows)
+
+
+def write_records(path: str, records: Iterable[bytes]) -> None:
+    """Writes one shard of serialized tf.Examples; a reader never sees half a file."""
     folder, _, name = path.rpartition("/")
     tf.io.gfile.makedirs(folder)
     # Two attempts at the same shard, at once or after a kill, must not write into one another's file.
     partial = f"{folder}/.{name}.{uuid.uuid4().hex}"
     with tf.io.TFRecordWriter(partial, _WRITE_OPTIONS) as writer:
-        for record in encode_examples(batch):
+        for record in records:
             writer.write(record)
     tf.io.gfile.rename(partial, path, overwrite=True)
-    return int(batch.num_rows)
 
 
 def read_shard(path: str, batch_rows: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -97,8 +103,8 @@ def read_shard(path: str, batch_rows: int, schema: pa.Schema) -> Iterator[pa.Rec
     """
     decoder = example_coder.ExamplesToRecordBatchDecoder(example_schema(schema).SerializeToString())
     try:
-        for records in tf.data.TFRecordDataset(path, "GZIP").batch(batch_rows).as_numpy_iterator():
-            yield flatten_columns(decoder.DecodeBatch(records.tolist()), schema, path)
+        for records in read_records([path], batch_rows):
+            yield flatten_columns(decoder.DecodeBatch(records.numpy().tolist()), schema, path)
     except (tf.errors.OpError, RuntimeError) as error:
         raise BadInput(
             "unreadable shard",

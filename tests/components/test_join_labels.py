@@ -12,7 +12,7 @@ import pytest
 
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.schemes import open_store
-from components.transforms.join_labels import JoinReport, JoinSoftLabels, apply_floor, join_span
+from components.transforms.join_labels import JoinReport, JoinSoftLabels, apply_floor, join_span, reconcile
 from components.transforms.shards import (
     SPLITS,
     read_shard,
@@ -90,7 +90,6 @@ def join(tmp_path) -> JoinSoftLabels:
     return JoinSoftLabels(
         examples_uri=write_examples(tmp_path / "examples"),
         output_uri=str(tmp_path / "joined"),
-        schema=SCHEMA,
         span=3,
         surface="feed",
         store_uri=uri,
@@ -151,16 +150,16 @@ def test_features_and_hard_labels_come_through_unchanged(join, tmp_path):
     }
 
 
-def test_every_split_has_every_bucket_s_shard_and_a_rerun_the_same_records(join, tmp_path):
+def test_every_split_has_every_bucket_s_shard_and_a_rerun_the_same_bytes(join, tmp_path):
     join.num_buckets = 16  # More than there are rows: some buckets are empty.
     outputs = []
     for attempt in range(2):
         join.output_uri = str(tmp_path / f"joined-{attempt}")
         join_span(join, OPTIONS, str(tmp_path / "scratch"))
-        outputs.append({split: read_joined(join.output_uri, split) for split in SPLITS})
+        files = sorted(Path(join.output_uri).glob("Split-*/*"))
+        outputs.append({f"{path.parent.name}/{path.name}": path.read_bytes() for path in files})
     names = [shard_name(3, bucket, 16) for bucket in range(16)]
-    for split in SPLITS:
-        assert [Path(file).name for file in split_files(join.output_uri, split)] == names
+    assert sorted(outputs[0]) == sorted(f"Split-{split}/{name}" for split in SPLITS for name in names)
     assert outputs[0] == outputs[1]
 
 
@@ -206,6 +205,32 @@ def test_a_null_soft_label_counts_against_coverage(join, tmp_path):
     join.set_ids = (publish(join.store_uri, 4, [("a", "feed", None, 1.0), ("b", "feed", 0.2, 2.0)]),)
     report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
     assert (report.labelled_fresh_rows, report.labels_without_example) == (1, 0)
+
+
+COUNTS = [
+    {"examples_read": 3},
+    {"labels_read": 2},
+    {"buckets": 1, "fresh_rows": 2, "matured_rows": 1, "labels_joined": 2, "labels_without_example": 1},
+]
+
+
+def test_counts_that_agree_become_the_report():
+    report = reconcile("feed", 1, COUNTS)
+    assert report == JoinReport(surface="feed", fresh_rows=2, matured_rows=1, labels_without_example=1)
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ({"examples_read": 1}, "4 examples went into the join, 3 came out"),
+        ({"fresh_rows": 2}, "3 examples went into the join, 5 came out"),
+        ({"labels_read": 1}, "3 labels went into the join, 2 came out"),
+        ({"buckets": 1}, "1 buckets went into the join, 2 came out"),
+    ],
+)
+def test_a_runner_that_loses_or_repeats_anything_is_found_out(lost, message):
+    with pytest.raises(RuntimeError, match=f"surface feed: {message}"):
+        reconcile("feed", 1, [*COUNTS, lost])
 
 
 def test_a_surface_without_fresh_rows_misses_no_label():

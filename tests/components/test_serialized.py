@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+
+from components.transforms.serialized import SERIALIZED, append_feature, read_serialized
+from components.transforms.shards import decode_examples, encode_examples, write_shard
+from eventlog.errors import BadInput
+
+COLUMNS = {
+    "example_id": ["a", "b"],
+    "event_time_ms": [20, 10],
+    "surface": ["feed", "search"],
+    "x": [0.5, None],
+}
+SCHEMA = pa.schema([*SERIALIZED.remove(3), pa.field("x", pa.float32())])
+
+
+def encode() -> list[bytes]:
+    return encode_examples(pa.RecordBatch.from_pydict(COLUMNS, schema=SCHEMA))
+
+
+def test_examples_are_read_as_they_are_beside_their_keys(tmp_path):
+    write_shard(str(tmp_path / "shard.gz"), pa.RecordBatch.from_pydict(COLUMNS, schema=SCHEMA))
+    (batch,) = read_serialized(str(tmp_path / "shard.gz"))
+    assert batch.schema == SERIALIZED
+    assert batch.column(0).to_pylist() == ["a", "b"]
+    assert batch.column(1).to_pylist() == [20, 10]
+    assert batch.column(2).to_pylist() == ["feed", "search"]
+    assert decode_examples(batch.column(3).to_pylist(), SCHEMA).to_pydict() == COLUMNS
+
+
+def test_an_empty_shard_gives_no_batch(tmp_path):
+    write_shard(str(tmp_path / "shard.gz"), pa.RecordBatch.from_pylist([], schema=SCHEMA))
+    assert list(read_serialized(str(tmp_path / "shard.gz"))) == []
+
+
+def test_an_example_without_an_id_is_refused(tmp_path):
+    schema = SCHEMA.remove(0)
+    columns = {name: COLUMNS[name] for name in schema.names}
+    write_shard(str(tmp_path / "shard.gz"), pa.RecordBatch.from_pydict(columns, schema=schema))
+    with pytest.raises(BadInput, match=r"unreadable shard: .* with example_id, event_time_ms and surface"):
+        list(read_serialized(str(tmp_path / "shard.gz")))
+
+
+def test_every_reader_of_examples_sees_the_appended_feature():
+    values = pa.array([None, 0.25], pa.float32())
+    longer = append_feature(pa.array(encode(), pa.large_binary()), "soft_click", values).to_pylist()
+    schema = SCHEMA.append(pa.field("soft_click", pa.float32()))
+    assert decode_examples(longer, schema).to_pydict() == COLUMNS | {"soft_click": [None, 0.25]}
+    spec = {name: tf.io.FixedLenFeature([], tf.float32, default_value=-1.0) for name in ("x", "soft_click")}
+    parsed = tf.io.parse_example(longer, spec)
+    assert parsed["soft_click"].numpy().tolist() == [-1.0, 0.25]
+    assert parsed["x"].numpy().tolist() == [0.5, -1.0]
+    one = tf.io.parse_single_example(longer[1], spec)
+    assert float(one["soft_click"]) == 0.25
+    features = tf.train.Example.FromString(longer[1]).features.feature
+    assert sorted(features) == ["event_time_ms", "example_id", "soft_click", "surface", "x"]
