@@ -123,6 +123,19 @@ class Ranker(tf.keras.Model):
         hard = [self._logits[name](tower) for name, tower in zip(self._tasks, towers, strict=True)]
         return tf.concat(hard, axis=1)
 
+    def start_at(self, outputs: Mapping[str, float]) -> None:
+        """Sets what the heads of tasks say before anything is learnt: their biases, hard and soft alike.
+
+        Without it the first spans of a rare task go into learning its base rate, and the large gradients of
+        that go through all that the tasks share.
+
+        Args:
+            outputs: by task, a logit, or an expected value on the task's scale.
+        """
+        for heads in (self._logits, self._soft_logits):
+            for name in outputs.keys() & heads.keys():
+                heads[name].bias.assign([outputs[name]])
+
     @property
     def embedding_variables(self) -> list[Tensor]:
         """The embedding tables, whose gradients are sparse."""

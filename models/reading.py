@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +12,7 @@ from eventlog.errors import BadInput
 from eventlog.rows import LABEL_PREFIX, SOFT_PREFIX
 from models.job import TrainingJob
 from models.objective import Targets
+from models.records import read_records
 from models.seeds import path_seed
 from models.transform_graph import TransformGraph
 
@@ -21,6 +22,7 @@ _SHARD_NAME = re.compile(r"span-(\d+)-\d+-of-\d+\.gz$")
 _SHUFFLE_BUFFER = 65_536
 """Examples held for shuffling, about half a kilobyte each."""
 _FILES_AT_ONCE = 4
+_COUNTED_ROWS = 8192
 
 
 def spans_of(patterns: Iterable[str]) -> dict[int, list[str]]:
@@ -70,10 +72,9 @@ class ExampleReader:
         self._job = job
         self._graph = graph
         missing = tf.io.FixedLenFeature([], tf.float32, default_value=float("nan"))
-        labels = [LABEL_PREFIX + name for name in job.tasks] + [
-            SOFT_PREFIX + name for name in job.distilled_tasks
-        ]
-        self._spec = {**graph.raw_spec, **dict.fromkeys(labels, missing)}
+        soft_labels = [SOFT_PREFIX + name for name in job.distilled_tasks]
+        self._hard_spec = {LABEL_PREFIX + name: missing for name in job.tasks}
+        self._spec = {**graph.raw_spec, **self._hard_spec, **dict.fromkeys(soft_labels, missing)}
         self._parse = tf.function(self._parsed, autograph=False).get_concrete_function(
             tf.TensorSpec([None], tf.string)
         )
@@ -93,16 +94,37 @@ class ExampleReader:
             .prefetch(tf.data.AUTOTUNE)
         )
 
+    def label_totals(self, files: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The sums of the hard labels on their tasks' scales, and how many there are, `[tasks]` float32."""
+        start = (tf.zeros([len(self._job.tasks)]), tf.zeros([len(self._job.tasks)]))
+        labels = read_records(files, _COUNTED_ROWS).map(self._labels)
+        sums, counts = labels.reduce(start, _add_labels)
+        return sums, counts
+
+    def _labels(self, serialized: Tensor) -> tuple[Tensor, Tensor]:
+        return self._hard(tf.io.parse_example(serialized, self._hard_spec))
+
     def _parsed(self, serialized: Tensor) -> tuple[dict[str, Tensor], Targets]:
         raw = tf.io.parse_example(serialized, self._spec)
-        scales = {name: task.scale for name, task in self._job.tasks.items()}
-        labels = {name: raw.pop(LABEL_PREFIX + name) for name in scales}
+        hard, hard_where = self._hard({name: raw.pop(name) for name in self._hard_spec})
         soft_labels = [raw.pop(SOFT_PREFIX + name) for name in self._job.distilled_tasks]
-        hard = tf.stack([_on_scale(labels[name], scale) for name, scale in scales.items()], axis=1)
-        # Asked of what was logged: a label without a logarithm is an error to be seen, not a missing one.
-        hard_where = ~tf.math.is_nan(tf.stack(list(labels.values()), axis=1))
         soft = tf.stack(soft_labels, axis=1) if soft_labels else tf.zeros([tf.shape(serialized)[0], 0])
         return self._graph(raw), Targets(hard, hard_where, soft, ~tf.math.is_nan(soft))
+
+    def _hard(self, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """`[batch, tasks]` labels on their tasks' scales, and where there is one."""
+        tasks = self._job.tasks.items()
+        hard = tf.stack([_on_scale(labels[LABEL_PREFIX + name], task.scale) for name, task in tasks], axis=1)
+        # Asked of what was logged: a label without a logarithm is an error to be seen, not a missing one.
+        logged = tf.stack([labels[LABEL_PREFIX + name] for name in self._job.tasks], axis=1)
+        return hard, ~tf.math.is_nan(logged)
+
+
+def _add_labels(totals: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    hard, where = labels
+    present = tf.cast(where, tf.float32)
+    sums = tf.reduce_sum(tf.where(where, hard, 0.0), axis=0)
+    return totals[0] + sums, totals[1] + tf.reduce_sum(present, axis=0)
 
 
 def _on_scale(labels: Tensor, scale: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -126,6 +127,8 @@ class TrainingRun:
             start = time.monotonic()
             batches = self.reader.batches(files, span=span, reading_pass=reading_pass)
             try:
+                if not self.spans and not reading_pass:
+                    self._start_at_base_rates(files)
                 sums = self._train_pass(batches)
             except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
                 raise _unreadable(span, files, error) from error
@@ -174,6 +177,17 @@ class TrainingRun:
             losses = self._objective(self.ranker(features, self.updates.step), targets)
         self.updates.apply(tape.gradient(losses.total, self.updates.variables))
         return losses
+
+    def _start_at_base_rates(self, files: list[str]) -> None:
+        sums, counts = (totals.numpy() for totals in self.reader.label_totals(files))
+        outputs = {}
+        for (name, task), total, count in zip(self.job.tasks.items(), sums, counts, strict=True):
+            if task.kind == "binary":
+                # Half a row of either class: the logit of a task without positives is finite.
+                outputs[name] = math.log((total + 0.5) / (count - total + 0.5))
+            elif count:
+                outputs[name] = total / count
+        self.ranker.start_at(outputs)
 
     def _require_finite(self, where: str, figures: PassFigures) -> None:
         finite = all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.updates.variables)

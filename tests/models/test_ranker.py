@@ -50,6 +50,16 @@ def test_student_and_control_say_the_same_of_a_batch_at_step_0() -> None:
     np.testing.assert_array_equal(control, Ranker(job("student", distillation=AUXILIARY))(BATCH).hard)
 
 
+def test_a_first_guess_sets_a_tasks_biases_and_no_others() -> None:
+    ranker = Ranker(job("student", distillation=AUXILIARY))
+    before = named(ranker.trainable_variables)
+    ranker.start_at({"click": -2.0, "no_such_task": 9.0})
+    after = named(ranker.trainable_variables)
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {"logit/click/bias:0", "soft_logit/click/bias:0"}
+    assert {after[name].item() for name in changed} == {-2.0}
+
+
 def test_a_ranker_is_built_before_it_is_called_and_calls_change_nothing() -> None:
     ranker = Ranker(job("student", distillation=AUXILIARY))
     before = named(ranker.trainable_variables)

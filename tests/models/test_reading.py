@@ -94,3 +94,15 @@ def test_a_matured_row_may_lack_everything_but_its_label(reader: ExampleReader, 
     ((features, targets),) = list(reader.batches([str(path)], span=0, reading_pass=0))
     np.testing.assert_array_equal(features["user_id"], [0, 0, 0])
     np.testing.assert_array_equal(targets.hard_where.numpy().sum(axis=0), [0, 0, 3])
+
+
+def test_label_totals_leave_out_what_is_missing_and_add_up_over_files(
+    reader: ExampleReader, tmp_path: Path
+) -> None:
+    write_shard(
+        tmp_path / "0.gz", [{"label_click": 1.0, "label_watch_time": math.e - 1}, {"label_click": 0.0}]
+    )
+    write_shard(tmp_path / "1.gz", [{"label_click": 1.0, "label_watch_time": 0.0}])
+    sums, counts = reader.label_totals([str(tmp_path / "0.gz"), str(tmp_path / "1.gz")])
+    np.testing.assert_allclose(sums, [2.0, 1.0, 0.0], rtol=1e-6)
+    np.testing.assert_array_equal(counts, [3.0, 2.0, 0.0])

@@ -20,7 +20,7 @@ from models.architecture import Architecture
 from models.distillation import Distillation
 from models.optimizers import Optimizer
 from models.state import EMPTY_MARKER
-from models.training import run_fn
+from models.training import TrainingRun, run_fn
 from tests.models.tiny_world import AUXILIARY, FEATURES, TASKS, fn_args, job, random_columns, write_shard
 
 SLOT = "accumulator"
@@ -217,6 +217,23 @@ def test_a_damaged_shard_is_named(graph_dir: Path, shards: Path, tmp_path: Path)
     (tmp_path / "span-00004-00000-of-00001.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadInput, match=r"span 4, .*span-00004.*: the examples cannot be read"):
         run_fn(fn_args(tmp_path / "model", job("teacher", **SMALL), graph_dir, f"{tmp_path}/*.gz"))
+
+
+def test_a_new_model_starts_at_the_base_rates_and_a_warm_start_leaves_them(
+    graph_dir: Path, tmp_path: Path
+) -> None:
+    frozen = job("control", **SMALL, optimizer=Optimizer(name="adagrad", learning_rate=1e-12))
+    labels = {"label_click": 1.0, "label_watch_time": math.e**2 - 1, "label_like": None}
+    run = TrainingRun(frozen, str(graph_dir))
+    for span, click in ((1, 0.0), (2, 1.0)):
+        rows = [{**row, **labels, "label_click": click} for row in random_columns(6, seed=span)]
+        file = tmp_path / f"span-{span:05d}-00000-of-00001.gz"
+        write_shard(file, rows)
+        run.train_span(span, [str(file)])
+        biases = {v.name: v.numpy().item() for v in run.ranker.trainable_variables if v.shape == 1}
+        assert biases["logit/click/bias:0"] == pytest.approx(math.log(0.5 / 6.5))
+        assert biases["logit/watch_time/bias:0"] == pytest.approx(2.0)
+        assert biases["logit/like/bias:0"] == 0.0
 
 
 def test_without_soft_labels_a_direct_student_becomes_its_control(graph_dir: Path, tmp_path: Path) -> None:
