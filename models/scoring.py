@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -80,6 +81,11 @@ class Scorer:
         return self._scorings[key]
 
 
+_KEPT = 32
+_LOADED: dict[str, Scorer] = {}
+"""By content, oldest first: a candidate is looked at again as its successor's predecessor, from a copy."""
+
+
 def load_scorer(model_uri: str) -> Scorer:
     """Loads a Model artifact's served model.
 
@@ -89,7 +95,12 @@ def load_scorer(model_uri: str) -> Scorer:
     uri = f"{model_uri}/{SERVING_FOLDER}"
     expected = f'a SavedModel with a signature "{SIGNATURE}"'
     try:
-        return Scorer(tf.saved_model.load(uri))
+        content = _fingerprint(uri)
+        if content not in _LOADED:
+            while len(_LOADED) >= _KEPT:
+                del _LOADED[next(iter(_LOADED))]
+            _LOADED[content] = Scorer(tf.saved_model.load(uri))
+        return _LOADED[content]
     except Exception as error:  # a damaged SavedModel raises almost anything, protobuf's errors included
         raise BadInput(
             "the model cannot be read",
@@ -98,6 +109,16 @@ def load_scorer(model_uri: str) -> Scorer:
             got=f"{type(error).__name__}: {error}"[:300],
             fix="Train the span again, or give another model.",
         ) from error
+
+
+def _fingerprint(uri: str) -> str:
+    """Of the names and bytes of all files of a SavedModel, assets included."""
+    digest = hashlib.sha256()
+    for folder, _, names in sorted(tf.io.gfile.walk(uri)):
+        for name in sorted(names):
+            with tf.io.gfile.GFile(f"{folder}/{name}", "rb") as file:
+                digest.update(f"{folder.removeprefix(uri)}/{name}".encode() + file.read())
+    return digest.hexdigest()
 
 
 def _carried(serialized: Tensor, spec: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -17,7 +17,7 @@ from models.objective import Losses, Objective, Targets
 from models.ranker import Ranker
 from models.reading import ExampleReader, spans_of
 from models.serving import export_model
-from models.settings import from_json
+from models.settings import from_json, to_json
 from models.state import (
     STATE_FOLDER,
     StateRecord,
@@ -34,6 +34,9 @@ from models.updates import Updates
 Tensor = Any
 
 _LOG = logging.getLogger(__name__)
+_TRACED: dict[tuple[str, str], TrainingRun] = {}
+"""Runs that this process has finished, by job and feature version. A warm start sets every variable, so it
+may take one of them and spare the tracing, which costs as much as training on a small span."""
 
 
 class FnArgs(Protocol):
@@ -75,8 +78,11 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     job = from_json(TrainingJob, fn_args.custom_config["job"])
     spans = spans_of(fn_args.train_files)
-    run = TrainingRun(job, fn_args.transform_graph_path)
     state_uri = state_uri_of(fn_args.base_model)
+    key = (to_json(job), feature_version(fn_args.transform_graph_path))
+    # Out of the store while it is used: a run that fails is not used again.
+    run = _TRACED.pop(key, None) if state_uri is not None else None
+    run = run or TrainingRun(job, fn_args.transform_graph_path)
     if state_uri is not None:
         run.resume(state_uri)
     writer = tf.summary.create_file_writer(fn_args.model_run_dir)
@@ -85,6 +91,7 @@ def run_fn(fn_args: FnArgs) -> None:
             run.train_span(span, files)
     writer.close()
     run.export(fn_args.serving_model_dir)
+    _TRACED[key] = run
 
 
 class TrainingRun:

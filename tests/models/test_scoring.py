@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,14 @@ def test_an_unreadable_model_is_refused(damage: str, tmp_path: Path) -> None:
         tf.saved_model.save(tf.Module(), str(serving))
     with pytest.raises(BadInput, match=r'Format-Serving: the model cannot be read: .*"serving_default", got'):
         load_scorer(str(tmp_path))
+
+
+def test_a_copy_is_not_loaded_again_and_other_weights_are(
+    model: Path, graph_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model, tmp_path / "copy")
+    other = job("teacher", seed=8)
+    graph = TransformGraph(str(graph_dir), other.features)
+    export_model(str(tmp_path / "other" / "Format-Serving"), Ranker(other), graph, other)
+    assert load_scorer(str(tmp_path / "copy")) is load_scorer(str(model))
+    assert load_scorer(str(tmp_path / "other")) is not load_scorer(str(model))

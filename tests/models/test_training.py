@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
 from eventlog.errors import BadInput
+from models import training
 from models.architecture import Architecture
 from models.distillation import Distillation
 from models.optimizers import Optimizer
@@ -121,6 +122,18 @@ def test_a_warm_start_goes_on_as_if_training_had_never_stopped(
     assert_equal_states(span_4, tmp_path)
     assert record_of(span_4)["spans"] == record_of(tmp_path)["spans"] == [3, 4]
     assert record_of(span_4)["step"] == 10 + 2 * math.ceil(80 / 32)
+
+
+def test_a_warm_start_is_the_same_in_a_process_that_has_traced_the_job_and_in_a_new_one(
+    span_3: Path, span_4: Path, graph_dir: Path, shards: Path, tmp_path: Path
+) -> None:
+    # The run that this process keeps has seen span 4: whatever a resume forgets to set shows.
+    run_fn(fn_args(tmp_path / "again", STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3))
+    assert_equal_states(span_4, tmp_path / "again")
+    training._TRACED.clear()
+    run_fn(fn_args(tmp_path / "new", STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3))
+    assert_equal_states(span_4, tmp_path / "new")
+    assert record_of(tmp_path / "again")["spans"] == record_of(tmp_path / "new")["spans"] == [3, 4]
 
 
 def test_a_state_holds_slots_and_step_beside_the_weights(span_3: Path) -> None:
