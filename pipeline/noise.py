@@ -19,6 +19,6 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     # TFX logs through absl, whose level is its own.
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.FATAL)
     for ours in ("components", "models", "pipeline", "eventlog"):
         logging.getLogger(ours).setLevel(logging.WARNING)

@@ -152,6 +152,7 @@ def test_features_and_hard_labels_come_through_unchanged(join, tmp_path):
 
 def test_every_split_has_every_bucket_s_shard_and_a_rerun_the_same_bytes(join, tmp_path):
     join.num_buckets = 16  # More than there are rows: some buckets are empty.
+    join.delayed = dict.fromkeys(DELAYED, False)  # Two soft labels a row, in whatever order.
     outputs = []
     for attempt in range(2):
         join.output_uri = str(tmp_path / f"joined-{attempt}")
@@ -171,6 +172,7 @@ def test_rows_of_a_bucket_are_in_order_of_time_then_id(join, tmp_path):
 
 
 def test_an_id_labelled_in_two_of_the_sets_is_refused_with_their_names(join, tmp_path):
+    join.num_buckets = 1  # All three sets meet in it.
     join.set_ids = (*join.set_ids, publish(join.store_uri, 3, [("b", "feed", 0.9, 9.0)], teacher="other"))
     with pytest.raises(
         BadInput, match=r"several labels: expected one label row .* got b\. Join sets"

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,6 +89,19 @@ def test_a_shard_without_rows_exists_and_yields_nothing(tmp_path: Path) -> None:
 def test_writing_leaves_no_partial_file_beside_the_shard(tmp_path: Path) -> None:
     shards.write_shard(str(tmp_path / "shard.gz"), batch_of(ROWS))
     assert [entry.name for entry in tmp_path.iterdir()] == ["shard.gz"]
+
+
+def test_writing_that_fails_halfway_leaves_the_shard_as_it_was(tmp_path: Path) -> None:
+    def failing() -> Iterator[bytes]:
+        yield from shards.encode_examples(batch_of(ROWS[:1]))
+        raise OSError("disk full")
+
+    path = str(tmp_path / "shard.gz")
+    shards.write_shard(path, batch_of(ROWS))
+    with pytest.raises(OSError, match="disk full"):
+        shards.write_records(path, failing())
+    (read,) = shards.read_shard(path, 10, SCHEMA)
+    assert read.to_pylist() == ROWS
 
 
 def test_a_truncated_shard_is_refused_by_name(tmp_path: Path) -> None:

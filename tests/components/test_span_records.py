@@ -19,9 +19,10 @@ def test_a_half_written_record_is_not_listed(tmp_path):
 
 
 def test_the_newest_earlier_span_wins_and_later_ones_do_not_count(tmp_path):
-    for span in (3, 4, 5):
+    for span in (4, 3, 12, 11, 5):
         write_record(str(tmp_path), "teacher", span, {"teacher": f"/models/{span}"})
 
+    assert recorded_spans(str(tmp_path), "teacher") == [3, 4, 5, 11, 12]
     assert newest_before(str(tmp_path), "teacher", 5, "teacher") == "/models/4"
 
 
@@ -32,6 +33,14 @@ def test_the_bootstrap_stands_in_for_a_branch_without_the_slot(tmp_path):
     assert newest_before(str(tmp_path), "tab_1", 4, "transform_graph") == "/graph"
     assert newest_before(str(tmp_path), "tab_1", 4, "student") == "/models/3"
     assert newest_before(str(tmp_path), "tab_0", 4, "student") is None
+
+
+def test_a_branch_goes_by_its_own_record_as_soon_as_it_has_one(tmp_path):
+    write_record(str(tmp_path), BOOTSTRAP, 2, {"teacher": "/models/2"})
+    write_record(str(tmp_path), "teacher", 3, {"teacher": "/models/3"})
+
+    assert newest_before(str(tmp_path), "teacher", 3, "teacher") == "/models/2"
+    assert newest_before(str(tmp_path), "teacher", 4, "teacher") == "/models/3"
 
 
 def test_a_broken_record_is_refused_with_what_to_do(tmp_path):

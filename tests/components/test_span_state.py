@@ -25,6 +25,7 @@ def test_what_an_earlier_span_published_is_copied_whole(tmp_path):
     source.mkdir(parents=True)
     (source / "state.json").write_text("{}")
     write_record(str(tmp_path / "records"), "teacher", 3, {"teacher": str(tmp_path / "model")})
+    write_record(str(tmp_path / "records"), "teacher", 4, {"teacher": "/models/of-the-span-itself"})
     (tmp_path / "copy").mkdir()
 
     resolve(tmp_path / "records", tmp_path / "copy", span=4)

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components.span_validator import describe, find_anomalies, judge
 from eventlog.errors import BadInput
@@ -26,7 +26,8 @@ def schema():
     feature.drift_comparator.jensen_shannon_divergence.threshold = 0.2
     feature.skew_comparator.jensen_shannon_divergence.threshold = 0.2
     feature.int_domain.min, feature.int_domain.max = 0, 23
-    assert isinstance(rules, schema_pb2.Schema)
+    matured = rules.feature.add(name="label_ltv", type=schema_pb2.FLOAT, not_in_environment=["fresh"])
+    matured.presence.min_fraction = 1.0
     return rules
 
 
@@ -53,6 +54,12 @@ def test_a_value_outside_its_domain_is_a_schema_anomaly(schema):
 
     assert len(lines) == 1
     assert lines[0].startswith("hour: Out-of-range values")
+
+
+def test_a_span_without_examples_is_a_schema_anomaly(schema):
+    empty = statistics_pb2.DatasetFeatureStatisticsList(datasets=[{"num_examples": 0}])
+
+    assert "no examples at all" in describe(find_anomalies(empty, schema, None, None))["schema"]
 
 
 def test_a_kind_that_stops_names_span_and_feature():
