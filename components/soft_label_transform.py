@@ -8,7 +8,7 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.label_store.resolving import pin_span, pinned_sets
+from components.label_store.resolving import LabelSource, pin_span, pinned_sets
 from components.label_store.schemes import open_store
 from components.transforms.join_labels import JoinSoftLabels, apply_floor, join_span
 from components.transforms.shards import SPLITS
@@ -35,7 +35,10 @@ class SoftLabelTransformExecutor(base_beam_executor.BaseBeamExecutor):
         joined = artifact_utils.get_single_instance(output_dict["joined"])
         surface, span = exec_properties["surface"], exec_properties["span"]
         store = open_store(exec_properties["store"])
-        own = pin_span(store, exec_properties["fleet"], exec_properties["teacher"], span)
+        source = from_json(LabelSource, exec_properties["source"])
+        own = pin_span(store, exec_properties["fleet"], source, span)
+        # Found out here, so that MLMD has it among the execution's properties.
+        exec_properties["label_set"] = own.set_id
         # Matured rows join the set of their own span; the bootstrap's spans have none.
         earlier = pinned_sets(store, exec_properties["fleet"], [span - MATURITY_SPANS])
         set_ids = [record.set_id for record in (own, *earlier)]
@@ -66,7 +69,7 @@ class SoftLabelTransformSpec(ComponentSpec):
     PARAMETERS = {
         "store": ExecutionParameter(type=str),
         "fleet": ExecutionParameter(type=str),
-        "teacher": ExecutionParameter(type=str),
+        "source": ExecutionParameter(type=str),
         "span": ExecutionParameter(type=int),
         "surface": ExecutionParameter(type=str),
         "tasks": ExecutionParameter(type=str),
@@ -92,7 +95,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
         examples: types.BaseChannel,
         store: str,
         fleet: str,
-        teacher: str,
+        source: LabelSource,
         span: int,
         surface: str,
         tasks: dict[str, Task],
@@ -105,7 +108,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
             examples: Channel of the span's Examples, all surfaces.
             store: URI of the label store.
             fleet: The students that read the same set.
-            teacher: Whose labels.
+            source: By what rule the first of the fleet chooses the set.
             span: The span.
             surface: The surface to keep.
             tasks: The teacher's tasks by name.
@@ -116,7 +119,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
             examples=examples,
             store=store,
             fleet=fleet,
-            teacher=teacher,
+            source=to_json(source),
             span=span,
             surface=surface,
             tasks=to_json(tasks),

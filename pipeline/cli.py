@@ -5,6 +5,7 @@ Bad input ends in one line on standard error and exit code 2, never in a traceba
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from eventlog.errors import BadInput
+from pipeline.labels_cli import labels
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -28,6 +30,9 @@ def cli(verbose: bool) -> None:
 
     if not verbose:
         quieten()
+
+
+cli.add_command(labels)
 
 
 @cli.group()
@@ -83,12 +88,15 @@ def check(file: Path) -> None:
 @click.option("--events", "log", type=_FOLDER, required=True, help="The impression log.")
 @click.option("--root", type=_FOLDER, required=True, help="Where everything goes; run again to go on.")
 @click.option("--spans", default=None, help="A:B, both included. Default: all that the log holds.")
-def run(config_file: Path, log: Path, root: Path, spans: str | None) -> None:
+@click.option("--label-store", default=None, help="URI of the label store, in place of the configuration's.")
+def run(config_file: Path, log: Path, root: Path, spans: str | None, label_store: str | None) -> None:
     """Run the chain: burn-in if need be, then every due span; print and write the summary."""
     from eventlog.spans import complete_spans, parse_range
     from pipeline.config import load
 
     deployment = load(config_file)
+    if label_store is not None:
+        deployment = dataclasses.replace(deployment, label_store=label_store)
     wanted = parse_range(spans) if spans is not None else None
     complete_spans(log)
     console = Console(soft_wrap=True)

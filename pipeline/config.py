@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from components.label_store.resolving import LabelSource
 from eventlog.errors import BadInput
 from eventlog.spans import parse_range
 from models.distillation import Distillation
@@ -76,11 +77,14 @@ class Surface:
         coverage_floor: Least share of the span's fresh rows that must have a soft label, in [0, 1].
         below_floor: What happens below it: `stop` the surface's branch, or `warn` and train.
         student: Replaces the deployment's student for this surface.
+        labels: Which label sets its student reads; by default those of the deployment's own teacher. Labels
+            of another teacher are pinned apart, so that a surface can move to them and back.
     """
 
     coverage_floor: float = 0.95
     below_floor: Severity = "stop"
     student: Student | None = None
+    labels: LabelSource = dataclasses.field(default_factory=LabelSource)
 
 
 @settings
@@ -183,6 +187,13 @@ class Deployment:
     def delayed_tasks(self) -> tuple[str, ...]:
         """Tasks whose hard label arrives with the matured row."""
         return tuple(name for name, task in self.tasks.items() if task.delayed)
+
+    def label_source(self, surface: str) -> tuple[str, LabelSource]:
+        """The fleet whose pins a surface's student goes by, and how the first of it chooses a set."""
+        source = self.surfaces[surface].labels
+        teacher = source.teacher or self.teacher.name
+        fleet = self.fleet if teacher == self.teacher.name else f"{self.fleet}-{teacher}"
+        return fleet, dataclasses.replace(source, teacher=teacher)
 
     def teacher_job(self) -> TrainingJob:
         """What the teacher's Trainer is told."""

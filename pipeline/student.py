@@ -75,11 +75,12 @@ def _join(
     deployment: Deployment, place: Place, span: int, surface: str, teacher: TeacherBranch
 ) -> SoftLabelTransform:
     chosen = deployment.surfaces[surface]
+    fleet, source = deployment.label_source(surface)
     join: SoftLabelTransform = SoftLabelTransform(
         examples=teacher.read.examples,
         store=place.label_store(deployment.label_store),
-        fleet=deployment.fleet,
-        teacher=deployment.teacher.name,
+        fleet=fleet,
+        source=source,
         span=span,
         surface=surface,
         tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},

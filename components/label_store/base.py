@@ -24,7 +24,7 @@ EVENT_DATE = "event_date"
 FIXED_COLUMNS = pa.schema(
     [
         pa.field(EXAMPLE_ID, pa.string(), nullable=False),
-        pa.field(EVENT_DATE, pa.date32()),
+        pa.field(EVENT_DATE, pa.date32(), nullable=False),
         pa.field(SURFACE, pa.string()),
     ]
 )
@@ -98,6 +98,8 @@ class StagedShard:
         size_bytes: its size, checked again before it is published.
         rows: label rows in it.
         rows_per_surface: the same, by surface.
+        first_date: the rows' first `event_date`, ISO 8601; empty without rows.
+        last_date: the last one.
         checksum: see `fingerprints.checksum`.
         fault: empty, or what makes its labels unfit. The worker measures, whoever publishes refuses: an
             exception in a Beam worker would be retried and arrive wrapped.
@@ -108,6 +110,8 @@ class StagedShard:
     size_bytes: int
     rows: int
     rows_per_surface: dict[str, int]
+    first_date: str
+    last_date: str
     checksum: int
     fault: str = ""
 
@@ -142,6 +146,8 @@ class LabelSetRecord:
         rows: label rows.
         distinct_ids: distinct example ids, equal to `rows` (a set with duplicates is refused).
         rows_per_surface: surface → rows.
+        first_date: the rows' first `event_date`, ISO 8601; empty without rows.
+        last_date: the last one.
         checksum: 16 hex digits; independent of the order and the sharding of the rows.
         created_ms: when it was published, Unix milliseconds.
     """
@@ -154,6 +160,8 @@ class LabelSetRecord:
     rows: int
     distinct_ids: int
     rows_per_surface: dict[str, int]
+    first_date: str
+    last_date: str
     checksum: str
     created_ms: int
 
@@ -240,15 +248,24 @@ class LabelStore(abc.ABC):
         """The fleet's pin of a span, or None."""
 
     @abc.abstractmethod
-    def delete_unpublished(self, *, older_than_seconds: float) -> list[str]:
+    def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
         """Removes what failed and losing attempts left behind; never anything published.
 
         Args:
             older_than_seconds: grace, in seconds since an attempt last wrote anything.
+            dry_run: change nothing, and say what would go.
 
         Returns:
             Ids of the attempts removed. Each is barred from being published later.
         """
+
+    @abc.abstractmethod
+    def delete_expired(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
+        """Removes published sets that are older and that no fleet has pinned; returns their ids."""
+
+    def initialize(self) -> list[str]:
+        """Makes what must be there before the first label; returns what is there now, by name."""
+        return []
 
     def find_set(self, set_id: str) -> LabelSetRecord:
         """The record of a published set.

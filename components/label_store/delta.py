@@ -10,6 +10,8 @@ DuckDB, Spark and Polars read ROOT as the Delta table it is and see the publishe
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -38,7 +40,16 @@ from components.label_store.base import (
 from components.label_store.delta_shards import DeltaShardWriter, settle_file
 from components.label_store.delta_table import COLLECTED, Snapshot, make_snapshot, read_snapshot
 from components.label_store.fingerprints import duplicated_ids
-from eventlog.errors import BadInput
+from components.label_store.publication import (
+    collected,
+    draft_record,
+    key_of,
+    labelled_twice,
+    new_set_id,
+    no_such_column,
+    one_per_name,
+    refuse_faults,
+)
 from eventlog.rows import EXAMPLE_ID, SURFACE
 
 _COMMIT_ATTEMPTS = 30
@@ -59,9 +70,7 @@ class DeltaLabelStore(LabelStore):
 
     def stage(self, key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> DeltaShardWriter:
         """Begins an attempt in a partition folder of its own."""
-        for task in columns:
-            require_name(task, "task name")
-        return DeltaShardWriter(str(self._root), key.prefix + uuid.uuid4().hex[:12], dict(columns))
+        return DeltaShardWriter(str(self._root), new_set_id(key, columns), dict(columns))
 
     def publish(
         self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
@@ -69,8 +78,8 @@ class DeltaLabelStore(LabelStore):
         """One Delta transaction; whatever it answers, the table decides who has won."""
         if not isinstance(writer, DeltaShardWriter):
             raise TypeError(f"publish what this store's stage() began, got {type(writer).__name__}.")
-        key = _key_of(writer.set_id)
-        chosen = _one_per_name(shards)
+        key = key_of(writer.set_id)
+        chosen = one_per_name(shards)
         decided = self._decide(make_snapshot(self._root), writer, key, supersede)
         if decided is not None:
             return decided
@@ -84,7 +93,8 @@ class DeltaLabelStore(LabelStore):
                 return decided
             try:
                 if not snapshot.add_columns(writer.columns):
-                    record = _draft(writer, key, snapshot.revision(key) + 1, chosen, facts)
+                    revision = snapshot.revision(key) + 1
+                    record = draft_record(writer.set_id, writer.columns, chosen, facts, revision)
                     number = self._write_record(record)
                     snapshot.publish(key, record.revision, writer.set_id, number, chosen)
             except DeltaError as error:
@@ -112,13 +122,7 @@ class DeltaLabelStore(LabelStore):
         schema = row_schema(list(self._read_record(snapshot, set_id).columns))
         unknown = [name for name in columns if name not in schema.names]
         if unknown:
-            raise BadInput(
-                f"label set {set_id} has no column {unknown[0]}",
-                where=str(self._root),
-                expected=f"one of {', '.join(schema.names)}",
-                got=unknown[0],
-                fix="Distil a task this teacher labelled.",
-            )
+            raise no_such_column(set_id, str(self._root), unknown[0], schema.names)
         files = [str(self._root / path) for path in snapshot.files()[set_id]]
         dataset = ds.dataset(files, schema=schema, format="parquet")
         wanted = None if surface is None else ds.field(SURFACE) == surface
@@ -127,9 +131,13 @@ class DeltaLabelStore(LabelStore):
 
     def pin(self, fleet: str, span: int, set_id: str) -> str:
         """Creates the pin's file by hard link, which only the first of several callers can."""
-        self.find_set(set_id)
         path = self._pin_path(fleet, span)
         path.parent.mkdir(parents=True, exist_ok=True)
+        with self._pins_locked():
+            self.find_set(set_id)
+            return self._link_pin(path, set_id)
+
+    def _link_pin(self, path: Path, set_id: str) -> str:
         partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
         partial.write_text(set_id)
         settle_file(partial)
@@ -148,14 +156,17 @@ class DeltaLabelStore(LabelStore):
         except FileNotFoundError:
             return None
 
-    def delete_unpublished(self, *, older_than_seconds: float) -> list[str]:
+    def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
         """Bars old attempts by a commit, against which a late publisher's fails, then removes their files."""
         limit = time.time() - older_than_seconds
-        for pin in self._root.glob("_pins/*/.span-*"):
-            _remove_older(pin, limit)
+        if not dry_run:
+            for pin in self._root.glob("_pins/*/.span-*"):
+                _remove_older(pin, limit)
         while staged := self._staged_files(limit):
             snapshot = make_snapshot(self._root)
             published = snapshot.files()
+            if dry_run:
+                return sorted(set(staged) - set(published))
             try:
                 # One that has been barred may still have files, if that collection was killed.
                 snapshot.bar([set_id for set_id in staged if snapshot.record_number(set_id) is None])
@@ -173,16 +184,40 @@ class DeltaLabelStore(LabelStore):
             return removed
         return []
 
+    def delete_expired(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
+        """One Delta transaction that removes the sets, then their files."""
+        limit_ms = (time.time() - older_than_seconds) * 1000
+        with self._pins_locked():
+            pinned = {path.read_text() for path in self._root.glob("_pins/*/span-*")}
+            old = [record.set_id for record in self.list_sets() if record.created_ms < limit_ms]
+            expired = sorted(set(old) - pinned)
+            if dry_run or not expired:
+                return expired
+            make_snapshot(self._root).remove(expired)
+        for set_id in expired:
+            shutil.rmtree(self._root / f"label_set={set_id}", ignore_errors=True)
+            for path in self._root.glob(f"_records/{set_id}-*.json"):
+                path.unlink()
+        return expired
+
+    @contextlib.contextmanager
+    def _pins_locked(self) -> Iterator[None]:
+        """Keeps a set from expiring while it is being pinned; the lock dies with its holder."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with (self._root / "_pins.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def _decide(
         self, snapshot: Snapshot, writer: DeltaShardWriter, key: LabelSetKey, supersede: bool
     ) -> LabelSetRecord | None:
         """The record to return if there is nothing left to publish; None if it is this attempt's turn."""
         number = snapshot.record_number(writer.set_id)
         if number == COLLECTED:
-            raise _collected(writer.set_id)
-        if number is None and (supersede or not snapshot.revision(key)):
-            return None
+            raise collected(writer.set_id)
         same = [set_id for set_id in snapshot.files() if set_id.startswith(key.prefix)]
+        if number is None and (supersede or not same):
+            return None
         records = [self._read_record(snapshot, set_id) for set_id in same]
         return max(records, key=lambda record: record.revision)
 
@@ -193,29 +228,16 @@ class DeltaLabelStore(LabelStore):
         return snapshot
 
     def _refuse_unfit(self, set_id: str, shards: Sequence[StagedShard]) -> None:
+        refuse_faults(set_id, shards)
         for shard in shards:
-            if shard.fault:
-                raise BadInput(
-                    "labels that are no labels",
-                    where=f"label set {set_id}, shard {shard.name}",
-                    expected="finite numbers, probabilities in [0, 1]",
-                    got=shard.fault,
-                    fix="Check the teacher; nothing was published.",
-                )
             path = self._root / shard.path
             if not path.exists() or path.stat().st_size != shard.size_bytes:
-                raise _collected(set_id)
+                raise collected(set_id)
         files = [str(self._root / shard.path) for shard in shards]
         ids = ds.dataset(files, schema=row_schema([]), format="parquet").to_table(columns=[EXAMPLE_ID])
         twice = duplicated_ids(ids[EXAMPLE_ID])
         if twice:
-            raise BadInput(
-                "example ids labelled twice",
-                where=f"label set {set_id}",
-                expected="each example_id once in a span",
-                got=", ".join(twice),
-                fix="Remove the duplicates from the event log; nothing was published.",
-            )
+            raise labelled_twice(set_id, twice)
 
     def _write_record(self, record: LabelSetRecord) -> int:
         # A number of its own for each commit tried: the commit says which of the records counts, and
@@ -247,43 +269,6 @@ class DeltaLabelStore(LabelStore):
         return {set_id: paths for set_id, paths in files.items() if _newest_change(paths) < limit}
 
 
-def _key_of(set_id: str) -> LabelSetKey:
-    teacher, version, span, span_version, _ = set_id.split(".")
-    return LabelSetKey(
-        teacher=teacher,
-        teacher_version=version,
-        span=int(span.removeprefix("span-")),
-        span_version=int(span_version),
-    )
-
-
-def _draft(
-    writer: DeltaShardWriter, key: LabelSetKey, revision: int, shards: Sequence[StagedShard], facts: SetFacts
-) -> LabelSetRecord:
-    rows = sum(shard.rows for shard in shards)
-    surfaces = sorted({surface for shard in shards for surface in shard.rows_per_surface})
-    return LabelSetRecord(
-        set_id=writer.set_id,
-        key=key,
-        revision=revision,
-        columns=writer.columns,
-        facts=facts,
-        rows=rows,
-        distinct_ids=rows,
-        rows_per_surface={
-            name: sum(shard.rows_per_surface.get(name, 0) for shard in shards) for name in surfaces
-        },
-        checksum=f"{sum(shard.checksum for shard in shards) % 2**64:016x}",
-        created_ms=int(time.time() * 1000),
-    )
-
-
-def _one_per_name(shards: Sequence[StagedShard]) -> list[StagedShard]:
-    """One copy of each shard, the same whatever order a runner delivered them in."""
-    by_path = sorted(shards, key=lambda shard: shard.path, reverse=True)
-    return sorted({shard.name: shard for shard in by_path}.values(), key=lambda shard: shard.name)
-
-
 def _empty(writer: DeltaShardWriter) -> StagedShard:
     """A shard without rows: a set is visible by its files, so an empty one needs a file too."""
     return writer.write("empty", row_schema(list(writer.columns)).empty_table())
@@ -302,13 +287,3 @@ def _newest_change(paths: Sequence[Path]) -> float:
         except FileNotFoundError:  # A hidden file that has just got its name: the attempt is alive.
             changes.append(float("inf"))
     return max(changes)
-
-
-def _collected(set_id: str) -> BadInput:
-    return BadInput(
-        "staged shards are gone",
-        where=f"label set {set_id}",
-        expected="every shard as it was staged",
-        got="a collected attempt",
-        fix="Label the span again, or give garbage collection a longer grace; nothing was published.",
-    )

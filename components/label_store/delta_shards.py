@@ -8,13 +8,10 @@ import uuid
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.label_store.base import ShardWriter, SoftColumn, StagedShard, require_name, row_schema
-from components.label_store.faults import find_fault
-from components.label_store.fingerprints import checksum
-from eventlog.rows import EXAMPLE_ID, SURFACE
+from components.label_store.base import ShardWriter, SoftColumn, StagedShard
+from components.label_store.publication import describe_shard, prepare_rows
 
 ROW_GROUP_ROWS = 32_768
 """Small enough that a surface's row groups can be told apart by their statistics."""
@@ -41,24 +38,10 @@ class DeltaShardWriter(ShardWriter):
 
     def write(self, name: str, table: pa.Table) -> StagedShard:
         """Writes to a hidden file and renames it; every call makes a file of its own."""
-        require_name(name, "shard name")
-        expected = row_schema(list(self.columns))
-        if table.schema.names != expected.names:
-            raise ValueError(f"a label shard has columns {expected.names}, got {table.schema.names}.")
-        table = table.cast(expected)
-        # Sorted, so that a scan of one surface skips the row groups of the others.
-        table = table.take(pc.sort_indices(table, [(SURFACE, "ascending"), (EXAMPLE_ID, "ascending")]))
+        table = prepare_rows(name, table, self.columns)
         path = write_parquet(Path(self.root) / f"label_set={self.attempt}", name, table)
-        surfaces = pc.value_counts(table[SURFACE])
-        return StagedShard(
-            name=name,
-            path=str(path.relative_to(self.root)),
-            size_bytes=path.stat().st_size,
-            rows=table.num_rows,
-            rows_per_surface={entry["values"]: entry["counts"] for entry in surfaces.to_pylist()},
-            checksum=checksum(table),
-            fault=find_fault(table, self.columns),
-        )
+        size = path.stat().st_size
+        return describe_shard(name, str(path.relative_to(self.root)), size, table, self.columns)
 
 
 def write_parquet(folder: Path, name: str, table: pa.Table) -> Path:

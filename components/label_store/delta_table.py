@@ -18,7 +18,7 @@ from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction, CommitProperties, Transaction
 
 from components.label_store.base import EVENT_DATE, LabelSetKey, SoftColumn, StagedShard
-from eventlog.errors import BadInput
+from components.label_store.publication import column_conflict
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 PARTITION = "label_set"
@@ -82,13 +82,7 @@ class Snapshot:
             if name not in known:
                 missing.append(Field(name, PrimitiveType("float"), metadata=meaning))
             elif known[name] != meaning:
-                raise BadInput(
-                    f"column {name} already means something else",
-                    where=self._table.table_uri,
-                    expected=str(known[name]),
-                    got=str(meaning),
-                    fix="Give the task another name: a column's meaning never changes.",
-                )
+                raise column_conflict(name, self._table.table_uri, str(known[name]), str(meaning))
         if missing:
             self._table.alter.add_columns(missing)
         return bool(missing)
@@ -126,6 +120,18 @@ class Snapshot:
         """
         if set_ids:
             self._commit([], [Transaction(_attempt_application(set_id), COLLECTED) for set_id in set_ids])
+
+    def remove(self, set_ids: Sequence[str]) -> None:
+        """Takes published sets out of the table, and bars them, in one transaction.
+
+        Raises:
+            DeltaError: if another transaction came between.
+        """
+        names = ", ".join(f"'{set_id}'" for set_id in set_ids)
+        barred = [Transaction(_attempt_application(set_id), COLLECTED) for set_id in set_ids]
+        self._table.delete(
+            f"{PARTITION} IN ({names})", commit_properties=CommitProperties(app_transactions=barred)
+        )
 
     def _commit(self, adds: list[AddAction], transactions: list[Transaction]) -> None:
         self._table.create_write_transaction(

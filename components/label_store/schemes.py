@@ -16,7 +16,14 @@ def _open_delta(location: str) -> LabelStore:
     return DeltaLabelStore(location)
 
 
-SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta}
+def _open_bigquery(location: str) -> LabelStore:
+    from components.label_store.bigquery import BigQueryLabelStore
+    from components.label_store.bigquery_location import parse_location
+
+    return BigQueryLabelStore(parse_location(location))
+
+
+SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta, "bigquery": _open_bigquery}
 """A new backend is one more line here and one in the contract suite."""
 
 
@@ -24,7 +31,8 @@ def open_store(uri: str) -> LabelStore:
     """Opens the label store a URI names.
 
     Args:
-        uri: `delta:///absolute/path` or `delta:relative/path`.
+        uri: `delta:///absolute/path`, `delta:relative/path`, or
+            `bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX` with more keys, see `BigQueryLocation`.
 
     Raises:
         BadInput: if no backend has that scheme, or the URI names no place.
@@ -44,7 +52,7 @@ def open_store(uri: str) -> LabelStore:
         raise BadInput(
             "no place named",
             where=f"store {uri!r}",
-            expected=f"{scheme}:///absolute/path or {scheme}:relative/path",
+            expected=f"a place after {scheme}:",
             got="nothing after the scheme",
             fix="Correct the store's URI in the config.",
         )

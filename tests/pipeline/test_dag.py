@@ -60,16 +60,21 @@ def test_labels_do_not_wait_for_the_teachers_training(compiled):
     assert "Trainer_teacher" not in ancestors(compiled["span"], "SoftLabelBulkInferrer")
 
 
-def test_nothing_is_trained_or_labelled_before_the_span_is_validated(compiled):
-    for node_id in nodes(compiled["span"]):
-        if node_id.startswith(("Trainer", "SoftLabel")):
-            assert "SpanValidator" in ancestors(compiled["span"], node_id), node_id
+@pytest.mark.parametrize("name", ["bootstrap", "span"])
+def test_nothing_is_fitted_trained_or_labelled_before_the_span_is_validated(compiled, name):
+    learning = [one for one in nodes(compiled[name]) if one.startswith(("Transform", "Trainer", "SoftLabel"))]
+
+    assert len(learning) >= 2
+    for node_id in learning:
+        assert "SpanValidator" in ancestors(compiled[name], node_id), node_id
 
 
-def test_a_surfaces_span_is_recorded_after_all_it_does(compiled):
-    own = {name for name in nodes(compiled["span"]) if name.endswith("_tab_1")}
+@pytest.mark.parametrize(("publisher", "surface"), [("SpanPublisher", ""), ("SpanPublisher_tab_1", "1")])
+def test_a_branchs_span_is_recorded_after_all_it_does(compiled, publisher, surface):
+    own = {name for name in nodes(compiled["span"]) if name.partition("_tab_")[2] == surface}
 
-    assert own - {"SpanPublisher_tab_1"} <= ancestors(compiled["span"], "SpanPublisher_tab_1")
+    assert len(own) > 5
+    assert own - {publisher} <= ancestors(compiled["span"], publisher)
 
 
 def test_with_current_labels_wait_for_the_teachers_training(deployment):

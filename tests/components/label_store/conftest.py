@@ -2,32 +2,80 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import subprocess
 import sys
 import time  # noqa: F401  the scripts of start_python use it
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
+from benchmarks.bigquery_server import BigQueryServer, missing_python, running
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.schemes import open_store
 
 ROOT = Path(__file__).resolve().parents[3]
-BACKENDS = {
-    "delta": "delta:{folder}/labels",
-}
+GCP_STORE = "RANKDISTILL_GCP_STORE"
+"""Environment variable: a store's URI in a real project; each test makes and drops a dataset of its own."""
+BACKENDS = [
+    "delta",
+    pytest.param("bigquery", marks=pytest.mark.e2e),
+    pytest.param("bigquery_stock", marks=pytest.mark.e2e),
+    pytest.param("gcp", marks=pytest.mark.gcp),
+]
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
 WATCH = SoftColumn(kind="regression", link="identity", unit="seconds", scale="log1p")
 
 
+@pytest.fixture(scope="session")
+def bigquery(tmp_path_factory) -> Iterator[BigQueryServer]:
+    """A server with faults to order."""
+    yield from _server(tmp_path_factory.mktemp("bigquery"), patched=True)
+
+
+@pytest.fixture(scope="session")
+def bigquery_stock(tmp_path_factory) -> Iterator[BigQueryServer]:
+    """A server without our patches, so that these are never the only evidence."""
+    yield from _server(tmp_path_factory.mktemp("bigquery_stock"), patched=False)
+
+
+def _server(data: Path, *, patched: bool) -> Iterator[BigQueryServer]:
+    missing = missing_python()
+    if missing:
+        pytest.skip(missing)
+    with running(data, patched=patched) as server:
+        yield server
+
+
 @pytest.fixture(params=BACKENDS)
-def uri(request, tmp_path) -> str:
-    return BACKENDS[request.param].format(folder=tmp_path)
+def uri(request, tmp_path) -> Iterator[str]:
+    if request.param == "delta":
+        yield f"delta:{tmp_path}/labels"
+    elif request.param == "gcp":
+        yield from _gcp_dataset()
+    else:
+        server = request.getfixturevalue(request.param)
+        uri = server.store_uri(f"d{uuid.uuid4().hex}", tmp_path / "staging")
+        open_store(uri).initialize()
+        yield uri
+
+
+def _gcp_dataset() -> Iterator[str]:
+    if GCP_STORE not in os.environ:
+        pytest.skip(f"no real project is configured: {GCP_STORE} is not set")
+    from components.label_store.bigquery_location import parse_location
+
+    given = parse_location(os.environ[GCP_STORE].removeprefix("bigquery://"))
+    location = dataclasses.replace(given, dataset=f"{given.dataset}_{uuid.uuid4().hex}")
+    open_store(location.uri).initialize()
+    yield location.uri
+    location.client().delete_dataset(location.dataset, delete_contents=True)
 
 
 @pytest.fixture

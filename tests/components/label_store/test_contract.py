@@ -185,6 +185,39 @@ def test_collection_removes_what_was_never_published_and_nothing_else(store, lab
     assert store.read_pin("phones", 3) == winner.set_id
 
 
+def test_a_dry_run_says_what_would_go_and_removes_nothing(store, labels):
+    loser = store.stage(labels.make_key(), {"click": labels.CLICK})
+    shards = [loser.write("shard-0", labels.make_table(["a"], [0.75]))]
+    assert store.delete_unpublished(older_than_seconds=-1, dry_run=True) == [loser.set_id]
+    assert store.publish(loser, shards, labels.FACTS).rows == 1
+    assert store.delete_unpublished(older_than_seconds=-1, dry_run=True) == []
+
+
+def test_expiry_removes_old_sets_and_never_a_pinned_one(store, labels):
+    pinned = labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
+    loose = labels.publish(store, labels.make_key(4), labels.make_table(["b"], [0.5]))
+    store.pin("phones", 3, pinned.set_id)
+    assert store.delete_expired(older_than_seconds=3600) == []
+    assert store.delete_expired(older_than_seconds=-1, dry_run=True) == [loose.set_id]
+    assert store.list_sets() == [pinned, loose]
+    assert store.delete_expired(older_than_seconds=-1) == [loose.set_id]
+    assert store.list_sets() == [pinned]
+    assert labels.read_rows(store, pinned.set_id) == [("a", 0.5)]
+    with pytest.raises(BadInput, match="no published set"):
+        store.scan(loose.set_id, ["example_id"])
+    with pytest.raises(BadInput, match="no published set"):
+        store.pin("phones", 4, loose.set_id)
+
+
+def test_an_expired_set_s_key_can_be_labelled_again(store, labels):
+    labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    store.delete_expired(older_than_seconds=-1)
+    again = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.75]))
+    assert again.revision == 2
+    assert store.list_sets() == [again]
+    assert labels.read_rows(store, again.set_id) == [("a", 0.75)]
+
+
 def test_a_collected_attempt_can_no_longer_be_published(store, labels):
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
@@ -238,7 +271,7 @@ sys.exit(sum(os.wait()[1] for _ in range(8)))
 def test_a_reader_who_looks_all_the_time_sees_whole_sets_alone(store, uri, labels):
     script = """
 store = open_store(sys.argv[1])
-for span in range(12):
+for span in range(8):
     tables = [make_table([f"{span}-{shard}-{n}" for n in range(50)], [0.5] * 50) for shard in range(4)]
     publish(store, make_key(span), *tables)
 """
@@ -253,4 +286,4 @@ for span in range(12):
         for record in records[-1:]:
             assert len(labels.read_rows(store, record.set_id)) == record.rows == 200
     assert writer.returncode == 0
-    assert seen == set(range(12))
+    assert seen == set(range(8))

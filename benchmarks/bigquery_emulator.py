@@ -1,0 +1,126 @@
+"""Starts local-bigquery, with what it lacks for our tests; runs in a virtual environment of its own.
+
+Added are: recovery of jobs that a kill left RUNNING, and faults. `POST /_faults` takes a list of rules
+
+    {"path": regex, "method": …, "status": 503, "times": 1, "p": 1.0, "when": "before", "drop": false}
+
+"after": the server did the work and the client never heard of it. "drop" cuts the connection.
+`GET /_faults` gives the rules back with the number of their `hits`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import threading
+from pathlib import Path
+
+import uvicorn
+from local_bigquery.app import app
+from local_bigquery.engine import database
+from local_bigquery.grpc import server
+from local_bigquery.jobs import store
+from local_bigquery.settings import settings
+
+_REASONS = {
+    429: ("rateLimitExceeded", "RESOURCE_EXHAUSTED"),
+    500: ("internalError", "INTERNAL"),
+    503: ("backendError", "UNAVAILABLE"),
+}
+_LOCK = threading.Lock()
+
+
+class Faults:
+    """ASGI middleware that answers some requests with what a bad day would."""
+
+    def __init__(self, inner) -> None:
+        self._inner = inner
+        self._rules: list[dict] = []
+
+    async def __call__(self, scope, receive, send) -> None:
+        """Answers one request, or spoils it."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+        elif scope["path"] == "/_faults":
+            await self._configure(scope, receive, send)
+        else:
+            rule = self._hit(scope["path"], scope["method"])
+            if rule is None:
+                await self._inner(scope, receive, send)
+            else:
+                await self._fail(rule, scope, receive, send)
+
+    def _hit(self, path: str, method: str) -> dict | None:
+        with _LOCK:
+            for rule in self._rules:
+                matches = re.search(rule.get("path", "."), path) and rule.get("method", method) == method
+                if matches and rule.get("times", 1) > 0 and random.random() < rule.get("p", 1.0):
+                    rule["times"] = rule.get("times", 1) - 1
+                    rule["hits"] = rule.get("hits", 0) + 1
+                    return dict(rule)
+        return None
+
+    async def _fail(self, rule: dict, scope, receive, send) -> None:
+        if rule.get("when") == "after":
+
+            async def swallow(_message) -> None:
+                """The work is done; nobody hears of it."""
+
+            await self._inner(scope, receive, swallow)
+        if rule.get("drop"):
+            raise ConnectionAbortedError("dropped by a fault rule")
+        status = rule.get("status", 503)
+        reason, name = _REASONS[status]
+        error = {"reason": reason, "message": f"injected {reason}", "domain": "global"}
+        body = {"error": {"code": status, "message": error["message"], "status": name, "errors": [error]}}
+        await _answer(send, status, body)
+
+    async def _configure(self, scope, receive, send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        with _LOCK:
+            if scope["method"] == "POST":
+                self._rules = json.loads(body)
+            answer = [dict(rule) for rule in self._rules]
+        await _answer(send, 200, answer)
+
+
+async def _answer(send, status: int, body) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+def recover() -> None:
+    """Fails the jobs that a kill left unfinished, as BigQuery would."""
+    unfinished = database.fetch("SELECT project_id, job_id FROM emulator.jobs WHERE state <> 'DONE'")
+    error = {"reason": "backendError", "message": "The server was restarted."}
+    for project, job in unfinished:
+        status = {"state": "DONE", "errorResult": error, "errors": [error]}
+        store.save(store.load(project, job).replace(status=status))
+
+
+def main() -> None:
+    """Serves until killed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, required=True)
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    chosen = parser.parse_args()
+    settings.bigquery_host, settings.bigquery_port = "127.0.0.1", chosen.port
+    settings.grpc_port = chosen.grpc_port
+    settings.default_project_id, settings.data_dir = chosen.project, chosen.data
+    recover()
+    streams, _ = server.start("127.0.0.1", chosen.grpc_port)
+    uvicorn.run(Faults(app), host="127.0.0.1", port=chosen.port, log_level="error")
+    streams.stop(None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""A BigQuery on this machine: installs local-bigquery once, starts it on free ports, stops it.
+
+`python -m benchmarks.bigquery_server --data DIR -- COMMAND` runs a command beside the server; `{store}` in it
+becomes the URI of a label store there, whose tables are made first. Only 127.0.0.1 is listened on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+PROJECT = "local-project"
+PYTHON = "3.13"
+PACKAGES = (
+    "local-bigquery==0.4.0",
+    "duckdb-extension-icu==1.5.5",
+    "duckdb-extension-ducklake==1.5.5",
+    "duckdb-extension-spatial==1.5.5",
+)
+_OVERRIDES = "duckdb==1.5.5\n"
+_EXTENSIONS = ("icu", "ducklake", "spatial")
+_DUCKDB = ".duckdb/extensions/v1.5.5/linux_amd64"
+_ROOT = Path(__file__).resolve().parents[1]
+_READY_SECONDS = 60.0
+
+
+class BigQueryServer:
+    """One server process and its data.
+
+    Args:
+        data: its folder, kept between starts; `gs://` URIs lie under `data/gcs`.
+        patched: with recovery and fault injection; the stock command otherwise.
+
+    Raises:
+        RuntimeError: if no Python 3.13 is found to run it with.
+    """
+
+    def __init__(self, data: Path, *, patched: bool = True) -> None:
+        self._data = data
+        self._patched = patched
+        self._python = install()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port, self.grpc_port = _free_port(), _free_port()
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the REST interface."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def store_uri(self, dataset: str, staging: Path) -> str:
+        """The URI of a label store in this server."""
+        return (
+            f"bigquery://{PROJECT}/{dataset}?staging={staging}"
+            f"&endpoint={self.endpoint}&read_endpoint=127.0.0.1:{self.grpc_port}"
+        )
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers.
+
+        Raises:
+            RuntimeError: if it ends or does not answer.
+        """
+        self._data.mkdir(parents=True, exist_ok=True)
+        home = _make_home(self._data / "home", self._python)
+        environment = os.environ | {"HOME": str(home), "GCS_LOCAL_ROOT": str(self._data / "gcs")}
+        with (self._data / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(), env=environment, stdout=log, stderr=log, cwd=self._data
+            )
+        end = time.monotonic() + _READY_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"the BigQuery server did not start; see {self._data / 'server.log'}.")
+            time.sleep(0.1)
+
+    def _command(self) -> list[str]:
+        ports = ["--port", str(self.port), "--grpc-port", str(self.grpc_port), "--project", PROJECT]
+        if self._patched:
+            launcher = Path(__file__).with_name("bigquery_emulator.py")
+            return [str(self._python), str(launcher), *ports, "--data", str(self._data / "db")]
+        stock = self._python.with_name("local-bigquery")
+        return [str(stock), "serve", "--host", "127.0.0.1", *ports, "--data-dir", str(self._data / "db")]
+
+    def kill(self) -> None:
+        """`kill -9`, as a power cut would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Ends the process."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def set_faults(self, rules: Sequence[dict[str, Any]]) -> None:
+        """Replaces the fault rules; see `bigquery_emulator`."""
+        request = urllib.request.Request(
+            f"{self.endpoint}/_faults", json.dumps(rules).encode(), method="POST"
+        )
+        urllib.request.urlopen(request).read()
+
+    def fault_hits(self) -> int:
+        """How many requests the present rules have spoilt."""
+        rules = json.loads(urllib.request.urlopen(f"{self.endpoint}/_faults").read())
+        return sum(rule.get("hits", 0) for rule in rules)
+
+    def _answers(self) -> bool:
+        try:
+            url = f"{self.endpoint}/bigquery/v2/projects/{PROJECT}/datasets"
+            with urllib.request.urlopen(url, timeout=2):
+                pass
+            with socket.create_connection(("127.0.0.1", self.grpc_port), timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@contextlib.contextmanager
+def running(data: Path, *, patched: bool = True) -> Iterator[BigQueryServer]:
+    """A started server, stopped at the end."""
+    server = BigQueryServer(data, patched=patched)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def missing_python() -> str | None:
+    """Why the server cannot be installed here, or None."""
+    return None if find_python() else f"no Python {PYTHON} is here to run the BigQuery server with"
+
+
+def find_python() -> Path | None:
+    """A Python that local-bigquery runs on: on the path, or pyenv's."""
+    found = shutil.which(f"python{PYTHON}")
+    pyenv = Path(os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))) / "versions"
+    candidates = ([Path(found)] if found else []) + sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))
+    for candidate in candidates:
+        # pyenv's shims are on the path also for versions that are not selected.
+        asked = subprocess.run([candidate, "-c", "pass"], capture_output=True, check=False)
+        if asked.returncode == 0:
+            return candidate
+    return None
+
+
+def install() -> Path:
+    """Installs the server into `.venv-bigquery/`, unless this very version is there; returns its Python.
+
+    Raises:
+        RuntimeError: if there is no Python for it, or the installation fails.
+    """
+    venv = _ROOT / ".venv-bigquery"
+    stamp = venv / f"ready-{hashlib.sha256(''.join(PACKAGES).encode()).hexdigest()[:12]}"
+    venv.mkdir(exist_ok=True)
+    with (venv / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists():
+            found = find_python()
+            if found is None:
+                raise RuntimeError(missing_python())
+            overrides = venv / "overrides.txt"
+            overrides.write_text(_OVERRIDES)
+            environment = venv / "env"
+            _uv("venv", "--quiet", "--clear", "--python", str(found), str(environment))
+            python = str(environment / "bin" / "python")
+            _uv("pip", "install", "--quiet", "--python", python, "--override", str(overrides), *PACKAGES)
+            stamp.touch()
+    return venv / "env" / "bin" / "python"
+
+
+def _uv(*arguments: str) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    done = subprocess.run([str(uv), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"uv {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def _make_home(home: Path, python: Path) -> Path:
+    """A home of the server's own, in which DuckDB finds its extensions without a network."""
+    folder = home / _DUCKDB
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _EXTENSIONS:
+        pattern = f"lib/python*/site-packages/duckdb_extension_{name}/extensions/*/{name}.duckdb_extension"
+        (source,) = python.parent.parent.glob(pattern)
+        link = folder / source.name
+        if not link.exists():
+            link.symlink_to(source)
+    return home
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command beside a server; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the server's folder")
+    parser.add_argument("--dataset", default="rankdistill")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="after --; {store} becomes the store's URI")
+    chosen = parser.parse_args(arguments)
+    from components.label_store.schemes import open_store
+
+    data = chosen.data.resolve()
+    with running(data) as server:
+        uri = server.store_uri(chosen.dataset, data / "staging")
+        open_store(uri).initialize()
+        command = [word.replace("{store}", uri) for word in chosen.command if word != "--"]
+        return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""Label sets in BigQuery: for production.
+
+Publishing a set takes four steps, and only the last makes it visible:
+
+    begin    a row `loading` in `label_sets`, so that a dead attempt's rows can be found
+    load     staged shards into `labels`, under an id of the attempt's own
+    check    rows and distinct ids, counted by BigQuery
+    publish  one MERGE that turns the row to `published`, if no other attempt was first
+
+Readers go by `label_sets` alone. What a killed attempt left in `labels` no reader ever sees.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+from google.api_core import exceptions
+from google.cloud import bigquery
+
+from components.label_store.base import (
+    LabelSetKey,
+    LabelSetRecord,
+    LabelStore,
+    SetFacts,
+    ShardWriter,
+    SoftColumn,
+    StagedShard,
+    require_name,
+    row_schema,
+    unknown_set,
+)
+from components.label_store.bigquery_jobs import JobRunner
+from components.label_store.bigquery_location import LABELS, BigQueryLocation
+from components.label_store.bigquery_reading import read_rows
+from components.label_store.bigquery_registry import (
+    BARRED,
+    COLLECTED,
+    LOADING,
+    PUBLISHED,
+    Registry,
+    missing_tables,
+)
+from components.label_store.bigquery_rows import count_rows, delete_rows, repeated_ids
+from components.label_store.bigquery_shards import (
+    BigQueryShardWriter,
+    load_shards,
+    open_files,
+    require_staged,
+    staging_folder,
+)
+from components.label_store.bigquery_tables import add_columns, make_tables
+from components.label_store.publication import (
+    collected,
+    draft_record,
+    key_of,
+    labelled_twice,
+    new_set_id,
+    no_such_column,
+    one_per_name,
+    refuse_faults,
+)
+
+_LOADS = 3
+
+
+class BigQueryLabelStore(LabelStore):
+    """A store in one dataset, whose tables `make_tables` has made; safe for many processes at once."""
+
+    def __init__(self, location: BigQueryLocation) -> None:
+        self._location = location
+        self._jobs = JobRunner(location.client())
+        self._registry = Registry(location, self._jobs)
+
+    def initialize(self) -> list[str]:
+        """Makes the tables; see `make_tables`."""
+        return make_tables(self._location, self._jobs.client)
+
+    def stage(self, key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> BigQueryShardWriter:
+        """Begins an attempt: nothing but a name as yet."""
+        return BigQueryShardWriter(self._location.staging, new_set_id(key, columns), dict(columns))
+
+    def publish(
+        self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
+    ) -> LabelSetRecord:
+        """Loads, checks, and publishes by one MERGE; whatever that answers, the registry decides who won."""
+        if not isinstance(writer, BigQueryShardWriter):
+            raise TypeError(f"publish what this store's stage() began, got {type(writer).__name__}.")
+        set_id, key = writer.set_id, key_of(writer.set_id)
+        decided = self._decide(set_id, key, supersede)
+        if decided is not None:
+            return decided
+        chosen = one_per_name(shards)
+        refuse_faults(set_id, chosen)
+        require_staged(set_id, chosen)
+        fields = add_columns(self._location, self._jobs.client, writer.columns)
+        draft = draft_record(set_id, writer.columns, chosen, facts)
+        self._registry.begin(draft)
+        self._load(draft, list(writer.columns), chosen, fields)
+        self._registry.publish(draft, supersede)
+        published = self._decide(set_id, key, supersede=False)
+        if published is None:
+            raise RuntimeError(f"{set_id} was neither published nor refused; look at label_sets.")
+        self._remove_staged([set_id])
+        return published
+
+    def list_sets(self) -> list[LabelSetRecord]:
+        """Records of the sets whose state is `published`."""
+        return [entry.record for entry in self._registry.entries([PUBLISHED]) if entry.record is not None]
+
+    def find_set(self, set_id: str) -> LabelSetRecord:
+        """The record of a published set, without reading the others."""
+        entry = self._registry.entry(set_id)
+        if entry is None or entry.state != PUBLISHED or entry.record is None:
+            raise unknown_set(set_id, "published set")
+        return entry.record
+
+    def resolve_set(self, key: LabelSetKey) -> LabelSetRecord | None:
+        """The newest revision for a key, without reading other keys."""
+        return self._registry.newest(key)
+
+    def scan(
+        self, set_id: str, columns: Sequence[str], *, surface: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Reads by the Storage Read API and counts what it read: a set whose rows expire is no set."""
+        record = self.find_set(set_id)
+        known = row_schema(list(record.columns))
+        unknown = [name for name in columns if name not in known.names]
+        if unknown:
+            raise no_such_column(set_id, self._location.table(LABELS), unknown[0], known.names)
+        schema = pa.schema([known.field(name) for name in columns])
+        expected = record.rows if surface is None else record.rows_per_surface.get(surface, 0)
+        if not expected:
+            return iter(())
+        return _counted(read_rows(self._location, record, schema, surface), expected, set_id)
+
+    def pin(self, fleet: str, span: int, set_id: str) -> str:
+        """One MERGE that writes the pin if there is none and the set is published."""
+        require_name(fleet, "fleet name")
+        self._registry.pin(fleet, span, set_id)
+        pinned = self._registry.read_pin(fleet, span)
+        # An earlier pin stands, but whoever names a set that is none shall hear of it.
+        if pinned is None or (pinned != set_id and self._state(set_id) != PUBLISHED):
+            raise unknown_set(set_id, "published set")
+        return pinned
+
+    def read_pin(self, fleet: str, span: int) -> str | None:
+        """The fleet's pin of a span, or None."""
+        return self._registry.read_pin(require_name(fleet, "fleet name"), span)
+
+    def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
+        """Bars old attempts, then removes their rows and files; what a kill interrupts the next run ends."""
+        entries = {entry.set_id: entry for entry in self._registry.entries([LOADING, PUBLISHED, BARRED])}
+        old = self._staged_before(older_than_seconds) - set(entries)
+        old |= {
+            entry.set_id
+            for entry in entries.values()
+            if entry.state == BARRED or (entry.state == LOADING and entry.age_seconds > older_than_seconds)
+        }
+        if dry_run:
+            return sorted(old)
+        published = {set_id for set_id, entry in entries.items() if entry.state == PUBLISHED}
+        self._remove_staged(self._staged_before(older_than_seconds) & published)
+        if not old:
+            return []
+        self._registry.bar(sorted(old))
+        barred = [entry for entry in self._registry.entries([BARRED]) if entry.set_id in old]
+        for entry in barred:
+            if entry.record is not None:
+                delete_rows(self._location, self._jobs, entry.record)
+        removed = sorted(entry.set_id for entry in barred)
+        self._remove_staged(removed)
+        self._registry.mark_collected(removed)
+        return removed
+
+    def delete_expired(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
+        """Bars what has passed its retention and is in no pin, then removes its rows."""
+        old = self._registry.expirable(older_than_seconds)
+        if dry_run or not old:
+            return old
+        before = {record.set_id for record in self.list_sets()}
+        self._registry.expire(older_than_seconds)
+        expired = before - {record.set_id for record in self.list_sets()}
+        self.delete_unpublished(older_than_seconds=float("inf"))
+        return sorted(expired)
+
+    def _decide(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
+        """The record to return if there is nothing left to publish; None if it is this attempt's turn."""
+        state, newest = self._registry.standing(set_id, key)
+        if state in (BARRED, COLLECTED):
+            raise collected(set_id)
+        return None if supersede and state != PUBLISHED else newest
+
+    def _state(self, set_id: str) -> str | None:
+        entry = self._registry.entry(set_id)
+        return entry.state if entry is not None else None
+
+    def _load(
+        self,
+        draft: LabelSetRecord,
+        tasks: Sequence[str],
+        shards: Sequence[StagedShard],
+        fields: Sequence[bigquery.SchemaField],
+    ) -> None:
+        """Loads until `labels` holds each row of the attempt once.
+
+        A server that died may have loaded what it then calls failed. Nobody sees the attempt's rows yet, so
+        they can be taken back and loaded anew.
+        """
+        if not draft.rows:
+            return
+        for generation in range(_LOADS):
+            try:
+                load_shards(self._location, self._jobs, draft.set_id, tasks, shards, fields, generation)
+            except exceptions.NotFound as error:
+                raise missing_tables(self._location) from error
+            rows, distinct = count_rows(self._location, self._jobs, draft)
+            if rows == draft.rows and distinct == rows:
+                return
+            if rows == draft.rows:
+                raise labelled_twice(draft.set_id, repeated_ids(self._location, self._jobs, draft))
+            delete_rows(self._location, self._jobs, draft)
+        raise RuntimeError(f"{draft.set_id}: {draft.rows} rows staged, {rows} loaded; nothing was published.")
+
+    def _staged_before(self, older_than_seconds: float) -> set[str]:
+        """Attempts in the staging prefix that have written nothing for so long."""
+        files, inner = open_files(self._location.staging)
+        newest: dict[str, float] = {}
+        for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True, recursive=True)):
+            folder = info.path.rpartition("/")[0].rpartition("/")[2]
+            if info.type == pafs.FileType.File and folder.startswith("label_set="):
+                set_id = folder.removeprefix("label_set=")
+                newest[set_id] = max(newest.get(set_id, 0.0), info.mtime.timestamp())
+        limit = time.time() - older_than_seconds
+        return {set_id for set_id, changed in newest.items() if changed < limit}
+
+    def _remove_staged(self, set_ids: Iterable[str]) -> None:
+        for set_id in set_ids:
+            files, inner = open_files(staging_folder(self._location.staging, set_id))
+            if files.get_file_info(inner).type == pafs.FileType.Directory:
+                files.delete_dir(inner)
+
+
+def _counted(batches: Iterator[pa.RecordBatch], expected: int, set_id: str) -> Iterator[pa.RecordBatch]:
+    rows = 0
+    for batch in batches:
+        rows += batch.num_rows
+        yield batch
+    if rows != expected:
+        raise unknown_set(f"{set_id} ({rows} of {expected} rows are left)", "whole set")

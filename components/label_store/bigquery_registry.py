@@ -1,0 +1,224 @@
+"""The table `label_sets`: which sets there are, in which state, and which of them fleets have pinned.
+
+Every change is one MERGE that also counts up the *guard* row. BigQuery runs two statements that change the
+same rows one after the other or fails one of them, but lets two that merely insert pass each other; the guard
+makes every two changes meet. So a set's state goes `loading` → `published` or `barred` → `collected`, of two
+attempts at one key the first to publish wins, and a pin is written once.
+
+Reference: BigQuery, Data manipulation language, "DML statement conflicts".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic
+from google.api_core import exceptions
+from google.cloud import bigquery
+
+from components.label_store.base import LabelSetKey, LabelSetRecord
+from components.label_store.bigquery_jobs import JobRunner
+from components.label_store.bigquery_location import LABEL_SETS, BigQueryLocation
+from eventlog.errors import BadInput
+
+LOADING, PUBLISHED, BARRED, COLLECTED = "loading", "published", "barred", "collected"
+_PIN, _GUARD = "pin", "guard"
+_RECORD = pydantic.TypeAdapter(LabelSetRecord)  # Making it takes longer than reading a record.
+
+_MERGE = """
+MERGE `{table}` AS T
+USING (
+  SELECT 'guard' AS entry, 'guard' AS state, CAST(NULL AS STRING) AS set_id, CAST(NULL AS STRING) AS set_key,
+    CAST(NULL AS INT64) AS revision, CAST(NULL AS STRING) AS record
+  UNION ALL
+  {change}
+) AS S
+ON T.entry = S.entry
+WHEN MATCHED AND S.state = 'guard' THEN UPDATE SET revision = T.revision + 1
+WHEN MATCHED AND CONCAT(T.state, '>', S.state) IN
+  ('loading>published', 'loading>barred', 'published>barred', 'barred>collected')
+  THEN UPDATE SET state = S.state, revision = COALESCE(S.revision, T.revision),
+    record = COALESCE(S.record, T.record), written_ms = UNIX_MILLIS(CURRENT_TIMESTAMP())
+WHEN NOT MATCHED THEN INSERT (entry, state, set_id, set_key, revision, record, written_ms)
+  VALUES (S.entry, S.state, S.set_id, S.set_key, S.revision, S.record, UNIX_MILLIS(CURRENT_TIMESTAMP()))
+"""
+_BEGIN = "SELECT @set_id, 'loading', @set_id, @set_key, NULL, @record"
+_PUBLISH = """SELECT @set_id, 'published', @set_id, @set_key, IFNULL(MAX(revision), 0) + 1, @record
+  FROM `{table}` WHERE set_key = @set_key
+  HAVING @supersede OR COUNTIF(state = 'published') = 0"""
+_PIN_SET = """SELECT @entry, 'pin', set_id, NULL, NULL, NULL
+  FROM `{table}` WHERE entry = @set_id AND state = 'published'"""
+_BAR = """SELECT candidate, 'barred', candidate, NULL, NULL, NULL
+  FROM UNNEST(@set_ids) AS candidate
+  WHERE candidate NOT IN (SELECT entry FROM `{table}` WHERE state = 'published')"""
+_EXPIRABLE = """state = 'published' AND written_ms < UNIX_MILLIS(CURRENT_TIMESTAMP()) - @age_ms
+  AND set_id NOT IN (SELECT set_id FROM `{table}` WHERE state = 'pin')"""
+_EXPIRE = f"SELECT entry, 'barred', set_id, set_key, revision, record FROM `{{table}}` WHERE {_EXPIRABLE}"
+_MARK_COLLECTED = (
+    """SELECT candidate, 'collected', candidate, NULL, NULL, NULL FROM UNNEST(@set_ids) AS candidate"""
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One row of the registry.
+
+    Attributes:
+        set_id: of the set.
+        state: `loading`, `published`, `barred` or `collected`.
+        record: what is known of it; None where an attempt was barred before it began to load.
+        age_seconds: since the state last changed, by BigQuery's clock.
+    """
+
+    set_id: str
+    state: str
+    record: LabelSetRecord | None
+    age_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Registry:
+    """The registry of one dataset.
+
+    Attributes:
+        location: the dataset.
+        jobs: runs the statements.
+    """
+
+    location: BigQueryLocation
+    jobs: JobRunner
+
+    def begin(self, draft: LabelSetRecord) -> None:
+        """Says that an attempt is about to load rows, so that they can be found should it die."""
+        self._change(_BEGIN, set_id=draft.set_id, set_key=draft.key.prefix, record=_dump(draft))
+
+    def publish(self, draft: LabelSetRecord, supersede: bool) -> None:
+        """Makes an attempt visible if it is its turn; `newest` tells whose turn it was."""
+        self._change(
+            _PUBLISH,
+            set_id=draft.set_id,
+            set_key=draft.key.prefix,
+            record=_dump(draft),
+            supersede=supersede,
+        )
+
+    def bar(self, set_ids: Sequence[str]) -> None:
+        """Says that these attempts will never be published; those that are stay so."""
+        self._change(_BAR, set_ids=list(set_ids))
+
+    def expire(self, older_than_seconds: float) -> None:
+        """Bars published sets that are older and that no fleet has pinned."""
+        self._change(_EXPIRE, age_ms=int(older_than_seconds * 1000))
+
+    def expirable(self, older_than_seconds: float) -> list[str]:
+        """The sets that `expire` would bar, sorted."""
+        age_ms = int(older_than_seconds * 1000)
+        return sorted(entry.set_id for entry in self._entries(_EXPIRABLE, age_ms=age_ms))
+
+    def mark_collected(self, set_ids: Sequence[str]) -> None:
+        """Says that nothing is left of these barred sets."""
+        self._change(_MARK_COLLECTED, set_ids=list(set_ids))
+
+    def pin(self, fleet: str, span: int, set_id: str) -> None:
+        """Pins a published set, unless the fleet has pinned one for the span."""
+        self._change(_PIN_SET, entry=_pin_entry(fleet, span), set_id=set_id)
+
+    def read_pin(self, fleet: str, span: int) -> str | None:
+        """The fleet's pin of a span, or None."""
+        rows = self._query("SELECT set_id FROM `{table}` WHERE entry = @entry", entry=_pin_entry(fleet, span))
+        return rows[0].set_id if rows else None
+
+    def entries(self, states: Sequence[str]) -> list[Entry]:
+        """All sets in one of these states, oldest first."""
+        return self._entries("state IN UNNEST(@states)", states=list(states))
+
+    def entry(self, set_id: str) -> Entry | None:
+        """One set's row, or None."""
+        found = self._entries("entry = @set_id", set_id=set_id)
+        return found[0] if found else None
+
+    def newest(self, key: LabelSetKey) -> LabelSetRecord | None:
+        """The newest published revision of a key, or None."""
+        return _newest(self._entries("set_key = @set_key AND state = 'published'", set_key=key.prefix))
+
+    def standing(self, set_id: str, key: LabelSetKey) -> tuple[str | None, LabelSetRecord | None]:
+        """An attempt's state, None if it has none yet, and the newest published revision of its key."""
+        found = self._entries(
+            "entry = @set_id OR (set_key = @set_key AND state = 'published')",
+            set_id=set_id,
+            set_key=key.prefix,
+        )
+        states = {entry.set_id: entry.state for entry in found}
+        return states.get(set_id), _newest([entry for entry in found if entry.state == PUBLISHED])
+
+    def _entries(self, where: str, **values: Any) -> list[Entry]:
+        rows = self._query(
+            "SELECT entry, state, revision, record, written_ms, "
+            "UNIX_MILLIS(CURRENT_TIMESTAMP()) - written_ms AS age_ms "
+            f"FROM `{{table}}` WHERE ({where}) AND state NOT IN ('pin', 'guard') "
+            "ORDER BY written_ms, revision, entry",
+            **values,
+        )
+        return [_entry(row) for row in rows]
+
+    def _change(self, change: str, **values: Any) -> None:
+        table = self.location.table(LABEL_SETS)
+        sql = _MERGE.format(table=table, change=change.format(table=table))
+        self.jobs.run_statement(sql, self._config(values))
+
+    def _query(self, sql: str, **values: Any) -> list[Any]:
+        sql, config = sql.format(table=self.location.table(LABEL_SETS)), self._config(values)
+        try:
+            return list(self.jobs.client.query_and_wait(sql, job_config=config))
+        except exceptions.Conflict:  # The answer was lost, and the client has asked again under the same id.
+            return list(self.jobs.run_statement(sql, config).result())
+        except exceptions.NotFound as error:
+            raise missing_tables(self.location) from error
+
+    def _config(self, values: Mapping[str, Any]) -> bigquery.QueryJobConfig:
+        return bigquery.QueryJobConfig(
+            query_parameters=[_parameter(name, value) for name, value in values.items()],
+            labels=dict(self.location.billing_labels),
+            use_query_cache=False,
+        )
+
+
+def missing_tables(location: BigQueryLocation) -> BadInput:
+    """The error for a dataset that `rankdistill labels init` has not seen."""
+    return BadInput(
+        "no label store in this dataset",
+        where=location.uri,
+        expected=f"tables {location.table('labels')} and {location.table(LABEL_SETS)}",
+        got="at least one of them missing",
+        fix="Run `rankdistill labels init`.",
+    )
+
+
+def _entry(row: Any) -> Entry:
+    record = None
+    if row.record is not None:
+        record = _RECORD.validate_json(row.record)
+        record = dataclasses.replace(record, revision=row.revision or 0, created_ms=row.written_ms)
+    return Entry(row.entry, row.state, record, row.age_ms / 1000)
+
+
+def _newest(entries: Sequence[Entry]) -> LabelSetRecord | None:
+    records = [entry.record for entry in entries if entry.record is not None]
+    return max(records, key=lambda record: record.revision, default=None)
+
+
+def _dump(draft: LabelSetRecord) -> str:
+    return _RECORD.dump_json(draft).decode()
+
+
+def _pin_entry(fleet: str, span: int) -> str:
+    return f"{_PIN}:{fleet}:{span:05d}"
+
+
+def _parameter(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return bigquery.ArrayQueryParameter(name, "STRING", value)
+    kinds = {bool: "BOOL", int: "INT64", str: "STRING"}
+    return bigquery.ScalarQueryParameter(name, kinds[type(value)], value)

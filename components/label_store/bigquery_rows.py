@@ -1,0 +1,52 @@
+"""Counting and deleting an attempt's rows in `labels`, within the days it has rows of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.cloud import bigquery
+
+from components.label_store.base import EVENT_DATE, LabelSetRecord
+from components.label_store.bigquery_jobs import JobRunner
+from components.label_store.bigquery_location import LABELS, BigQueryLocation
+from components.label_store.bigquery_tables import LABEL_SET
+from eventlog.rows import EXAMPLE_ID
+
+# The dates find the partitions, which BigQuery insists on; the id finds the blocks in them.
+_WHERE = f"{LABEL_SET} = @set_id AND {EVENT_DATE} BETWEEN @first_date AND @last_date"
+
+
+def count_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> tuple[int, int]:
+    """The set's rows in `labels`, and their distinct example ids."""
+    counts = f"COUNT(*) AS num_rows, COUNT(DISTINCT {EXAMPLE_ID}) AS num_ids"
+    sql = f"SELECT {counts} FROM `{{table}}` WHERE {_WHERE}"
+    (row,) = _run(location, jobs, sql, record).result()
+    return row.num_rows, row.num_ids
+
+
+def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> list[str]:
+    """At most three example ids that the set has several rows of, sorted."""
+    sql = (
+        f"SELECT {EXAMPLE_ID} FROM `{{table}}` WHERE {_WHERE} "
+        f"GROUP BY {EXAMPLE_ID} HAVING COUNT(*) > 1 ORDER BY {EXAMPLE_ID} LIMIT 3"
+    )
+    return [row[0] for row in _run(location, jobs, sql, record).result()]
+
+
+def delete_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> None:
+    """Removes the rows of a set that no reader may see."""
+    if record.rows:
+        _run(location, jobs, f"DELETE FROM `{{table}}` WHERE {_WHERE}", record)
+
+
+def _run(location: BigQueryLocation, jobs: JobRunner, sql: str, record: LabelSetRecord) -> Any:
+    config = bigquery.QueryJobConfig(
+        query_parameters=[
+            bigquery.ScalarQueryParameter("set_id", "STRING", record.set_id),
+            bigquery.ScalarQueryParameter("first_date", "DATE", record.first_date),
+            bigquery.ScalarQueryParameter("last_date", "DATE", record.last_date),
+        ],
+        labels=dict(location.billing_labels),
+        use_query_cache=False,
+    )
+    return jobs.run_statement(sql.format(table=location.table(LABELS)), config)

@@ -1,0 +1,177 @@
+"""How label shards get into BigQuery: staged as Parquet by workers, loaded by whoever publishes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from google.cloud import bigquery
+
+from components.label_store.base import ShardWriter, SoftColumn, StagedShard, row_schema
+from components.label_store.bigquery_jobs import JobRunner
+from components.label_store.bigquery_location import LABELS, BigQueryLocation
+from components.label_store.bigquery_tables import LABEL_SET
+from components.label_store.publication import collected, describe_shard, prepare_rows
+
+_FILES_A_JOB = 10_000
+"""BigQuery takes no more URIs in one load job."""
+_ROWS_AN_UPLOAD = 5_000_000
+"""A dataset takes 1,500 load jobs a table and day, so uploads are put together up to some 300 MB."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BigQueryShardWriter(ShardWriter):
+    """Writes Parquet below the staging prefix, in a folder of the attempt's own.
+
+    Attributes:
+        staging: `gs://bucket/prefix` or a folder.
+        attempt: the set id.
+        columns: task → meaning.
+    """
+
+    staging: str
+    attempt: str
+    columns: dict[str, SoftColumn]
+
+    @property
+    def set_id(self) -> str:
+        """The id of the set to be."""
+        return self.attempt
+
+    def write(self, name: str, table: pa.Table) -> StagedShard:
+        """Every call makes a file of its own; only those whose names are returned are ever loaded."""
+        table = prepare_rows(name, table, self.columns)
+        path = f"{staging_folder(self.staging, self.attempt)}/{name}-{uuid.uuid4().hex}.parquet"
+        files, inner = open_files(path)
+        files.create_dir(inner.rpartition("/")[0])
+        field = pa.field(LABEL_SET, pa.string(), nullable=False)
+        rows = table.add_column(0, field, pa.array([self.attempt] * table.num_rows, pa.string()))
+        with files.open_output_stream(inner) as stream:
+            pq.write_table(rows, stream)
+        return describe_shard(name, path, files.get_file_info(inner).size, table, self.columns)
+
+
+def open_files(path: str) -> tuple[pafs.FileSystem, str]:
+    """The file system a staging path lies in, by application default credentials, and its name there."""
+    if path.startswith("gs://"):
+        return pafs.GcsFileSystem(), path.removeprefix("gs://")
+    return pafs.LocalFileSystem(), path
+
+
+def staging_folder(staging: str, set_id: str) -> str:
+    """Where an attempt's shards are staged."""
+    return f"{staging}/label_set={set_id}"
+
+
+def require_staged(set_id: str, shards: Sequence[StagedShard]) -> None:
+    """Refuses shards that are not there any more as they were staged.
+
+    Raises:
+        BadInput: if one is missing or has another size.
+    """
+    for shard in shards:
+        files, inner = open_files(shard.path)
+        info = files.get_file_info(inner)
+        if info.type != pafs.FileType.File or info.size != shard.size_bytes:
+            raise collected(set_id)
+
+
+def load_shards(
+    location: BigQueryLocation,
+    jobs: JobRunner,
+    set_id: str,
+    tasks: Sequence[str],
+    shards: Sequence[StagedShard],
+    fields: Sequence[bigquery.SchemaField],
+    generation: int,
+) -> int:
+    """Loads staged shards into `labels` by as few jobs as may be, each exactly once.
+
+    Args:
+        location: the dataset.
+        jobs: runs the load jobs.
+        set_id: the attempt.
+        tasks: those the shards have columns of.
+        shards: each of them once.
+        fields: the table's columns.
+        generation: counts loads of the same shards, after rows that turned out wrong were deleted.
+
+    Returns:
+        How many rows the jobs say they loaded.
+    """
+    from_cloud = location.staging.startswith("gs://")
+    names = {LABEL_SET, *row_schema(tasks).names}
+    config = bigquery.LoadJobConfig(
+        source_format=bigquery.SourceFormat.PARQUET,
+        write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
+        create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
+        schema=[field for field in fields if field.name in names],
+        labels=dict(location.billing_labels),
+    )
+    table = location.table(LABELS)
+    loaded = 0
+    for group in _groups(shards, from_cloud):
+        job_id = job_id_of(set_id, group, generation)
+        paths = [shard.path for shard in group]
+        if from_cloud:
+            job = jobs.run_once(job_id, _from_cloud(jobs.client, paths, table, config))
+        else:
+            job = jobs.run_once(job_id, _from_upload(jobs.client, paths, table, config))
+        loaded += int(job.output_rows or 0)
+    return loaded
+
+
+def job_id_of(set_id: str, shards: Sequence[StagedShard], generation: int) -> str:
+    """The base id of the job that loads these shards of the set, the same in every process."""
+    paths = "\n".join([set_id, str(generation), *sorted(shard.path for shard in shards)])
+    return f"rankdistill_load_{hashlib.sha256(paths.encode()).hexdigest()[:40]}"
+
+
+def _groups(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[list[StagedShard]]:
+    group: list[StagedShard] = []
+    rows = 0
+    for shard in sorted(shards, key=lambda shard: shard.name):
+        full = len(group) == _FILES_A_JOB if from_cloud else rows + shard.rows > _ROWS_AN_UPLOAD
+        if group and full:
+            yield group
+            group, rows = [], 0
+        group.append(shard)
+        rows += shard.rows
+    if group:
+        yield group
+
+
+def _from_cloud(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
+    return lambda job_id: client.load_table_from_uri(
+        paths, table, job_id=job_id, job_config=config, retry=None
+    )
+
+
+def _from_upload(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
+    def submit(job_id: str) -> Any:
+        content = io.BytesIO(_put_together(paths))
+        return client.load_table_from_file(content, table, job_id=job_id, job_config=config, num_retries=0)
+
+    return submit
+
+
+def _put_together(paths: list[str]) -> bytes:
+    if len(paths) == 1:
+        return Path(paths[0]).read_bytes()
+    content = io.BytesIO()
+    writer = None
+    for path in paths:
+        table = pq.read_table(path, partitioning=None)
+        writer = writer or pq.ParquetWriter(content, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+    return content.getvalue()

@@ -1,0 +1,176 @@
+"""What every backend does the same way between staged shards and a published set."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.label_store.base import (
+    EVENT_DATE,
+    LabelSetKey,
+    LabelSetRecord,
+    SetFacts,
+    SoftColumn,
+    StagedShard,
+    require_name,
+    row_schema,
+)
+from components.label_store.faults import find_fault
+from components.label_store.fingerprints import checksum
+from eventlog.errors import BadInput
+from eventlog.rows import EXAMPLE_ID, SURFACE
+
+
+def new_set_id(key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> str:
+    """An id that no other attempt at the key will ever have.
+
+    Raises:
+        BadInput: if a task's name cannot be part of a column's.
+    """
+    for task in columns:
+        require_name(task, "task name")
+    return key.prefix + uuid.uuid4().hex[:12]
+
+
+def key_of(set_id: str) -> LabelSetKey:
+    """What the set with this id is a set of."""
+    teacher, version, span, span_version, _ = set_id.split(".")
+    return LabelSetKey(
+        teacher=teacher,
+        teacher_version=version,
+        span=int(span.removeprefix("span-")),
+        span_version=int(span_version),
+    )
+
+
+def prepare_rows(name: str, table: pa.Table, columns: Mapping[str, SoftColumn]) -> pa.Table:
+    """A shard's rows with the set's exact columns, sorted so that a surface's lie together.
+
+    Raises:
+        ValueError: if the columns are not exactly those of the set.
+    """
+    require_name(name, "shard name")
+    expected = row_schema(list(columns))
+    if table.schema.names != expected.names:
+        raise ValueError(f"a label shard has columns {expected.names}, got {table.schema.names}.")
+    table = table.cast(expected)
+    return table.take(pc.sort_indices(table, [(SURFACE, "ascending"), (EXAMPLE_ID, "ascending")]))
+
+
+def describe_shard(
+    name: str, path: str, size_bytes: int, table: pa.Table, columns: Mapping[str, SoftColumn]
+) -> StagedShard:
+    """What whoever publishes must know of a shard without reading it again."""
+    surfaces = pc.value_counts(table[SURFACE])
+    dates = pc.min_max(table[EVENT_DATE]).as_py()
+    return StagedShard(
+        name=name,
+        path=path,
+        size_bytes=size_bytes,
+        rows=table.num_rows,
+        rows_per_surface={entry["values"]: entry["counts"] for entry in surfaces.to_pylist()},
+        first_date=dates["min"].isoformat() if table.num_rows else "",
+        last_date=dates["max"].isoformat() if table.num_rows else "",
+        checksum=checksum(table),
+        fault=find_fault(table, columns),
+    )
+
+
+def one_per_name(shards: Sequence[StagedShard]) -> list[StagedShard]:
+    """One copy of each shard, the same whatever order a runner delivered them in."""
+    by_path = sorted(shards, key=lambda shard: shard.path, reverse=True)
+    return sorted({shard.name: shard for shard in by_path}.values(), key=lambda shard: shard.name)
+
+
+def draft_record(
+    set_id: str,
+    columns: Mapping[str, SoftColumn],
+    shards: Sequence[StagedShard],
+    facts: SetFacts,
+    revision: int = 0,
+) -> LabelSetRecord:
+    """The record of a set about to be published; a backend that numbers revisions itself fills that in."""
+    rows = sum(shard.rows for shard in shards)
+    surfaces = sorted({surface for shard in shards for surface in shard.rows_per_surface})
+    dated = [shard for shard in shards if shard.rows]
+    return LabelSetRecord(
+        set_id=set_id,
+        key=key_of(set_id),
+        revision=revision,
+        columns=dict(columns),
+        facts=facts,
+        rows=rows,
+        distinct_ids=rows,
+        rows_per_surface={
+            name: sum(shard.rows_per_surface.get(name, 0) for shard in shards) for name in surfaces
+        },
+        first_date=min((shard.first_date for shard in dated), default=""),
+        last_date=max((shard.last_date for shard in dated), default=""),
+        checksum=f"{sum(shard.checksum for shard in shards) % 2**64:016x}",
+        created_ms=int(time.time() * 1000),
+    )
+
+
+def refuse_faults(set_id: str, shards: Sequence[StagedShard]) -> None:
+    """Refuses a set of which a worker has found a label that is none.
+
+    Raises:
+        BadInput: naming the first such label.
+    """
+    for shard in shards:
+        if shard.fault:
+            raise BadInput(
+                "labels that are no labels",
+                where=f"label set {set_id}, shard {shard.name}",
+                expected="finite numbers, probabilities in [0, 1]",
+                got=shard.fault,
+                fix="Check the teacher; nothing was published.",
+            )
+
+
+def labelled_twice(set_id: str, example_ids: Sequence[str]) -> BadInput:
+    """The error for a set in which an example has two labels."""
+    return BadInput(
+        "example ids labelled twice",
+        where=f"label set {set_id}",
+        expected="each example_id once in a span",
+        got=", ".join(example_ids),
+        fix="Remove the duplicates from the event log; nothing was published.",
+    )
+
+
+def column_conflict(name: str, where: str, expected: str, got: str) -> BadInput:
+    """The error for a task whose column is there and means something else."""
+    return BadInput(
+        f"column {name} already means something else",
+        where=where,
+        expected=expected,
+        got=got,
+        fix="Give the task another name: a column's meaning never changes.",
+    )
+
+
+def no_such_column(set_id: str, where: str, name: str, known: Sequence[str]) -> BadInput:
+    """The error for a scan that asks a set for a column it has not."""
+    return BadInput(
+        f"label set {set_id} has no column {name}",
+        where=where,
+        expected=f"one of {', '.join(known)}",
+        got=name,
+        fix="Distil a task this teacher labelled.",
+    )
+
+
+def collected(set_id: str) -> BadInput:
+    """The error for an attempt that garbage collection has barred."""
+    return BadInput(
+        "staged shards are gone",
+        where=f"label set {set_id}",
+        expected="every shard as it was staged",
+        got="a collected attempt",
+        fix="Label the span again, or give garbage collection a longer grace; nothing was published.",
+    )

@@ -1,0 +1,232 @@
+"""The BigQuery protocol on bad days: every case ends with exact rows and one published set, or none."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+
+import pytest
+
+from benchmarks.bigquery_server import PROJECT, running
+from components.label_store.bigquery_location import parse_location
+from components.label_store.schemes import open_store
+
+pytestmark = pytest.mark.e2e
+
+SUBMIT = {"path": "/projects/[^/]+/jobs$", "method": "POST"}
+POLL = {"path": "/jobs/", "method": "GET"}
+UPLOAD_START = {"path": "/upload/", "method": "POST"}
+UPLOAD = {"path": "/upload/", "method": "PUT"}
+QUERY = {"path": "/queries", "method": "POST"}
+RESULTS = {"path": "/queries/", "method": "GET"}
+LOST_ANSWER = SUBMIT | {"status": 503, "when": "after"}
+"""The server runs jobs before it answers; only who has missed the answer asks for them."""
+WHERE = {
+    "submit": [SUBMIT],
+    "poll": [LOST_ANSWER, POLL],
+    "start of upload": [UPLOAD_START],
+    "upload": [UPLOAD],
+    "query": [QUERY],
+    "results": [RESULTS],
+}
+HOW = {
+    "503 before": {"status": 503, "when": "before"},
+    "503 after": {"status": 503, "when": "after"},
+    "429 before": {"status": 429, "when": "before"},
+    "429 after": {"status": 429, "when": "after"},
+    "cut before": {"drop": True, "when": "before"},
+    "cut after": {"drop": True, "when": "after"},
+}
+
+
+@pytest.fixture
+def uri(bigquery, tmp_path):
+    uri = bigquery.store_uri(f"d{uuid.uuid4().hex}", tmp_path / "staging")
+    open_store(uri).initialize()
+    yield uri
+    bigquery.set_faults([])
+
+
+@pytest.fixture
+def store(uri):
+    return open_store(uri)
+
+
+def ask(uri: str, sql: str) -> list[tuple]:
+    location = parse_location(uri.removeprefix("bigquery://"))
+    tables = {name: f"`{location.table(name)}`" for name in ("labels", "label_sets")}
+    return [tuple(row) for row in location.client().query_and_wait(sql.format(**tables))]
+
+
+def rows_by_set(uri: str) -> dict[str, tuple[int, int]]:
+    """Set id → rows in the table and distinct ids, published or not."""
+    sql = (
+        "SELECT label_set, COUNT(*), COUNT(DISTINCT example_id) FROM {labels} "
+        "WHERE event_date >= '2000-01-01' GROUP BY label_set"
+    )
+    return {set_id: (rows, ids) for set_id, rows, ids in ask(uri, sql)}
+
+
+def published(uri: str) -> list[str]:
+    return [row[0] for row in ask(uri, "SELECT entry FROM {label_sets} WHERE state = 'published'")]
+
+
+def two_shards(labels, prefix="") -> list:
+    return [
+        labels.make_table([f"{prefix}{n}a", f"{prefix}{n}b", f"{prefix}{n}c"], [0.25, 0.5, None])
+        for n in range(2)
+    ]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("where", WHERE)
+def test_a_fault_leaves_exact_rows_and_one_published_set(bigquery, uri, store, labels, where, how):
+    *before, spoilt = WHERE[where]
+    bigquery.set_faults([*before, spoilt | HOW[how] | {"times": 2}])
+    record = labels.publish(store, labels.make_key(), *two_shards(labels))
+    hits = bigquery.fault_hits()
+    bigquery.set_faults([])
+    assert hits >= 1 + len(before), "no request was spoilt: the case tests nothing"
+    assert published(uri) == [record.set_id]
+    assert rows_by_set(uri) == {record.set_id: (6, 6)}
+    assert len(labels.read_rows(store, record.set_id)) == 6
+
+
+def test_a_reader_sees_whole_sets_alone_through_two_hundred_faults(bigquery, uri, store, labels):
+    script = """
+store = open_store(sys.argv[1])
+for span in range(int(sys.argv[2])):
+    publish(store, make_key(span), *[make_table([f"{span}-{s}-{n}" for n in range(20)], [0.5] * 20)
+                                     for s in range(3)])
+"""
+    writer = labels.start_python(script, uri, "18")
+    seen: set[int] = set()
+    rules = [
+        rule | how | {"times": 10**6, "p": 0.08}
+        for rule in (SUBMIT, POLL, UPLOAD_START, UPLOAD, QUERY, RESULTS)
+        for how in HOW.values()
+    ]
+    hits, running_still = 0, True
+    while running_still:
+        running_still = writer.poll() is None
+        bigquery.set_faults(rules if running_still else [])
+        records = store.list_sets()
+        now = {record.key.span for record in records}
+        assert now >= seen, "a set was visible and is so no more"
+        seen = now
+        for record in records[-1:]:
+            assert len(labels.read_rows(store, record.set_id)) == record.rows == 60
+        hits += bigquery.fault_hits()
+    assert writer.returncode == 0
+    assert hits >= 200
+    assert seen == set(range(18))
+    sets = {record.set_id for record in store.list_sets()}
+    assert rows_by_set(uri) == dict.fromkeys(sets, (60, 60))
+
+
+KILLED = """
+import requests, signal
+store = open_store(sys.argv[1])
+original = requests.Session.request
+for moment in ("before", "after"):
+    for number in range(1, 40):
+        if os.fork() == 0:
+            sent = 0
+            def request(self, *arguments, **options):
+                global sent
+                sent += 1
+                if (moment, sent) == ("before", number):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                answer = original(self, *arguments, **options)
+                if (moment, sent) == ("after", number):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return answer
+            requests.Session.request = request
+            tables = [make_table([f"{n}a", f"{n}b", f"{n}c"], [0.25, 0.5, None]) for n in range(2)]
+            record = publish(store, make_key(number + (100 if moment == "after" else 0)), *tables)
+            os._exit(0)
+        if os.wait()[1] == 0:
+            break
+        os.write(1, f"{moment} {number}\\n".encode())
+"""
+
+
+def test_a_writer_killed_at_any_request_leaves_a_whole_set_or_none(uri, store, labels):
+    process = labels.start_python(KILLED, uri)
+    points = process.communicate(timeout=600)[0].splitlines()
+    assert process.returncode == 0
+    assert len(points) >= 10
+    keys = {int(line.split()[1]) + (100 if line.startswith("after") else 0) for line in points}
+    for record in store.list_sets():
+        assert len(labels.read_rows(store, record.set_id)) == record.rows == 6
+    for span in keys:  # The next attempt at each of them, as after a restart.
+        labels.publish(store, labels.make_key(span), *two_shards(labels))
+    sets = store.list_sets()
+    assert len(sets) == len({record.key for record in sets}) >= len(keys)
+    left = set(rows_by_set(uri)) - {record.set_id for record in sets}
+    removed = store.delete_unpublished(older_than_seconds=-1)
+    assert left <= set(removed)
+    assert rows_by_set(uri) == {record.set_id: (6, 6) for record in sets}
+    assert store.delete_unpublished(older_than_seconds=-1) == []
+
+
+def test_a_server_killed_in_the_middle_of_a_load_loses_and_doubles_nothing(tmp_path, labels):
+    num_rows = 400_000
+    with running(tmp_path / "server") as server:
+        uri = server.store_uri("labels", tmp_path / "staging")
+        store = open_store(uri)
+        store.initialize()
+        writer = store.stage(labels.make_key(), {"click": labels.CLICK})
+        ids = [f"example-{n}" for n in range(num_rows)]
+        shards = [writer.write("shard-0", labels.make_table(ids, [0.5] * num_rows))]
+
+        def kill_and_start() -> None:
+            while not any(True for _ in _jobs(store)):
+                time.sleep(0.01)
+            server.kill()
+            server.start()
+
+        helper = threading.Thread(target=kill_and_start)
+        helper.start()
+        record = store.publish(writer, shards, labels.FACTS)
+        helper.join()
+        assert record.rows == num_rows
+        assert rows_by_set(uri) == {record.set_id: (num_rows, num_rows)}
+        assert published(uri) == [record.set_id]
+
+
+def _jobs(store) -> list:
+    """Load jobs that the server knows of and has not done."""
+    client = store._jobs.client
+    try:
+        listed = client.list_jobs(project=PROJECT, state_filter="running", retry=None)
+        return [job for job in listed if job.job_type == "load"]
+    except Exception:
+        return []
+
+
+def test_of_two_writers_at_once_the_second_s_rows_are_never_seen_and_are_collected(uri, store, labels):
+    writers = [store.stage(labels.make_key(), {"click": labels.CLICK}) for _ in range(2)]
+    records = {}
+
+    def publish(number: int) -> None:
+        table = labels.make_table(["a", "b"], [number / 4, number / 4])
+        shards = [writers[number].write("shard-0", table)]
+        together.wait()
+        records[number] = open_store(uri).publish(writers[number], shards, labels.FACTS)
+
+    together = threading.Barrier(2)
+    threads = [threading.Thread(target=publish, args=[number]) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert records[0] == records[1]
+    winner = records[0].set_id
+    (loser,) = {writer.set_id for writer in writers} - {winner}
+    assert rows_by_set(uri) == {winner: (2, 2), loser: (2, 2)}, "both loaded, so they met at the MERGE"
+    assert len(labels.read_rows(store, winner)) == 2
+    assert store.delete_unpublished(older_than_seconds=-1) == [loser]
+    assert rows_by_set(uri) == {winner: (2, 2)}
+    assert published(uri) == [winner]
