@@ -5,7 +5,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Real impressions when they are there (a folder with KuaiRand's CSV files), the simulator otherwise.
 KUAIRAND := $(or $(KUAIRAND_DIR),$(wildcard data/kuairand))
-DEMO := runs/demo-$(if $(KUAIRAND),kuairand,simulated)
+# `make demo STORE=bigquery` keeps the labels in a BigQuery on this machine, in place of a Delta table.
+STORE := delta
+DEMO := runs/demo-$(if $(KUAIRAND),kuairand,simulated)$(if $(filter bigquery,$(STORE)),-bigquery)
+RUN := $(BIN)/rankdistill run --config pipeline/configs/demo.yaml --events $(DEMO)/events --root $(DEMO)/root --spans 5:9
+BESIDE_BIGQUERY := $(BIN)/python -m benchmarks.bigquery_server --data $(DEMO)/bigquery --
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
@@ -32,7 +36,11 @@ else
 	@echo "demo: simulated impressions (set KUAIRAND_DIR, or link data/kuairand, for real ones)"
 	@$(BIN)/rankdistill events simulate --spans 10 --examples-per-span 10000 --seed 1 --out $(DEMO)/events
 endif
-	@$(BIN)/rankdistill run --config pipeline/configs/demo.yaml --events $(DEMO)/events --root $(DEMO)/root --spans 5:9
+ifeq ($(STORE),bigquery)
+	@$(BESIDE_BIGQUERY) $(RUN) --label-store '{store}'
+else
+	@$(RUN)
+endif
 
 test: $(READY) ## Run all tests, whole pipelines included
 	$(BIN)/python -m pytest --cov=models --cov=components --cov-report=term:skip-covered --cov-fail-under=90
@@ -46,9 +54,10 @@ lint: $(READY) ## Style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## Measure labelling against stock TFX and against the limit
+bench: $(READY) ## Measure against the stock way and against the limit
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.simulate
+	$(BIN)/python -m benchmarks.label_store
 
 clean: ## Remove what the demos wrote
-	rm -rf runs/demo-kuairand runs/demo-simulated
+	rm -rf runs/demo-*

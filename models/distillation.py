@@ -21,7 +21,7 @@ class Distillation:
         trunk_gradient_scale: of an auxiliary soft head: factor of its gradient into the layers it
             shares with the hard head, >= 0. 0 trains the soft head and nothing else.
 
-    Reference: Khani et al., RecSys '24, section 3.1: auxiliary distillation keeps the teacher's bias out of
+    Reference: Khani et al., RecSys '24: auxiliary distillation keeps the teacher's bias out of
     the served logit. The gradient scale is not in the paper.
     """
 

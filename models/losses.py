@@ -70,7 +70,7 @@ def soft_binary_loss(
     Raises:
         ValueError: if the shapes differ.
 
-    Reference: Khani et al., RecSys '24, section 2; T² after Hinton et al., arXiv 1503.02531, section 2.
+    Reference: Khani et al., RecSys '24; T² after Hinton et al., arXiv 1503.02531, section 2.
     """
     logits, soft_labels = _masked(logits, soft_labels, where)
     temperature = tf.constant(temperatures, tf.float32, shape=(1, logits.shape[1]))

@@ -46,7 +46,7 @@ class Losses(NamedTuple):
 class Objective:
     """Adds up a job's losses.
 
-    Reference: Khani et al., RecSys '24, sections 2 and 3.1. The soft loss is added to the hard one and never
+    Reference: Khani et al., RecSys '24. The soft loss is added to the hard one and never
     mixed into its label: a row without a soft label counts exactly as it does for the control.
 
     Args:

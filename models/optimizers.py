@@ -19,7 +19,7 @@ class Optimizer:
             warm-started model has them behind it.
         clippy: whether dense parameters' updates are clipped adaptively (with `adagrad` alone).
 
-    Reference: Khani et al., RecSys '24, section 3.2 (warm-up, Clippy); Tang et al., arXiv 2302.09178.
+    Reference: Khani et al., RecSys '24 (warm-up, Clippy); Tang et al., arXiv 2302.09178.
     """
 
     name: Literal["adagrad", "adam"]

@@ -74,7 +74,7 @@ class Ranker(tf.keras.Model):
     Args:
         job: names the features, the tasks, the soft heads, the sizes and the seed.
 
-    Reference: Khani et al., RecSys '24, section 3.1, figure 2: separate logits for hard and soft labels.
+    Reference: Khani et al., RecSys '24: separate logits for hard and soft labels.
     """
 
     def __init__(self, job: TrainingJob) -> None:

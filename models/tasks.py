@@ -23,7 +23,7 @@ class Task:
         delayed: whether the hard label comes with the matured row instead of the fresh one.
         weight: factor of this task's hard loss, >= 0.
 
-    Reference: Khani et al., RecSys '24, sections 2 and 4.2 (PET and PST tasks).
+    Reference: Khani et al., RecSys '24 (PET and PST tasks).
     """
 
     kind: Literal["binary", "regression"]

@@ -20,7 +20,7 @@ _CLIPPY_ABSOLUTE_THRESHOLD = 1e-2
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise to the learning rate: (step + 1) / steps of it, then all of it.
 
-    Reference: Khani et al., RecSys '24, section 3.2.
+    Reference: Khani et al., RecSys '24.
     """
 
     def __init__(self, learning_rate: float, steps: int) -> None:

@@ -4,7 +4,7 @@ Labels come in *label sets*: every label one teacher gave to one span. A set bec
 not at all, and never changes afterwards. A newer revision stands beside the older one; a fleet's pin says
 which of them its students read.
 
-Reference: Khani et al., RecSys '24, section 3.3 (one teacher, many students, labels from a columnar store).
+Reference: Khani et al., RecSys '24 (one teacher, many students, labels from a columnar store).
 """
 
 from __future__ import annotations

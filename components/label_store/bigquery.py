@@ -12,11 +12,9 @@ Readers go by `label_sets` alone. What a killed attempt left in `labels` no read
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 from google.api_core import exceptions
 from google.cloud import bigquery
 
@@ -47,9 +45,9 @@ from components.label_store.bigquery_rows import count_rows, delete_rows, repeat
 from components.label_store.bigquery_shards import (
     BigQueryShardWriter,
     load_shards,
-    open_files,
+    remove_staged,
     require_staged,
-    staging_folder,
+    staged_before,
 )
 from components.label_store.bigquery_tables import add_columns, make_tables
 from components.label_store.publication import (
@@ -103,7 +101,7 @@ class BigQueryLabelStore(LabelStore):
         published = self._decide(set_id, key, supersede=False)
         if published is None:
             raise RuntimeError(f"{set_id} was neither published nor refused; look at label_sets.")
-        self._remove_staged([set_id])
+        remove_staged(self._location.staging, set_id)
         return published
 
     def list_sets(self) -> list[LabelSetRecord]:
@@ -152,8 +150,9 @@ class BigQueryLabelStore(LabelStore):
 
     def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
         """Bars old attempts, then removes their rows and files; what a kill interrupts the next run ends."""
+        staging = self._location.staging
         entries = {entry.set_id: entry for entry in self._registry.entries([LOADING, PUBLISHED, BARRED])}
-        old = self._staged_before(older_than_seconds) - set(entries)
+        old = staged_before(staging, older_than_seconds) - set(entries)
         old |= {
             entry.set_id
             for entry in entries.values()
@@ -162,7 +161,8 @@ class BigQueryLabelStore(LabelStore):
         if dry_run:
             return sorted(old)
         published = {set_id for set_id, entry in entries.items() if entry.state == PUBLISHED}
-        self._remove_staged(self._staged_before(older_than_seconds) & published)
+        for set_id in staged_before(staging, older_than_seconds) & published:
+            remove_staged(staging, set_id)
         if not old:
             return []
         self._registry.bar(sorted(old))
@@ -170,8 +170,8 @@ class BigQueryLabelStore(LabelStore):
         for entry in barred:
             if entry.record is not None:
                 delete_rows(self._location, self._jobs, entry.record)
+            remove_staged(staging, entry.set_id)
         removed = sorted(entry.set_id for entry in barred)
-        self._remove_staged(removed)
         self._registry.mark_collected(removed)
         return removed
 
@@ -223,24 +223,6 @@ class BigQueryLabelStore(LabelStore):
                 raise labelled_twice(draft.set_id, repeated_ids(self._location, self._jobs, draft))
             delete_rows(self._location, self._jobs, draft)
         raise RuntimeError(f"{draft.set_id}: {draft.rows} rows staged, {rows} loaded; nothing was published.")
-
-    def _staged_before(self, older_than_seconds: float) -> set[str]:
-        """Attempts in the staging prefix that have written nothing for so long."""
-        files, inner = open_files(self._location.staging)
-        newest: dict[str, float] = {}
-        for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True, recursive=True)):
-            folder = info.path.rpartition("/")[0].rpartition("/")[2]
-            if info.type == pafs.FileType.File and folder.startswith("label_set="):
-                set_id = folder.removeprefix("label_set=")
-                newest[set_id] = max(newest.get(set_id, 0.0), info.mtime.timestamp())
-        limit = time.time() - older_than_seconds
-        return {set_id for set_id, changed in newest.items() if changed < limit}
-
-    def _remove_staged(self, set_ids: Iterable[str]) -> None:
-        for set_id in set_ids:
-            files, inner = open_files(staging_folder(self._location.staging, set_id))
-            if files.get_file_info(inner).type == pafs.FileType.Directory:
-                files.delete_dir(inner)
 
 
 def _counted(batches: Iterator[pa.RecordBatch], expected: int, set_id: str) -> Iterator[pa.RecordBatch]:

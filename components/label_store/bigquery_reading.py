@@ -35,6 +35,21 @@ def read_rows(
         surface: keep this surface's rows alone.
     """
     client = location.read_client()
+    session = open_session(client, location, record, schema.names, surface)
+    names = [stream.name for stream in session.streams]
+    for batch in _interleave([_Stream(client, session, name) for name in names]):
+        columns = [batch.column(field.name).cast(field.type) for field in schema]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def open_session(
+    client: Any,
+    location: BigQueryLocation,
+    record: LabelSetRecord,
+    columns: Sequence[str],
+    surface: str | None,
+) -> Any:
+    """A read session over a set's rows, with as many streams as the service gives; see `read_rows`."""
     restriction = [
         f"{LABEL_SET} = {_literal(record.set_id)}",
         f"{EVENT_DATE} >= {_literal(record.first_date)}",
@@ -42,21 +57,18 @@ def read_rows(
     ]
     if surface is not None:
         restriction.append(f"{SURFACE} = {_literal(surface)}")
-    session = client.create_read_session(
+    options = types.ReadSession.TableReadOptions(
+        selected_fields=list(columns), row_restriction=" AND ".join(restriction)
+    )
+    return client.create_read_session(
         parent=f"projects/{location.project}",
         read_session=types.ReadSession(
             table=f"projects/{location.project}/datasets/{location.dataset}/tables/{LABELS}",
             data_format=types.DataFormat.ARROW,
-            read_options=types.ReadSession.TableReadOptions(
-                selected_fields=schema.names, row_restriction=" AND ".join(restriction)
-            ),
+            read_options=options,
         ),
         max_stream_count=_STREAMS,
     )
-    names = [stream.name for stream in session.streams]
-    for batch in _interleave([_Stream(client, session, name) for name in names]):
-        columns = [batch.column(field.name).cast(field.type) for field in schema]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 class _Stream:

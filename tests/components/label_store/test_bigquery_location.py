@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from components.label_store.bigquery_location import parse_location
+from components.label_store.schemes import open_store
+from eventlog.errors import BadInput
+
+WHOLE = (
+    "my-project/labels_eu?staging=gs://bucket/labels&location=EU&retention_days=90"
+    "&label.team=ranking&label.cost-centre=42"
+)
+
+
+def test_a_uri_says_everything_and_can_be_written_back():
+    location = parse_location(WHOLE)
+    assert (location.project, location.dataset, location.location) == ("my-project", "labels_eu", "EU")
+    assert (location.staging, location.retention_days) == ("gs://bucket/labels", 90)
+    assert location.billing_labels == {"team": "ranking", "cost-centre": "42"}
+    assert location.table("labels") == "my-project.labels_eu.labels"
+    assert not location.is_emulator
+    assert parse_location(location.uri.removeprefix("bigquery://")) == location
+
+
+def test_an_emulator_is_what_has_a_plain_http_endpoint():
+    text = "p-1/d?staging=/tmp/s&endpoint=http://127.0.0.1:9050&read_endpoint=127.0.0.1:9060"
+    location = parse_location(text)
+    assert location.is_emulator
+    assert location.client()._credentials.token is None, "no credentials ever go over plain HTTP"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "proj/d`; DROP TABLE x?staging=/s",
+            "expected a dataset of letters, digits and _, got 'd`; DROP TABLE x'",
+        ),
+        ("Proj/d?staging=/s", "expected the id of a project, got 'Proj'"),
+        ("/d?staging=/s", "expected the id of a project, got ''"),
+        ("proj/d", "expected staging=gs://BUCKET/PREFIX or an absolute folder, got ''"),
+        ("proj/d?staging=here", "expected staging=gs://BUCKET/PREFIX or an absolute folder, got 'here'"),
+        (
+            "proj/d?staging=s3://b/p",
+            "expected staging=gs://BUCKET/PREFIX or an absolute folder, got 's3://b/p'",
+        ),
+        ("proj/d?stagin=/s", "got 'stagin'. Did you mean staging?"),
+        ("proj/d?staging=/s&location=E U", "expected a location such as EU, got 'E U'"),
+        ("proj/d?staging=/s&retention_days=0", "expected retention_days of at least 1, got '0'"),
+        ("proj/d?staging=/s&retention_days=ten", "expected retention_days of at least 1, got 'ten'"),
+        ("proj/d?staging=/s&endpoint=127.0.0.1:9050", "expected endpoint=http"),
+        ("proj/d?staging=/s&endpoint=http://h:1", "expected read_endpoint=host:port with an http: endpoint"),
+        ("proj/d?staging=/s&read_endpoint=h:1", "expected read_endpoint=host:port with an http: endpoint"),
+        ("proj/d?staging=/s&label.Team=a", "expected a billing label's key in lower case, got 'Team'"),
+        ("proj/d?staging=/s&label.team=A", "expected a billing label's value in lower case, got 'A'"),
+    ],
+)
+def test_what_is_not_of_its_form_is_refused(text, message):
+    with pytest.raises(BadInput) as refused:
+        open_store(f"bigquery://{text}")
+    assert message in str(refused.value)
+    assert str(refused.value).startswith(f"store 'bigquery://{text}': not a BigQuery label store: ")
