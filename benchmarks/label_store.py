@@ -149,6 +149,7 @@ def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
     from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, StagedShard
     from components.label_store.schemes import open_store
     from components.transforms.collecting import run_and_collect
+    from components.transforms.label_rows import StageLabels
 
     store = open_store(uri)
     column = SoftColumn(kind="binary", link="sigmoid", unit="probability")
@@ -159,7 +160,9 @@ def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
             pipeline
             | beam.Create(list(shards))
             | beam.Reshuffle()
-            | beam.Map(lambda path: dataclasses.asdict(writer.write(Path(path).stem, pq.read_table(path))))
+            | beam.Map(lambda path: (Path(path).stem, pq.read_table(path)))
+            | StageLabels(writer)
+            | beam.Map(dataclasses.asdict)
         ),
         BEAM_OPTIONS,
         str(folder / "scratch"),

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from components.label_store.fingerprints import duplicated_ids, hash_ids
-from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
+from components.transforms.label_rows import ReadLabels
 from components.transforms.serialized import EXAMPLE, SERIALIZED, append_feature, read_serialized
 from components.transforms.shards import (
     FRESH_SPLITS,
@@ -85,7 +85,7 @@ class JoinSoftLabels(beam.PTransform):
         num_buckets: how many shards each split will have.
 
     Yields (as a PCollection): dicts of counts to be added up: of every bucket those of `JoinReport`,
-        `buckets` and `labels_joined`; of every shard `examples_read`, of every set `labels_read`.
+        `buckets` and `labels_joined`; of every shard `examples_read`, of every batch `labels_read`.
     """
 
     examples_uri: str
@@ -106,11 +106,11 @@ class JoinSoftLabels(beam.PTransform):
             | "SpreadShards" >> beam.Reshuffle()
             | "ReadExamples" >> beam.FlatMapTuple(self._read_examples).with_outputs("counts", main="rows")
         )
+        columns = [EXAMPLE_ID, *(SOFT_PREFIX + task for task in self.delayed)]
         labels = (
             pipeline
-            | "Sets" >> beam.Create(list(self.set_ids))
-            | "SpreadSets" >> beam.Reshuffle()
-            | "ScanLabels" >> beam.FlatMap(self._scan_labels).with_outputs("counts", main="rows")
+            | ReadLabels(self.store_uri, self.set_ids, columns, self.surface)
+            | "CutLabels" >> beam.FlatMapTuple(self._cut_labels).with_outputs("counts", main="rows")
         )
         # A bucket without rows still becomes a file, so that no split is without shards.
         buckets = pipeline | "Buckets" >> beam.Create([(number, None) for number in range(self.num_buckets)])
@@ -130,14 +130,10 @@ class JoinSoftLabels(beam.PTransform):
                 yield bucket, (split, rows)
         yield beam.pvalue.TaggedOutput("counts", {"examples_read": num_rows})
 
-    def _scan_labels(self, set_id: str) -> Iterator[Any]:
-        num_rows = 0
-        columns = [EXAMPLE_ID, *(SOFT_PREFIX + task for task in self.delayed)]
-        for batch in open_store(self.store_uri).scan(set_id, columns, surface=self.surface):
-            num_rows += batch.num_rows
-            for bucket, rows in _cut(pa.Table.from_batches([batch]), self.num_buckets):
-                yield bucket, (set_id, rows)
-        yield beam.pvalue.TaggedOutput("counts", {"labels_read": num_rows})
+    def _cut_labels(self, set_id: str, batch: pa.RecordBatch) -> Iterator[Any]:
+        for bucket, rows in _cut(pa.Table.from_batches([batch]), self.num_buckets):
+            yield bucket, (set_id, rows)
+        yield beam.pvalue.TaggedOutput("counts", {"labels_read": batch.num_rows})
 
     def _join_bucket(self, bucket: int, sides: Mapping[str, Any]) -> dict[str, int]:
         examples = {split: [SERIALIZED.empty_table()] for split in SPLITS}

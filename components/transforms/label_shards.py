@@ -25,6 +25,7 @@ from components.label_store.base import (
 )
 from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
+from components.transforms.label_rows import StageLabels
 from components.transforms.shards import FRESH_SPLITS, split_files
 from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SURFACE
@@ -134,27 +135,23 @@ class LabelShards(beam.PTransform):
             pipeline
             | "Files" >> beam.Create(list(self.files))
             | "Spread" >> beam.Reshuffle()
-            | "Score" >> beam.ParDo(_LabelShard(self.model_uri, self.writer, self.tasks))
+            | "Score" >> beam.ParDo(_ScoreShard(self.model_uri, self.tasks))
+            | StageLabels(self.writer)
         )
 
 
-class _LabelShard(beam.DoFn):
-    """Labels one shard; the model is loaded once for all threads of a worker process."""
+class _ScoreShard(beam.DoFn):
+    """Scores one shard; the model is loaded once for all threads of a worker process."""
 
-    def __init__(self, model_uri: str, writer: ShardWriter, tasks: tuple[str, ...]) -> None:
+    def __init__(self, model_uri: str, tasks: tuple[str, ...]) -> None:
         self._model_uri = model_uri
-        self._writer = writer
         self._tasks = tasks
         self._shared = Shared()
 
-    def process(self, file: str) -> Iterator[StagedShard]:
-        """Yields what was staged for the shard."""
+    def process(self, file: str) -> Iterator[tuple[str, pa.Table]]:
+        """Yields the shard's labels under the name they are staged by."""
         scorer = self._shared.acquire(lambda: load_scorer(self._model_uri), tag=self._model_uri)
-        table = label_table(scorer, file, self._tasks)
-        shard = self._writer.write(shard_label(file), table)
-        if shard.rows != table.num_rows:
-            raise RuntimeError(f"{file}: {table.num_rows} examples read, {shard.rows} labels staged.")
-        yield shard
+        yield shard_label(file), label_table(scorer, file, self._tasks)
 
 
 def label_table(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:

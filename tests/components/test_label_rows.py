@@ -1,0 +1,98 @@
+"""The sink and the source under every kind of worker that this machine has."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from benchmarks.bigquery_server import missing_python, running
+from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, StagedShard, row_schema
+from components.label_store.schemes import open_store
+from components.transforms.collecting import run_and_collect
+from components.transforms.label_rows import ReadLabels, StageLabels
+
+KEY = LabelSetKey(teacher="big", teacher_version="7", span=3)
+CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
+IN_PROCESS = ["--runner=FnApiRunner"]
+PROCESSES = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
+
+def row_functions():
+    """What the workers run: made inside a function, so that they travel by value to other processes."""
+
+    def make_shard(number: int) -> tuple[str, pa.Table]:
+        ids = [f"{number}-{row}" for row in range(50)]
+        day, surface = datetime.date(2022, 4, 25), "feed" if number % 2 else "search"
+        columns = [ids, [day] * 50, [surface] * 50, [row / 64 for row in range(50)]]
+        return f"shard-{number}", pa.table(columns, schema=row_schema(["click"]))
+
+    def ids_and_labels(set_id: str, batch: pa.RecordBatch) -> list[list]:
+        return [[set_id, *row] for row in zip(*batch.to_pydict().values(), strict=True)]
+
+    return make_shard, ids_and_labels
+
+
+def write_and_read(uri: str, options: list[str], scratch: str) -> None:
+    make_shard, ids_and_labels = row_functions()
+    store = open_store(uri)
+    writer = store.stage(KEY, {"click": CLICK})
+    staged = run_and_collect(
+        lambda pipeline: (
+            pipeline
+            | beam.Create(list(range(6)))
+            | beam.Reshuffle()
+            | beam.Map(make_shard)
+            | StageLabels(writer)
+            | beam.Map(dataclasses.asdict)
+        ),
+        options,
+        scratch,
+    )
+    facts = SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0)
+    record = store.publish(writer, [StagedShard(**fields) for fields in staged], facts)
+    assert (record.rows, record.rows_per_surface) == (300, {"feed": 150, "search": 150})
+    read = run_and_collect(
+        lambda pipeline: (
+            pipeline
+            | ReadLabels(uri, [record.set_id], ["example_id", "soft_click"], "feed")
+            | beam.FlatMapTuple(ids_and_labels)
+        ),
+        options,
+        scratch,
+    )
+    expected = [[record.set_id, f"{n}-{row}", row / 64] for n in (1, 3, 5) for row in range(50)]
+    assert sorted(read) == sorted(expected)
+
+
+def test_labels_go_into_a_delta_store_and_come_out(tmp_path):
+    write_and_read(f"delta:{tmp_path}/labels", IN_PROCESS, str(tmp_path / "scratch"))
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(missing_python() is not None, reason=str(missing_python()))
+@pytest.mark.parametrize("options", [IN_PROCESS, PROCESSES])
+def test_labels_go_into_bigquery_and_come_out(tmp_path, options):
+    with running(tmp_path / "server") as server:
+        uri = server.store_uri("labels", tmp_path / "staging")
+        open_store(uri).initialize()
+        write_and_read(uri, options, str(tmp_path / "scratch"))
+
+
+def test_a_writer_that_stages_other_rows_than_it_was_given_is_found_out(tmp_path):
+    class Forgetful(type(open_store(f"delta:{tmp_path}").stage(KEY, {"click": CLICK}))):
+        def write(self, name, table):
+            return super().write(name, table.slice(1))
+
+    make_shard, _ = row_functions()
+    kept = open_store(f"delta:{tmp_path}").stage(KEY, {"click": CLICK})
+    writer = Forgetful(kept.root, kept.attempt, kept.columns)
+    with (
+        pytest.raises(RuntimeError, match="shard-0: 50 labels given, 49 staged"),
+        beam.Pipeline(options=PipelineOptions(IN_PROCESS)) as pipeline,
+    ):
+        _ = pipeline | beam.Create([0]) | beam.Map(make_shard) | StageLabels(writer)
