@@ -10,7 +10,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.label_store.resolving import LabelSource, pin_span, pinned_sets
 from components.label_store.schemes import open_store
-from components.transforms.join_labels import JoinSoftLabels, apply_floor, join_span
+from components.transforms.join_labels import JoinReport, JoinSoftLabels, apply_floor, join_span
 from components.transforms.shards import SPLITS
 from eventlog.rows import MATURITY_SPANS
 from models.settings import from_json, to_json
@@ -43,16 +43,28 @@ class SoftLabelTransformExecutor(base_beam_executor.BaseBeamExecutor):
         earlier = pinned_sets(store, exec_properties["fleet"], [span - MATURITY_SPANS])
         set_ids = [record.set_id for record in (own, *earlier)]
         tasks = from_json(dict[str, Task], exec_properties["tasks"])
-        join = JoinSoftLabels(
-            examples_uri=examples.uri,
-            output_uri=joined.uri,
-            span=span,
-            surface=surface,
-            store_uri=exec_properties["store"],
-            set_ids=set_ids,
-            delayed={name: task.delayed for name, task in tasks.items()},
-        )
-        report = join_span(join, self._beam_pipeline_args or [], self._get_tmp_dir())
+        delayed = {name: task.delayed for name, task in tasks.items()}
+        if exec_properties["events_table"]:
+            report = join_in_bigquery(
+                store_uri=exec_properties["store"],
+                events_table=exec_properties["events_table"],
+                output_uri=joined.uri,
+                span=span,
+                surface=surface,
+                records=[own, *earlier],
+                delayed=delayed,
+            )
+        else:
+            join = JoinSoftLabels(
+                examples_uri=examples.uri,
+                output_uri=joined.uri,
+                span=span,
+                surface=surface,
+                store_uri=exec_properties["store"],
+                set_ids=set_ids,
+                delayed=delayed,
+            )
+            report = join_span(join, self._beam_pipeline_args or [], self._get_tmp_dir())
         apply_floor(
             surface, report.coverage, exec_properties["coverage_floor"], exec_properties["below_floor"]
         )
@@ -61,6 +73,17 @@ class SoftLabelTransformExecutor(base_beam_executor.BaseBeamExecutor):
         joined.version = 0
         joined.set_string_custom_property("label_sets", json.dumps(set_ids))
         joined.set_float_custom_property("coverage", report.coverage)
+
+
+def join_in_bigquery(*, store_uri: str, events_table: str, **join: Any) -> JoinReport:
+    """Runs a `BigQueryJoin` in the place of a `bigquery:` label store."""
+    # Imported when asked for: a run without BigQuery does not pay for its clients.
+    from components.event_store.event_table import EventTable
+    from components.event_store.join_in_bigquery import BigQueryJoin
+    from components.label_store.bigquery_location import parse_location
+
+    location = parse_location(store_uri.partition("://")[2])
+    return BigQueryJoin(events=EventTable(location, events_table), **join).run()
 
 
 class SoftLabelTransformSpec(ComponentSpec):
@@ -73,6 +96,7 @@ class SoftLabelTransformSpec(ComponentSpec):
         "span": ExecutionParameter(type=int),
         "surface": ExecutionParameter(type=str),
         "tasks": ExecutionParameter(type=str),
+        "events_table": ExecutionParameter(type=str),
         "coverage_floor": ExecutionParameter(type=float),
         "below_floor": ExecutionParameter(type=str),
     }
@@ -99,6 +123,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
         span: int,
         surface: str,
         tasks: dict[str, Task],
+        events_table: str,
         coverage_floor: float,
         below_floor: str,
     ):
@@ -112,6 +137,8 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
             span: The span.
             surface: The surface to keep.
             tasks: The teacher's tasks by name.
+            events_table: Where BigQuery has the same impressions, `PROJECT.DATASET.TABLE`, and shall join
+                them; empty: Beam joins the Examples.
             coverage_floor: Least share of fresh rows with a soft label, in [0, 1].
             below_floor: `stop` or `warn`.
         """
@@ -123,6 +150,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
             span=span,
             surface=surface,
             tasks=to_json(tasks),
+            events_table=events_table,
             coverage_floor=coverage_floor,
             below_floor=below_floor,
             joined=types.Channel(type=standard_artifacts.Examples),

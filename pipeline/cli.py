@@ -64,6 +64,22 @@ def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
         simulate_world(out, spans, examples_per_span, seed, on_span)
 
 
+@events.command()
+@click.option("--store", "uri", required=True, help="A BigQuery label store's URI: how BigQuery is reached.")
+@click.option("--table", required=True, help="PROJECT.DATASET.TABLE with the log's columns and span.")
+@click.option("--spans", required=True, help="A:B, both included.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the log; complete spans are kept.")
+def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
+    """Read spans of impressions from a BigQuery table."""
+    from components.event_store.event_table import EventTable
+    from components.label_store.bigquery_location import parse_location
+    from eventlog.spans import parse_range
+
+    location = parse_location(uri.removeprefix("bigquery://"))
+    with _span_progress(None) as on_span:
+        EventTable(location, table).write_log(out, parse_range(spans), on_span)
+
+
 @cli.group()
 def config() -> None:
     """Look at a deployment's configuration."""

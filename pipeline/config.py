@@ -131,6 +131,8 @@ class Deployment:
         label_with: `previous` labels span N with the teacher that has not trained on it; `current`, after.
         label_store: URI of the store, such as `delta:labels`; a relative path lies under the run's root.
         fleet: The students that read the same label set of a span.
+        join: Who joins labels and examples: `beam`, or `bigquery` where the impressions lie there too.
+        events_table: The same impressions as the event log's, `PROJECT.DATASET.TABLE`; for `join: bigquery`.
         rows_per_shard: The unit of Beam work.
         beam_pipeline_args: Beam options of every Beam component. FnApiRunner is what DirectRunner ends up
             with here, but only after it has tried to download Prism.
@@ -148,6 +150,8 @@ class Deployment:
     label_with: Literal["previous", "current"] = "previous"
     label_store: str = "delta:labels"
     fleet: str = "students"
+    join: Literal["beam", "bigquery"] = "beam"
+    events_table: str | None = None
     rows_per_shard: int = 10_000
     validation: Validation = dataclasses.field(default_factory=Validation)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
@@ -163,6 +167,10 @@ class Deployment:
             _ = self.burn_in_spans
         except BadInput as error:
             raise ValueError(f"burn_in: {error}") from error
+        if (self.join == "bigquery") != (self.events_table is not None):
+            raise ValueError("join: bigquery and events_table go together; give both or neither.")
+        if self.join == "bigquery" and not self.label_store.startswith("bigquery:"):
+            raise ValueError(f"join: bigquery needs a label_store in BigQuery, got {self.label_store!r}.")
         if not self.surfaces:
             raise ValueError("surfaces must name at least one surface, got none. Add one.")
         self.teacher_job()

@@ -84,6 +84,7 @@ def _join(
         span=span,
         surface=surface,
         tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},
+        events_table=deployment.events_table or "",
         coverage_floor=chosen.coverage_floor,
         below_floor=chosen.below_floor,
     ).with_id(f"SoftLabelTransform_{surface}")

@@ -126,12 +126,12 @@ class JoinSoftLabels(beam.PTransform):
         for batch in read_serialized(file):
             table = pa.Table.from_batches([batch]).filter(pc.equal(batch[SURFACE], self.surface))
             num_rows += table.num_rows
-            for bucket, rows in _cut(table, self.num_buckets):
+            for bucket, rows in cut_buckets(table, self.num_buckets):
                 yield bucket, (split, rows)
         yield beam.pvalue.TaggedOutput("counts", {"examples_read": num_rows})
 
     def _cut_labels(self, set_id: str, batch: pa.RecordBatch) -> Iterator[Any]:
-        for bucket, rows in _cut(pa.Table.from_batches([batch]), self.num_buckets):
+        for bucket, rows in cut_buckets(pa.Table.from_batches([batch]), self.num_buckets):
             yield bucket, (set_id, rows)
         yield beam.pvalue.TaggedOutput("counts", {"labels_read": batch.num_rows})
 
@@ -140,7 +140,7 @@ class JoinSoftLabels(beam.PTransform):
         for split, batch in sides["examples"]:
             examples[split].append(pa.Table.from_batches([batch]))
         tables = {split: pa.concat_tables(parts) for split, parts in examples.items()}
-        _refuse_repeated_examples(tables, self.examples_uri)
+        refuse_repeated_examples(tables, self.examples_uri)
         labels = gather_labels(sides["labels"], tuple(self.delayed))
         counts = {"buckets": 1, "labels_joined": labels.num_rows, "labels_without_example": labels.num_rows}
         for split, table in tables.items():
@@ -168,10 +168,15 @@ def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -
     # A copy: Beam ties a transform to the pipeline it is applied to.
     counts = run_and_collect(lambda it: it | "Join" >> dataclasses.replace(join), beam_options, scratch)
     report = reconcile(join.surface, join.num_buckets, counts)
-    fields = {**dataclasses.asdict(report), "coverage": report.coverage, "label_sets": list(join.set_ids)}
-    with tf.io.gfile.GFile(f"{join.output_uri.rstrip('/')}/{REPORT_FILE}", "w") as file:
-        json.dump(fields, file, indent=2)
+    write_report(report, join.output_uri, join.set_ids)
     return report
+
+
+def write_report(report: JoinReport, uri: str, set_ids: Sequence[str]) -> None:
+    """Leaves the report and the sets joined in an Examples artifact's folder."""
+    fields = {**dataclasses.asdict(report), "coverage": report.coverage, "label_sets": list(set_ids)}
+    with tf.io.gfile.GFile(f"{uri.rstrip('/')}/{REPORT_FILE}", "w") as file:
+        json.dump(fields, file, indent=2)
 
 
 def read_join_report(uri: str) -> JoinReport:
@@ -300,8 +305,8 @@ def join_rows(
     return joined, int(found.sum()), int(labelled.sum() if own else found.sum())
 
 
-def _cut(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The rows of each bucket that has any."""
+def cut_buckets(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows of each bucket that has any, by a hash of the id."""
     if not table.num_rows:
         return
     buckets = hash_ids(table[EXAMPLE_ID]) % np.uint64(num_buckets)
@@ -320,7 +325,12 @@ def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _refuse_repeated_examples(tables: Mapping[str, pa.Table], where: str) -> None:
+def refuse_repeated_examples(tables: Mapping[str, pa.Table], where: str) -> None:
+    """Refuses examples of one span that share an id.
+
+    Raises:
+        BadInput: naming them.
+    """
     ids = pa.chunked_array([chunk for table in tables.values() for chunk in table[EXAMPLE_ID].chunks])
     twice = duplicated_ids(ids)
     if twice:

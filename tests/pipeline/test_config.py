@@ -69,6 +69,21 @@ def test_a_surface_may_have_a_student_of_its_own(tmp_path, document):
     assert (deployment.student_job("tab_0").passes, deployment.student_job("tab_1").passes) == (5, 2)
 
 
+def test_a_surface_may_read_another_teachers_labels_under_pins_of_its_own(tmp_path, document):
+    (tmp_path / "schema.pbtxt").write_text("")
+    document["schema"] = "schema.pbtxt"
+    document["surfaces"]["tab_0"] = {"labels": {"teacher": "history-4x", "max_age_spans": 2}}
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump(document))
+
+    deployment = load(path)
+
+    fleet, source = deployment.label_source("tab_0")
+    assert (fleet, source.teacher, source.max_age_spans) == ("students-history-4x", "history-4x", 2)
+    fleet, source = deployment.label_source("tab_1")
+    assert (fleet, source.teacher, source.max_age_spans) == ("students", "history-2x", None)
+
+
 def test_a_deployment_survives_json():
     deployment = load(CONFIGS / "kuairand.yaml")
 
@@ -78,6 +93,11 @@ def test_a_deployment_survives_json():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda d: d.update(join="bigquery"), r"join: bigquery and events_table go together"),
+        (
+            lambda d: d.update(join="bigquery", events_table="p.d.events"),
+            r"join: bigquery needs a label_store in BigQuery, got 'delta:labels'",
+        ),
         (lambda d: d.update(sed=1), r"^: sed: unknown key.*Did you mean 'seed'\?"),
         (lambda d: d["surfaces"]["tab_0"].update(coverag_floor=1), r"surfaces.tab_0.*'coverage_floor'\?"),
         (lambda d: d["student"]["distillation"]["click"].update(wight=1), r"click.*mean 'weight'\?"),

@@ -1,0 +1,1 @@
+"""Impressions that lie in BigQuery: read span by span, or joined there with their labels."""

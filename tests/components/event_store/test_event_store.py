@@ -1,0 +1,166 @@
+"""Impressions in BigQuery, on a server of this machine: read as a log, and joined as Beam joins them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from google.cloud import bigquery
+
+from benchmarks.bigquery_server import PROJECT, missing_python, running
+from components.event_store.event_table import EventTable
+from components.event_store.join_in_bigquery import BigQueryJoin
+from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
+from components.label_store.bigquery_location import parse_location
+from components.label_store.schemes import open_store
+from components.transforms.collecting import run_and_collect
+from components.transforms.encode_events import EncodeEvents
+from components.transforms.join_labels import JoinSoftLabels, join_span, read_join_report
+from components.transforms.shards import SPLITS, read_shard, split_files
+from eventlog.errors import BadInput
+from eventlog.rows import LOG_SCHEMA
+from eventlog.simulator import simulate
+from eventlog.spans import span_files
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(missing_python() is not None, reason=str(missing_python())),
+]
+
+BEAM = ["--runner=FnApiRunner"]
+CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
+LTV = SoftColumn(kind="regression", link="identity", unit="log1p_seconds")
+DELAYED = {"click": False, "ltv": True}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """Five spans, so that the last has matured rows."""
+    log = tmp_path_factory.mktemp("events") / "log"
+    simulate(log, spans=5, examples_per_span=400, seed=3)
+    return log
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    data = tmp_path_factory.mktemp("server")
+    with running(data) as server:
+        uri = server.store_uri("labels", data / "staging")
+        open_store(uri).initialize()
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def location(uri):
+    return parse_location(uri.removeprefix("bigquery://"))
+
+
+@pytest.fixture(scope="module")
+def events(location, log):
+    """The log's rows in a table, as a warehouse would have them."""
+    client, name = location.client(), f"{PROJECT}.labels.events"
+    tables = []
+    for span in range(5):
+        rows = read_log(log, span)
+        tables.append(rows.append_column("span", pa.array([span] * rows.num_rows, pa.int64())))
+    content = io.BytesIO()
+    pq.write_table(pa.concat_tables(tables), content)
+    options = bigquery.ParquetOptions()
+    options.enable_list_inference = True
+    config = bigquery.LoadJobConfig(source_format="PARQUET", parquet_options=options)
+    content.seek(0)
+    client.load_table_from_file(content, name, job_config=config).result()
+    return EventTable(location, name)
+
+
+def read_log(log, span):
+    return pa.concat_tables([pq.read_table(file).cast(LOG_SCHEMA) for file in span_files(log, span)])
+
+
+def sort(table):
+    return table.sort_by([("event_time_ms", "ascending"), ("example_id", "ascending")])
+
+
+def as_rows(table):
+    """Rows in which a missing list is an empty one, as they are in a tf.Example and in BigQuery."""
+    lists = [field.name for field in LOG_SCHEMA if pa.types.is_list(field.type)]
+    return [{**row, **{name: row[name] or [] for name in lists}} for row in table.to_pylist()]
+
+
+def publish(uri, log, span, every):
+    """Labels of a span's fresh rows, but for every so-many-th."""
+    store = open_store(uri)
+    rows = read_log(log, span)
+    fresh = rows.filter(pa.array(rows["impression_span"].to_numpy() == span))
+    fresh = fresh.take([row for row in range(fresh.num_rows) if row % every])
+    generator = np.random.default_rng(span)
+    dates = fresh["event_time_ms"].cast(pa.timestamp("ms")).cast(pa.date32())
+    columns = [fresh["example_id"], dates, fresh["surface"]]
+    columns += [pa.array(generator.random(fresh.num_rows, np.float32)) for _ in range(2)]
+    writer = store.stage(
+        LabelSetKey(teacher="big", teacher_version="7", span=span), {"click": CLICK, "ltv": LTV}
+    )
+    shards = [writer.write("shard-0", pa.table(columns, schema=row_schema(["click", "ltv"])))]
+    return store.publish(writer, shards, SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0))
+
+
+def test_a_span_of_the_table_is_that_of_the_log(events, log, tmp_path):
+    told = []
+    events.write_log(tmp_path / "log", range(0, 2), lambda span, rows: told.append((span, rows)))
+    for span in (0, 1):
+        assert as_rows(sort(read_log(tmp_path / "log", span))) == as_rows(sort(read_log(log, span)))
+    assert told == [(span, read_log(log, span).num_rows) for span in (0, 1)]
+    events.write_log(tmp_path / "log", range(0, 2), lambda *_: pytest.fail("complete spans are kept"))
+
+
+def test_what_cannot_be_read_as_a_log_is_refused(events, location):
+    with pytest.raises(BadInput, match=r"events, span 77: empty span: expected at least one row"):
+        events.read_span(77)
+    with pytest.raises(BadInput, match="no such table: expected a table of impressions"):
+        EventTable(location, f"{PROJECT}.labels.nothing").read_span(0)
+    with pytest.raises(BadInput, match="missing column author_id: expected every column of the event log"):
+        EventTable(location, location.table("labels")).read_span(0)
+    with pytest.raises(BadInput, match="not a table's name: expected PROJECT"):
+        EventTable(location, "labels`; DROP TABLE x")
+
+
+def test_the_join_in_bigquery_gives_the_rows_of_the_join_in_beam(events, uri, log, tmp_path):
+    span, surface = 4, "tab_1"
+    records = [publish(uri, log, span, every=10), publish(uri, log, span - 3, every=5)]
+    encode = EncodeEvents(str(log), span, str(tmp_path / "examples"), 150)
+    run_and_collect(lambda pipeline: pipeline | encode, BEAM, str(tmp_path / "scratch"))
+    beam_join = JoinSoftLabels(
+        examples_uri=str(tmp_path / "examples"),
+        output_uri=str(tmp_path / "beam"),
+        span=span,
+        surface=surface,
+        store_uri=uri,
+        set_ids=[record.set_id for record in records],
+        delayed=DELAYED,
+    )
+    expected = join_span(beam_join, BEAM, str(tmp_path / "scratch"))
+    report = BigQueryJoin(
+        events=events,
+        output_uri=str(tmp_path / "sql"),
+        span=span,
+        surface=surface,
+        records=records,
+        delayed=DELAYED,
+    ).run()
+    assert report == expected == read_join_report(str(tmp_path / "sql"))
+    assert 0 < report.labelled_fresh_rows < report.fresh_rows
+    assert 0 < report.labelled_matured_rows < report.matured_rows
+    soft = [pa.field(f"soft_{task}", pa.float32()) for task in DELAYED]
+    schema = pa.schema([*LOG_SCHEMA, *soft])
+    for split in SPLITS:
+        pairs = [split_files(str(tmp_path / side), split) for side in ("beam", "sql")]
+        assert [path.rpartition("/")[2] for path in pairs[0]] == [p.rpartition("/")[2] for p in pairs[1]]
+        for ours, theirs in zip(*pairs, strict=True):
+            one, other = (
+                pa.Table.from_batches(read_shard(path, 1000, schema), schema=schema)
+                for path in (ours, theirs)
+            )
+            assert as_rows(one) == as_rows(other)
