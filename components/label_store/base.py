@@ -166,13 +166,39 @@ class LabelSetRecord:
     created_ms: int
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StockSink:
+    """What Beam's own WriteToBigQuery has to know.
+
+    Attributes:
+        table: `project:dataset.table`.
+        temporary: a prefix in Cloud Storage.
+        id_column: the column for the set's id.
+    """
+
+    table: str
+    temporary: str
+    id_column: str
+
+
 class ShardWriter(abc.ABC):
-    """One attempt at a label set, in the hands of the workers. Picklable."""
+    """One attempt at a label set, in the hands of the workers. Picklable.
+
+    Attributes:
+        columns: task → the meaning of its column.
+    """
+
+    columns: dict[str, SoftColumn]
 
     @property
     @abc.abstractmethod
     def set_id(self) -> str:
         """The id the set will have if this attempt is the one that gets published."""
+
+    @property
+    def stock_sink(self) -> StockSink | None:
+        """Where Beam's own sink is to write the rows; None where `write` stages them."""
+        return None
 
     @abc.abstractmethod
     def write(self, name: str, table: pa.Table) -> StagedShard:

@@ -12,6 +12,7 @@ Readers go by `label_sets` alone. What a killed attempt left in `labels` no read
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
@@ -77,8 +78,14 @@ class BigQueryLabelStore(LabelStore):
         return make_tables(self._location, self._jobs.client)
 
     def stage(self, key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> BigQueryShardWriter:
-        """Begins an attempt: nothing but a name as yet."""
-        return BigQueryShardWriter(self._location.staging, new_set_id(key, columns), dict(columns))
+        """Begins an attempt: nothing but a name as yet, unless Beam is to write into the table itself."""
+        set_id, location = new_set_id(key, columns), self._location
+        if location.sink == "shards":
+            return BigQueryShardWriter(location.staging, set_id, dict(columns))
+        add_columns(location, self._jobs.client, columns)
+        self._registry.begin(_open_draft(set_id, columns))
+        table = f"{location.project}:{location.dataset}.{LABELS}"
+        return BigQueryShardWriter(location.staging, set_id, dict(columns), table)
 
     def publish(
         self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
@@ -92,11 +99,14 @@ class BigQueryLabelStore(LabelStore):
             return decided
         chosen = one_per_name(shards)
         refuse_faults(set_id, chosen)
-        require_staged(set_id, chosen)
-        fields = add_columns(self._location, self._jobs.client, writer.columns)
         draft = draft_record(set_id, writer.columns, chosen, facts)
-        self._registry.begin(draft)
-        self._load(draft, list(writer.columns), chosen, fields)
+        if writer.stock_table is None:
+            require_staged(set_id, chosen)
+            fields = add_columns(self._location, self._jobs.client, writer.columns)
+            self._registry.begin(draft)
+            self._load(draft, list(writer.columns), chosen, fields)
+        else:
+            self._check(draft)
         self._registry.publish(draft, supersede)
         published = self._decide(set_id, key, supersede=False)
         if published is None:
@@ -216,13 +226,33 @@ class BigQueryLabelStore(LabelStore):
                 load_shards(self._location, self._jobs, draft.set_id, tasks, shards, fields, generation)
             except exceptions.NotFound as error:
                 raise missing_tables(self._location) from error
-            rows, distinct = count_rows(self._location, self._jobs, draft)
-            if rows == draft.rows and distinct == rows:
+            if self._count(draft) == draft.rows:
                 return
-            if rows == draft.rows:
-                raise labelled_twice(draft.set_id, repeated_ids(self._location, self._jobs, draft))
             delete_rows(self._location, self._jobs, draft)
-        raise RuntimeError(f"{draft.set_id}: {draft.rows} rows staged, {rows} loaded; nothing was published.")
+        self._check(draft)
+
+    def _check(self, draft: LabelSetRecord) -> None:
+        rows = self._count(draft)
+        if rows != draft.rows:
+            raise RuntimeError(
+                f"{draft.set_id}: {draft.rows} labels given, {rows} loaded; nothing was published."
+            )
+
+    def _count(self, draft: LabelSetRecord) -> int:
+        """How many rows of the attempt there are, if they are not the right ones with an id too often."""
+        if not draft.rows:
+            return 0
+        rows, distinct = count_rows(self._location, self._jobs, draft)
+        if rows == draft.rows and distinct != rows:
+            raise labelled_twice(draft.set_id, repeated_ids(self._location, self._jobs, draft))
+        return rows
+
+
+def _open_draft(set_id: str, columns: Mapping[str, SoftColumn]) -> LabelSetRecord:
+    """What is known of an attempt whose rows Beam will write: neither how many nor of which days."""
+    nothing = SetFacts(feature_version="", label_age_spans=0, seconds=0.0)
+    draft = draft_record(set_id, columns, [], nothing)
+    return dataclasses.replace(draft, first_date="0001-01-01", last_date="9999-12-31")
 
 
 def _counted(batches: Iterator[pa.RecordBatch], expected: int, set_id: str) -> Iterator[pa.RecordBatch]:

@@ -26,7 +26,7 @@ _LOCATION = re.compile(r"[A-Za-z0-9-]+")
 _BILLING_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _BILLING_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _BILLING_PREFIX = "label."
-_KEYS = ("staging", "location", "retention_days", "endpoint", "read_endpoint")
+_KEYS = ("staging", "location", "retention_days", "endpoint", "read_endpoint", "sink")
 _SHAPE = "bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX"
 
 
@@ -44,6 +44,8 @@ class BigQueryLocation:
         endpoint: another address of the REST interface. A plain `http:` one is an emulator: no credentials
             are ever sent to it.
         read_endpoint: the same of the Storage Read API, `host:port`; with an emulator alone.
+        sink: `shards` stages Parquet and loads it exactly once; `beam` leaves writing to Beam's own
+            WriteToBigQuery, a tenth as fast, whose rows are counted before they are published all the same.
         billing_labels: key → value, put on tables and jobs.
     """
 
@@ -54,6 +56,7 @@ class BigQueryLocation:
     retention_days: int | None = None
     endpoint: str | None = None
     read_endpoint: str | None = None
+    sink: str = "shards"
     billing_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -114,6 +117,7 @@ def parse_location(text: str) -> BigQueryLocation:
     _require(text, _PROJECT, project, "the id of a project")
     _require(text, _DATASET, dataset, "a dataset of letters, digits and _")
     _require(text, _LOCATION, values.get("location", "US"), "a location such as EU")
+    _check_sink(text, values.get("sink", "shards"), values.get("staging", ""))
     retention = _whole_days(text, values.pop("retention_days", None))
     _check_endpoints(text, values.get("endpoint"), values.get("read_endpoint"))
     return BigQueryLocation(
@@ -152,6 +156,15 @@ def _check_endpoints(text: str, endpoint: str | None, read_endpoint: str | None)
             "read_endpoint=host:port with an http: endpoint, and with no other",
             repr(read_endpoint),
             "Give an emulator both, real BigQuery neither.",
+        )
+
+
+def _check_sink(text: str, sink: str, staging: str) -> None:
+    if sink not in ("shards", "beam"):
+        raise _refused(text, "sink=shards or sink=beam", repr(sink), "Correct it or leave it out.")
+    if sink == "beam" and not staging.startswith("gs://"):
+        raise _refused(
+            text, "staging=gs://BUCKET/PREFIX with sink=beam", repr(staging), "Beam loads from there."
         )
 
 

@@ -35,7 +35,7 @@ def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRe
 
 def delete_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> None:
     """Removes the rows of a set that no reader may see."""
-    if record.rows:
+    if record.first_date:
         _run(location, jobs, f"DELETE FROM `{{table}}` WHERE {_WHERE}", record)
 
 

@@ -17,7 +17,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from google.cloud import bigquery
 
-from components.label_store.base import ShardWriter, SoftColumn, StagedShard, row_schema
+from components.label_store.base import ShardWriter, SoftColumn, StagedShard, StockSink, row_schema
 from components.label_store.bigquery_jobs import JobRunner
 from components.label_store.bigquery_location import LABELS, BigQueryLocation
 from components.label_store.bigquery_tables import LABEL_SET
@@ -38,16 +38,26 @@ class BigQueryShardWriter(ShardWriter):
         staging: `gs://bucket/prefix` or a folder.
         attempt: the set id.
         columns: task → meaning.
+        stock_table: `project:dataset.table` if Beam's own sink is to write the rows.
     """
 
     staging: str
     attempt: str
     columns: dict[str, SoftColumn]
+    stock_table: str | None = None
 
     @property
     def set_id(self) -> str:
         """The id of the set to be."""
         return self.attempt
+
+    @property
+    def stock_sink(self) -> StockSink | None:
+        """See `ShardWriter`."""
+        if self.stock_table is None:
+            return None
+        temporary = f"{self.staging}/temporary"
+        return StockSink(table=self.stock_table, temporary=temporary, id_column=LABEL_SET)
 
     def write(self, name: str, table: pa.Table) -> StagedShard:
         """Every call makes a file of its own; only those whose names are returned are ever loaded."""

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from benchmarks.bigquery_server import missing_python, running
+from benchmarks.bigquery_server import PROJECT, missing_python, running
+from benchmarks.stock_bigquery import pointed_at
+from benchmarks.storage_server import cloud_storage
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, StagedShard, row_schema
 from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
 from components.transforms.label_rows import ReadLabels, StageLabels
+from eventlog.errors import BadInput
 
 KEY = LabelSetKey(teacher="big", teacher_version="7", span=3)
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
@@ -81,6 +84,29 @@ def test_labels_go_into_bigquery_and_come_out(tmp_path, options):
         uri = server.store_uri("labels", tmp_path / "staging")
         open_store(uri).initialize()
         write_and_read(uri, options, str(tmp_path / "scratch"))
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(missing_python() is not None, reason=str(missing_python()))
+def test_beam_s_own_sink_writes_what_is_then_counted_and_published(tmp_path):
+    data = tmp_path / "server"
+    options = [*IN_PROCESS, f"--project={PROJECT}"]
+    with running(data) as server, cloud_storage(data, "bucket"), pointed_at(server):
+        uri = (
+            server.store_uri("labels", tmp_path).replace(str(tmp_path), "gs://bucket/staging") + "&sink=beam"
+        )
+        store = open_store(uri)
+        store.initialize()
+        write_and_read(uri, options, str(tmp_path / "scratch"))
+        # What a dead job has written is found by its row in the registry, and collected.
+        writer = store.stage(dataclasses.replace(KEY, span=4), {"click": CLICK})
+        make_shard, _ = row_functions()
+        with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+            _ = pipeline | beam.Create([0]) | beam.Map(make_shard) | StageLabels(writer)
+        assert store.delete_unpublished(older_than_seconds=3600) == []
+        assert store.delete_unpublished(older_than_seconds=-1) == [writer.set_id]
+        with pytest.raises(BadInput, match="staged shards are gone"):
+            store.publish(writer, [], SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0))
 
 
 def test_a_writer_that_stages_other_rows_than_it_was_given_is_found_out(tmp_path):

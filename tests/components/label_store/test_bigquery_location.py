@@ -51,6 +51,8 @@ def test_an_emulator_is_what_has_a_plain_http_endpoint():
         ("proj/d?staging=/s&endpoint=127.0.0.1:9050", "expected endpoint=http"),
         ("proj/d?staging=/s&endpoint=http://h:1", "expected read_endpoint=host:port with an http: endpoint"),
         ("proj/d?staging=/s&read_endpoint=h:1", "expected read_endpoint=host:port with an http: endpoint"),
+        ("proj/d?staging=/s&sink=spark", "expected sink=shards or sink=beam, got 'spark'"),
+        ("proj/d?staging=/s&sink=beam", "expected staging=gs://BUCKET/PREFIX with sink=beam, got '/s'"),
         ("proj/d?staging=/s&label.Team=a", "expected a billing label's key in lower case, got 'Team'"),
         ("proj/d?staging=/s&label.team=A", "expected a billing label's value in lower case, got 'A'"),
     ],
