@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
+from google.cloud import bigquery as bigquery_client
 
 from benchmarks.bigquery_server import PROJECT, running
 from components.label_store.bigquery_location import parse_location
 from components.label_store.schemes import open_store
+from eventlog.errors import BadInput
 
 pytestmark = pytest.mark.e2e
 
@@ -230,3 +233,25 @@ def test_of_two_writers_at_once_the_second_s_rows_are_never_seen_and_are_collect
     assert store.delete_unpublished(older_than_seconds=-1) == [loser]
     assert rows_by_set(uri) == {winner: (2, 2)}
     assert published(uri) == [winner]
+
+
+def test_rows_of_a_load_that_the_server_calls_failed_are_taken_back(uri, store, labels):
+    """A server that dies after it has loaded: the rows are there, the job says that they are not."""
+    writer = store.stage(labels.make_key(), {"click": labels.CLICK})
+    shards = [writer.write("shard-0", labels.make_table(["a", "b"], [0.25, 0.5]))]
+    other = labels.publish(store, labels.make_key(4), labels.make_table(["a"], [0.5]))
+    location = parse_location(uri.removeprefix("bigquery://"))
+    with Path(shards[0].path).open("rb") as file:
+        config = bigquery_client.LoadJobConfig(source_format="PARQUET")
+        location.client().load_table_from_file(file, location.table("labels"), job_config=config).result()
+    assert rows_by_set(uri)[writer.set_id] == (2, 2)
+    record = store.publish(writer, shards, labels.FACTS)
+    assert rows_by_set(uri) == {record.set_id: (2, 2), other.set_id: (1, 1)}
+    assert labels.read_rows(store, record.set_id) == [("a", 0.25), ("b", 0.5)]
+
+
+def test_a_set_whose_rows_have_expired_is_not_taken_for_a_smaller_one(uri, store, labels):
+    record = labels.publish(store, labels.make_key(), *two_shards(labels))
+    ask(uri, "DELETE FROM {labels} WHERE example_id = '0a' AND event_date >= '2000-01-01'")
+    with pytest.raises(BadInput, match=r"no whole set: .* got .*\(5 of 6 rows are left\)"):
+        labels.read_rows(store, record.set_id)
