@@ -11,6 +11,7 @@ import pytest
 from google.cloud import bigquery as bigquery_client
 
 from benchmarks.bigquery_server import PROJECT, running
+from components.label_store.bigquery_jobs import JobRunner
 from components.label_store.bigquery_location import parse_location
 from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
@@ -255,3 +256,21 @@ def test_a_set_whose_rows_have_expired_is_not_taken_for_a_smaller_one(uri, store
     ask(uri, "DELETE FROM {labels} WHERE example_id = '0a' AND event_date >= '2000-01-01'")
     with pytest.raises(BadInput, match=r"no whole set: .* got .*\(5 of 6 rows are left\)"):
         labels.read_rows(store, record.set_id)
+
+
+def test_a_job_that_is_submitted_twice_is_looked_up_and_done_once(uri, store, labels):
+    location = parse_location(uri.removeprefix("bigquery://"))
+    client, table = location.client(), location.table("labels")
+    writer = store.stage(labels.make_key(), {"click": labels.CLICK})
+    labels.publish(store, labels.make_key(4), labels.make_table(["z"], [0.5]))
+    path = Path(writer.write("shard-0", labels.make_table(["a", "b"], [0.25, 0.5])).path)
+    config = bigquery_client.LoadJobConfig(source_format="PARQUET", write_disposition="WRITE_APPEND")
+
+    def submit(job_id: str):
+        with path.open("rb") as file:
+            return client.load_table_from_file(file, table, job_id=job_id, job_config=config, num_retries=0)
+
+    name = f"load_{uuid.uuid4().hex}"
+    first, second = (JobRunner(client).run_once(name, submit) for _ in range(2))
+    assert (first.job_id, second.job_id) == (f"{name}_0", f"{name}_0")
+    assert rows_by_set(uri)[writer.set_id] == (2, 2)
