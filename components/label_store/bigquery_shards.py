@@ -162,7 +162,7 @@ def load_shards(
     )
     table = location.table(LABELS)
     loaded = 0
-    for group in _groups(shards, from_cloud):
+    for group in load_groups(shards, from_cloud):
         job_id = job_id_of(set_id, group, generation)
         paths = [shard.path for shard in group]
         if from_cloud:
@@ -179,7 +179,8 @@ def job_id_of(set_id: str, shards: Sequence[StagedShard], generation: int) -> st
     return f"rankdistill_load_{hashlib.sha256(paths.encode()).hexdigest()[:40]}"
 
 
-def _groups(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[list[StagedShard]]:
+def load_groups(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[list[StagedShard]]:
+    """The shards of each load job, in order of name: as many files, or rows to upload, as one should have."""
     group: list[StagedShard] = []
     rows = 0
     for shard in sorted(shards, key=lambda shard: shard.name):

@@ -116,6 +116,20 @@ def test_all_surfaces_of_a_fleet_joined_the_pinned_set(deployment, place, store)
             assert json.loads((folder / "join_report.json").read_text())["label_sets"][0] == pinned
 
 
+def test_mlmd_says_which_set_each_join_read(deployment, place, store):
+    with metadata.Metadata(metadata.sqlite_metadata_connection_config(place.metadata)) as handle:
+        joins = [
+            {name: value.int_value or value.string_value for name, value in each.custom_properties.items()}
+            for kind in handle.store.get_execution_types()
+            if kind.name.endswith("SoftLabelTransform")
+            for each in handle.store.get_executions_by_type(kind.name)
+        ]
+    read = {(join["surface"], join["span"]): join["label_set"] for join in joins}
+    assert read == {
+        (surface, span): store.read_pin(deployment.fleet, span) for surface in SURFACES for span in SPANS
+    }
+
+
 def test_no_label_comes_from_a_teacher_that_trained_on_the_span(place, store):
     for record in store.list_sets():
         assert record.facts.label_age_spans == 1
