@@ -7,6 +7,9 @@ READY := .venv/.ready
 KUAIRAND := $(or $(KUAIRAND_DIR),$(wildcard data/kuairand))
 # `make demo STORE=bigquery` keeps the labels in a BigQuery on this machine, in place of a Delta table.
 STORE := delta
+ifeq ($(filter delta bigquery,$(STORE)),)
+$(error STORE must be delta or bigquery, got '$(STORE)')
+endif
 DEMO := runs/demo-$(if $(KUAIRAND),kuairand,simulated)$(if $(filter bigquery,$(STORE)),-bigquery)
 RUN := $(BIN)/rankdistill run --config pipeline/configs/demo.yaml --events $(DEMO)/events --root $(DEMO)/root --spans 5:9
 BESIDE_BIGQUERY := $(BIN)/python -m benchmarks.bigquery_server --data $(DEMO)/bigquery --

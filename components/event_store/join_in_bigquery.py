@@ -131,14 +131,15 @@ class BigQueryJoin:
         return self.events.location.table(LABELS)
 
     def _query(self, sql: str) -> Any:
-        dated = [record for record in self.records if record.rows]
+        # A set without rows has no dates; where none has any, no date will do as well as any other.
+        dates = [date for each in self.records if each.rows for date in (each.first_date, each.last_date)]
         config = bigquery.QueryJobConfig(
             query_parameters=[
                 bigquery.ScalarQueryParameter("span", "INT64", self.span),
                 bigquery.ScalarQueryParameter("surface", "STRING", self.surface),
                 bigquery.ArrayQueryParameter("sets", "STRING", [record.set_id for record in self.records]),
-                bigquery.ScalarQueryParameter("first", "DATE", min(record.first_date for record in dated)),
-                bigquery.ScalarQueryParameter("last", "DATE", max(record.last_date for record in dated)),
+                bigquery.ScalarQueryParameter("first", "DATE", min(dates, default="0001-01-01")),
+                bigquery.ScalarQueryParameter("last", "DATE", max(dates, default="0001-01-01")),
             ],
             labels=dict(self.events.location.billing_labels),
         )

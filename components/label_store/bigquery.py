@@ -190,11 +190,10 @@ class BigQueryLabelStore(LabelStore):
         old = self._registry.expirable(older_than_seconds)
         if dry_run or not old:
             return old
-        before = {record.set_id for record in self.list_sets()}
         self._registry.expire(older_than_seconds)
-        expired = before - {record.set_id for record in self.list_sets()}
+        kept = {record.set_id for record in self.list_sets()}  # One may have been pinned meanwhile.
         self.delete_unpublished(older_than_seconds=float("inf"))
-        return sorted(expired)
+        return [set_id for set_id in old if set_id not in kept]
 
     def _decide(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
         """The record to return if there is nothing left to publish; None if it is this attempt's turn."""

@@ -36,8 +36,7 @@ def read_rows(
     """
     client = location.read_client()
     session = open_session(client, location, record, schema.names, surface)
-    names = [stream.name for stream in session.streams]
-    for batch in _interleave([_Stream(client, session, name) for name in names]):
+    for batch in _interleave([_batches(client, session, stream.name) for stream in session.streams]):
         columns = [batch.column(field.name).cast(field.type) for field in schema]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -71,20 +70,13 @@ def open_session(
     )
 
 
-class _Stream:
-    """One stream of a read session; goes on where it was after a broken connection, as the client does."""
-
-    def __init__(self, client: Any, session: Any, name: str) -> None:
-        self._client = client
-        self._session = session
-        self._name = name
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        for page in self._client.read_rows(self._name).rows(self._session).pages:
-            yield page.to_arrow()
+def _batches(client: Any, session: Any, stream: str) -> Iterator[pa.RecordBatch]:
+    """One stream's; after a broken connection the client goes on where it was."""
+    for page in client.read_rows(stream).rows(session).pages:
+        yield page.to_arrow()
 
 
-def _interleave(streams: Sequence[_Stream]) -> Iterator[pa.RecordBatch]:
+def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
     """Reads streams at once, a thread each; an error in one of them arrives here."""
     waiting: queue.Queue[Any] = queue.Queue(_WAITING_BATCHES)
     given_up = threading.Event()
@@ -98,9 +90,9 @@ def _interleave(streams: Sequence[_Stream]) -> Iterator[pa.RecordBatch]:
                 continue
         return False
 
-    def read(stream: _Stream) -> None:
+    def read(stream: Iterator[pa.RecordBatch]) -> None:
         try:
-            for batch in stream.batches():
+            for batch in stream:
                 if not put(batch):
                     return
             put(None)

@@ -136,7 +136,7 @@ def load_shards(
     shards: Sequence[StagedShard],
     fields: Sequence[bigquery.SchemaField],
     generation: int,
-) -> int:
+) -> None:
     """Loads staged shards into `labels` by as few jobs as may be, each exactly once.
 
     Args:
@@ -147,9 +147,6 @@ def load_shards(
         shards: each of them once.
         fields: the table's columns.
         generation: counts loads of the same shards, after rows that turned out wrong were deleted.
-
-    Returns:
-        How many rows the jobs say they loaded.
     """
     from_cloud = location.staging.startswith("gs://")
     names = {LABEL_SET, *row_schema(tasks).names}
@@ -161,16 +158,10 @@ def load_shards(
         labels=dict(location.billing_labels),
     )
     table = location.table(LABELS)
-    loaded = 0
+    bring = _from_cloud if from_cloud else _from_upload
     for group in load_groups(shards, from_cloud):
-        job_id = job_id_of(set_id, group, generation)
-        paths = [shard.path for shard in group]
-        if from_cloud:
-            job = jobs.run_once(job_id, _from_cloud(jobs.client, paths, table, config))
-        else:
-            job = jobs.run_once(job_id, _from_upload(jobs.client, paths, table, config))
-        loaded += int(job.output_rows or 0)
-    return loaded
+        submit = bring(jobs.client, [shard.path for shard in group], table, config)
+        jobs.run_once(job_id_of(set_id, group, generation), submit)
 
 
 def job_id_of(set_id: str, shards: Sequence[StagedShard], generation: int) -> str:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import io
 
+import click.testing
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery
+from tfx.types import standard_artifacts
 
 from benchmarks.bigquery_server import PROJECT, missing_python, running
 from components.event_store.event_table import EventTable
 from components.event_store.join_in_bigquery import BigQueryJoin
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.bigquery_location import parse_location
+from components.label_store.resolving import LabelSource
 from components.label_store.schemes import open_store
+from components.soft_label_transform import SoftLabelTransformExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
 from components.transforms.join_labels import JoinSoftLabels, join_span, read_join_report
 from components.transforms.shards import SPLITS, read_shard, split_files
 from eventlog.errors import BadInput
 from eventlog.rows import LOG_SCHEMA
-from eventlog.simulator import simulate
 from eventlog.spans import span_files
+from models.settings import to_json
+from models.tasks import Task
+from pipeline.cli import cli
 
 pytestmark = [
     pytest.mark.e2e,
@@ -33,15 +39,13 @@ pytestmark = [
 BEAM = ["--runner=FnApiRunner"]
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
 LTV = SoftColumn(kind="regression", link="identity", unit="log1p_seconds")
+FACTS = SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0)
 DELAYED = {"click": False, "ltv": True}
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    """Five spans, so that the last has matured rows."""
-    log = tmp_path_factory.mktemp("events") / "log"
-    simulate(log, spans=5, examples_per_span=400, seed=3)
-    return log
+def log(small_log):
+    return small_log
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +108,7 @@ def publish(uri, log, span, every):
         LabelSetKey(teacher="big", teacher_version="7", span=span), {"click": CLICK, "ltv": LTV}
     )
     shards = [writer.write("shard-0", pa.table(columns, schema=row_schema(["click", "ltv"])))]
-    return store.publish(writer, shards, SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0))
+    return store.publish(writer, shards, FACTS)
 
 
 def test_a_span_of_the_table_is_that_of_the_log(events, log, tmp_path):
@@ -125,6 +129,61 @@ def test_what_cannot_be_read_as_a_log_is_refused(events, location):
         EventTable(location, location.table("labels")).read_span(0)
     with pytest.raises(BadInput, match="not a table's name: expected PROJECT"):
         EventTable(location, "labels`; DROP TABLE x")
+
+
+def test_the_command_line_reads_spans_of_the_table(events, uri, log, tmp_path):
+    command = ["events", "bigquery", "--store", uri, "--table", events.name, "--spans", "0:1"]
+    runner = click.testing.CliRunner()
+    done = runner.invoke(cli, [*command, "--out", str(tmp_path / "log")], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert as_rows(sort(read_log(tmp_path / "log", 1))) == as_rows(sort(read_log(log, 1)))
+
+
+def test_a_surface_without_impressions_and_sets_without_rows_join_to_empty_shards(events, uri, tmp_path):
+    store = open_store(uri)
+    key = LabelSetKey(teacher="empty", teacher_version="7", span=4)
+    record = store.publish(store.stage(key, {"click": CLICK}), [], FACTS)
+    report = BigQueryJoin(
+        events=events,
+        output_uri=str(tmp_path / "sql"),
+        span=4,
+        surface="nowhere",
+        records=[record],
+        delayed=DELAYED,
+    ).run()
+    assert (report.fresh_rows, report.matured_rows, report.coverage) == (0, 0, 1.0)
+    for split in SPLITS:
+        assert [
+            list(read_shard(path, 10, LOG_SCHEMA)) for path in split_files(str(tmp_path / "sql"), split)
+        ] == [[] for _ in range(4)]
+
+
+def test_the_component_joins_in_bigquery_when_it_is_told_a_table(events, uri, log, tmp_path):
+    """What `join: bigquery` in a configuration comes to."""
+    record = publish(uri, log, 3, every=4)
+    joined = standard_artifacts.Examples()
+    joined.uri = str(tmp_path / "joined")
+    properties = {
+        "store": uri,
+        "fleet": "tested",
+        "source": to_json(LabelSource(teacher="big")),
+        "span": 3,
+        "surface": "tab_1",
+        "tasks": to_json({"click": Task(kind="binary", group="pet")}),
+        "events_table": events.name,
+        "coverage_floor": 0.5,
+        "below_floor": "stop",
+    }
+    # The Examples artifact is not looked at: BigQuery has the impressions.
+    SoftLabelTransformExecutor().Do(
+        {"examples": [standard_artifacts.Examples()]}, {"joined": [joined]}, properties
+    )
+    assert properties["label_set"] == record.set_id == open_store(uri).read_pin("tested", 3)
+    report = read_join_report(joined.uri)
+    rows = read_log(log, 3).to_pylist()
+    assert report.fresh_rows == sum(row["surface"] == "tab_1" and row["impression_span"] == 3 for row in rows)
+    assert joined.get_float_custom_property("coverage") == pytest.approx(report.coverage)
+    assert 0.6 < report.coverage < 0.9
 
 
 def test_the_join_in_bigquery_gives_the_rows_of_the_join_in_beam(events, uri, log, tmp_path):
