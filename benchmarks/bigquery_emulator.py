@@ -25,6 +25,9 @@ from local_bigquery.jobs import store
 from local_bigquery.settings import settings
 
 _REASONS = {
+    400: ("invalid", "INVALID_ARGUMENT"),
+    409: ("duplicate", "ALREADY_EXISTS"),
+    412: ("conditionNotMet", "FAILED_PRECONDITION"),
     429: ("rateLimitExceeded", "RESOURCE_EXHAUSTED"),
     500: ("internalError", "INTERNAL"),
     503: ("backendError", "UNAVAILABLE"),

@@ -29,6 +29,8 @@ LABEL_SET = "label_set"
 _SCHEMAS = Path(__file__).resolve().parents[2] / "schema"
 _CLUSTERING = [LABEL_SET, EXAMPLE_ID]
 _DAY_MS = 24 * 3600 * 1000
+_LOST_RACE = (exceptions.PreconditionFailed, exceptions.Conflict, exceptions.BadRequest)
+"""Another changed the table first: BigQuery's word, and local-bigquery's two."""
 _COLUMN_ATTEMPTS = 12
 
 ASK_AGAIN: Any = Retry(predicate=lambda error: isinstance(error, TRANSIENT), initial=0.1, timeout=300.0)
@@ -91,8 +93,8 @@ def add_columns(
         try:
             # Carries the table's etag: of two that add columns at once, one reads again.
             client.update_table(table, ["schema"], retry=None)
-        except (exceptions.PreconditionFailed, exceptions.BadRequest, *TRANSIENT) as error:
-            failure = error  # BadRequest is local-bigquery's word for two that came at once.
+        except (*_LOST_RACE, *TRANSIENT) as error:
+            failure = error
     where = location.table(LABELS)
     raise RuntimeError(f"could not add columns to {where} in {_COLUMN_ATTEMPTS} attempts.") from failure
 

@@ -274,3 +274,12 @@ def test_a_job_that_is_submitted_twice_is_looked_up_and_done_once(uri, store, la
     first, second = (JobRunner(client).run_once(name, submit) for _ in range(2))
     assert (first.job_id, second.job_id) == (f"{name}_0", f"{name}_0")
     assert rows_by_set(uri)[writer.set_id] == (2, 2)
+
+
+@pytest.mark.parametrize("status", [400, 409, 412])
+def test_who_loses_the_race_to_add_a_column_reads_again(bigquery, uri, store, labels, status):
+    """The column is there and another one's: what the server answers when two add it at once."""
+    bigquery.set_faults([{"path": "/tables/labels$", "method": "PATCH", "status": status, "when": "after"}])
+    record = labels.publish(store, labels.make_key(), *two_shards(labels))
+    assert bigquery.fault_hits() == 1
+    assert rows_by_set(uri) == {record.set_id: (6, 6)}
