@@ -22,9 +22,13 @@ from eventlog.rows import (
     LOG_SCHEMA,
     MATURITY_SPANS,
 )
-from eventlog.spans import span_files, span_folder
+from eventlog.spans import span_files
 
 _WRITE_AGAIN = "Repair the source and write the span again."
+
+
+class EmptySpan(BadInput):
+    """A span in which nothing was shown: nothing is wrong with it, and there is nothing to learn from it."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +50,26 @@ class _Kind:
     labels: Counter[str] = field(default_factory=Counter)
 
 
-def check_span(log: Path, span: int) -> SpanCounts:
+def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
     """Reads a span once, a row group at a time, and refuses it at the first fault.
 
     Args:
         log: the log's folder.
         span: a complete span of it.
+        version: which one; the newest, when None.
 
     Returns:
         The number of fresh and of matured rows.
 
     Raises:
-        BadInput: file unreadable; column missing or of another type; no fresh row; a row that is neither
-            fresh nor matured; a null in a fixed column; NaN or infinity; a label that the row cannot know yet
-            (or no longer carries); a task without any label; an example id twice.
+        BadInput: file unreadable; column missing or of another type; no fresh row (`EmptySpan`); a row that
+            is neither fresh nor matured; a null in a fixed column; NaN or infinity; a label that the row
+            cannot know yet (or no longer carries); a task without any label; an example id twice.
     """
     fresh = _Kind(tasks=IMMEDIATE_TASKS, foreign_tasks=DELAYED_TASKS)
     matured = _Kind(tasks=DELAYED_TASKS, foreign_tasks=IMMEDIATE_TASKS)
-    for file in span_files(log, span):
+    files = span_files(log, span, version)
+    for file in files:
         try:
             parquet = pq.ParquetFile(file)
             _check_columns(parquet.schema_arrow, file)
@@ -79,7 +85,7 @@ def check_span(log: Path, span: int) -> SpanCounts:
                 got=str(error).splitlines()[0],
                 fix=_WRITE_AGAIN,
             ) from error
-    _check_totals(span_folder(log, span), fresh, matured)
+    _check_totals(files[0].parent, fresh, matured)
     return SpanCounts(fresh=fresh.rows, matured=matured.rows)
 
 
@@ -168,7 +174,7 @@ def _count_kind(rows: pa.Table, file: Path, kind: _Kind, word: str) -> None:
 
 def _check_totals(folder: Path, fresh: _Kind, matured: _Kind) -> None:
     if not fresh.rows:
-        raise BadInput(
+        raise EmptySpan(
             "empty span",
             where=str(folder),
             expected="at least one fresh row",

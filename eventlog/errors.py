@@ -12,3 +12,10 @@ class BadInput(ValueError):
 
     def __init__(self, what: str, *, where: str, expected: str, got: str, fix: str) -> None:
         super().__init__(f"{where}: {what}: expected {expected}, got {got}. {fix}".replace("\n", " "))
+
+    @classmethod
+    def quoted(cls, text: str) -> BadInput:
+        """One that was raised elsewhere, in a Beam worker say, and has arrived as text."""
+        error = cls.__new__(cls)
+        error.args = (text,)
+        return error

@@ -1,4 +1,8 @@
-"""Where the log's spans lie on disk: written all at once, listed, named by ranges."""
+"""Where the log's spans lie on disk: written all at once, listed, named by ranges.
+
+LOG/span=N/part-*.parquet      a span, complete when `_SUCCESS` lies beside its parts
+LOG/span=N-vV/part-*.parquet   version V of it, a re-statement; version 0 has no suffix
+"""
 
 from __future__ import annotations
 
@@ -15,35 +19,37 @@ from eventlog.errors import BadInput
 from eventlog.rows import LOG_SCHEMA
 
 SUCCESS = "_SUCCESS"
+_SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
 ROW_GROUP_ROWS = 32_768
 PART_ROWS = 1_048_576
 """A span is cut into parts of about so many rows."""
 
 
-def span_folder(log: Path, span: int) -> Path:
-    """Folder of one span, whether it exists or not."""
-    return log / f"span={span}"
+def span_folder(log: Path, span: int, version: int = 0) -> Path:
+    """Folder of one version of a span, whether it exists or not."""
+    return log / (f"span={span}-v{version}" if version else f"span={span}")
 
 
-def write_span(log: Path, span: int, tables: Iterable[pa.Table]) -> int:
+def write_span(log: Path, span: int, tables: Iterable[pa.Table], version: int = 0) -> int:
     """Writes one span; a reader sees all of it or nothing.
 
     Args:
         log: the log's folder, made if it is missing.
         span: its number.
         tables: the rows in order of `event_time_ms`, each table with every column of LOG_SCHEMA in any order.
+        version: 0, or the next number for a re-statement of a span that is complete already.
 
     Returns:
         The number of rows written.
 
     Raises:
-        ValueError: if the span is already complete, for a span never changes, or if a table lacks a column.
+        ValueError: if this version is already complete, for it never changes, or if a table lacks a column.
     """
-    folder = span_folder(log, span)
+    folder = span_folder(log, span, version)
     if (folder / SUCCESS).exists():
-        raise ValueError(f"span {span} of {log} is complete already. Write a new span, or a new log.")
+        raise ValueError(f"span {span} of {log} is complete already. Write a new version, span or log.")
     log.mkdir(parents=True, exist_ok=True)
-    partial = log / f".span={span}.{uuid.uuid4().hex}"
+    partial = log / f".{folder.name}.{uuid.uuid4().hex}"
     partial.mkdir()
     try:
         num_rows = _write_parts(partial, tables)
@@ -52,15 +58,17 @@ def write_span(log: Path, span: int, tables: Iterable[pa.Table]) -> int:
             shutil.rmtree(folder)
         partial.rename(folder)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        # And what writers of this span left that were killed.
+        for left in log.glob(f".{folder.name}.*"):
+            shutil.rmtree(left, ignore_errors=True)
     return num_rows
 
 
-def complete_spans(log: Path) -> list[int]:
-    """Numbers of the spans that are complete, from 0 upward without a gap.
+def span_versions(log: Path) -> dict[int, int]:
+    """The newest complete version of every span that has one; spans ascend and may have gaps.
 
     Raises:
-        BadInput: if there is no such folder, no complete span in it, or a gap between spans.
+        BadInput: if there is no such folder.
     """
     if not log.is_dir():
         raise BadInput(
@@ -70,11 +78,22 @@ def complete_spans(log: Path) -> list[int]:
             got="no such folder",
             fix="Write one with `rankdistill events`.",
         )
-    spans = sorted(
-        int(match.group(1))
-        for entry in log.iterdir()
-        if (match := re.fullmatch(r"span=(\d+)", entry.name)) and (entry / SUCCESS).exists()
-    )
+    newest: dict[int, int] = {}
+    for entry in log.iterdir():
+        match = _SPAN_FOLDER.fullmatch(entry.name)
+        if match and (entry / SUCCESS).exists():
+            span, version = int(match.group(1)), int(match.group(2) or 0)
+            newest[span] = max(version, newest.get(span, 0))
+    return dict(sorted(newest.items()))
+
+
+def complete_spans(log: Path) -> list[int]:
+    """Numbers of the spans that are complete, from 0 upward without a gap.
+
+    Raises:
+        BadInput: if there is no such folder, no complete span in it, or a gap between spans.
+    """
+    spans = list(span_versions(log))
     if not spans:
         raise BadInput(
             "empty event log",
@@ -95,26 +114,32 @@ def complete_spans(log: Path) -> list[int]:
     return spans
 
 
-def span_files(log: Path, span: int) -> list[Path]:
+def span_files(log: Path, span: int, version: int | None = None) -> list[Path]:
     """The Parquet files of a complete span, in order of time.
 
+    Args:
+        log: the log's folder.
+        span: its number.
+        version: which one; the newest complete one, when None.
+
     Raises:
-        BadInput: if the span is not there or holds no file, or the log is none (see `complete_spans`).
+        BadInput: if the span is not there or holds no file, or there is no log.
     """
-    spans = complete_spans(log)
-    if span not in spans:
+    newest = span_versions(log)
+    if span not in newest:
         raise BadInput(
             "missing span",
             where=str(span_folder(log, span)),
-            expected=f"a span from 0 to {spans[-1]}",
+            expected=f"one of the {len(newest)} complete spans, up to {max(newest, default='none')}",
             got=f"span {span}",
             fix="Write the span, or ask for a range that the log holds.",
         )
-    files = sorted(span_folder(log, span).glob("part-*.parquet"))
+    folder = span_folder(log, span, newest[span] if version is None else version)
+    files = sorted(folder.glob("part-*.parquet"))
     if not files:
         raise BadInput(
             "empty span",
-            where=str(span_folder(log, span)),
+            where=str(folder),
             expected="files part-*.parquet",
             got="none",
             fix="Write the span again.",

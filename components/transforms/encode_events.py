@@ -12,10 +12,11 @@ import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, shard_name, split_folder, write_shard
-from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LOG_SCHEMA
+from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LOG_SCHEMA, SURFACE
 from eventlog.spans import span_files
 
 HOLDOUT_PERCENT = 5
@@ -114,14 +115,18 @@ class EncodeEvents(beam.PTransform):
         span: the span to encode.
         output_uri: root of the Examples artifact.
         rows_per_shard: at most so many log rows become one shard of each split.
+        surface: encode the rows of this surface alone; all of them, when None.
+        version: of the span; the newest, when None.
 
-    Yields (as a PCollection): one dict a shard, `{"shard": index, <split>: rows, ...}`.
+    Yields (as a PCollection): one dict a shard, `{"shard": index, "read": rows, <split>: rows, ...}`.
     """
 
     log: str
     span: int
     output_uri: str
     rows_per_shard: int = 32_768
+    surface: str | None = None
+    version: int | None = None
 
     def expand(self, pipeline: Any) -> Any:
         """Adds the work to a pipeline.
@@ -131,30 +136,34 @@ class EncodeEvents(beam.PTransform):
         """
         files = [
             (str(file), int(pq.read_metadata(file).num_rows))
-            for file in span_files(Path(self.log), self.span)
+            for file in span_files(Path(self.log), self.span, self.version)
         ]
         slices = plan_shards(files, self.rows_per_shard)
         return (
             pipeline
             | "Slices" >> beam.Create(slices)
             | "Spread" >> beam.Reshuffle()
-            | "Encode" >> beam.ParDo(_EncodeSlice(self.span, self.output_uri, len(slices)))
+            | "Encode" >> beam.ParDo(_EncodeSlice(self.span, self.output_uri, len(slices), self.surface))
         )
 
 
 class _EncodeSlice(beam.DoFn):
     """Writes one slice into its shard of every split."""
 
-    def __init__(self, span: int, output_uri: str, num_shards: int) -> None:
+    def __init__(self, span: int, output_uri: str, num_shards: int, surface: str | None) -> None:
         self._span = span
         self._output_uri = output_uri
         self._num_shards = num_shards
+        self._surface = surface
 
     def process(self, piece: Slice) -> Iterator[dict[str, int]]:
-        """Yields the rows written per split."""
-        counts = {"shard": piece.shard}
+        """Yields the rows written per split, and how many were read."""
+        table = read_slice(piece)
+        counts = {"shard": piece.shard, "read": table.num_rows}
+        if self._surface is not None:
+            table = table.filter(pc.equal(table[SURFACE], self._surface))
         name = shard_name(self._span, piece.shard, self._num_shards)
-        for split, rows in split_rows(read_slice(piece), self._span).items():
+        for split, rows in split_rows(table, self._span).items():
             counts[split] = write_shard(f"{split_folder(self._output_uri, split)}/{name}", rows)
         yield counts
 

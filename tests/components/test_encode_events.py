@@ -143,7 +143,9 @@ def test_every_split_has_its_shard_file_even_without_rows(tmp_path: Path) -> Non
 def test_a_span_that_the_log_lacks_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     log = log_with(tmp_path / "log", rows_of(["u"], SPAN, 0))
     with (
-        pytest.raises(BadInput, match="missing span: expected a span from 0 to 3, got span 9"),
+        pytest.raises(
+            BadInput, match="missing span: expected one of the 4 complete spans, up to 3, got span 9"
+        ),
         beam.Pipeline(runner="DirectRunner") as pipeline,
     ):
         _ = pipeline | EncodeEvents(str(log), 9, str(tmp_path / "examples"))

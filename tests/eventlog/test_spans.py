@@ -114,7 +114,9 @@ def test_a_log_that_is_not_there_and_an_empty_one_are_refused(tmp_path: Path) ->
 
 def test_a_span_that_the_log_lacks_is_refused(tmp_path: Path) -> None:
     spans.write_span(tmp_path, 0, [table_of(["a"])])
-    with pytest.raises(BadInput, match="missing span: expected a span from 0 to 0, got span 4"):
+    with pytest.raises(
+        BadInput, match="missing span: expected one of the 1 complete spans, up to 0, got span 4"
+    ):
         spans.span_files(tmp_path, 4)
 
 
@@ -134,3 +136,27 @@ def test_ranges_include_both_ends() -> None:
 def test_nonsense_is_no_range(text: str) -> None:
     with pytest.raises(BadInput, match="not a range of spans"):
         spans.parse_range(text)
+
+
+def test_a_restated_span_is_a_new_version_beside_the_old_one(tmp_path: Path) -> None:
+    spans.write_span(tmp_path, 0, [table_of(["a"])])
+    spans.write_span(tmp_path, 0, [table_of(["b"])], version=1)
+    spans.write_span(tmp_path, 0, [table_of(["c"])], version=10)
+    (tmp_path / "span=0-v11").mkdir()
+    assert spans.span_versions(tmp_path) == {0: 10}
+    assert pq.read_table(spans.span_files(tmp_path, 0)[0])["example_id"].to_pylist() == ["c"]
+    assert pq.read_table(spans.span_files(tmp_path, 0, 0)[0])["example_id"].to_pylist() == ["a"]
+    assert spans.complete_spans(tmp_path) == [0]
+
+
+def test_versions_are_listed_over_a_gap(tmp_path: Path) -> None:
+    for span in (3, 0):
+        spans.write_span(tmp_path, span, [table_of(["a"])])
+    assert list(spans.span_versions(tmp_path).items()) == [(0, 0), (3, 0)]
+
+
+def test_what_a_killed_writer_left_goes_when_the_span_is_written(tmp_path: Path) -> None:
+    (tmp_path / ".span=0.3f2a").mkdir(parents=True)
+    (tmp_path / ".span=00.3f2a").mkdir()
+    spans.write_span(tmp_path, 0, [table_of(["a"])])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".span=00.3f2a", "span=0"]
