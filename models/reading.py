@@ -12,7 +12,7 @@ from eventlog.errors import BadInput
 from eventlog.rows import LABEL_PREFIX, SOFT_PREFIX
 from models.job import TrainingJob
 from models.objective import Targets
-from models.records import read_records
+from models.records import LEAN, read_records
 from models.seeds import path_seed
 from models.transform_graph import TransformGraph
 
@@ -92,6 +92,7 @@ class ExampleReader:
                 deterministic=True,
             )
             .prefetch(tf.data.AUTOTUNE)
+            .with_options(LEAN)
         )
 
     def label_totals(self, files: Sequence[str]) -> tuple[Tensor, Tensor]:

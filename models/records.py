@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 # The optimizer of input pipelines costs more than it gains when there is nothing to do but to read.
-_LEAN = tf.data.Options()
-_LEAN.autotune.enabled = False
-_LEAN.experimental_optimization.apply_default_optimizations = False
+LEAN = tf.data.Options()
+LEAN.autotune.enabled = False
+LEAN.experimental_optimization.apply_default_optimizations = False
 
 
 def read_records(files: Sequence[str], batch_size: int) -> tf.data.Dataset:
     """Batches `[at most batch_size]` string of the records of GZIP TFRecord files, in their order."""
     records = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
-    return records.batch(batch_size).with_options(_LEAN)
+    return records.batch(batch_size).with_options(LEAN)

@@ -43,13 +43,12 @@ class ServedRanker(tf.Module):
         self.serve = serve
 
 
-def export_model(uri: str, ranker: Ranker, graph: TransformGraph, job: TrainingJob) -> None:
+def export_model(uri: str, served: ServedRanker) -> None:
     """Writes the SavedModel to the folder `uri`.
 
     Its one signature, `serving_default`, takes `examples`, `[batch]` string, and returns by task name
     `[batch]` float32: a probability, or an expected value on the task's scale. An absent feature counts as
     missing; columns that are not the model's features are ignored.
     """
-    served = ServedRanker(ranker, graph, job)
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(served, uri, signatures={SIGNATURE: served.serve}, options=options)

@@ -16,6 +16,10 @@ EMPTY_MARKER = "NONE"
 """A Model artifact that holds only a file of this name means: no model yet."""
 SERVING_FOLDER = "Format-Serving"
 STATE_FOLDER = "training-state"
+UNLEARNED_FOLDER = "unlearned"
+"""Splits of shards that a good model still has to learn, since the candidates that did were discarded."""
+DIVERGED_FILE = "DIVERGED"
+"""In the place of a served model: training was given up, for the reason in the file."""
 _RECORD_FILE = "state.json"
 _CHECKPOINT = "variables"
 
@@ -62,6 +66,31 @@ def state_uri_of(base_model: str | None) -> str | None:
     if tf.io.gfile.exists(f"{artifact}/{EMPTY_MARKER}"):
         return None
     return f"{artifact}/{STATE_FOLDER}"
+
+
+def unlearned_files(base_model: str | None) -> list[str]:
+    """Shards of the spans that came after the base model and that it has not learnt.
+
+    Args:
+        base_model: `<artifact>/Format-Serving` as TFX's Trainer hands it on, or None.
+    """
+    import tensorflow as tf
+
+    if base_model is None:
+        return []
+    artifact = base_model.rstrip("/").rpartition("/")[0]
+    return sorted(tf.io.gfile.glob(f"{artifact}/{UNLEARNED_FOLDER}/Split-*/span-*.gz"))
+
+
+def divergence(model_uri: str) -> str | None:
+    """Why the training of a Model artifact was given up; None of a model that is there."""
+    import tensorflow as tf
+
+    path = f"{model_uri.rstrip('/')}/{SERVING_FOLDER}/{DIVERGED_FILE}"
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path, "r") as file:
+        return str(file.read())
 
 
 def write_state(uri: str, record: StateRecord, **trackables: Any) -> None:

@@ -16,9 +16,10 @@ from models.job import TrainingJob
 from models.objective import Losses, Objective, Targets
 from models.ranker import Ranker
 from models.reading import ExampleReader, spans_of
-from models.serving import export_model
+from models.serving import ServedRanker, export_model
 from models.settings import from_json, to_json
 from models.state import (
+    DIVERGED_FILE,
     STATE_FOLDER,
     StateRecord,
     check_resumable,
@@ -26,6 +27,7 @@ from models.state import (
     read_record,
     restore_state,
     state_uri_of,
+    unlearned_files,
     write_state,
 )
 from models.transform_graph import TransformGraph, feature_version
@@ -37,6 +39,10 @@ _LOG = logging.getLogger(__name__)
 _TRACED: dict[tuple[str, str], TrainingRun] = {}
 """Runs that this process has finished, by job and feature version. A warm start sets every variable, so it
 may take one of them and spare the tracing, which costs as much as training on a small span."""
+
+
+class Diverged(BadInput):
+    """The loss or a weight is no longer finite."""
 
 
 class FnArgs(Protocol):
@@ -69,15 +75,18 @@ class PassFigures(NamedTuple):
 def run_fn(fn_args: FnArgs) -> None:
     """Trains span by span in rising order, each in all its passes, then writes state and served model.
 
+    Spans that the base model has not learnt, since its candidates were discarded, come first. A training
+    that diverges exports its reason in the place of a model, and the base model stays the good one.
+
     Args:
         fn_args: as TFX's Trainer gives them; `custom_config["job"]` is the JSON of a `TrainingJob`.
 
     Raises:
-        BadInput: if examples, transform graph or base model cannot be used, or training diverges.
-            Nothing is exported then.
+        BadInput: if examples, transform graph or base model cannot be used, or training diverges and there
+            is no base model to stay with. Nothing is exported then.
     """
     job = from_json(TrainingJob, fn_args.custom_config["job"])
-    spans = spans_of(fn_args.train_files)
+    spans = spans_of([*unlearned_files(fn_args.base_model), *fn_args.train_files])
     state_uri = state_uri_of(fn_args.base_model)
     key = (to_json(job), feature_version(fn_args.transform_graph_path))
     # Out of the store while it is used: a run that fails is not used again.
@@ -86,10 +95,17 @@ def run_fn(fn_args: FnArgs) -> None:
     if state_uri is not None:
         run.resume(state_uri)
     writer = tf.summary.create_file_writer(fn_args.model_run_dir)
-    with writer.as_default():
-        for span, files in spans.items():
-            run.train_span(span, files)
-    writer.close()
+    try:
+        with writer.as_default():
+            for span, files in spans.items():
+                run.train_span(span, files)
+    except Diverged as error:
+        if state_uri is None:
+            raise
+        write_divergence(fn_args.serving_model_dir, str(error))
+        return
+    finally:
+        writer.close()
     run.export(fn_args.serving_model_dir)
     _TRACED[key] = run
 
@@ -109,6 +125,8 @@ class TrainingRun:
         self.reader = ExampleReader(job, self.graph)
         self.ranker = Ranker(job)
         self.updates = Updates(job.optimizer, self.ranker.embedding_variables, self.ranker.dense_variables)
+        # Kept with the run: tracing what is served takes as long as saving it.
+        self.served = ServedRanker(self.ranker, self.graph, job)
         self.spans: list[int] = []
         self._objective = Objective(job)
 
@@ -122,14 +140,15 @@ class TrainingRun:
         check_resumable(state_uri, record, self.job, self.feature_version)
         restore_state(state_uri, ranker=self.ranker, updates=self.updates.state)
         self.spans = list(record.spans)
-        _LOG.info("%s goes on from step %d, span %s", self.job.role, record.step, record.spans[-1])
+        _LOG.info("%s goes on from step %d, spans %s", self.job.role, record.step, record.spans[-1:])
 
     def train_span(self, span: int, files: list[str]) -> None:
-        """Trains on the shards of one span, in all passes.
+        """Trains on the shards of one span, in all passes; a span without examples is not learnt.
 
         Raises:
-            BadInput: if the examples cannot be read or the loss is no longer finite.
+            BadInput: if the examples cannot be read; `Diverged` if the loss is no longer finite.
         """
+        steps_before = int(self.updates.step)
         for reading_pass in range(self.job.passes):
             start = time.monotonic()
             batches = self.reader.batches(files, span=span, reading_pass=reading_pass)
@@ -145,7 +164,8 @@ class TrainingRun:
             self._write_scalars(figures)
             seconds = time.monotonic() - start
             _LOG.info("%s: %d steps, loss %.4f, %.1f s", where, figures.num_steps, figures.total, seconds)
-        self.spans.append(span)
+        if int(self.updates.step) > steps_before:
+            self.spans.append(span)
 
     def export(self, serving_uri: str) -> None:
         """Writes the training state, then the served model, whose presence says that all is there."""
@@ -160,7 +180,7 @@ class TrainingRun:
             job=self.job,
         )
         write_state(f"{artifact}/{STATE_FOLDER}", record, ranker=self.ranker, updates=self.updates.state)
-        export_model(serving_uri, self.ranker, self.graph, self.job)
+        export_model(serving_uri, self.served)
 
     @tf.function
     def _train_pass(self, batches: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -199,7 +219,7 @@ class TrainingRun:
     def _require_finite(self, where: str, figures: PassFigures) -> None:
         finite = all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.updates.variables)
         if not np.isfinite(figures.total) or not finite:
-            raise BadInput(
+            raise Diverged(
                 "training diverged",
                 where=where,
                 expected="a finite loss and finite weights",
@@ -214,6 +234,13 @@ class TrainingRun:
             tf.summary.scalar(f"loss/hard/{name}", loss)
         for name, loss in zip(self.job.distilled_tasks, figures.soft, strict=True):
             tf.summary.scalar(f"loss/soft/{name}", loss)
+
+
+def write_divergence(serving_uri: str, reason: str) -> None:
+    """Leaves the reason where the served model would be."""
+    tf.io.gfile.makedirs(serving_uri)
+    with tf.io.gfile.GFile(f"{serving_uri}/{DIVERGED_FILE}", "w") as file:
+        file.write(reason)
 
 
 def _figures(num_steps: Tensor, total: Tensor, hard: Tensor, soft: Tensor) -> PassFigures:

@@ -16,22 +16,24 @@ Tensor = Any
 
 
 def feature_version(transform_graph_dir: str) -> str:
-    """12 hex digits that identify the frozen graph exactly: equal where every byte of it is equal.
+    """12 hex digits that identify the frozen graph: equal where it computes the same from the same.
 
     A warm start is only valid on the graph that the model was trained on: ids and scales would silently
-    change their meaning on any other.
+    change their meaning on any other. TensorFlow's fingerprint leaves out what differs between two writings
+    of one graph (it numbers functions by how many the process had before).
+
+    Raises:
+        BadInput: if there is no SavedModel with a fingerprint.
     """
     root = f"{transform_graph_dir}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}"
-    digest = hashlib.sha256()
-    paths = sorted(
-        f"{folder}/{name}"[len(root) :] for folder, _, names in tf.io.gfile.walk(root) for name in names
-    )
-    if not paths:
-        raise _unusable(transform_graph_dir, f"files under {tft.TFTransformOutput.TRANSFORM_FN_DIR}/", "none")
-    for path in paths:
-        with tf.io.gfile.GFile(root + path, "rb") as file:
-            content = hashlib.sha256(file.read()).hexdigest()
-        digest.update(f"{path} {content}\n".encode())
+    try:
+        fingerprint = tf.saved_model.experimental.read_fingerprint(root)
+    except (OSError, RuntimeError) as error:
+        raise _unusable(transform_graph_dir, "a graph with its fingerprint.pb", "none") from error
+    digest = hashlib.sha256(f"{fingerprint.graph_def_program_hash} {fingerprint.signature_def_hash}".encode())
+    for path in sorted(tf.io.gfile.glob(f"{root}/assets/*")):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            digest.update(f"{path[len(root) :]} {hashlib.sha256(file.read()).hexdigest()}".encode())
     return digest.hexdigest()[:12]
 
 

@@ -13,7 +13,7 @@ from eventlog.errors import BadInput
 from models.features import Feature
 from models.preprocessing import features_config, preprocessing_fn
 from models.transform_graph import TransformGraph, feature_version
-from tests.models.tiny_world import FEATURES, TEACHER_ONLY, example, random_columns
+from tests.models.tiny_world import FEATURES, TEACHER_ONLY, example, freeze_graph, random_columns
 
 
 def transformed(graph_dir: Path, *rows: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -122,7 +122,7 @@ def test_features_the_graph_was_not_frozen_with_are_refused(
 def test_a_folder_without_a_graph_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"transform graph does not fit.*expected a readable TransformGraph"):
         TransformGraph(str(tmp_path), FEATURES)
-    with pytest.raises(BadInput, match="expected files under transform_fn/, got none"):
+    with pytest.raises(BadInput, match=r"expected a graph with its fingerprint\.pb, got none"):
         feature_version(str(tmp_path))
 
 
@@ -133,8 +133,36 @@ def test_the_feature_version_is_the_same_wherever_the_graph_lies(graph_dir: Path
     assert feature_version(str(copy)) == version
 
 
-def test_one_changed_byte_is_another_feature_version(graph_dir: Path, tmp_path: Path) -> None:
+def test_other_statistics_are_another_feature_version(graph_dir: Path, tmp_path: Path) -> None:
+    other = freeze_graph(tmp_path, random_columns(200, seed=1), FEATURES)
+    assert feature_version(str(other)) != feature_version(str(graph_dir))
+
+
+def test_an_assets_changed_byte_is_another_feature_version(graph_dir: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(graph_dir, tmp_path / "copy")
-    saved = copy / "transform_fn" / "saved_model.pb"
-    saved.write_bytes(saved.read_bytes()[:-1] + b"?")
-    assert feature_version(str(copy)) != feature_version(str(graph_dir))
+    (copy / "transform_fn" / "assets").mkdir(exist_ok=True)
+    (copy / "transform_fn" / "assets" / "vocabulary").write_text("a")
+    version = feature_version(str(copy))
+    (copy / "transform_fn" / "assets" / "vocabulary").write_text("b")
+    assert len({version, feature_version(str(copy)), feature_version(str(graph_dir))}) == 3
+
+
+def test_the_same_rows_in_another_order_freeze_the_same_graph(graph_dir: Path, tmp_path: Path) -> None:
+    """Sums of floats would depend on the order in which Beam happens to add them up."""
+    rows = random_columns(200, seed=0)
+    again = freeze_graph(tmp_path, rows[150:] + rows[:150][::-1], FEATURES)
+    assert feature_version(str(again)) == feature_version(str(graph_dir))
+
+
+def test_a_number_that_never_varied_is_0_whatever_comes_later(tmp_path: Path) -> None:
+    rows = [row | {"history_user_click": 0.7} for row in random_columns(50, seed=0)]
+    values = transformed(freeze_graph(tmp_path, rows, FEATURES), {"history_user_click": 0.9})
+    assert values["history_user_click"].tolist() == [0.0]
+
+
+def test_a_rare_rate_keeps_its_spread(tmp_path: Path) -> None:
+    rates = [0.001 * (index % 5) for index in range(200)]
+    columns = zip(random_columns(200, seed=0), rates, strict=True)
+    graph = freeze_graph(tmp_path, [row | {"history_user_click": rate} for row, rate in columns], FEATURES)
+    values = transformed(graph, {"history_user_click": 0.004}, {"history_user_click": 0.002})
+    np.testing.assert_allclose(values["history_user_click"], [math.sqrt(2), 0.0], atol=1e-3)

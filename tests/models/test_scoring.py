@@ -12,7 +12,7 @@ import tensorflow as tf
 from eventlog.errors import BadInput
 from models.ranker import Ranker
 from models.scoring import Scorer, load_scorer
-from models.serving import export_model
+from models.serving import ServedRanker, export_model
 from models.transform_graph import TransformGraph
 from tests.models.tiny_world import example, job, random_columns, write_shard
 
@@ -29,7 +29,7 @@ def model(graph_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     teacher = job("teacher")
     artifact = tmp_path_factory.mktemp("scored")
     graph = TransformGraph(str(graph_dir), teacher.features)
-    export_model(str(artifact / "Format-Serving"), Ranker(teacher), graph, teacher)
+    export_model(str(artifact / "Format-Serving"), ServedRanker(Ranker(teacher), graph, teacher))
     return artifact
 
 
@@ -103,6 +103,7 @@ def test_a_copy_is_not_loaded_again_and_other_weights_are(
     shutil.copytree(model, tmp_path / "copy")
     other = job("teacher", seed=8)
     graph = TransformGraph(str(graph_dir), other.features)
-    export_model(str(tmp_path / "other" / "Format-Serving"), Ranker(other), graph, other)
+    served = ServedRanker(Ranker(other), graph, other)
+    export_model(str(tmp_path / "other" / "Format-Serving"), served)
     assert load_scorer(str(tmp_path / "copy")) is load_scorer(str(model))
     assert load_scorer(str(tmp_path / "other")) is not load_scorer(str(model))

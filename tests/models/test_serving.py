@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from models.job import TrainingJob
 from models.ranker import Ranker
-from models.serving import export_model
+from models.serving import ServedRanker, export_model
 from models.transform_graph import TransformGraph
 from tests.models.tiny_world import AUXILIARY, TASKS, example, job, random_columns
 
@@ -28,17 +29,18 @@ def exported(graph_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Expor
         if path.exists():
             return path
         graph = TransformGraph(str(graph_dir), training_job.features)
-        export_model(str(path), Ranker(training_job), graph, training_job)
+        export_model(str(path), ServedRanker(Ranker(training_job), graph, training_job))
         return path
 
     return export
 
 
 def operations(path: Path) -> list[tuple[str, str]]:
-    """Names and types of everything in the saved functions."""
+    """Names and types of everything in the saved functions; Keras numbers its layers over the process."""
     saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     functions = saved.meta_graphs[0].graph_def.library.function
-    return sorted((node.name, node.op) for function in functions for node in function.node_def)
+    nodes = [node for function in functions for node in function.node_def]
+    return sorted((re.sub(r"_layer_\d+/", "_layer/", node.name), node.op) for node in nodes)
 
 
 def parameters(path: Path) -> dict[str, tuple[int, ...]]:

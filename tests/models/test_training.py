@@ -20,7 +20,7 @@ from models import training
 from models.architecture import Architecture
 from models.distillation import Distillation
 from models.optimizers import Optimizer
-from models.state import EMPTY_MARKER
+from models.state import EMPTY_MARKER, divergence
 from models.training import TrainingRun, run_fn
 from tests.models.tiny_world import AUXILIARY, FEATURES, TASKS, fn_args, job, random_columns, write_shard
 
@@ -268,3 +268,51 @@ def test_examples_without_the_teachers_features_train_a_student(graph_dir: Path,
     write_shard(tmp_path / "split" / "span-00002-00000-of-00001.gz", rows)
     run_fn(fn_args(tmp_path / "model", job("control"), graph_dir, f"{tmp_path}/split/*"))
     assert record_of(tmp_path / "model")["spans"] == [2]
+
+
+NEGATIVE = {"label_watch_time": -5.0}
+"""Has no logarithm: the loss is no number."""
+
+
+def test_spans_that_the_base_model_has_not_learnt_are_learnt_before_the_new_one(
+    span_3: Path, span_4: Path, graph_dir: Path, shards: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(span_3, tmp_path / "base")
+    carried = base / "unlearned" / "Split-train"
+    carried.mkdir(parents=True)
+    shutil.copy(shards / "span-00004-00000-of-00001.gz", carried)
+    write_shard(tmp_path / "split" / "span-00005-00000-of-00001.gz", random_columns(40, seed=5))
+
+    run_fn(fn_args(tmp_path / "late", STUDENT, graph_dir, f"{tmp_path}/split/*", base=base))
+    run_fn(fn_args(tmp_path / "in-time", STUDENT, graph_dir, f"{tmp_path}/split/*", base=span_4))
+
+    assert record_of(tmp_path / "late")["spans"] == [3, 4, 5]
+    assert_equal_states(tmp_path / "late", tmp_path / "in-time")
+    assert not (tmp_path / "late" / "unlearned").exists()
+
+
+def test_a_span_without_examples_is_not_among_those_learnt(
+    span_3: Path, graph_dir: Path, tmp_path: Path
+) -> None:
+    write_shard(tmp_path / "split" / "span-00004-00000-of-00001.gz", [])
+    run_fn(fn_args(tmp_path / "model", STUDENT, graph_dir, f"{tmp_path}/split/*", base=span_3))
+    assert record_of(tmp_path / "model")["spans"] == [3]
+
+
+def test_a_run_that_diverges_from_a_base_says_so_in_the_place_of_a_model(
+    span_3: Path, graph_dir: Path, shards: Path, tmp_path: Path
+) -> None:
+    rows = [{**row, **NEGATIVE} for row in random_columns(64, seed=1)]
+    write_shard(tmp_path / "split" / "span-00004-00000-of-00001.gz", rows)
+    run_fn(fn_args(tmp_path / "model", STUDENT, graph_dir, f"{tmp_path}/split/*", base=span_3))
+
+    reason = divergence(str(tmp_path / "model"))
+    assert reason is not None
+    assert "student, span 4, pass 0: training diverged" in reason
+    assert [path.name for path in (tmp_path / "model" / "Format-Serving").iterdir()] == ["DIVERGED"]
+    assert not (tmp_path / "model" / "training-state").exists()
+    assert divergence(str(span_3)) is None
+    # What has diverged is not used again: the next run from the same base is as if it had not been.
+    again = fn_args(tmp_path / "again", STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3)
+    run_fn(again)
+    assert all(np.isfinite(value).all() for value in variables_of(tmp_path / "again").values())
