@@ -16,7 +16,7 @@ BESIDE_BIGQUERY := $(BIN)/python -m benchmarks.bigquery_server --data $(DEMO)/bi
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo test unit lint bench clean
+.PHONY: help setup demo test unit chaos lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,7 +49,10 @@ test: $(READY) ## Run all tests, whole pipelines included
 	$(BIN)/python -m pytest --cov=models --cov=components --cov-report=term:skip-covered --cov-fail-under=90
 
 unit: $(READY) ## Run the quick tests alone
-	$(BIN)/python -m pytest -m "not e2e"
+	$(BIN)/python -m pytest -m "not e2e and not chaos"
+
+chaos: $(READY) ## Kill a run more than a hundred times; half an hour
+	$(BIN)/python -m pytest -m chaos tests/chaos
 
 lint: $(READY) ## Style, types and import contracts
 	$(BIN)/ruff check .

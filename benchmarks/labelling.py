@@ -83,8 +83,9 @@ def _timed(
 def label_ours(examples_uri: str, model_uri: str, out: Path) -> int:
     """The labelling job into a new Delta label store; returns the rows of the published set."""
     from benchmarks.labelling_workload import SPAN, TASKS
+    from components.evaluation.label_checks import LabelChecks
     from components.label_store.base import LabelSetKey
-    from components.transforms.label_shards import label_span, soft_column
+    from components.transforms.label_shards import label_span
     from models.tasks import Task
 
     labelled = label_span(
@@ -92,12 +93,13 @@ def label_ours(examples_uri: str, model_uri: str, out: Path) -> int:
         model_uri=model_uri,
         store_uri=f"delta:{out / 'labels'}",
         key=LabelSetKey(teacher="wide", teacher_version="1", span=SPAN),
-        columns={task: soft_column(Task(kind="binary", group="pet")) for task in TASKS},
+        tasks={task: Task(kind="binary", group="pet") for task in TASKS},
         feature_version="1",
         label_age_spans=1,
         ready_ms=time.time_ns() // 1_000_000,
         beam_options=BEAM_OPTIONS,
         scratch=str(out / "scratch"),
+        checks=LabelChecks(),
     )
     return labelled.record.rows
 

@@ -16,7 +16,7 @@ class SoftLabels(Artifact):
 class Predictions(Artifact):
     """What a surface's models predicted of recent spans before learning them, one Parquet file a span.
 
-    Kept until the delayed labels of those spans mature.
+    Kept until the delayed labels of those spans mature, and for as long as the push gate looks back.
     """
 
     TYPE_NAME = "rankdistill.Predictions"

@@ -1,23 +1,34 @@
 """SoftLabelBulkInferrer: the teacher's soft labels of a span, published as one label set."""
 
+import json
+import logging
 import os
 from typing import Any
 
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.artifacts import SoftLabels
+from components.evaluation.label_checks import LabelChecks
 from components.evaluation.scoring_rows import has_model
 from components.label_store.base import LabelSetKey
 from components.label_store.certificate import certify, write_certificate
+from components.label_store.publication import UnfitLabels
 from components.span_example_gen import READY_MS
-from components.transforms.label_shards import label_span, soft_column
+from components.transforms.label_shards import label_span
 from eventlog.errors import BadInput
 from models.settings import from_json, to_json
 from models.state import STATE_FOLDER, StateRecord, read_record
 from models.tasks import Task
+
+STATISTICS_FILE = "label_statistics.pb"
+ANOMALIES_FILE = "anomalies.json"
+REFUSAL_FILE = "refusal.json"
+_LOG = logging.getLogger(__name__)
 
 
 class SoftLabelBulkInferrerExecutor(base_beam_executor.BaseBeamExecutor):
@@ -29,7 +40,7 @@ class SoftLabelBulkInferrerExecutor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See the base class.
+        """See the base class. Labels that are unfit, or doubtful where that stops, are refused.
 
         Raises:
             BadInput: if there is no readable teacher, or, under `label_with: previous`, it has trained on
@@ -42,24 +53,60 @@ class SoftLabelBulkInferrerExecutor(base_beam_executor.BaseBeamExecutor):
         record = teacher_record(teacher.uri, span, exec_properties["label_with"])
         tasks = from_json(dict[str, Task], exec_properties["tasks"])
         key = LabelSetKey(
-            teacher=exec_properties["teacher"], teacher_version=teacher_version(record), span=span
+            teacher=exec_properties["teacher"],
+            teacher_version=teacher_version(record),
+            span=span,
+            span_version=exec_properties["span_version"],
         )
-        labelled = label_span(
-            examples_uri=examples.uri,
-            model_uri=teacher.uri,
-            store_uri=exec_properties["store"],
-            key=key,
-            columns={name: soft_column(task) for name, task in tasks.items()},
-            feature_version=record.feature_version,
-            label_age_spans=span - record.spans[-1],
-            ready_ms=examples.get_int_custom_property(READY_MS),
-            beam_options=self._beam_pipeline_args or [],
-            scratch=self._get_tmp_dir(),
-        )
+        previous = artifact_utils.get_single_uri(input_dict["previous_labels"])
+        try:
+            labelled = label_span(
+                examples_uri=examples.uri,
+                model_uri=teacher.uri,
+                store_uri=exec_properties["store"],
+                key=key,
+                tasks=tasks,
+                feature_version=record.feature_version,
+                label_age_spans=span - record.spans[-1],
+                ready_ms=examples.get_int_custom_property(READY_MS),
+                beam_options=self._beam_pipeline_args or [],
+                scratch=self._get_tmp_dir(),
+                checks=from_json(LabelChecks, exec_properties["checks"]),
+                previous=_statistics(previous),
+            )
+        except UnfitLabels as error:
+            _refuse(labels, str(error), previous)
+            return
         write_certificate(certify(labelled.record, labelled.examples_per_surface), labels.uri)
+        _write(labels.uri, ANOMALIES_FILE, json.dumps(labelled.anomalies).encode())
+        _write(labels.uri, STATISTICS_FILE, labelled.statistics.SerializeToString())
         labels.set_string_custom_property("label_set", labelled.record.set_id)
         labels.set_string_custom_property("teacher_version", labelled.record.key.teacher_version)
         labels.set_int_custom_property("rows", labelled.record.rows)
+
+
+def _refuse(labels: SoftLabels, reason: str, previous: str) -> None:
+    """Leaves the reason in the certificate's place, and what the next span's labels are compared with."""
+    _LOG.warning("no labels published: %s", reason)
+    _write(labels.uri, REFUSAL_FILE, json.dumps({"reason": reason}).encode())
+    kept = os.path.join(previous, STATISTICS_FILE)
+    if fileio.exists(kept):
+        fileio.copy(kept, os.path.join(labels.uri, STATISTICS_FILE), overwrite=True)
+    labels.set_string_custom_property("refused", reason)
+
+
+def _write(folder: str, name: str, content: bytes) -> None:
+    fileio.makedirs(folder)
+    with fileio.open(os.path.join(folder, name), "wb") as file:
+        file.write(content)
+
+
+def _statistics(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+    path = os.path.join(uri, STATISTICS_FILE)
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path, "rb") as file:
+        return statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
 
 
 def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
@@ -96,12 +143,15 @@ class SoftLabelBulkInferrerSpec(ComponentSpec):
         "store": ExecutionParameter(type=str),
         "teacher": ExecutionParameter(type=str),
         "span": ExecutionParameter(type=int),
+        "span_version": ExecutionParameter(type=int),
+        "checks": ExecutionParameter(type=str),
         "tasks": ExecutionParameter(type=str),
         "label_with": ExecutionParameter(type=str),
     }
     INPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "model": ChannelParameter(type=standard_artifacts.Model),
+        "previous_labels": ChannelParameter(type=SoftLabels),
     }
     OUTPUTS = {"labels": ChannelParameter(type=SoftLabels)}
 
@@ -119,29 +169,38 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
         self,
         examples: types.BaseChannel,
         model: types.BaseChannel,
+        previous_labels: types.BaseChannel,
         store: str,
         teacher: str,
         span: int,
+        span_version: int,
         tasks: dict[str, Task],
         label_with: str,
+        checks: LabelChecks,
     ):
         """Makes the component.
 
         Args:
             examples: Channel of the span's Examples; `train` and `holdout` are labelled.
             model: Channel of the teacher's Model.
+            previous_labels: Channel of the last span's SoftLabels, or of the empty marker.
             store: URI of the label store.
             teacher: The teacher's name, part of the set's key.
             span: The span.
+            span_version: Its version, part of the set's key too.
             tasks: The teacher's tasks by name; each becomes a `soft_<task>` column.
             label_with: `previous` refuses a teacher that has trained on the span.
+            checks: What makes labels doubtful, and what follows.
         """
         spec = SoftLabelBulkInferrerSpec(
             examples=examples,
             model=model,
+            previous_labels=previous_labels,
             store=store,
             teacher=teacher,
             span=span,
+            span_version=span_version,
+            checks=to_json(checks),
             tasks=to_json(tasks),
             label_with=label_with,
             labels=types.Channel(type=SoftLabels),

@@ -1,5 +1,6 @@
 """SoftLabelTransform: one surface's examples of a span, joined with the soft labels its fleet reads."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -8,17 +9,20 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.label_store.resolving import LabelSource, pin_span, pinned_sets
+from components.label_store.base import LabelSetRecord
+from components.label_store.resolving import LabelSource, UnusableLabels, pin_span, pinned_sets
 from components.label_store.schemes import open_store
-from components.transforms.join_labels import JoinReport, JoinSoftLabels, apply_floor, join_span
+from components.transforms.join_labels import JoinReport, JoinSoftLabels, join_span
 from components.transforms.shards import SPLITS
+from components.transforms.without_labels import keep_last_models, learn_hard_labels, too_few_labels
+from eventlog.errors import BadInput
 from eventlog.rows import MATURITY_SPANS
 from models.settings import from_json, to_json
 from models.tasks import Task
 
 
 class SoftLabelTransformExecutor(base_beam_executor.BaseBeamExecutor):
-    """Pins the span's set for the fleet, joins, certifies the coverage."""
+    """Pins the span's set for the fleet, joins, certifies the coverage; or goes by the policy."""
 
     def Do(
         self,
@@ -29,50 +33,64 @@ class SoftLabelTransformExecutor(base_beam_executor.BaseBeamExecutor):
         """See the base class.
 
         Raises:
-            BadInput: if there is no label set, or the coverage is below the floor and the policy is `stop`.
+            BadInput: if there is no usable label set, or the coverage is below the floor, and the policy is
+                `stop`.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         joined = artifact_utils.get_single_instance(output_dict["joined"])
         surface, span = exec_properties["surface"], exec_properties["span"]
         store = open_store(exec_properties["store"])
-        source = from_json(LabelSource, exec_properties["source"])
-        own = pin_span(store, exec_properties["fleet"], source, span)
-        # Found out here, so that MLMD has it among the execution's properties.
-        exec_properties["label_set"] = own.set_id
         # Matured rows join the set of their own span; the bootstrap's spans have none.
         earlier = pinned_sets(store, exec_properties["fleet"], [span - MATURITY_SPANS])
-        set_ids = [record.set_id for record in (own, *earlier)]
         tasks = from_json(dict[str, Task], exec_properties["tasks"])
-        delayed = {name: task.delayed for name, task in tasks.items()}
-        if exec_properties["events_table"]:
-            report = join_in_bigquery(
-                store_uri=exec_properties["store"],
-                events_table=exec_properties["events_table"],
-                output_uri=joined.uri,
-                span=span,
-                surface=surface,
-                records=[own, *earlier],
-                delayed=delayed,
-            )
-        else:
-            join = JoinSoftLabels(
-                examples_uri=examples.uri,
-                output_uri=joined.uri,
-                span=span,
-                surface=surface,
-                store_uri=exec_properties["store"],
-                set_ids=set_ids,
-                delayed=delayed,
-            )
-            report = join_span(join, self._beam_pipeline_args or [], self._get_tmp_dir())
-        apply_floor(
-            surface, report.coverage, exec_properties["coverage_floor"], exec_properties["below_floor"]
+        join = JoinSoftLabels(
+            examples_uri=examples.uri,
+            output_uri=joined.uri,
+            span=span,
+            surface=surface,
+            store_uri=exec_properties["store"],
+            set_ids=[record.set_id for record in earlier],
+            delayed={name: task.delayed for name, task in tasks.items()},
         )
+        own, shortage = None, None
+        try:
+            source = from_json(LabelSource, exec_properties["source"])
+            own = pin_span(store, exec_properties["fleet"], source, span)
+            report = self._join(join, [own, *earlier], exec_properties["events_table"])
+            shortage = too_few_labels(surface, report.coverage, exec_properties["coverage_floor"])
+        except UnusableLabels as error:
+            shortage = error
+        if shortage is not None:
+            report = self._fall_back(join, shortage, exec_properties["without_labels"])
+        # Found out here, so that MLMD has it among the execution's properties.
+        exec_properties["label_set"] = own.set_id if own is not None else ""
         joined.split_names = artifact_utils.encode_split_names(list(SPLITS))
         joined.span = span
         joined.version = 0
-        joined.set_string_custom_property("label_sets", json.dumps(set_ids))
+        used = [own, *earlier] if own is not None and report.decision == "joined" else earlier
+        joined.set_string_custom_property("label_sets", json.dumps([record.set_id for record in used]))
         joined.set_float_custom_property("coverage", report.coverage)
+        joined.set_string_custom_property("decision", report.decision)
+
+    def _join(self, join: JoinSoftLabels, records: list[LabelSetRecord], events_table: str) -> JoinReport:
+        if not events_table:
+            with_own = dataclasses.replace(join, set_ids=[record.set_id for record in records])
+            return join_span(with_own, self._beam_pipeline_args or [], self._get_tmp_dir())
+        return join_in_bigquery(
+            store_uri=join.store_uri,
+            events_table=events_table,
+            output_uri=join.output_uri,
+            span=join.span,
+            surface=join.surface,
+            records=records,
+            delayed=join.delayed,
+        )
+
+    def _fall_back(self, join: JoinSoftLabels, shortage: BadInput, policy: str) -> JoinReport:
+        if policy == "stop":
+            raise shortage
+        fall_back = learn_hard_labels if policy == "hard-only" else keep_last_models
+        return fall_back(join, str(shortage), self._beam_pipeline_args or [], self._get_tmp_dir())
 
 
 def join_in_bigquery(*, store_uri: str, events_table: str, **join: Any) -> JoinReport:
@@ -98,7 +116,7 @@ class SoftLabelTransformSpec(ComponentSpec):
         "tasks": ExecutionParameter(type=str),
         "events_table": ExecutionParameter(type=str),
         "coverage_floor": ExecutionParameter(type=float),
-        "below_floor": ExecutionParameter(type=str),
+        "without_labels": ExecutionParameter(type=str),
     }
     INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {"joined": ChannelParameter(type=standard_artifacts.Examples)}
@@ -125,7 +143,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
         tasks: dict[str, Task],
         events_table: str,
         coverage_floor: float,
-        below_floor: str,
+        without_labels: str,
     ):
         """Makes the component.
 
@@ -140,7 +158,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
             events_table: Where BigQuery has the same impressions, `PROJECT.DATASET.TABLE`, and shall join
                 them; empty: Beam joins the Examples.
             coverage_floor: Least share of fresh rows with a soft label, in [0, 1].
-            below_floor: `stop` or `warn`.
+            without_labels: `stop`, `hard-only` or `last`.
         """
         spec = SoftLabelTransformSpec(
             examples=examples,
@@ -152,7 +170,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
             tasks=to_json(tasks),
             events_table=events_table,
             coverage_floor=coverage_floor,
-            below_floor=below_floor,
+            without_labels=without_labels,
             joined=types.Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

@@ -35,16 +35,21 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         log = exec_properties["events"]
         spans = range(exec_properties["first_span"], exec_properties["last_span"] + 1)
-        counts = [check_span(Path(log), span) for span in spans]
+        version, surface = exec_properties["version"], exec_properties["surface"] or None
+        # Of several spans each is read in its newest version.
+        chosen = version if len(spans) == 1 else None
+        counts = [check_span(Path(log), span, chosen) for span in spans]
+        rows = dict.fromkeys(SPLITS, 0)
         for span, count in zip(spans, counts, strict=True):
-            encode = EncodeEvents(log, span, examples.uri, exec_properties["rows_per_shard"])
+            encode = EncodeEvents(log, span, examples.uri, exec_properties["rows_per_shard"], surface, chosen)
             shards = self._run(encode)
-            _reconcile(span, count, shards)
+            _reconcile(span, count, shards, surface)
+            rows = {split: rows[split] + sum(shard[split] for shard in shards) for split in SPLITS}
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.span = spans[-1]
-        examples.version = 0
-        examples.set_int_custom_property("fresh_rows", sum(count.fresh for count in counts))
-        examples.set_int_custom_property("matured_rows", sum(count.matured for count in counts))
+        examples.version = version
+        examples.set_int_custom_property("fresh_rows", sum(rows[split] for split in FRESH_SPLITS))
+        examples.set_int_custom_property("matured_rows", sum(rows[split] for split in MATURED_SPLITS))
         examples.set_int_custom_property(READY_MS, time.time_ns() // 1_000_000)
 
     def _run(self, encode: EncodeEvents) -> list[dict[str, int]]:
@@ -53,15 +58,16 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         )
 
 
-def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]]) -> None:
+def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]], surface: str | None) -> None:
     """A runner may lose work and still say DONE; rows that went in must have come out."""
-    for kind, splits, expected in (
-        ("fresh", FRESH_SPLITS, count.fresh),
-        ("matured", MATURED_SPLITS, count.matured),
-    ):
-        written = sum(shard[split] for shard in shards for split in splits)
-        if written != expected:
-            raise RuntimeError(f"span {span}: {expected} {kind} rows in the log, {written} encoded.")
+    pairs = {"all": (count.fresh + count.matured, sum(shard["read"] for shard in shards))}
+    if surface is None:
+        for kind, splits in (("fresh", FRESH_SPLITS), ("matured", MATURED_SPLITS)):
+            written = sum(shard[split] for shard in shards for split in splits)
+            pairs[kind] = (getattr(count, kind), written)
+    for kind, (expected, got) in pairs.items():
+        if got != expected:
+            raise RuntimeError(f"span {span}: {expected} rows in the log ({kind}), {got} encoded.")
 
 
 class SpanExampleGenSpec(ComponentSpec):
@@ -72,6 +78,8 @@ class SpanExampleGenSpec(ComponentSpec):
         "first_span": ExecutionParameter(type=int),
         "last_span": ExecutionParameter(type=int),
         "rows_per_shard": ExecutionParameter(type=int),
+        "surface": ExecutionParameter(type=str),
+        "version": ExecutionParameter(type=int),
     }
     INPUTS: dict[str, ChannelParameter] = {}
     OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
@@ -83,7 +91,15 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     SPEC_CLASS = SpanExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(SpanExampleGenExecutor)
 
-    def __init__(self, events: str, first_span: int, last_span: int, rows_per_shard: int):
+    def __init__(
+        self,
+        events: str,
+        first_span: int,
+        last_span: int,
+        rows_per_shard: int,
+        surface: str = "",
+        version: int = 0,
+    ):
         """Makes the component.
 
         Args:
@@ -91,12 +107,16 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             first_span: The first span read.
             last_span: The last one; several are read for the burn-in alone.
             rows_per_shard: At most so many log rows a shard.
+            surface: Read this surface's rows alone; empty: all.
+            version: Of the one span that is read; of several the newest are taken.
         """
         spec = SpanExampleGenSpec(
             events=events,
             first_span=first_span,
             last_span=last_span,
             rows_per_shard=rows_per_shard,
+            surface=surface,
+            version=version,
             examples=types.Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

@@ -8,7 +8,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.span_records import write_record
+from components.span_records import SpanRecord, write_record
 
 
 class SpanPublisherExecutor(base_executor.BaseExecutor):
@@ -22,7 +22,8 @@ class SpanPublisherExecutor(base_executor.BaseExecutor):
     ) -> None:
         """See the base class."""
         slots = {slot: artifact_utils.get_single_uri(artifacts) for slot, artifacts in input_dict.items()}
-        write_record(exec_properties["records"], exec_properties["branch"], exec_properties["span"], slots)
+        record = SpanRecord(span=exec_properties["span"], version=exec_properties["version"], slots=slots)
+        write_record(exec_properties["records"], exec_properties["branch"], record)
 
 
 class SpanPublisher(base_component.BaseComponent):
@@ -31,7 +32,9 @@ class SpanPublisher(base_component.BaseComponent):
     SPEC_CLASS = ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SpanPublisherExecutor)
 
-    def __init__(self, records: str, branch: str, span: int, slots: Mapping[str, types.BaseChannel]):
+    def __init__(
+        self, records: str, branch: str, span: int, slots: Mapping[str, types.BaseChannel], version: int = 0
+    ):
         """Makes the component.
 
         Args:
@@ -39,8 +42,9 @@ class SpanPublisher(base_component.BaseComponent):
             branch: Whose record.
             span: The span that ends here.
             slots: The channel to record in each slot.
+            version: Of the span.
         """
-        spec = _spec_class(slots)(records=records, branch=branch, span=span, **slots)
+        spec = _spec_class(slots)(records=records, branch=branch, span=span, version=version, **slots)
         super().__init__(spec=spec)
 
 
@@ -51,6 +55,7 @@ def _spec_class(slots: Mapping[str, types.BaseChannel]) -> type[ComponentSpec]:
             "records": ExecutionParameter(type=str),
             "branch": ExecutionParameter(type=str),
             "span": ExecutionParameter(type=int),
+            "version": ExecutionParameter(type=int),
         },
         "INPUTS": {slot: ChannelParameter(type=channel.type) for slot, channel in slots.items()},
         "OUTPUTS": {},

@@ -1,16 +1,16 @@
 """What each finished span leaves for the next: one small JSON record per branch and span.
 
-A branch is the teacher's, a surface's, or the bootstrap. Its record of span N names the artifacts that a
-later span may need, slot by slot. A record appears whole (temp name, then rename) as the span's last act,
-so a span that died halfway has left nothing.
+A branch is the teacher's, a surface's, the bootstrap or the relabelling. Its record of span N names the
+artifacts that a later span may need, slot by slot. A record appears whole (temp name, then rename) as the
+span's last act, so a span that died halfway has left nothing.
 """
 
+import dataclasses
 import json
 import os
 import re
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
 from tfx.dsl.io import fileio
 
@@ -18,26 +18,44 @@ from eventlog.errors import BadInput
 
 BOOTSTRAP = "bootstrap"
 TEACHER = "teacher"
+RELABELLED = "relabelled"
+"""The branch that labels a span again when it is re-stated, or a past one that has no labels."""
 
 _RECORD = re.compile(r"span-(\d+)\.json$")
 
 
-def write_record(records: str, branch: str, span: int, slots: Mapping[str, str]) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpanRecord:
+    """A branch's outcome of one span.
+
+    Attributes:
+        span: The span that has been worked off.
+        version: Of the span, as the branch read it.
+        slots: URI of the artifact in each slot; none of a span that was skipped.
+        skipped: Why the branch has skipped the span; empty if it has not.
+    """
+
+    span: int
+    version: int = 0
+    slots: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    skipped: str = ""
+
+
+def write_record(records: str, branch: str, record: SpanRecord) -> None:
     """Publishes a span's outcome.
 
     Args:
         records: Folder (or object-store prefix) of all records.
         branch: Whose record.
-        span: The span that has just been worked off.
-        slots: URI of the artifact in each slot.
+        record: What became of the span.
     """
     folder = os.path.join(records, branch)
     fileio.makedirs(folder)
-    path = os.path.join(folder, f"span-{span:05d}.json")
+    path = os.path.join(folder, f"span-{record.span:05d}.json")
     # The temporary name must not match _RECORD: a listing may see it.
     partial = f"{path}.{uuid.uuid4().hex}"
     with fileio.open(partial, "w") as file:
-        file.write(json.dumps({"span": span, "slots": dict(slots)}, indent=1, sort_keys=True))
+        file.write(json.dumps(dataclasses.asdict(record), indent=1, sort_keys=True))
     fileio.rename(partial, path, overwrite=True)
 
 
@@ -50,8 +68,8 @@ def recorded_spans(records: str, branch: str) -> list[int]:
     return sorted(int(match.group(1)) for match in matches if match)
 
 
-def read_record(records: str, branch: str, span: int) -> dict[str, str]:
-    """The slots of one record.
+def read_record(records: str, branch: str, span: int) -> SpanRecord:
+    """One record.
 
     Raises:
         BadInput: if the file is not a record.
@@ -59,9 +77,8 @@ def read_record(records: str, branch: str, span: int) -> dict[str, str]:
     path = os.path.join(records, branch, f"span-{span:05d}.json")
     try:
         with fileio.open(path, "r") as file:
-            document: Any = json.loads(file.read())
-        return {str(slot): str(uri) for slot, uri in document["slots"].items()}
-    except (ValueError, KeyError, AttributeError, OSError) as error:
+            return SpanRecord(**json.loads(file.read()))
+    except (ValueError, TypeError, OSError) as error:
         raise BadInput(
             "unreadable span record", where=path, expected="JSON with span and slots",
             got=type(error).__name__, fix="Restore the file, or remove it to run that span again.",
@@ -73,7 +90,7 @@ def newest_before(records: str, branch: str, span: int, slot: str) -> str | None
     for candidate in (branch, BOOTSTRAP):
         for earlier in reversed(recorded_spans(records, candidate)):
             if earlier < span:
-                slots = read_record(records, candidate, earlier)
+                slots = read_record(records, candidate, earlier).slots
                 if slot in slots:
                     return slots[slot]
     return None

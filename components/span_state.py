@@ -16,7 +16,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
-from components.artifacts import Predictions
+from components.artifacts import Predictions, SoftLabels
 from components.span_records import newest_before
 from models.state import EMPTY_MARKER
 
@@ -28,6 +28,7 @@ SLOT_TYPES: Mapping[str, type[types.Artifact]] = {
     "student": standard_artifacts.Model,
     "control": standard_artifacts.Model,
     "predictions": Predictions,
+    "labels": SoftLabels,
 }
 """Everything that can travel from span to span, and the type it travels as."""
 

@@ -23,7 +23,7 @@ from models.state import EMPTY_MARKER
 
 _LOG = logging.getLogger(__name__)
 
-_KINDS = ("schema", "drift", "skew")
+KINDS = ("schema", "drift", "skew")
 _TRAIN = FRESH_SPLITS[0]
 
 
@@ -82,7 +82,7 @@ def describe(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
 
     A comparator's reason says itself whether it compared with the previous span or with serving data.
     """
-    lines: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    lines: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name, info in sorted(anomalies.anomaly_info.items()):
         for reason in info.reason:
             kind = _kind(reason)

@@ -5,7 +5,6 @@ Bad input ends in one line on standard error and exit code 2, never in a traceba
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from eventlog.errors import BadInput
 from pipeline.labels_cli import labels
+from pipeline.lineage_cli import lineage
+from pipeline.loop_cli import loop_commands
+from pipeline.refusal import refusal
+from pipeline.status_cli import status
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -32,7 +34,8 @@ def cli(verbose: bool) -> None:
         quieten()
 
 
-cli.add_command(labels)
+for command in (labels, lineage, status, *loop_commands):
+    cli.add_command(command)
 
 
 @cli.group()
@@ -99,39 +102,6 @@ def check(file: Path) -> None:
     )
 
 
-@cli.command()
-@click.option("--config", "config_file", type=_FILE, required=True, help="The deployment's YAML.")
-@click.option("--events", "log", type=_FOLDER, required=True, help="The impression log.")
-@click.option("--root", type=_FOLDER, required=True, help="Where everything goes; run again to go on.")
-@click.option("--spans", default=None, help="A:B, both included. Default: all that the log holds.")
-@click.option("--label-store", default=None, help="URI of the label store, in place of the configuration's.")
-def run(config_file: Path, log: Path, root: Path, spans: str | None, label_store: str | None) -> None:
-    """Run the chain: burn-in if need be, then every due span; print and write the summary."""
-    from eventlog.spans import complete_spans, parse_range
-    from pipeline.config import load
-
-    deployment = load(config_file)
-    if label_store is not None:
-        deployment = dataclasses.replace(deployment, label_store=label_store)
-    wanted = parse_range(spans) if spans is not None else None
-    complete_spans(log)
-    console = Console(soft_wrap=True)
-    with console.status("importing TFX"):
-        from pipeline import loop
-        from pipeline.place import Place
-        from pipeline.progress import Progress as StepProgress
-        from pipeline.summary import summarize, write_summary
-        from pipeline.summary_table import render_summary
-
-    place = Place(root=root.resolve(), events=log.resolve())
-    done = loop.run_due(deployment, place, wanted, StepProgress(console))
-    with console.status("summarizing"):
-        summary = summarize(deployment, place)
-        write_summary(summary, place.summary)
-    console.print(render_summary(summary))
-    console.print(f"{len(done)} spans run now; all figures in {place.summary}")
-
-
 def main() -> None:
     """The console script."""
     try:
@@ -144,25 +114,11 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except Exception as error:
-        message = refusal(error)
-        if message is None:
+        refused = refusal(error)
+        if refused is None:
             raise
-        click.echo(f"rankdistill: {message}", err=True)
+        click.echo(f"rankdistill: {refused}", err=True)
         sys.exit(2)
-
-
-def refusal(error: BaseException) -> str | None:
-    """The one line of a BadInput, also of one that a Beam worker raised and Beam wrapped in text."""
-    current: BaseException | None = error
-    while current is not None:
-        if isinstance(current, BadInput):
-            return str(current).partition(" [while running")[0]
-        for line in str(current).splitlines():
-            _, found, text = line.partition("eventlog.errors.BadInput: ")
-            if found:
-                return text.partition(" [while running")[0]
-        current = current.__cause__ or current.__context__
-    return None
 
 
 class _span_progress:  # noqa: N801 - used like a function, as contextlib's are
@@ -185,3 +141,7 @@ class _span_progress:  # noqa: N801 - used like a function, as contextlib's are
         self._bar.advance(self._task)
         if not self._console.is_terminal:
             self._console.print(f"span {span}: {rows} rows", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

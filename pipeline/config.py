@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import typing
 from collections.abc import Mapping
@@ -17,16 +18,19 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from components.evaluation.label_checks import LabelChecks
+from components.evaluation.push_gate import PushRule
 from components.label_store.resolving import LabelSource
 from eventlog.errors import BadInput
 from eventlog.spans import parse_range
 from models.distillation import Distillation
 from models.features import Feature
 from models.job import Architecture, Optimizer, TrainingJob
-from models.settings import settings
+from models.settings import settings, to_json
 from models.tasks import Task
 
 Severity = Literal["stop", "warn"]
+WithoutLabels = Literal["stop", "hard-only", "last"]
 
 
 @settings
@@ -75,14 +79,26 @@ class Surface:
 
     Attributes:
         coverage_floor: Least share of the span's fresh rows that must have a soft label, in [0, 1].
-        below_floor: What happens below it: `stop` the surface's branch, or `warn` and train.
+        without_labels: What follows where coverage is below the floor, labels are too old, or there are none:
+            `stop` the surface's branch until they come, train it `hard-only`, or keep the `last` models and
+            learn nothing of the span.
+        label_wait_seconds: How long after a span's completion a surface that runs apart from the teacher
+            waits for its labels, before it goes by `without_labels`.
+        bootstrap: Spans `A:B` behind the teacher's burn-in with which a new surface begins, learning past
+            label sets; one that has no labels is trained hard-only. None: it begins behind the burn-in.
+        control_every: The control is trained every so many spans, on all spans since; 0 switches it off.
+        push: The gate between a blessed student and serving; None: the candidate check is all.
         student: Replaces the deployment's student for this surface.
         labels: Which label sets its student reads; by default those of the deployment's own teacher. Labels
             of another teacher are pinned apart, so that a surface can move to them and back.
     """
 
     coverage_floor: float = 0.95
-    below_floor: Severity = "stop"
+    without_labels: WithoutLabels = "stop"
+    label_wait_seconds: float = 600.0
+    bootstrap: str | None = None
+    control_every: int = 1
+    push: PushRule | None = None
     student: Student | None = None
     labels: LabelSource = dataclasses.field(default_factory=LabelSource)
 
@@ -95,11 +111,17 @@ class Validation:
         schema: A value of the wrong type, outside its domain, missing too often, or an unknown column.
         drift: A distribution that moved since the previous span, by the schema's drift comparators.
         skew: A distribution that left the one on which the feature graph was fitted (skew comparators).
+        refused_span: What follows when a span is faulty or stopped by the above: `stop` the loop until it is
+            re-stated, or `skip` it: nobody labels or learns it. A span without rows is always skipped.
+        late_after_spans: A span that is missing when so many later ones are complete is skipped, and not
+            learnt when it comes after all; None waits for ever.
     """
 
     schema: Severity = "stop"
     drift: Severity = "warn"
     skew: Severity = "warn"
+    refused_span: Literal["stop", "skip"] = "stop"
+    late_after_spans: int | None = None
 
 
 @settings
@@ -133,6 +155,7 @@ class Deployment:
         fleet: The students that read the same label set of a span.
         join: Who joins labels and examples: `beam`, or `bigquery` where the impressions lie there too.
         events_table: The same impressions as the event log's, `PROJECT.DATASET.TABLE`; for `join: bigquery`.
+        label_checks: What makes a teacher's labels of a span doubtful, and what follows.
         rows_per_shard: The unit of Beam work.
         beam_pipeline_args: Beam options of every Beam component. FnApiRunner is what DirectRunner ends up
             with here, but only after it has tried to download Prism.
@@ -154,6 +177,7 @@ class Deployment:
     events_table: str | None = None
     rows_per_shard: int = 10_000
     validation: Validation = dataclasses.field(default_factory=Validation)
+    label_checks: LabelChecks = dataclasses.field(default_factory=LabelChecks)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     beam_pipeline_args: tuple[str, ...] = ("--runner=FnApiRunner",)
 
@@ -175,16 +199,40 @@ class Deployment:
             raise ValueError("surfaces must name at least one surface, got none. Add one.")
         self.teacher_job()
         for surface, chosen in self.surfaces.items():
-            if not 0.0 <= chosen.coverage_floor <= 1.0:
-                raise ValueError(
-                    f"surfaces.{surface}.coverage_floor must be 0 to 1, got {chosen.coverage_floor}."
-                )
+            self._check_surface(surface, chosen)
             for task in self.student_job(surface).distillation:
                 if task not in self.teacher.tasks:
                     raise ValueError(
                         f"distillation of {task!r} on {surface} needs the teacher's label, and the teacher "
                         f"learns {sorted(self.teacher.tasks)}. Add it to teacher.tasks."
                     )
+
+    def _check_surface(self, surface: str, chosen: Surface) -> None:
+        where = f"surfaces.{surface}"
+        if not 0.0 <= chosen.coverage_floor <= 1.0:
+            raise ValueError(f"{where}.coverage_floor must be 0 to 1, got {chosen.coverage_floor}.")
+        if chosen.control_every < 0:
+            raise ValueError(f"{where}.control_every must be >= 0, got {chosen.control_every}.")
+        if chosen.bootstrap is not None and parse_range(chosen.bootstrap)[0] <= self.burn_in_spans[-1]:
+            raise ValueError(
+                f"{where}.bootstrap must lie behind the burn-in {self.burn_in}, got {chosen.bootstrap}: "
+                "there are no labels before."
+            )
+        if chosen.push is not None and chosen.push.task not in self.student_job(surface).tasks:
+            raise ValueError(f"{where}.push.task must be a task of the student, got {chosen.push.task!r}.")
+        if chosen.push is not None and self.evaluation.resamples * chosen.push.alpha < 1:
+            raise ValueError(
+                f"{where}.push.alpha {chosen.push.alpha:g} needs at least 1 / alpha evaluation.resamples, "
+                f"got {self.evaluation.resamples}."
+            )
+        if chosen.push is not None and self.tasks[chosen.push.task].delayed:
+            raise ValueError(f"{where}.push.task must be known at once, got delayed {chosen.push.task!r}.")
+
+    @property
+    def version(self) -> str:
+        """12 hex digits, equal for equal settings wherever the files lie."""
+        settled = dataclasses.replace(self, schema=Path(self.schema).name)
+        return hashlib.sha256(to_json(settled).encode()).hexdigest()[:12]
 
     @property
     def burn_in_spans(self) -> range:
@@ -195,6 +243,12 @@ class Deployment:
     def delayed_tasks(self) -> tuple[str, ...]:
         """Tasks whose hard label arrives with the matured row."""
         return tuple(name for name, task in self.tasks.items() if task.delayed)
+
+    def bootstrap_spans(self, surface: str) -> range:
+        """The spans with which a surface begins, exempt from `without_labels`; none by default."""
+        chosen = self.surfaces[surface].bootstrap
+        first = self.burn_in_spans[-1] + 1
+        return range(first, first) if chosen is None else parse_range(chosen)
 
     def label_source(self, surface: str) -> tuple[str, LabelSource]:
         """The fleet whose pins a surface's student goes by, and how the first of it chooses a set."""

@@ -6,14 +6,14 @@ import dataclasses
 import json
 
 from tfx import types
-from tfx.components import StatisticsGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from components.span_example_gen import SpanExampleGen
 from components.span_state import SpanState
-from components.span_validator import SpanValidator
-from components.transforms.shards import MATURED_SPLITS
+from components.span_statistics import SpanStatistics
+from components.span_validator import KINDS, SpanValidator
+from components.transforms.shards import HELD_OUT_SPLITS, MATURED_SPLITS
 from pipeline.config import Deployment
 from pipeline.place import Place
 
@@ -37,25 +37,35 @@ class Ingest:
     validator: BaseComponent
 
 
-def ingest(deployment: Deployment, place: Place, spans: range, state: SpanState) -> Ingest:
-    """Wires the reading of spans.
+def read_events(
+    deployment: Deployment, place: Place, spans: range, version: int = 0, surface: str = ""
+) -> SpanExampleGen:
+    """Wires the reading of spans, of one surface or (empty) of all."""
+    return SpanExampleGen(
+        events=str(place.events),
+        first_span=spans[0],
+        last_span=spans[-1],
+        rows_per_shard=deployment.rows_per_shard,
+        surface=surface,
+        version=version,
+    )
+
+
+def ingest(deployment: Deployment, place: Place, spans: range, state: SpanState, version: int = 0) -> Ingest:
+    """Wires the reading of spans and their validation.
 
     Args:
         deployment: The configuration.
         place: Where the run keeps what.
         spans: One span, or the burn-in's.
         state: Hands over the statistics of earlier spans (slots `statistics`, `fitted_statistics`).
+        version: Of the one span.
     """
     schema = ImportSchemaGen(schema_file=deployment.schema)
-    reader = SpanExampleGen(
-        events=str(place.events),
-        first_span=spans[0],
-        last_span=spans[-1],
-        rows_per_shard=deployment.rows_per_shard,
-    )
+    reader = read_events(deployment, place, spans, version)
     examples = reader.outputs["examples"]
-    statistics = StatisticsGen(
-        examples=examples, schema=schema.outputs["schema"], exclude_splits=list(MATURED_SPLITS)
+    statistics = SpanStatistics(
+        examples=examples, schema=schema.outputs["schema"], exclude_splits=[*HELD_OUT_SPLITS, *MATURED_SPLITS]
     )
     validator = SpanValidator(
         statistics=statistics.outputs["statistics"],
@@ -63,7 +73,7 @@ def ingest(deployment: Deployment, place: Place, spans: range, state: SpanState)
         fitted_statistics=state.outputs["fitted_statistics"],
         schema=schema.outputs["schema"],
         span=spans[-1],
-        severities=json.dumps(dataclasses.asdict(deployment.validation)),
+        severities=json.dumps({kind: getattr(deployment.validation, kind) for kind in KINDS}),
     )
     return Ingest(
         components=[schema, reader, statistics, validator],

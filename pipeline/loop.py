@@ -1,83 +1,241 @@
-"""The run over spans: what is due, in order, until the event log is exhausted."""
+"""The loop over spans: what is due, in order, whatever has been killed, comes late, or is broken."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import logging
+from collections.abc import Callable, Sequence
 
-from tfx.orchestration import pipeline
+from tfx.orchestration import metadata, pipeline
 
-from components.span_records import BOOTSTRAP, TEACHER, recorded_spans
+from components.label_store.schemes import open_store
+from components.span_records import (
+    BOOTSTRAP,
+    RELABELLED,
+    TEACHER,
+    SpanRecord,
+    read_record,
+    recorded_spans,
+    write_record,
+)
+from eventlog.checks import EmptySpan
 from eventlog.errors import BadInput
-from eventlog.spans import complete_spans
+from eventlog.spans import span_versions
 from pipeline.config import Deployment
-from pipeline.dag import bootstrap_pipeline, span_pipeline
+from pipeline.dag import all_branches, bootstrap_pipeline, relabel_pipeline, span_pipeline
+from pipeline.due import Due, NotYet, labels_are_due, next_due, require_spans
+from pipeline.lineage import labelling_model, refuse_leaking_teacher
 from pipeline.local_runner import LocalRunner
 from pipeline.place import Place
 from pipeline.progress import Progress
 
 _LOG = logging.getLogger(__name__)
+_INGEST = ("SpanExampleGen", "SpanStatistics", "SpanValidator")
 
 
-def run_due(deployment: Deployment, place: Place, wanted: range | None, progress: Progress) -> list[int]:
-    """Bootstraps if need be, then runs every due span in order.
+@dataclasses.dataclass
+class Loop:
+    """One root's loop: of all branches, or of some while other processes run the others.
 
-    Args:
+    Attributes:
         deployment: The configuration.
         place: Where the run keeps what; what is recorded there is not run again.
-        wanted: The spans to have run at the end; all that the log holds, when None.
         progress: Told of every step.
-
-    Returns:
-        The spans run now, burn-in not counted.
-
-    Raises:
-        BadInput: if the log lacks a span that is needed, or a span is faulty.
+        branches: The teacher's and surfaces'; all by default.
+        stopping: Asked before each step whether to stop.
     """
-    available = complete_spans(place.events)
-    burn_in = deployment.burn_in_spans
-    _require(place, burn_in, available, "the burn-in")
-    due = due_spans(deployment, place, available, wanted)
-    place.root.mkdir(parents=True, exist_ok=True)
-    if not recorded_spans(place.records, BOOTSTRAP):
-        _run(bootstrap_pipeline(deployment, place), f"burn-in {burn_in[0]}:{burn_in[-1]}", progress)
-    for span in due:
-        _run(span_pipeline(deployment, place, span), f"span {span}", progress)
-    return due
+
+    deployment: Deployment
+    place: Place
+    progress: Progress
+    branches: Sequence[str] = ()
+    stopping: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
+        self.branches = tuple(self.branches) or all_branches(self.deployment)
+
+    def bootstrap(self) -> None:
+        """Burns the teacher in, unless that has been done; surfaces alone take another root's graph.
+
+        Raises:
+            BadInput: if the log lacks a span of the burn-in, or one is faulty; if there is no graph to take.
+        """
+        if recorded_spans(self.place.records, BOOTSTRAP):
+            return
+        spans = self.deployment.burn_in_spans
+        if TEACHER not in self.branches:
+            self._adopt_graph()
+            return
+        require_spans(self.place.events, spans, "the burn-in")
+        refused = self._run(
+            bootstrap_pipeline(self.deployment, self.place),
+            f"bootstrap-{spans[0]:05d}-{spans[-1]:05d}",
+            f"burn-in {spans[0]}:{spans[-1]}",
+        )
+        if refused:
+            raise next(iter(refused.values()))
+
+    def catch_up(self, wanted: range | None = None) -> tuple[list[int], dict[str, BadInput]]:
+        """Runs every span that is due, in order, and re-stated ones that are past.
+
+        Args:
+            wanted: The spans to have run at the end; all that the log holds, when None.
+
+        Returns:
+            The spans run now, and by surface that stays behind what stops it.
+
+        Raises:
+            BadInput: if a span is faulty or missing and the configuration does not let it be skipped.
+            Stopped: if asked to stop.
+        """
+        self.bootstrap()
+        if wanted is not None:
+            # What is missing before its end may be late, and skipped.
+            require_spans(self.place.events, wanted[-1:], "--spans")
+        done: list[int] = []
+        stuck: dict[str, BadInput] = {}
+        while True:
+            going = [branch for branch in self.branches if branch not in stuck]
+            due = next_due(self.deployment, self.place, going, wanted)
+            if due is None:
+                break
+            if due.missing:
+                patience = self.deployment.validation.late_after_spans
+                self._skip(due, f"late: still missing when {patience} later spans were complete")
+                continue
+            if TEACHER not in self.branches and not labels_are_due(self.deployment, self.place, due):
+                break
+            stuck |= self._run_span(due)
+            done.append(due.span)
+        self._take_note_of_late_and_restated(wanted)
+        return done, stuck
+
+    def relabel(self, span: int, version: int) -> None:
+        """Labels a past span with the teacher of then; its set is a new one, which nobody has pinned.
+
+        Raises:
+            BadInput: if the span is faulty.
+        """
+        refused = self._run(
+            relabel_pipeline(self.deployment, self.place, span, version),
+            f"relabel-{span:05d}-v{version}",
+            f"span {span}, labelled again",
+            span,
+        )
+        if refused:
+            raise next(iter(refused.values()))
+
+    def backfill(self, spans: range) -> list[int]:
+        """Labels those past spans of a range whose newest version has no label set; returns them.
+
+        Raises:
+            BadInput: if the range reaches beyond what the teacher has learnt, or a span is faulty.
+        """
+        learnt = recorded_spans(self.place.records, TEACHER)
+        newest = span_versions(self.place.events)
+        store = open_store(self.place.label_store(self.deployment.label_store))
+        labelled = {
+            (record.key.span, record.key.span_version)
+            for record in store.list_sets()
+            if record.key.teacher == self.deployment.teacher.name
+        }
+        unlearnt = [span for span in spans if span not in learnt or span not in newest]
+        if unlearnt:
+            raise BadInput(
+                "no teacher of then", where=f"--spans {spans[0]}:{spans[-1]}",
+                expected=f"spans that the teacher has behind it ({learnt[:1]} to {learnt[-1:]})",
+                got=str(unlearnt[0]), fix="Run them with `rankdistill run`, which labels them too.",
+            )  # fmt: skip
+        lacking = [span for span in spans if (span, newest[span]) not in labelled]
+        for span in lacking:
+            self.relabel(span, newest[span])
+        return lacking
+
+    def _run_span(self, due: Due) -> dict[str, BadInput]:
+        """Runs one span of the branches that are there; gives back, by surface, what it is stuck at."""
+        refused = self._run(
+            span_pipeline(self.deployment, self.place, due.span, due.version, due.branches),
+            f"span-{due.span:05d}-v{due.version}",
+            f"span {due.span}",
+            due.span,
+        )
+        faulty = next((refused[node] for node in _INGEST if node in refused), None)
+        if faulty is not None:
+            if not isinstance(faulty, EmptySpan) and self.deployment.validation.refused_span == "stop":
+                raise faulty
+            self._skip(due, str(faulty))
+            return {}
+        if "SpanPublisher" in refused:
+            raise refused["SpanPublisher"]
+        publishers = {surface: f"SpanPublisher_{surface}" for surface in self.deployment.surfaces}
+        return {surface: refused[node] for surface, node in publishers.items() if node in refused}
+
+    def _run(
+        self, dag: pipeline.Pipeline, what: str, title: str, span: int | None = None
+    ) -> dict[str, BadInput]:
+        guards = {}
+        if self.deployment.label_with == "previous":
+            guards["SoftLabelBulkInferrer"] = functools.partial(_refuse_leak, span)
+        # Under another configuration it is another run, since what is done may not fit what is left.
+        run_id = f"{dag.pipeline_info.pipeline_name}.{what}.{self.deployment.version}"
+        runner = LocalRunner(self.progress, run_id, guards, self.stopping)
+        with self.progress.stretch(title):
+            runner.run(dag)
+        return runner.refused
+
+    def _skip(self, due: Due, reason: str) -> None:
+        _LOG.warning("span %d skipped: %s", due.span, reason)
+        record = SpanRecord(span=due.span, version=due.version, skipped=reason)
+        for branch in due.branches:
+            write_record(self.place.records, branch, record)
+
+    def _take_note_of_late_and_restated(self, wanted: range | None) -> None:
+        """Labels re-stated spans again, and learns neither them nor spans that came after they were skipped.
+
+        A model cannot unlearn what a span said before, and spans are learnt in their order.
+        """
+        if TEACHER not in self.branches:
+            return
+        newest = span_versions(self.place.events)
+        noted = {
+            span: read_record(self.place.records, RELABELLED, span).version
+            for span in recorded_spans(self.place.records, RELABELLED)
+        }
+        for span in recorded_spans(self.place.records, TEACHER):
+            known = read_record(self.place.records, TEACHER, span)
+            version = newest.get(span, known.version)
+            is_past = wanted is None or span in wanted
+            came_late = known.skipped.startswith("late") and span in newest and span not in noted
+            if is_past and (came_late or version > max(known.version, noted.get(span, 0))):
+                self._relabel_or_skip(span, version)
+
+    def _relabel_or_skip(self, span: int, version: int) -> None:
+        try:
+            self.relabel(span, version)
+        except BadInput as error:
+            if self.deployment.validation.refused_span == "stop":
+                raise
+            record = SpanRecord(span=span, version=version, skipped=str(error))
+            write_record(self.place.records, RELABELLED, record)
+
+    def _adopt_graph(self) -> None:
+        source = self.place.teacher_root / "records" if self.place.teacher_root else None
+        spans = recorded_spans(str(source), BOOTSTRAP) if source else []
+        if not spans:
+            raise NotYet(
+                "no feature graph", where=str(self.place.root),
+                expected="a bootstrap here, or that of the root given with --teacher-root",
+                got=f"none in {source}" if source else "no --teacher-root",
+                fix="Run the teacher's loop first; surfaces alone take over its frozen features.",
+            )  # fmt: skip
+        adopted = read_record(str(source), BOOTSTRAP, spans[-1])
+        graph = {"transform_graph": adopted.slots["transform_graph"]}
+        write_record(self.place.records, BOOTSTRAP, SpanRecord(span=adopted.span, slots=graph))
 
 
-def due_spans(deployment: Deployment, place: Place, available: list[int], wanted: range | None) -> list[int]:
-    """The spans still to run: after the burn-in, without a gap, up to the last one wanted.
-
-    Raises:
-        BadInput: if the wanted range would leave a gap behind the last finished span, or is not in the log.
-    """
-    first = deployment.burn_in_spans[-1] + 1
-    branches = (TEACHER, *deployment.surfaces)
-    finished = set.intersection(*(set(recorded_spans(place.records, branch)) for branch in branches))
-    next_due = max((span + 1 for span in finished), default=first)
-    if wanted is None:
-        return [span for span in available if span >= next_due]
-    _require(place, wanted, available, "--spans")
-    if wanted[0] > next_due:
-        raise BadInput(
-            "span gap", where=f"--spans {wanted[0]}:{wanted[-1]}",
-            expected=f"a range from span {next_due} or earlier",
-            got=str(wanted[0]), fix="Warm start needs every span in order; begin where the last run ended.",
-        )  # fmt: skip
-    return [span for span in wanted if span >= next_due]
-
-
-def _require(place: Place, spans: range, available: list[int], what: str) -> None:
-    missing = [span for span in spans if span not in available]
-    if missing:
-        held = f"spans {available[0]} to {available[-1]}" if available else "no spans"
-        raise BadInput(
-            f"{what} needs span {missing[0]}", where=str(place.events),
-            expected=f"spans {spans[0]} to {spans[-1]}",
-            got=held, fix="Write the missing spans with `rankdistill events`, or change the range.",
-        )  # fmt: skip
-
-
-def _run(dag: pipeline.Pipeline, title: str, progress: Progress) -> None:
-    with progress.stretch(title):
-        LocalRunner(progress).run(dag)
+def _refuse_leak(span: int | None, handle: metadata.Metadata, run_id: str) -> None:
+    with handle as opened:
+        model = labelling_model(opened.store, run_id)
+        if model is not None and span is not None:
+            refuse_leaking_teacher(opened.store, model, span)

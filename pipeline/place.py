@@ -13,10 +13,13 @@ class Place:
     Attributes:
         root: Holds everything the run writes; a second run with the same root goes on where it ended.
         events: The impression log that the run reads.
+        teacher_root: The root of the teacher's loop, where surfaces run apart from it: they take over its
+            frozen features.
     """
 
     root: Path
     events: Path
+    teacher_root: Path | None = None
 
     @property
     def artifacts(self) -> str:
@@ -32,6 +35,11 @@ class Place:
     def records(self) -> str:
         """What each finished span leaves for the next, see `components.span_records`."""
         return str(self.root / "records")
+
+    @property
+    def journal(self) -> Path:
+        """What the loop did, a JSON object a line."""
+        return self.root / "loop.jsonl"
 
     @property
     def summary(self) -> Path:

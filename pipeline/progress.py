@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.status import Status
+
+from pipeline.journal import Journal
 
 
 class Progress:
     """Tells which step of which pipeline runs, and how long each took."""
 
-    def __init__(self, console: Console) -> None:
-        """Writes to `console`; animated only if that is a terminal."""
+    def __init__(self, console: Console, journal: Journal | None = None) -> None:
+        """Writes to `console`, animated only if that is a terminal, and to `journal`."""
         self._console = console
+        self._journal = journal
         self._title = ""
         self._started = 0.0
 
@@ -24,7 +28,9 @@ class Progress:
         """A pipeline, such as `span 3`, from its first step to its last."""
         self._title, self._started = title, time.monotonic()
         yield
-        self._console.print(f"[bold]{title}[/bold] done in {time.monotonic() - self._started:.1f} s")
+        seconds = time.monotonic() - self._started
+        self._console.print(f"[bold]{title}[/bold] done in {seconds:.1f} s")
+        self._write("pipeline", pipeline=title, seconds=round(seconds, 3))
 
     @contextlib.contextmanager
     def step(self, name: str, number: int, total: int) -> Iterator[None]:
@@ -38,4 +44,15 @@ class Progress:
                 yield
         else:
             yield
-        self._console.print(f"  {shown} {time.monotonic() - started:.1f} s", highlight=False)
+        seconds = time.monotonic() - started
+        self._console.print(f"  {shown} {seconds:.1f} s", highlight=False)
+        self._write("step", pipeline=self._title, step=name, seconds=round(seconds, 3))
+
+    def say(self, text: str) -> None:
+        """A plain line between steps."""
+        self._console.print(text, highlight=False, markup=False)
+        self._write("note", text=text)
+
+    def _write(self, event: str, **fields: Any) -> None:
+        if self._journal is not None:
+            self._journal.write(event, **fields)

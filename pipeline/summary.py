@@ -1,8 +1,9 @@
-"""What a run has shown so far: progressive figures pooled over its spans, coverage, label sets, seconds."""
+"""What a run has shown so far: progressive figures pooled over its spans, decisions, freshness, seconds."""
 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from components.evaluation.predictions import read_predictions
 from components.evaluation.progressive import progressive_figures
 from components.label_store.schemes import open_store
 from components.progressive_evaluator import FRESH, MATURED
-from components.span_records import TEACHER, read_record, recorded_spans
 from components.transforms.join_labels import read_join_report
 from eventlog.rows import MATURITY_SPANS
 from pipeline.config import Deployment
+from pipeline.decisions import TEACHER, decisions, finished
+from pipeline.freshness import freshness, percentiles
 from pipeline.place import Place
 
 
@@ -26,12 +28,22 @@ def summarize(deployment: Deployment, place: Place) -> dict[str, Any]:
     """Computes the summary from what the run has published, and nothing else.
 
     Returns:
-        JSON-ready: `spans`; `surfaces.<surface>.coverage` and `surfaces.<surface>.tasks` (see
-        `progressive_figures`); `label_sets`; `seconds.<step>`, the mean over its executions.
+        JSON-ready: `spans`, those that any branch has learnt; `surfaces.<surface>.coverage` and
+        `surfaces.<surface>.tasks` (see `progressive_figures`); `decisions`; `freshness.spans` and
+        `freshness.percentiles.<branch>.<stage>`; `label_sets`; `seconds.<step>`, the mean over executions.
     """
+    branches = (TEACHER, *deployment.surfaces)
+    fresh = freshness(deployment, place)
     return {
-        "spans": recorded_spans(place.records, TEACHER),
+        "spans": sorted(
+            {each.span for branch in branches for each in finished(place, branch) if not each.skipped}
+        ),
         "surfaces": {surface: _surface(deployment, place, surface) for surface in deployment.surfaces},
+        "decisions": [dataclasses.asdict(decision) for decision in decisions(deployment, place)],
+        "freshness": {
+            "spans": [dataclasses.asdict(each) for each in fresh],
+            "percentiles": percentiles(fresh),
+        },
         "label_sets": _label_sets(deployment, place),
         "seconds": _step_seconds(place),
     }
@@ -47,14 +59,15 @@ def write_summary(summary: dict[str, Any], path: Path) -> None:
 def _surface(deployment: Deployment, place: Place, surface: str) -> dict[str, Any]:
     rows: dict[int, list[pa.Table]] = collections.defaultdict(list)
     fresh_rows = labelled_rows = 0
-    for span in recorded_spans(place.records, surface):
-        slots = read_record(place.records, surface, span)
-        figures = Path(slots["figures"])
-        rows[span].append(read_predictions(figures / FRESH, deployment.tasks))
+    for record in finished(place, surface):
+        if record.skipped:
+            continue
+        figures = Path(record.slots["figures"])
+        rows[record.span].append(read_predictions(figures / FRESH, deployment.tasks))
         matured = read_predictions(figures / MATURED, deployment.tasks)
         if matured.num_rows:
-            rows[span - MATURITY_SPANS].append(matured)
-        report = read_join_report(slots["examples"])
+            rows[record.span - MATURITY_SPANS].append(matured)
+        report = read_join_report(record.slots["examples"])
         fresh_rows += report.fresh_rows
         labelled_rows += report.labelled_fresh_rows
     evaluation = deployment.evaluation

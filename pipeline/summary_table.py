@@ -9,11 +9,15 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.decisions import Decision
+
 Json = Mapping[str, Any]
 
 ROLES = ("teacher", "student", "control")
 NOTHING = "-"
 MARK = "*"
+SHOWN_DECISIONS = 20
+_SECONDS_A_DAY = 24 * 3600
 
 
 def print_summary(summary: Json, console: Console | None = None) -> None:
@@ -22,12 +26,14 @@ def print_summary(summary: Json, console: Console | None = None) -> None:
 
 
 def render_summary(summary: Json) -> Group:
-    """Tables of a run's summary: one per surface, then label sets, then seconds per step.
+    """Tables of a run's summary: surfaces, remarkable decisions, freshness, label sets, seconds per step.
 
     Args:
         summary: `spans` (list), `surfaces.<surface>.coverage`, `surfaces.<surface>.tasks.<task>.<role>.{auc |
-            rmse, positives, examples}`, `….difference.{metric: [mean, low, high]}`, `label_sets` (list of id,
-            span, teacher, rows, lag_seconds) and `seconds.<step>`. Figures may be null or absent.
+            rmse, positives, examples}`, `….difference.{metric: [mean, low, high]}`, `decisions` (list of
+            Decision's fields), `freshness.percentiles.<branch>.<stage>.{p50, p95}`, `label_sets` (list of id,
+            span, teacher, rows, lag_seconds) and `seconds.<step>`. Figures may be null or absent; a role
+            that no task of a surface has gets no column.
 
     Returns:
         What `rich` prints.
@@ -42,6 +48,10 @@ def render_summary(summary: Json) -> Group:
         Text(),
         *surfaces,
         Text(note),
+        Text(),
+        _decisions(summary["decisions"]),
+        Text(),
+        _freshness(summary["freshness"]["percentiles"]),
         Text(),
         Text("label sets; lag is from the span's examples to their published labels", style="bold"),
         _label_sets_table(summary["label_sets"]),
@@ -58,15 +68,49 @@ def _surface(name: str, surface: Json) -> Group:
 def _surface_table(surface: Json) -> Table:
     table = _table()
     table.add_column("task", no_wrap=True)
-    for role in ROLES:
+    tasks = surface["tasks"]
+    roles = [role for role in ROLES if any(role in figures for figures in tasks.values())]
+    for role in roles:
         table.add_column(role, justify="right", no_wrap=True)
-    table.add_column("student - control", no_wrap=True)
+    if "control" in roles:
+        table.add_column("student - control", no_wrap=True)
     table.add_column("positives", justify="right", no_wrap=True)
-    for task, figures in surface["tasks"].items():
-        metric = "rmse" if any("rmse" in figures.get(role, {}) for role in ROLES) else "auc"
-        values = [_figure(figures.get(role, {}).get(metric)) for role in ROLES]
-        table.add_row(Text(task), *values, Text(_difference(figures, metric)), _positives(figures))
+    for task, figures in tasks.items():
+        metric = "rmse" if any("rmse" in figures.get(role, {}) for role in roles) else "auc"
+        values = [_figure(figures.get(role, {}).get(metric)) for role in roles]
+        difference = [Text(_difference(figures, metric))] if "control" in roles else []
+        table.add_row(Text(task), *values, *difference, _positives(figures))
     return table
+
+
+def _decisions(found: list[Json]) -> Group:
+    remarkable = [each for each in found if not Decision(**each).is_ordinary]
+    if not remarkable:
+        return Group(Text("decisions: all in the ordinary", style="bold"))
+    shown = remarkable[-SHOWN_DECISIONS:]
+    which = (
+        f"the last {len(shown)} of {len(remarkable)}" if len(remarkable) > len(shown) else f"all {len(shown)}"
+    )
+    table = _table()
+    table.add_column("span", justify="right")
+    table.add_column("branch", no_wrap=True)
+    table.add_column("decision")
+    table.add_column("reason", overflow="fold")
+    for each in shown:
+        outcome = Text(f"{each['what']} {each['outcome']}")
+        table.add_row(str(each["span"]), Text(each["branch"]), outcome, Text(each["reason"]))
+    return Group(Text(f"decisions out of the ordinary, {which}", style="bold"), table)
+
+
+def _freshness(percentiles: Json) -> Group:
+    lines = [Text("freshness, half / 95 % of the spans within", style="bold")]
+    for branch, stages in percentiles.items():
+        shown = (
+            f"{stage.replace('_', ' ')} {_duration(value['p50'])} / {_duration(value['p95'])}"
+            for stage, value in stages.items()
+        )
+        lines.append(Text(f"{branch}: {', '.join(shown) or NOTHING}"))
+    return Group(*lines)
 
 
 def _label_sets_table(label_sets: list[Json]) -> Table:
@@ -117,6 +161,11 @@ def _percent(share: float | None) -> str:
 
 def _seconds(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.1f} s"
+
+
+def _duration(seconds: float) -> str:
+    """Days where a log of long ago is replayed."""
+    return f"{seconds / _SECONDS_A_DAY:,.0f} d" if seconds >= 2 * _SECONDS_A_DAY else f"{seconds:,.1f} s"
 
 
 def _figure(value: float | None, sign: str = "") -> str:

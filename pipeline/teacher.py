@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+from tfx import types
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from components.soft_label_bulk_inferrer import SoftLabelBulkInferrer
 from components.span_publisher import SpanPublisher
-from components.span_records import TEACHER
+from components.span_records import RELABELLED, TEACHER
 from components.span_state import SpanState
 from pipeline.config import Deployment
-from pipeline.ingest import Ingest, ingest
+from pipeline.ingest import Ingest, ingest, read_events
 from pipeline.place import Place
 from pipeline.training import train_and_judge
 
@@ -31,7 +32,7 @@ class TeacherBranch:
     labeller: BaseComponent
 
 
-def teacher_branch(deployment: Deployment, place: Place, span: int) -> TeacherBranch:
+def teacher_branch(deployment: Deployment, place: Place, span: int, version: int = 0) -> TeacherBranch:
     """Wires one span of the teacher.
 
     With `label_with: previous` the labels come from the teacher as it was before this span, so that they
@@ -41,9 +42,9 @@ def teacher_branch(deployment: Deployment, place: Place, span: int) -> TeacherBr
         records=place.records,
         branch=TEACHER,
         span=span,
-        slots=("statistics", "fitted_statistics", "transform_graph", "teacher"),
+        slots=("statistics", "fitted_statistics", "transform_graph", "teacher", "labels"),
     )
-    read = ingest(deployment, place, range(span, span + 1), state)
+    read = ingest(deployment, place, range(span, span + 1), state, version)
     trained = train_and_judge(
         deployment,
         deployment.teacher_job(),
@@ -52,25 +53,65 @@ def teacher_branch(deployment: Deployment, place: Place, span: int) -> TeacherBr
         state.outputs["teacher"],
     )
     previous = deployment.label_with == "previous"
-    labeller = SoftLabelBulkInferrer(
-        examples=read.examples,
-        model=state.outputs["teacher"] if previous else trained.good_model,
-        store=place.label_store(deployment.label_store),
-        teacher=deployment.teacher.name,
-        span=span,
-        tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},
-        label_with=deployment.label_with,
-    )
+    model = state.outputs["teacher"] if previous else trained.good_model
+    labeller = _labeller(deployment, place, span, version, state, read.examples, model)
     for component in (labeller, trained.components[0]):
         component.add_upstream_node(read.validator)
     publisher = SpanPublisher(
         records=place.records,
         branch=TEACHER,
         span=span,
-        slots={"teacher": trained.good_model, "statistics": read.statistics},
+        slots={
+            "teacher": trained.good_model,
+            "teacher_blessing": trained.blessing,
+            "statistics": read.statistics,
+            "anomalies": read.validator.outputs["anomalies"],
+            "examples": read.examples,
+            "labels": labeller.outputs["labels"],
+        },
+        version=version,
     )
-    publisher.add_upstream_node(labeller)
     labelling = [labeller, *trained.components] if previous else [*trained.components, labeller]
     return TeacherBranch(
         components=[state, *read.components, *labelling, publisher], read=read, labeller=labeller
+    )
+
+
+def relabelling(deployment: Deployment, place: Place, span: int, version: int) -> list[BaseComponent]:
+    """Wires the labelling of a past span by the teacher that had not trained on it; nobody learns from it."""
+    state = SpanState(records=place.records, branch=TEACHER, span=span, slots=("teacher", "labels"))
+    reader = read_events(deployment, place, range(span, span + 1), version)
+    labeller = _labeller(
+        deployment, place, span, version, state, reader.outputs["examples"], state.outputs["teacher"]
+    )
+    publisher = SpanPublisher(
+        records=place.records,
+        branch=RELABELLED,
+        span=span,
+        slots={"labels": labeller.outputs["labels"]},
+        version=version,
+    )
+    return [state, reader, labeller, publisher]
+
+
+def _labeller(
+    deployment: Deployment,
+    place: Place,
+    span: int,
+    version: int,
+    state: SpanState,
+    examples: types.BaseChannel,
+    model: types.BaseChannel,
+) -> SoftLabelBulkInferrer:
+    return SoftLabelBulkInferrer(
+        examples=examples,
+        model=model,
+        previous_labels=state.outputs["labels"],
+        store=place.label_store(deployment.label_store),
+        teacher=deployment.teacher.name,
+        span=span,
+        span_version=version,
+        tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},
+        label_with=deployment.label_with,
+        checks=deployment.label_checks,
     )

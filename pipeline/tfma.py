@@ -11,7 +11,7 @@ from tfx import types
 from tfx.components import Evaluator
 from tfx.dsl.components.base.base_component import BaseComponent
 
-from components.candidate_check import HELD_OUT_SPLITS
+from components.transforms.shards import HELD_OUT_SPLITS
 from eventlog.rows import LABEL_PREFIX
 from models.serving import SIGNATURE
 from pipeline.config import Deployment

@@ -10,7 +10,7 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.proto import trainer_pb2
 
 from components.candidate_check import CandidateCheck
-from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS
+from components.transforms.shards import HELD_OUT_SPLITS, TRAINED_SPLITS
 from models.job import TrainingJob
 from models.settings import to_json
 from models.training import run_fn
@@ -51,14 +51,13 @@ def train_and_judge(
         predecessor: The last good Model, or the empty marker.
     """
     name = f"{job.role}_{job.surface}" if job.surface else job.role
-    train_splits, held_out_splits = (list(pair) for pair in zip(FRESH_SPLITS, MATURED_SPLITS, strict=True))
     trainer = Trainer(
         run_fn=f"{run_fn.__module__}.{run_fn.__qualname__}",
         examples=examples,
         transform_graph=transform_graph,
         base_model=predecessor,
-        train_args=trainer_pb2.TrainArgs(splits=train_splits),
-        eval_args=trainer_pb2.EvalArgs(splits=held_out_splits),
+        train_args=trainer_pb2.TrainArgs(splits=list(TRAINED_SPLITS)),
+        eval_args=trainer_pb2.EvalArgs(splits=list(HELD_OUT_SPLITS)),
         custom_config={"job": to_json(job)},
     ).with_id(f"Trainer_{name}")
     check = CandidateCheck(

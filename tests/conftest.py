@@ -36,7 +36,7 @@ def small_document():
     document["teacher"]["passes"] = document["student"]["passes"] = 1
     document["student"]["architecture"] = {"embedding_size": 4, "trunk": [8]}
     document["evaluation"] = {"resamples": 20, "margin": 1.0}
-    del document["surfaces"]["tab_4"]
+    document["surfaces"] = {"tab_1": {}, "tab_0": {}}
     return document
 
 

@@ -11,7 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.label_store.schemes import open_store
-from components.span_records import BOOTSTRAP, write_record
+from components.span_records import BOOTSTRAP, SpanRecord, write_record
 from pipeline import cli
 
 
@@ -156,7 +156,8 @@ def test_unreadable_model(refusal, tmp_path):
     model = tmp_path / "broken"
     (model / "Format-Serving").mkdir(parents=True)
     (model / "Format-Serving" / "saved_model.pb").write_bytes(b"no model")
-    write_record(str(tmp_path / "root" / "records"), BOOTSTRAP, 1, {"teacher": str(model)})
+    record = SpanRecord(span=1, slots={"teacher": str(model)})
+    write_record(str(tmp_path / "root" / "records"), BOOTSTRAP, record)
 
     assert "training state cannot be read" in (line := refusal())
     assert "SpanState/teacher" in line

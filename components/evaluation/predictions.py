@@ -56,6 +56,21 @@ def read_predictions(path: Path, tasks: Mapping[str, Task]) -> pa.Table:
         ) from error  # fmt: skip
 
 
+def span_file(span: int) -> str:
+    """Name of a span's predictions inside a Predictions artifact, for example `span-00003.parquet`."""
+    return f"span-{span:05d}.parquet"
+
+
+def read_recent(folder: Path, tasks: Mapping[str, Task]) -> dict[int, pa.Table]:
+    """What a Predictions artifact keeps: span -> predictions table, in order; nothing of the empty marker.
+
+    Raises:
+        BadInput: if a file is not a predictions table.
+    """
+    paths = {int(path.stem.removeprefix("span-")): path for path in folder.glob("span-*.parquet")}
+    return {span: read_predictions(paths[span], tasks) for span in sorted(paths)}
+
+
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` with exactly the columns of `schema`, those it lacks null."""
     present = set(table.column_names)

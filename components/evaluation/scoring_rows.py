@@ -103,10 +103,10 @@ def _predict(files: Sequence[str], model_uri: str, example_ids: pa.ChunkedArray)
     """The model's outputs, one column a task, in the order of `example_ids`."""
     from models.scoring import load_scorer
 
-    batches = list(load_scorer(model_uri).score_files(files, {EXAMPLE_ID: pa.string()}, BATCH_ROWS))
-    if not batches:
-        return pa.table({EXAMPLE_ID: pa.array([], pa.string())})
-    scored = pa.Table.from_batches(batches)
+    scorer = load_scorer(model_uri)
+    schema = pa.schema([(EXAMPLE_ID, pa.string()), *((task, pa.float32()) for task in scorer.tasks)])
+    batches = scorer.score_files(files, {EXAMPLE_ID: pa.string()}, BATCH_ROWS)
+    scored = pa.Table.from_batches(list(batches), schema=schema)
     if scored[EXAMPLE_ID].equals(example_ids):
         return scored
     place = pc.index_in(example_ids, value_set=scored[EXAMPLE_ID])

@@ -30,6 +30,10 @@ class Certificate:
         coverage: surface → labelled fresh examples over fresh examples, in [0, 1].
         label_age_spans: how many spans the teacher was behind the span.
         seconds: how long labelling took.
+        event_ms: the newest labelled impression, Unix milliseconds; 0 without rows.
+        ready_ms: when the span's examples were complete.
+        labelled_ms: when all labels were staged.
+        published_ms: when the set became visible.
     """
 
     set_id: str
@@ -44,6 +48,10 @@ class Certificate:
     coverage: dict[str, float]
     label_age_spans: int
     seconds: float
+    event_ms: int
+    ready_ms: int
+    labelled_ms: int
+    published_ms: int
 
 
 def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> Certificate:
@@ -70,6 +78,8 @@ def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> 
         },
         label_age_spans=record.facts.label_age_spans,
         seconds=record.facts.seconds,
+        **{name: int(record.facts.extra[name]) for name in ("event_ms", "ready_ms", "labelled_ms")},
+        published_ms=record.created_ms,
     )
 
 

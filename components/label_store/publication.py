@@ -115,15 +115,19 @@ def draft_record(
     )
 
 
+class UnfitLabels(BadInput):
+    """Labels that must not be published; nothing is wrong with what asked for them."""
+
+
 def refuse_faults(set_id: str, shards: Sequence[StagedShard]) -> None:
     """Refuses a set of which a worker has found a label that is none.
 
     Raises:
-        BadInput: naming the first such label.
+        UnfitLabels: naming the first such label.
     """
     for shard in shards:
         if shard.fault:
-            raise BadInput(
+            raise UnfitLabels(
                 "labels that are no labels",
                 where=f"label set {set_id}, shard {shard.name}",
                 expected="finite numbers, probabilities in [0, 1]",

@@ -7,6 +7,10 @@ from eventlog.errors import BadInput
 from models.settings import settings
 
 
+class UnusableLabels(BadInput):
+    """There is no label set for the span, or none that is young enough."""
+
+
 @settings
 class LabelSource:
     """By what rule the first student of a fleet chooses a span's set; the others go by its pin.
@@ -32,7 +36,7 @@ def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> L
         span: Of the labelled examples.
 
     Raises:
-        BadInput: if no published set of that span is as the source wants it.
+        UnusableLabels: if no published set of that span is as the source wants it.
     """
     pinned = store.read_pin(fleet, span)
     if pinned is None:
@@ -55,7 +59,7 @@ def _choose(store: LabelStore, source: LabelSource, span: int) -> LabelSetRecord
         sets = [record for record in sets if record.key.teacher == source.teacher]
         wanted = f"a set of teacher {source.teacher!r}"
     if not sets:
-        raise BadInput(
+        raise UnusableLabels(
             "no label set", where=f"label store, span {span}", expected=wanted,
             got="none", fix="Let the teacher label the span first.",
         )  # fmt: skip
@@ -64,7 +68,7 @@ def _choose(store: LabelStore, source: LabelSource, span: int) -> LabelSetRecord
     chosen = max(newest.values(), key=lambda record: record.created_ms)
     age = chosen.facts.label_age_spans
     if source.max_age_spans is not None and age > source.max_age_spans:
-        raise BadInput(
+        raise UnusableLabels(
             "labels are too old", where=f"label set {chosen.set_id}",
             expected=f"a teacher at most {source.max_age_spans} spans behind",
             got=f"one {age} spans behind", fix="Let a newer teacher label the span, or raise max_age_spans.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -32,7 +31,6 @@ from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 REPORT_FILE = "join_report.json"
-_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +44,8 @@ class JoinReport:
         matured_rows: examples whose delayed labels have just become known; they count in no coverage.
         labelled_matured_rows: those of them with a soft label.
         labels_without_example: label rows of the surface that no example asked for.
+        decision: whether the span is learnt with its labels (`joined`), `hard-only`, or not at all (`last`).
+        reason: why it is not `joined`; empty if it is.
     """
 
     surface: str
@@ -54,6 +54,8 @@ class JoinReport:
     matured_rows: int = 0
     labelled_matured_rows: int = 0
     labels_without_example: int = 0
+    decision: Literal["joined", "hard-only", "last"] = "joined"
+    reason: str = ""
 
     @property
     def coverage(self) -> float:
@@ -211,36 +213,8 @@ def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]
     for name, (expected, got) in pairs.items():
         if expected != got:
             raise RuntimeError(f"surface {surface}: {expected} {name} went into the join, {got} came out.")
-    names = [field.name for field in dataclasses.fields(JoinReport) if field.name != "surface"]
-    return JoinReport(surface=surface, **{name: totals[name] for name in names})
-
-
-def apply_floor(
-    surface: str, coverage: float, floor: float, policy: Literal["stop", "warn"] = "stop"
-) -> None:
-    """What happens when too few of a surface's examples have a soft label.
-
-    Args:
-        surface: the surface.
-        coverage: labelled share of its fresh examples, in [0, 1].
-        floor: the least that is acceptable, in [0, 1].
-        policy: `stop`, or go on and `warn`.
-
-    Raises:
-        BadInput: if the coverage is below the floor and the policy is `stop`.
-    """
-    if coverage >= floor:
-        return
-    error = BadInput(
-        "too few examples have a soft label",
-        where=f"surface {surface}",
-        expected=f"coverage of at least {floor:.4f}",
-        got=f"{coverage:.4f}",
-        fix="Publish the missing labels, or set the surface's coverage policy to warn.",
-    )
-    if policy == "stop":
-        raise error
-    _LOG.warning("%s", error)
+    names = [field.name for field in dataclasses.fields(JoinReport) if field.type == "int"]
+    return JoinReport(surface=surface, **{name: totals[name] for name in names})  # type: ignore[arg-type]
 
 
 def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence[str]) -> pa.Table:

@@ -26,6 +26,8 @@ FRESH_SPLITS = ("train", "holdout")
 MATURED_SPLITS = ("matured", "matured_holdout")
 """Splits of rows whose delayed labels have just become known, in the same order as FRESH_SPLITS."""
 SPLITS = FRESH_SPLITS + MATURED_SPLITS
+TRAINED_SPLITS, HELD_OUT_SPLITS = zip(FRESH_SPLITS, MATURED_SPLITS, strict=True)
+"""Splits that models learn, and those of the clusters that they never learn and are judged on."""
 
 _WRITE_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 

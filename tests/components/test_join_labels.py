@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
-import logging
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,13 @@ import pytest
 
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.schemes import open_store
-from components.transforms.join_labels import JoinReport, JoinSoftLabels, apply_floor, join_span, reconcile
+from components.transforms.join_labels import (
+    JoinReport,
+    JoinSoftLabels,
+    join_span,
+    read_join_report,
+    reconcile,
+)
 from components.transforms.shards import (
     SPLITS,
     read_shard,
@@ -21,6 +27,7 @@ from components.transforms.shards import (
     split_folder,
     write_shard,
 )
+from components.transforms.without_labels import keep_last_models, learn_hard_labels, too_few_labels
 from eventlog.errors import BadInput
 
 SCHEMA = pa.schema(
@@ -239,10 +246,27 @@ def test_a_surface_without_fresh_rows_misses_no_label():
     assert JoinReport(surface="feed").coverage == 1.0
 
 
-def test_coverage_below_the_floor_stops_by_default_and_names_all_three(caplog):
-    apply_floor("feed", 0.9, 0.9)
-    with pytest.raises(BadInput, match=r"surface feed: .* coverage of at least 0\.9000, got 0\.8999"):
-        apply_floor("feed", 0.89991, 0.9)
-    with caplog.at_level(logging.WARNING):
-        apply_floor("feed", 0.5, 0.9, "warn")
-    assert "surface feed: too few examples have a soft label" in caplog.text
+def test_coverage_below_the_floor_is_an_error_that_names_all_three():
+    assert too_few_labels("feed", 0.9, 0.9) is None
+    error = too_few_labels("feed", 0.89991, 0.9)
+    assert "surface feed: too few" in str(error)
+    assert "coverage of at least 0.9000, got 0.8999" in str(error)
+
+
+def test_hard_only_lets_all_examples_through_and_no_label_of_the_span(join, tmp_path):
+    without = dataclasses.replace(join, set_ids=join.set_ids[1:])
+    report = learn_hard_labels(without, "no labels came", OPTIONS, str(tmp_path / "scratch"))
+    assert (report.decision, report.reason) == ("hard-only", "no labels came")
+    assert (report.fresh_rows, report.labelled_fresh_rows, report.labelled_matured_rows) == (4, 0, 1)
+    assert read_join_report(join.output_uri) == report
+    assert set(soft_labels(join.output_uri, "train").values()) == {(None, None)}
+    assert len(soft_labels(join.output_uri, "train")) == 3
+    assert soft_labels(join.output_uri, "matured")["m"] == (None, 5.0)
+
+
+def test_last_lets_no_example_through_and_says_how_many_there_were(join, tmp_path):
+    without = dataclasses.replace(join, set_ids=())
+    report = keep_last_models(without, "no labels came", OPTIONS, str(tmp_path / "scratch"))
+    assert (report.decision, report.fresh_rows, report.matured_rows) == ("last", 4, 2)
+    for split in SPLITS:
+        assert read_joined(join.output_uri, split) == [[], [], []]

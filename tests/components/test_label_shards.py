@@ -12,8 +12,10 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from components.evaluation.label_checks import LabelChecks
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, StagedShard
 from components.label_store.certificate import certify
+from components.label_store.publication import UnfitLabels
 from components.label_store.schemes import open_store
 from components.transforms.label_shards import LabelShards, label_span, shard_label, soft_column
 from components.transforms.shards import SPLITS, shard_name, split_files, split_folder, write_shard
@@ -23,6 +25,10 @@ from models.tasks import Task
 COLUMNS = {
     "click": SoftColumn(kind="binary", link="sigmoid", unit="probability"),
     "watch_time": SoftColumn(kind="regression", link="identity", unit="seconds", scale="log1p"),
+}
+TASKS = {
+    "click": Task(kind="binary", group="pet"),
+    "watch_time": Task(kind="regression", group="pet", unit="seconds", scale="log1p"),
 }
 KEY = LabelSetKey(teacher="big", teacher_version="7", span=3)
 OPTIONS = ["--runner=FnApiRunner"]
@@ -77,18 +83,19 @@ ROWS = {
 }
 
 
-def label(tmp_path, teacher, rows=ROWS, columns=COLUMNS, examples_uri="", **options):
+def label(tmp_path, teacher, rows=ROWS, tasks=TASKS, examples_uri="", checks=None, **options):
     return label_span(
         examples_uri=examples_uri or write_examples(tmp_path / "examples", rows),
         model_uri=teacher,
         store_uri=f"delta:{tmp_path}/labels",
         key=KEY,
-        columns=columns,
+        tasks=tasks,
         feature_version="f1",
         label_age_spans=1,
         ready_ms=NEW_YEAR_MS,
         beam_options=OPTIONS,
         scratch=str(tmp_path / "scratch"),
+        checks=checks or LabelChecks(),
         **options,
     )
 
@@ -139,7 +146,7 @@ def test_bundles_that_run_twice_leave_one_visible_copy(tmp_path, teacher):
         (staged / f"{shard.path.replace('/', '-')}.json").write_text(json.dumps(vars(shard)))
 
     with beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(OPTIONS)) as pipeline:
-        labels = pipeline | LabelShards(files * 2, teacher, writer, tuple(COLUMNS))
+        labels = pipeline | LabelShards(files * 2, teacher, writer, tuple(COLUMNS), str(tmp_path / "samples"))
         _ = labels | beam.Map(keep)
     shards = [StagedShard(**json.loads(path.read_text())) for path in staged.iterdir()]
     assert len(shards) == 4
@@ -155,10 +162,36 @@ def test_labels_out_of_range_stop_before_anything_is_published(tmp_path, teacher
     assert open_store(f"delta:{tmp_path}/labels").list_sets() == []
 
 
+def test_labels_that_drift_are_published_with_a_warning_or_not_at_all(tmp_path, teacher, caplog):
+    few = {"drift": 0.1, "min_rows": 1}
+    low = {"train": [(f"{n}", NEW_YEAR_MS, "feed", 1.0 + n / 1000) for n in range(200)]}
+    high = {"train": [(f"{n}", NEW_YEAR_MS, "feed", 6.0 + n / 1000) for n in range(200)]}
+    previous = label(tmp_path / "previous", teacher, rows=low).statistics
+
+    with pytest.raises(
+        UnfitLabels, match=r"labels of span 3: .*kind drift: .* got feed, soft_click: .*Jensen"
+    ):
+        label(tmp_path, teacher, rows=high, previous=previous, checks=LabelChecks(**few, on_drift="stop"))
+    assert open_store(f"delta:{tmp_path}/labels").list_sets() == []
+    labelled = label(tmp_path, teacher, rows=high, previous=previous, checks=LabelChecks(**few))
+    assert labelled.record.rows == 200
+    assert len(labelled.anomalies["drift"]) == 2
+    assert "drift: feed, soft_click" in caplog.text
+    same = label(tmp_path / "same", teacher, rows=low, previous=previous, checks=LabelChecks(**few))
+    assert same.anomalies == {"drift": [], "skew": []}
+
+
+def test_the_record_says_when_what_was_there(tmp_path, teacher):
+    record = label(tmp_path, teacher).record
+    certificate = certify(record, {"feed": 3})
+    assert certificate.event_ms == NEW_YEAR_MS + 86_400_000
+    assert certificate.ready_ms == NEW_YEAR_MS < certificate.labelled_ms <= certificate.published_ms
+
+
 def test_a_task_the_teacher_lacks_is_refused(tmp_path, teacher):
-    columns = COLUMNS | {"like": COLUMNS["click"]}
+    tasks = TASKS | {"like": TASKS["click"]}
     with pytest.raises(BadInput, match="no task like: expected one of click, watch_time, got like") as error:
-        label(tmp_path, teacher, columns=columns)
+        label(tmp_path, teacher, tasks=tasks)
     assert "while running" not in str(error.value)
     assert open_store(f"delta:{tmp_path}/labels").list_sets() == []
 

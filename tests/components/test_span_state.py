@@ -1,7 +1,7 @@
 from tfx.types import standard_artifacts
 
 from components.span_publisher import SpanPublisher, SpanPublisherExecutor
-from components.span_records import read_record, write_record
+from components.span_records import SpanRecord, read_record, write_record
 from components.span_state import SpanState, SpanStateExecutor
 from models.state import EMPTY_MARKER
 
@@ -24,8 +24,14 @@ def test_what_an_earlier_span_published_is_copied_whole(tmp_path):
     source = tmp_path / "model" / "training-state"
     source.mkdir(parents=True)
     (source / "state.json").write_text("{}")
-    write_record(str(tmp_path / "records"), "teacher", 3, {"teacher": str(tmp_path / "model")})
-    write_record(str(tmp_path / "records"), "teacher", 4, {"teacher": "/models/of-the-span-itself"})
+    write_record(
+        str(tmp_path / "records"), "teacher", SpanRecord(span=3, slots={"teacher": str(tmp_path / "model")})
+    )
+    write_record(
+        str(tmp_path / "records"),
+        "teacher",
+        SpanRecord(span=4, slots={"teacher": "/models/of-the-span-itself"}),
+    )
     (tmp_path / "copy").mkdir()
 
     resolve(tmp_path / "records", tmp_path / "copy", span=4)
@@ -44,7 +50,11 @@ def test_nothing_published_gives_the_marker_alone(tmp_path):
 
 def test_statistics_come_with_their_split_names(tmp_path):
     (tmp_path / "statistics" / "Split-train").mkdir(parents=True)
-    write_record(str(tmp_path / "records"), "teacher", 3, {"statistics": str(tmp_path / "statistics")})
+    write_record(
+        str(tmp_path / "records"),
+        "teacher",
+        SpanRecord(span=3, slots={"statistics": str(tmp_path / "statistics")}),
+    )
     artifact = standard_artifacts.ExampleStatistics()
     artifact.uri = str(tmp_path / "copy")
 
@@ -69,10 +79,12 @@ def test_state_offers_exactly_the_slots_asked_for_in_their_types():
 def test_publishing_makes_a_span_the_past_of_the_next(tmp_path):
     records = str(tmp_path / "records")
     SpanPublisherExecutor().Do(
-        {"teacher": [model_at("/models/9")]}, {}, {"records": records, "branch": "teacher", "span": 5}
+        {"teacher": [model_at("/models/9")]},
+        {},
+        {"records": records, "branch": "teacher", "span": 5, "version": 2},
     )
 
-    assert read_record(records, "teacher", 5) == {"teacher": "/models/9"}
+    assert read_record(records, "teacher", 5) == SpanRecord(span=5, version=2, slots={"teacher": "/models/9"})
 
 
 def test_the_publisher_takes_one_input_a_slot():

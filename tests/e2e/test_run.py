@@ -17,16 +17,17 @@ import yaml
 from rich.console import Console
 from tfx.orchestration import metadata
 
-from components.candidate_check import HELD_OUT_SPLITS
 from components.label_store.schemes import open_store
 from components.soft_label_bulk_inferrer import teacher_record
 from components.span_records import TEACHER, read_record, recorded_spans
 from components.transforms.join_labels import read_join_report
+from components.transforms.shards import HELD_OUT_SPLITS
 from eventlog.errors import BadInput
 from models.state import SERVING_FOLDER, STATE_FOLDER
 from models.state import read_record as read_state
 from pipeline.config import load
-from pipeline.loop import run_due
+from pipeline.lineage import labelling_model, model_lineage, open_metadata, refuse_leaking_teacher
+from pipeline.loop import Loop
 from pipeline.place import Place
 from pipeline.progress import Progress
 from pipeline.summary import summarize, write_summary
@@ -35,6 +36,13 @@ pytestmark = pytest.mark.e2e
 
 SPANS = [2, 3, 4, 5, 6]
 SURFACES = ("tab_1", "tab_0")
+
+
+def run_due(deployment, place, wanted, progress):
+    """The spans run now; no surface may stay behind."""
+    done, stuck = Loop(deployment, place, progress).catch_up(wanted)
+    assert stuck == {}
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +89,8 @@ def test_the_summary_has_every_figure_of_every_role(summary, tmp_path):
 
 def test_delayed_figures_come_from_predictions_made_when_the_row_was_fresh(place):
     # Labels of span 3, the first that a student has predicted, mature in span 6.
-    matured = pq.read_table(Path(read_record(place.records, "tab_1", 6)["figures"]) / "matured.parquet")
-    fresh = pq.read_table(Path(read_record(place.records, "tab_1", 3)["figures"]) / "fresh.parquet")
+    matured = pq.read_table(Path(read_record(place.records, "tab_1", 6).slots["figures"]) / "matured.parquet")
+    fresh = pq.read_table(Path(read_record(place.records, "tab_1", 3).slots["figures"]) / "fresh.parquet")
     fresh = fresh.take(pc.index_in(matured["example_id"], fresh["example_id"].combine_chunks()))
 
     assert set(matured["impression_span"].to_pylist()) == {3}
@@ -97,7 +105,7 @@ def test_every_fresh_row_has_a_label_from_the_first_span_on(place, summary):
     for surface in SURFACES:
         assert summary["surfaces"][surface]["coverage"] == 1.0
         for span in SPANS:
-            report = read_join_report(read_record(place.records, surface, span)["examples"])
+            report = read_join_report(read_record(place.records, surface, span).slots["examples"])
             assert report.fresh_rows == report.labelled_fresh_rows > 0
 
 
@@ -112,7 +120,7 @@ def test_all_surfaces_of_a_fleet_joined_the_pinned_set(deployment, place, store)
     for span in SPANS:
         pinned = store.read_pin(deployment.fleet, span)
         for surface in SURFACES:
-            folder = Path(read_record(place.records, surface, span)["examples"])
+            folder = Path(read_record(place.records, surface, span).slots["examples"])
             assert json.loads((folder / "join_report.json").read_text())["label_sets"][0] == pinned
 
 
@@ -134,7 +142,7 @@ def test_no_label_comes_from_a_teacher_that_trained_on_the_span(place, store):
     for record in store.list_sets():
         assert record.facts.label_age_spans == 1
         assert record.key.teacher_version.endswith(f"-{record.key.span - 1:05d}")
-    latest = read_record(place.records, TEACHER, SPANS[-1])["teacher"]
+    latest = read_record(place.records, TEACHER, SPANS[-1]).slots["teacher"]
     with pytest.raises(BadInput, match=r"labels of span 6: the teacher has trained on the span it labels"):
         teacher_record(latest, SPANS[-1], "previous")
     assert teacher_record(latest, SPANS[-1], "current").spans == [0, 1, *SPANS]
@@ -143,7 +151,8 @@ def test_no_label_comes_from_a_teacher_that_trained_on_the_span(place, store):
 def test_models_go_on_from_the_span_before(place):
     for surface, role in (("tab_1", "student"), ("tab_1", "control"), ("tab_0", "student")):
         states = [
-            read_state(f"{read_record(place.records, surface, span)[role]}/{STATE_FOLDER}") for span in SPANS
+            read_state(f"{read_record(place.records, surface, span).slots[role]}/{STATE_FOLDER}")
+            for span in SPANS
         ]
         assert [state.spans for state in states] == [SPANS[: n + 1] for n in range(len(SPANS))]
         assert {(state.role, state.surface) for state in states} == {(role, surface)}
@@ -153,7 +162,7 @@ def test_models_go_on_from_the_span_before(place):
 
 
 def test_the_served_student_is_its_control_in_shape(place):
-    record = read_record(place.records, "tab_1", SPANS[-1])
+    record = read_record(place.records, "tab_1", SPANS[-1]).slots
     student, control = (
         tf.saved_model.load(f"{record[role]}/{SERVING_FOLDER}") for role in ("student", "control")
     )
@@ -175,7 +184,7 @@ def test_the_served_student_is_its_control_in_shape(place):
 
 def test_what_was_blessed_is_what_serves(place):
     pushed = sorted(Path(place.serving("tab_1")).iterdir())
-    blessed = Path(read_record(place.records, "tab_1", SPANS[-1])["student"]) / SERVING_FOLDER
+    blessed = Path(read_record(place.records, "tab_1", SPANS[-1]).slots["student"]) / SERVING_FOLDER
 
     def files(folder):
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -260,5 +269,98 @@ def test_tfx_evaluator_runs_when_switched_on(small_document, place, tmp_path):
 
 def report_rows(place, split):
     """Rows of one split of the joined Examples of tab_0, whose evaluation comes first."""
-    folder = Path(read_record(place.records, "tab_0", 2)["examples"]) / f"Split-{split}"
+    folder = Path(read_record(place.records, "tab_0", 2).slots["examples"]) / f"Split-{split}"
     return sum(1 for path in sorted(folder.iterdir()) for _ in tf.data.TFRecordDataset(str(path), "GZIP"))
+
+
+@pytest.fixture(scope="module")
+def mlmd(place):
+    return open_metadata(place.root)
+
+
+def test_mlmd_and_every_model_tell_the_same_of_what_was_learnt(place, mlmd):
+    for branch, role in ((TEACHER, "teacher"), ("tab_1", "student"), ("tab_0", "control")):
+        for span in SPANS:
+            model = read_record(place.records, branch, span).slots[role]
+            state = read_state(f"{model}/{STATE_FOLDER}")
+            found = model_lineage(mlmd, model)
+            assert (found.uri, found.role, found.surface) == (model, role, state.surface)
+            assert (list(found.spans), found.job) == (state.spans, state.job_hash)
+            assert found.trainings == len(state.spans) - (role == "teacher"), "the burn-in is one"
+
+
+def test_a_pushed_folder_leads_back_to_labels_teachers_graph_and_schema(deployment, place, mlmd, store):
+    pins = tuple(store.read_pin(deployment.fleet, span) for span in SPANS)
+    bootstrap = read_record(place.records, "bootstrap", 1).slots
+    pushed = sorted(Path(place.serving("tab_1")).iterdir())
+
+    found = model_lineage(mlmd, str(pushed[-1]))
+
+    assert found.uri.startswith(f"{place.artifacts}/Trainer_student_tab_1/model/")
+    assert (found.spans, found.label_sets) == (tuple(SPANS), pins)
+    assert found.teachers == tuple(
+        f"{record.key.teacher}.{record.key.teacher_version}" for record in map(store.find_set, pins)
+    )
+    assert found.transform_graph == bootstrap["transform_graph"]
+    assert (Path(found.schema) / "schema.pbtxt").is_file()
+    assert model_lineage(mlmd, str(pushed[0])).spans == (SPANS[0],)
+
+
+def test_every_label_came_from_a_model_that_may_label_its_span_and_none_after_it(place, mlmd):
+    labellings = mlmd.get_executions_by_type("components.soft_label_bulk_inferrer.SoftLabelBulkInferrer")
+    spans = []
+    for labelling in labellings:
+        contexts = mlmd.get_contexts_by_execution(labelling.id)
+        (run,) = (context for context in contexts if context.type == "pipeline_run")
+        events = mlmd.get_events_by_execution_ids([labelling.id])
+        read = mlmd.get_artifacts_by_id([event.artifact_id for event in events])
+        spans.append(labelling.custom_properties["span"].int_value)
+        model = labelling_model(mlmd, run.name)
+        assert [artifact.uri for artifact in read if artifact.type == "Model"] == [model]
+        refuse_leaking_teacher(mlmd, model, spans[-1])
+        with pytest.raises(BadInput, match=rf"labels of span {spans[-1] - 1}: the teacher has trained"):
+            refuse_leaking_teacher(mlmd, model, spans[-1] - 1)
+    assert sorted(spans) == SPANS
+
+
+def test_a_teacher_whose_state_lies_is_still_refused_by_mlmd(place, mlmd):
+    teacher = read_record(place.records, TEACHER, SPANS[-1]).slots["teacher"]
+    state = Path(teacher, STATE_FOLDER, "state.json")
+    told = state.read_text()
+    try:
+        state.write_text(json.dumps(json.loads(told) | {"spans": [0, 1]}))
+        assert teacher_record(teacher, SPANS[-1], "previous").spans == [0, 1], "the model's own word is taken"
+        with pytest.raises(BadInput, match=rf"got {teacher}, for which Trainer execution \d+ read span 6\."):
+            refuse_leaking_teacher(mlmd, teacher, SPANS[-1])
+    finally:
+        state.write_text(told)
+
+
+def test_a_surface_without_labels_stays_behind_alone_and_catches_up_when_its_policy_allows(
+    small_document, place, tmp_path
+):
+    def deployment_with(**changes):
+        surfaces = small_document["surfaces"] | {"tab_0": {"labels": {"teacher": "nobody"}, **changes}}
+        path = tmp_path / "behind.yaml"
+        path.write_text(yaml.safe_dump(small_document | {"surfaces": surfaces}))
+        return load(path)
+
+    root = tmp_path / "root"
+    shutil.copytree(place.root / "records" / "bootstrap", root / "records" / "bootstrap")
+    behind = Place(root=root, events=place.events)
+    with (tmp_path / "log.txt").open("w") as log:
+        progress = Progress(Console(file=log))
+        done, stuck = Loop(deployment_with(), behind, progress).catch_up(range(2, 3))
+        assert done == [2]
+        assert list(stuck) == ["tab_0"]
+        assert "span 2: no label set: expected a set of teacher 'nobody'" in str(stuck["tab_0"])
+        assert recorded_spans(behind.records, "tab_1") == recorded_spans(behind.records, TEACHER) == [2]
+        assert recorded_spans(behind.records, "tab_0") == []
+        teacher = read_record(behind.records, TEACHER, 2)
+        hard_only = deployment_with(without_labels="hard-only")
+        assert Loop(hard_only, behind, progress).catch_up(range(2, 3)) == ([2], {})
+    assert recorded_spans(behind.records, "tab_0") == [2]
+    assert read_record(behind.records, TEACHER, 2) == teacher, "the teacher has not run again"
+    report = read_join_report(read_record(behind.records, "tab_0", 2).slots["examples"])
+    assert (report.decision, report.labelled_fresh_rows) == ("hard-only", 0)
+    assert report.fresh_rows > 0

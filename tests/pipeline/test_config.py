@@ -142,3 +142,40 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
         BadInput, match=r"broken.yaml: not a configuration: .* line 1, column .*Mend the file"
     ):
         load(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"control_every": -1}, "surfaces.tab_0.control_every must be >= 0, got -1"),
+        ({"bootstrap": "2:6"}, "surfaces.tab_0.bootstrap must lie behind the burn-in"),
+        ({"push": {"task": "nap"}}, "surfaces.tab_0.push.task must be a task of the student, got 'nap'"),
+        (
+            {"push": {"task": "like", "alpha": 0.001}},
+            "alpha 0.001 needs at least 1 / alpha evaluation.resamples",
+        ),
+        ({"push": {"task": "ltv"}}, "surfaces.tab_0.push.task must be known at once, got delayed 'ltv'"),
+    ],
+)
+def test_a_surface_s_settings_that_cannot_work_are_refused(refused, document, changes, message):
+    document["surfaces"]["tab_0"] = changes
+
+    assert message in refused()
+
+
+def test_a_configuration_s_version_is_that_of_its_settings(tmp_path, document):
+    first = load(CONFIGS / "kuairand.yaml")
+    copied = dataclasses.replace(first, schema=str(tmp_path / "impressions.pbtxt"))
+    changed = dataclasses.replace(first, seed=first.seed + 1)
+
+    assert len(first.version) == 12
+    assert copied.version == first.version != changed.version
+
+
+def test_a_surface_begins_behind_the_burn_in_or_with_its_own_bootstrap():
+    deployment = load(CONFIGS / "demo.yaml")
+    surface = dataclasses.replace(deployment.surfaces["tab_0"], bootstrap="7:9")
+    later = dataclasses.replace(deployment, surfaces=deployment.surfaces | {"tab_0": surface})
+
+    assert list(later.bootstrap_spans("tab_0")) == [7, 8, 9]
+    assert later.bootstrap_spans("tab_1") == range(5, 5)

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from tfx.dsl.compiler.compiler import Compiler
 
 from pipeline.config import load
-from pipeline.dag import bootstrap_pipeline, span_pipeline
+from pipeline.dag import bootstrap_pipeline, relabel_pipeline, span_pipeline
 from pipeline.place import Place
 
 REPOSITORY = Path(__file__).parents[2]
@@ -28,6 +28,9 @@ def compiled(deployment):
     return {
         "bootstrap": Compiler().compile(bootstrap_pipeline(deployment, place)),
         "span": Compiler().compile(span_pipeline(deployment, place, 7)),
+        "surface": Compiler().compile(span_pipeline(deployment, place, 7, 2, ["tab_1"])),
+        "teacher": Compiler().compile(span_pipeline(deployment, place, 7, 0, ["teacher"])),
+        "relabel": Compiler().compile(relabel_pipeline(deployment, place, 7, 2)),
     }
 
 
@@ -94,3 +97,74 @@ def test_tfx_evaluator_is_there_when_switched_on_alone(deployment, compiled):
 
     assert "Evaluator_tab_1" in sliced
     assert "Evaluator_tab_1" not in nodes(compiled["span"])
+
+
+def parameter(pipeline, node_id, name):
+    value = nodes(pipeline)[node_id].parameters.parameters[name].field_value
+    return value.int_value or value.string_value
+
+
+def test_a_surface_apart_reads_its_own_rows_and_waits_for_no_labeller(compiled):
+    ids = set(nodes(compiled["surface"]))
+
+    assert "SpanExampleGen" in ids
+    assert not {"SoftLabelBulkInferrer", "Trainer_teacher", "SpanStatistics"} & ids
+    assert not [name for name in ids if name.endswith(("tab_0", "tab_4"))]
+    assert parameter(compiled["surface"], "SpanExampleGen", "surface") == "tab_1"
+    assert parameter(compiled["surface"], "SpanExampleGen", "version") == 2
+    assert parameter(compiled["span"], "SpanExampleGen", "surface") == ""
+
+
+def test_the_teacher_apart_trains_no_student(compiled):
+    assert {"SoftLabelBulkInferrer", "Trainer_teacher"} <= set(nodes(compiled["teacher"]))
+    assert not [name for name in nodes(compiled["teacher"]) if name.endswith("tab_1")]
+
+
+def test_relabelling_trains_nobody_and_makes_a_set_of_the_span_s_version(compiled):
+    assert set(nodes(compiled["relabel"])) == {
+        "SpanState",
+        "SpanExampleGen",
+        "SoftLabelBulkInferrer",
+        "SpanPublisher",
+    }
+    assert parameter(compiled["relabel"], "SoftLabelBulkInferrer", "span_version") == 2
+    assert parameter(compiled["relabel"], "SpanPublisher", "branch") == "relabelled"
+
+
+def with_surface(deployment, **changes):
+    surface = dataclasses.replace(deployment.surfaces["tab_1"], **changes)
+    return dataclasses.replace(deployment, surfaces={"tab_1": surface})
+
+
+def span_nodes(deployment, span):
+    place = Place(root=Path("/ROOT"), events=Path("/EVENTS"))
+    return nodes(Compiler().compile(span_pipeline(deployment, place, span)))
+
+
+def test_with_a_gate_a_student_is_pushed_by_the_gate_s_decision(compiled, deployment):
+    assert "PushGate_tab_1" in nodes(compiled["span"])["Pusher_tab_1"].upstream_nodes
+    without = span_nodes(with_surface(deployment, push=None), 7)
+    assert "PushGate_tab_1" not in without
+    assert "CandidateCheck_student_tab_1" in without["Pusher_tab_1"].upstream_nodes
+
+
+def test_a_control_of_every_third_span_is_deferred_on_the_others(deployment):
+    every_third = with_surface(deployment, control_every=3)
+    for span, trained in ((6, True), (7, False), (8, False), (9, True)):
+        ids = span_nodes(every_third, span)
+        assert ("Trainer_control_tab_1" in ids) == trained
+        assert ("TrainingDeferral_control_tab_1" in ids) == (not trained)
+        assert "Trainer_student_tab_1" in ids
+
+
+def test_without_a_control_there_is_neither_training_nor_deferral(deployment):
+    ids = span_nodes(with_surface(deployment, control_every=0), 7)
+    assert not [name for name in ids if "control" in name]
+
+
+def test_a_surface_s_bootstrap_is_exempt_from_its_policy(deployment):
+    new = with_surface(deployment, bootstrap="6:7", without_labels="last")
+    for span, policy in ((6, "hard-only"), (7, "hard-only"), (8, "last")):
+        place = Place(root=Path("/ROOT"), events=Path("/EVENTS"))
+        compiled = Compiler().compile(span_pipeline(new, place, span))
+        assert parameter(compiled, "SoftLabelTransform_tab_1", "without_labels") == policy

@@ -29,14 +29,28 @@ SUMMARY = {
         },
         "feed": {"coverage": None, "tasks": {}},
     },
+    "decisions": [
+        {"span": 3, "branch": "home", "what": "push", "outcome": "pushed", "reason": "rests on the control"},
+        {"span": 4, "branch": "home", "what": "join", "outcome": "hard-only", "reason": "no [label] set"},
+    ],
+    "freshness": {
+        "spans": [],
+        "percentiles": {
+            "teacher": {},
+            "home": {
+                "event_to_ready": {"p50": 8_640_000.0, "p95": 172_800.0},
+                "ready_to_labelled": {"p50": 1.25, "p95": 1200.0},
+            },
+        },
+    },
     "label_sets": [{"id": "big-3-00003-0", "span": 3, "teacher": "big", "rows": 12345, "lag_seconds": 4.25}],
     "seconds": {"Trainer[teacher]": 1234.56},
 }
 
 
-def printed(**options):
+def printed(summary=SUMMARY, **options):
     stream = io.StringIO()
-    print_summary(SUMMARY, Console(file=stream, highlight=False, **options))
+    print_summary(summary, Console(file=stream, highlight=False, **options))
     return stream.getvalue()
 
 
@@ -64,6 +78,36 @@ def test_only_an_interval_that_excludes_zero_is_marked():
     assert "+0.0041" in line(text, "like")
 
 
+def test_a_role_without_figures_has_no_column_and_without_a_control_there_is_no_difference():
+    without = {task: {"student": BINARY["student"]} for task in ("click", "like")}
+    text = printed(SUMMARY | {"surfaces": {"home": {"coverage": None, "tasks": without}}}, width=80)
+    assert line(text, "task").split() == ["task", "student", "positives"]
+    assert line(text, "click").split() == ["click", "0.7142", "1,234"]
+
+
+def test_decisions_are_shown_if_a_person_should_see_them():
+    text = printed(width=80)
+    assert "decisions out of the ordinary, all 1\n" in text
+    assert line(text, "   4 ").split() == ["4", "home", "join", "hard-only", "no", "[label]", "set"]
+    assert "rests on the control" not in text
+    assert "decisions: all in the ordinary" in printed(
+        SUMMARY | {"decisions": SUMMARY["decisions"][:1]}, width=80
+    )
+
+
+def test_of_many_decisions_the_last_are_shown():
+    many = [SUMMARY["decisions"][1] | {"span": span} for span in range(4, 27)]
+    text = printed(SUMMARY | {"decisions": many}, width=80)
+    assert "decisions out of the ordinary, the last 20 of 23\n" in text
+    assert (text.count("hard-only"), "   6 home" in text, "   7 home" in text) == (20, False, True)
+
+
+def test_freshness_is_a_line_a_branch():
+    text = printed(width=100)
+    assert line(text, "home:") == ("home: event to ready 100 d / 2 d, ready to labelled 1.2 s / 1,200.0 s")
+    assert line(text, "teacher:") == "teacher: -"
+
+
 def test_label_sets_and_seconds_are_shown():
     text = printed(width=80)
     assert line(text, "   3 ").split() == ["3", "big-3-00003-0", "big", "12,345", "4.2", "s"]
@@ -82,5 +126,6 @@ def test_a_plain_log_gets_no_terminal_codes():
 
 
 def test_a_run_without_spans_prints_too(capsys):
-    print_summary({"spans": [], "surfaces": {}, "label_sets": [], "seconds": {}})
+    empty = {"spans": [], "surfaces": {}, "label_sets": [], "seconds": {}}
+    print_summary(empty | {"decisions": [], "freshness": {"spans": [], "percentiles": {}}})
     assert "no spans" in capsys.readouterr().out

@@ -3,6 +3,7 @@ import pytest
 
 from components.evaluation import predictions
 from eventlog.errors import BadInput
+from models.state import EMPTY_MARKER
 from models.tasks import Task
 
 TASKS = {
@@ -49,6 +50,20 @@ def test_a_file_that_is_no_predictions_table_is_refused(tmp_path):
     predictions.write_predictions(pa.table({"example_id": ["a"]}), path)
     with pytest.raises(BadInput, match="got no column cluster_id, impression_span"):
         predictions.read_predictions(path, TASKS)
+
+
+def test_recent_spans_are_read_in_their_order(tmp_path):
+    for span, score in ((100_000, 0.5), (4, 0.25), (99_999, 0.125)):
+        table = fresh(student_click=[score] * 3)
+        predictions.write_predictions(table, tmp_path / predictions.span_file(span))
+    recent = predictions.read_recent(tmp_path, TASKS)
+    assert list(recent) == [4, 99_999, 100_000]
+    assert [table["student_click"][0].as_py() for table in recent.values()] == [0.25, 0.125, 0.5]
+
+
+def test_the_empty_marker_keeps_no_spans(tmp_path):
+    (tmp_path / EMPTY_MARKER).touch()
+    assert predictions.read_recent(tmp_path, TASKS) == {}
 
 
 def test_delayed_labels_meet_the_predictions_of_the_fresh_row():

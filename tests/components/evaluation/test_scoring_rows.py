@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from components.evaluation import scoring_rows
 from components.evaluation.predictions import predictions_schema
-from components.transforms.shards import shard_name, split_files, split_folder, write_shard
+from components.transforms.shards import shard_name, split_files, split_folder, write_records, write_shard
 from eventlog.errors import BadInput
 from models.tasks import Task
 
@@ -100,3 +100,11 @@ def test_a_model_that_lacks_a_task_is_refused(files, tmp_path):
         BadInput, match="student: model lacks a task: expected outputs click, ltv, got none named ltv"
     ):
         scoring_rows.predict_rows(files, model(tmp_path / "student", 0.5), TASKS)
+
+
+def test_shards_without_rows_are_scored_to_nothing_of_every_task(tmp_path):
+    write_records(str(tmp_path / "empty.gz"), [])
+    click, files = {"click": TASKS["click"]}, [str(tmp_path / "empty.gz")]
+    student = model(tmp_path / "student", 0.5)
+    assert scoring_rows.predict_rows(files, student, click)["click"].tolist() == []
+    assert scoring_rows.score_span(files, student, None, TASKS).num_rows == 0

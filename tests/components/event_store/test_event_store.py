@@ -51,7 +51,7 @@ def log(small_log):
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory):
     data = tmp_path_factory.mktemp("server")
-    with running(data) as server:
+    with running(data, threads=1) as server:
         uri = server.store_uri("labels", data / "staging")
         open_store(uri).initialize()
         yield uri
@@ -172,7 +172,7 @@ def test_the_component_joins_in_bigquery_when_it_is_told_a_table(events, uri, lo
         "tasks": to_json({"click": Task(kind="binary", group="pet")}),
         "events_table": events.name,
         "coverage_floor": 0.5,
-        "below_floor": "stop",
+        "without_labels": "stop",
     }
     # The Examples artifact is not looked at: BigQuery has the impressions.
     SoftLabelTransformExecutor().Do(

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from components.label_store.certificate import certify, read_certificate, write_certificate
 from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 
+TIMES = {"event_ms": 1000.0, "ready_ms": 2000.0, "labelled_ms": 3000.0}
+
 
 def test_a_certificate_says_what_was_labelled_and_survives_the_disk(tmp_path, labels):
     store = open_store(f"delta:{tmp_path}/labels")
     tables = [labels.make_table(["a", "b"], [0.1, 0.2]), labels.make_table(["c"], [0.3], surface="search")]
-    record = labels.publish(store, labels.make_key(), *tables)
+    published = labels.publish(store, labels.make_key(), *tables)
+    facts = dataclasses.replace(published.facts, extra=TIMES)
+    record = dataclasses.replace(published, facts=facts)
     certificate = certify(record, {"feed": 4, "search": 1, "profile": 2, "empty": 0})
     assert certificate.coverage == {"feed": 0.5, "profile": 0.0, "search": 1.0}
     assert (certificate.rows, certificate.distinct_ids, certificate.revision) == (3, 3, 1)
     assert (certificate.teacher, certificate.teacher_version, certificate.span) == ("big", "7", 3)
     assert (certificate.label_age_spans, certificate.seconds) == (1, 2.5)
+    assert (certificate.event_ms, certificate.ready_ms, certificate.labelled_ms) == (1000, 2000, 3000)
+    assert certificate.published_ms == record.created_ms
     write_certificate(certificate, tmp_path / "artifact")
     assert read_certificate(tmp_path / "artifact") == certificate
 

@@ -1,0 +1,154 @@
+"""Are a teacher's labels of a span believable? Looked at before they are published, per task and surface.
+
+Reference: Khani et al., RecSys '24: under changing data a teacher's bias leaks to its students.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.evaluation.scales import on_task_scale
+from eventlog.rows import LABEL_PREFIX, SOFT_PREFIX, SURFACE
+from models.settings import settings
+from models.tasks import Task
+
+Statistics = Any
+"""A DatasetFeatureStatisticsList; its datasets are named after the surfaces."""
+
+
+@settings
+class LabelChecks:
+    """What makes labels doubtful, and what follows.
+
+    Attributes:
+        drift: Largest Jensen-Shannon divergence, in [0, 1], of a task's labels from the previous set's.
+        calibration: The mean of a task's soft labels over that of the hard labels of the same rows must lie
+            between 1 / `calibration` and `calibration`, > 1.
+        min_rows: Fewer rows of a surface, or fewer hard labels (binary: positives), are not judged.
+        on_drift: `warn`, or `stop`: the set is not published.
+        on_skew: The same for the calibration.
+    """
+
+    drift: float = 0.3
+    calibration: float = 2.0
+    min_rows: int = 200
+    on_drift: Literal["warn", "stop"] = "warn"
+    on_skew: Literal["warn", "stop"] = "warn"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            ValueError: naming the key, what was expected and what was found.
+        """
+        if not 0.0 <= self.drift <= 1.0:
+            raise ValueError(f"label_checks.drift must be 0 to 1, got {self.drift}.")
+        if self.calibration <= 1.0:
+            raise ValueError(f"label_checks.calibration must be > 1, got {self.calibration}.")
+        if self.min_rows < 1:
+            raise ValueError(f"label_checks.min_rows must be >= 1, got {self.min_rows}.")
+
+
+def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
+    """TFDV's statistics of soft and hard labels, a dataset a surface.
+
+    Args:
+        rows: `surface`, and `soft_<task>` and `label_<task>` float32 of each task; hard labels in the task's
+            unit, null where masked.
+        tasks: The labelled tasks.
+
+    Returns:
+        Features `soft_<task>` and `label_<task>`, both on the task's scale.
+    """
+    import tensorflow_data_validation as tfdv
+    from tensorflow_data_validation.statistics import stats_impl
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    found = statistics_pb2.DatasetFeatureStatisticsList()
+    options = tfdv.StatsOptions(num_top_values=0, num_rank_histogram_buckets=0)
+    for surface in sorted(pc.unique(rows[SURFACE]).to_pylist()):
+        chosen = rows.filter(pc.equal(rows[SURFACE], surface))
+        columns = {}
+        for name, task in tasks.items():
+            hard = on_task_scale(chosen[LABEL_PREFIX + name].to_numpy(), task)
+            columns[SOFT_PREFIX + name] = _as_lists(chosen[SOFT_PREFIX + name].to_numpy())
+            columns[LABEL_PREFIX + name] = _as_lists(hard)
+        batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+        (dataset,) = stats_impl.generate_statistics_in_memory(batch, options).datasets
+        dataset.name = surface
+        found.datasets.append(dataset)
+    return found
+
+
+def find_label_anomalies(
+    statistics: Statistics, previous: Statistics | None, tasks: Mapping[str, Task], checks: LabelChecks
+) -> dict[str, list[str]]:
+    """What is doubtful, a line each, by kind: `drift` and `skew`.
+
+    Args:
+        statistics: See `label_statistics`.
+        previous: The same of the last set that was published; None: there was none to drift from.
+        tasks: The labelled tasks; of delayed ones no fresh row has a hard label, so they cannot skew.
+        checks: The limits.
+    """
+    before = {dataset.name: dataset for dataset in previous.datasets} if previous is not None else {}
+    lines: dict[str, list[str]] = {"drift": [], "skew": []}
+    for dataset in statistics.datasets:
+        earlier = before.get(dataset.name)
+        if earlier is not None and min(dataset.num_examples, earlier.num_examples) >= checks.min_rows:
+            lines["drift"] += _drifts(dataset, earlier, tasks, checks.drift)
+        lines["skew"] += _skews(dataset, tasks, checks)
+    return lines
+
+
+def _drifts(dataset: Any, earlier: Any, tasks: Mapping[str, Task], limit: float) -> list[str]:
+    import tensorflow_data_validation as tfdv
+    from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+    schema = schema_pb2.Schema()
+    for kind in (SOFT_PREFIX, LABEL_PREFIX):
+        for name in tasks:
+            feature = schema.feature.add(name=kind + name, type=schema_pb2.FLOAT)
+            if kind == SOFT_PREFIX:
+                feature.drift_comparator.jensen_shannon_divergence.threshold = limit
+    now, then = (statistics_pb2.DatasetFeatureStatisticsList(datasets=[each]) for each in (dataset, earlier))
+    for each in (now, then):
+        each.datasets[0].name = "labels"  # validate_statistics looks for a dataset by one name.
+    found = tfdv.validate_statistics(now, schema, previous_statistics=then)
+    return [
+        f"{dataset.name}, {name}: {' '.join(reason.description.split())}"
+        for name, info in sorted(found.anomaly_info.items())
+        for reason in info.reason
+        if anomalies_pb2.AnomalyInfo.Type.Name(reason.type).startswith("COMPARATOR_")
+    ]
+
+
+def _skews(dataset: Any, tasks: Mapping[str, Task], checks: LabelChecks) -> list[str]:
+    features = {feature.path.step[0]: feature.num_stats for feature in dataset.features}
+    lines = []
+    for name, task in tasks.items():
+        soft, hard = features[SOFT_PREFIX + name], features[LABEL_PREFIX + name]
+        num_labels = hard.common_stats.num_non_missing
+        evidence = num_labels * hard.mean if task.kind == "binary" else num_labels
+        if not hard.mean or evidence < checks.min_rows:
+            continue
+        ratio = soft.mean / hard.mean
+        if not 1 / checks.calibration <= ratio <= checks.calibration:
+            lines.append(
+                f"{dataset.name}, {name}: soft labels' mean over hard labels' is {ratio:.3f}, not between "
+                f"{1 / checks.calibration:.3f} and {checks.calibration:.3f}"
+            )
+    return lines
+
+
+def _as_lists(column: npt.NDArray) -> pa.Array:
+    """Lists of one value, null where it is NaN: what TFDV takes."""
+    values = pa.array(column, pa.float32(), from_pandas=True)
+    offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32), mask=np.append(values.is_null(), False))
+    return pa.ListArray.from_arrays(offsets, values)

@@ -1,0 +1,82 @@
+"""SpanStatistics: TFX's StatisticsGen, which does a small span in memory in place of starting Beam."""
+
+import os
+from typing import Any
+
+import pyarrow as pa
+import tensorflow_data_validation as tfdv
+from tensorflow_data_validation.statistics import stats_impl
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tfx import types
+from tfx.components import StatisticsGen
+from tfx.components.statistics_gen import executor
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, json_utils
+from tfx_bsl.coders import example_coder
+
+from components.transforms.shards import split_files
+from models.records import read_records
+
+IN_MEMORY_ROWS = 50_000
+"""Above it Beam's start-up is worth its while; a row takes a third of a millisecond and a few kilobytes."""
+_BATCH_ROWS = 8192
+
+
+class SpanStatisticsExecutor(executor.Executor):
+    """Writes what TFX's executor writes, sooner."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See the base class."""
+        examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
+        if examples.get_int_custom_property("fresh_rows") > IN_MEMORY_ROWS:
+            super().Do(input_dict, output_dict, exec_properties)
+            return
+        excluded = json_utils.loads(exec_properties[standard_component_specs.EXCLUDE_SPLITS_KEY])
+        schema_uri = artifact_utils.get_single_uri(input_dict[standard_component_specs.SCHEMA_KEY])
+        schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema_uri))
+        statistics = artifact_utils.get_single_instance(output_dict[standard_component_specs.STATISTICS_KEY])
+        splits = [
+            split
+            for split in artifact_utils.decode_split_names(examples.split_names)
+            if split not in excluded
+        ]
+        statistics.split_names = artifact_utils.encode_split_names(splits)
+        statistics.span = examples.span
+        for split in splits:
+            folder = artifact_utils.get_split_uri([statistics], split)
+            fileio.makedirs(folder)
+            with fileio.open(os.path.join(folder, "FeatureStats.pb"), "wb") as file:
+                file.write(split_statistics(examples.uri, split, schema).SerializeToString())
+
+
+def split_statistics(
+    examples_uri: str, split: str, schema: schema_pb2.Schema
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """TFDV's statistics of one split of an Examples artifact, in memory.
+
+    Args:
+        examples_uri: The artifact.
+        split: Its split.
+        schema: Of the examples.
+    """
+    decoder = example_coder.ExamplesToRecordBatchDecoder(schema.SerializeToString())
+    batches = [
+        decoder.DecodeBatch(records.numpy().tolist())
+        for records in read_records(split_files(examples_uri, split), _BATCH_ROWS)
+    ]
+    rows = pa.Table.from_batches(batches or [decoder.DecodeBatch([])]).combine_chunks()
+    (batch,) = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
+    return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions(schema=schema))
+
+
+class SpanStatistics(StatisticsGen):
+    """See `SpanStatisticsExecutor`; the interface is StatisticsGen's."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(SpanStatisticsExecutor)

@@ -1,0 +1,119 @@
+"""What is due: the next span of the branches that are behind, and whether it and its labels are there."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.label_store.schemes import open_store
+from components.span_records import TEACHER, recorded_spans
+from eventlog.errors import BadInput
+from eventlog.spans import SUCCESS, span_folder, span_versions
+from pipeline.config import Deployment
+from pipeline.place import Place
+
+
+class NotYet(BadInput):
+    """Something is not there that may still come: a loop that serves waits for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Due:
+    """The next span to run.
+
+    Attributes:
+        span: Its number.
+        version: The newest complete one.
+        branches: Those that are to run it, in the order of the DAG.
+        missing: Whether the log lacks it, and it is to be skipped for being late.
+        later: How many later spans are complete.
+    """
+
+    span: int
+    version: int
+    branches: tuple[str, ...]
+    missing: bool
+    later: int
+
+
+def next_due(
+    deployment: Deployment, place: Place, branches: Sequence[str], wanted: range | None
+) -> Due | None:
+    """The first span that one of the branches has not recorded; None when nothing can be run now.
+
+    Args:
+        deployment: Says where branches begin, and how long a late span is waited for.
+        place: Says what is recorded and what the log holds.
+        branches: Those that run.
+        wanted: Spans to go up to; None: all that the log holds.
+
+    Raises:
+        BadInput: if the wanted range begins behind the next due span; `NotYet` if the log has a gap that is
+            not to be skipped yet.
+    """
+    nexts = {branch: _next_of(deployment, place, branch) for branch in branches}
+    if not nexts:
+        return None
+    span = min(nexts.values())
+    if wanted is not None and span < wanted[0]:
+        raise BadInput(
+            "span gap", where=f"--spans {wanted[0]}:{wanted[-1]}",
+            expected=f"a range from span {span} or earlier",
+            got=str(wanted[0]), fix="Warm start needs every span in order; begin where the last run ended.",
+        )  # fmt: skip
+    if wanted is not None and span > wanted[-1]:
+        return None
+    newest = span_versions(place.events)
+    later = sum(other > span for other in newest)
+    going = tuple(branch for branch in branches if nexts[branch] == span)
+    if span in newest:
+        return Due(span, newest[span], going, False, later)
+    if not later:
+        return None
+    patience = deployment.validation.late_after_spans
+    if patience is None or later < patience:
+        raise NotYet(
+            "span gap", where=str(place.events), expected=f"span {span} before later ones",
+            got=f"{later} later spans",
+            fix="Write the missing span, or set validation.late_after_spans to skip it.",
+        )  # fmt: skip
+    return Due(span, 0, going, True, later)
+
+
+def labels_are_due(deployment: Deployment, place: Place, due: Due) -> bool:
+    """Whether the span's labels are there, or have been waited for long enough; for surfaces apart."""
+    teachers = {deployment.label_source(surface)[1].teacher for surface in due.branches}
+    labelled = {
+        record.key.teacher
+        for record in open_store(place.label_store(deployment.label_store)).list_sets()
+        if record.key.span == due.span
+    }
+    complete = (span_folder(place.events, due.span, due.version) / SUCCESS).stat().st_mtime
+    patience = max(deployment.surfaces[surface].label_wait_seconds for surface in due.branches)
+    return teachers <= labelled or time.time() - complete > patience
+
+
+def require_spans(events: Path, spans: range, what: str) -> None:
+    """Refuses a range that the log does not hold whole.
+
+    Raises:
+        NotYet: naming the first span that is missing.
+    """
+    available = list(span_versions(events))
+    missing = [span for span in spans if span not in available]
+    if missing:
+        held = f"spans {available[0]} to {available[-1]}" if available else "no spans"
+        raise NotYet(
+            f"{what} needs span {missing[0]}", where=str(events),
+            expected=f"spans {spans[0]} to {spans[-1]}",
+            got=held, fix="Write the missing spans with `rankdistill events`, or change the range.",
+        )  # fmt: skip
+
+
+def _next_of(deployment: Deployment, place: Place, branch: str) -> int:
+    first = deployment.burn_in_spans[-1] + 1
+    if branch != TEACHER:
+        first = deployment.bootstrap_spans(branch).start
+    return max((span + 1 for span in recorded_spans(place.records, branch)), default=first)

@@ -1,0 +1,178 @@
+"""How fresh a branch is: seconds from an event to the student that has learnt it, and spans it is behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_metadata.proto import metadata_store_pb2
+
+from components.label_store.schemes import open_store
+from eventlog.spans import span_versions
+from pipeline.config import Deployment
+from pipeline.decisions import TEACHER, Finished, decisions, finished, read_beside
+from pipeline.lineage import open_metadata
+from pipeline.place import Place
+
+_MARKS = ("event", "ready", "labelled", "published", "trained", "pushed")
+_STAGES = (*itertools.pairwise(_MARKS), ("event", "pushed"))
+STAGES = tuple(f"{before}_to_{after}" for before, after in _STAGES)
+"""From one mark to the next, and the whole way."""
+
+_Figures = Mapping[str, Any]
+"""`<mark>_ms` in Unix milliseconds, and `label_age_spans`, as a certificate has them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Freshness:
+    """What one span took to become a model.
+
+    The marks are: its newest fresh row's event, its examples, its labels computed and published, the student
+    trained and pushed.
+
+    Attributes:
+        span: The span.
+        branch: The teacher's, which ends with the published labels, or a surface.
+        label_age_spans: How many spans the teacher was behind the one it labelled; None without labels.
+        seconds: Of each of `STAGES`; None where a mark is missing.
+    """
+
+    span: int
+    branch: str
+    label_age_spans: int | None
+    seconds: Mapping[str, float | None]
+
+
+def freshness(deployment: Deployment, place: Place) -> list[Freshness]:
+    """One for each span of each branch that has not skipped it: branch by branch, spans ascending.
+
+    Labels' times come from the teacher's certificate; where the teacher runs in another root, or another
+    teacher labels, from the record of the set that the surface's fleet has pinned. A student's times are
+    those at which MLMD has its Trainer and Pusher complete.
+    """
+    certificates = {
+        record.span: read_beside(record, "labels", "certificate.json") or {}
+        for record in finished(place, TEACHER)
+        if not record.skipped
+    }
+    found = [_freshness(span, TEACHER, figures) for span, figures in certificates.items()]
+    completed = _completed(deployment, place)
+    pushed = {
+        (decision.branch, decision.span)
+        for decision in decisions(deployment, place, data=False)
+        if decision.outcome == "pushed"
+    }
+    for surface in deployment.surfaces:
+        records = [record for record in finished(place, surface) if not record.skipped]
+        is_own = certificates and deployment.label_source(surface)[1].teacher == deployment.teacher.name
+        labels = certificates if is_own else _pinned(deployment, place, surface, records)
+        for record in records:
+            figures = dict(labels.get(record.span, {}))
+            figures["trained_ms"] = completed.get(("Trainer_student_" + surface, record.span, record.version))
+            # The Pusher completes also where there is nothing to push.
+            if (surface, record.span) in pushed:
+                figures["pushed_ms"] = completed.get(("Pusher_" + surface, record.span, record.version))
+            found.append(_freshness(record.span, surface, figures))
+    return found
+
+
+def percentiles(found: Sequence[Freshness]) -> dict[str, dict[str, dict[str, float]]]:
+    """Branch → stage → `p50` and `p95` over its spans, in seconds; without the stages that no span has."""
+    seconds: dict[str, dict[str, list[float]]] = {}
+    for each in found:
+        stages = seconds.setdefault(each.branch, {})
+        for stage, value in each.seconds.items():
+            if value is not None:
+                stages.setdefault(stage, []).append(value)
+    return {
+        branch: {
+            stage: {"p50": float(np.percentile(values, 50)), "p95": float(np.percentile(values, 95))}
+            for stage, values in stages.items()
+        }
+        for branch, stages in seconds.items()
+    }
+
+
+def next_span(deployment: Deployment, branch: str, records: Sequence[Finished]) -> int:
+    """The span that a branch will run next, whether the log holds it or not.
+
+    Args:
+        deployment: Says where a branch begins.
+        branch: The teacher's or a surface.
+        records: The branch's, in the order of their spans.
+    """
+    if records:
+        return records[-1].span + 1
+    if branch == TEACHER:
+        return deployment.burn_in_spans[-1] + 1
+    return deployment.bootstrap_spans(branch).start
+
+
+def spans_behind(place: Place, following: int) -> int:
+    """How many complete spans the log holds from `following` on; 0 where there is no log.
+
+    Args:
+        place: Where the log is.
+        following: See `next_span`.
+    """
+    return sum(span >= following for span in span_versions(place.events)) if place.events.is_dir() else 0
+
+
+def _freshness(span: int, branch: str, figures: _Figures) -> Freshness:
+    # A certificate says 0 where it knows no time.
+    marks = {mark: value for mark in _MARKS if (value := figures.get(f"{mark}_ms"))}
+    seconds = {
+        stage: (marks[after] - marks[before]) / 1000 if before in marks and after in marks else None
+        for stage, (before, after) in zip(STAGES, _STAGES, strict=True)
+    }
+    return Freshness(span, branch, figures.get("label_age_spans"), seconds)
+
+
+def _pinned(
+    deployment: Deployment, place: Place, surface: str, records: Sequence[Finished]
+) -> dict[int, _Figures]:
+    """What the pinned sets' records say, by span, in a certificate's words."""
+    if not records:
+        return {}
+    fleet, _ = deployment.label_source(surface)
+    store = open_store(place.label_store(deployment.label_store))
+    sets = {
+        each.set_id: {
+            **each.facts.extra,
+            "published_ms": each.created_ms,
+            "label_age_spans": each.facts.label_age_spans,
+        }
+        for each in store.list_sets()
+    }
+    pins = {record.span: store.read_pin(fleet, record.span) for record in records}
+    return {span: sets[pin] for span, pin in pins.items() if pin in sets}
+
+
+def _completed(deployment: Deployment, place: Place) -> dict[tuple[str, int, int], int]:
+    """When each student's Trainer and Pusher was complete, Unix ms, by node, span and version."""
+    if not Path(place.metadata).is_file():
+        return {}
+    pipeline = f"{deployment.name}-span"
+    name = re.compile(rf"{re.escape(pipeline)}\.span-(\d+)-v(\d+)\.\w+")
+    store = open_metadata(place.root)
+    runs = {}
+    for context in store.get_contexts_by_type("pipeline_run"):
+        if match := name.fullmatch(context.name):
+            for execution in store.get_executions_by_context(context.id):
+                runs[execution.id] = (int(match.group(1)), int(match.group(2)))
+    completed: dict[tuple[str, int, int], int] = {}
+    for node in (
+        f"{kind}_{surface}" for surface in deployment.surfaces for kind in ("Trainer_student", "Pusher")
+    ):
+        context = store.get_context_by_type_and_name("node", f"{pipeline}.{node}")
+        for execution in store.get_executions_by_context(context.id) if context else ():
+            is_complete = execution.last_known_state == metadata_store_pb2.Execution.COMPLETE
+            if is_complete and execution.id in runs:
+                key = (node, *runs[execution.id])
+                completed[key] = max(completed.get(key, 0), execution.last_update_time_since_epoch)
+    return completed

@@ -1,0 +1,198 @@
+"""`rankdistill run`, `serve-loop` and `backfill`: the commands that drive the chain."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from pipeline.place import Place
+
+if TYPE_CHECKING:
+    from pipeline.config import Deployment
+    from pipeline.loop import Loop
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_OPTIONS = (
+    click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), required=True,
+                 help="The deployment's YAML."),
+    click.option("--events", "log", type=_FOLDER, required=True, help="The impression log."),
+    click.option("--root", type=_FOLDER, required=True, help="Where everything goes; run again to go on."),
+    click.option("--label-store", default=None, help="URI of the store, in place of the configuration's."),
+)  # fmt: skip
+_SPANS = "A:B, both included."
+
+
+def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_deployment_options
+@click.option("--spans", default=None, help=f"{_SPANS} Default: all that the log holds.")
+def run(config_file: Path, log: Path, root: Path, label_store: str | None, spans: str | None) -> None:
+    """Run the chain: burn-in if need be, then every due span; print and write the summary."""
+    from eventlog.spans import complete_spans, parse_range
+
+    deployment = _deployment(config_file, label_store)
+    wanted = parse_range(spans) if spans is not None else None
+    if deployment.validation.late_after_spans is None:
+        complete_spans(log)
+    console = Console(soft_wrap=True)
+    with _loop(deployment, Place(root.resolve(), log.resolve()), console) as loop:
+        done, stuck = loop.catch_up(wanted)
+        _summarize(loop, console, len(done))
+    for error in stuck.values():
+        raise error
+
+
+@click.command("serve-loop")
+@_deployment_options
+@click.option("--branch", "branches", multiple=True, help="`teacher` or a surface; repeatable. Default: all.")
+@click.option("--teacher-root", type=_FOLDER, default=None, help="The teacher's root, for surfaces apart.")
+@click.option("--poll-seconds", type=float, default=5.0, show_default=True, help="Between looks at the log.")
+@click.option("--until-caught-up", is_flag=True, help="End when nothing is due, for cron.")
+@click.option("--metrics-port", type=int, default=None, help="Serve Prometheus metrics on this port too.")
+def serve_loop(
+    config_file: Path,
+    log: Path,
+    root: Path,
+    label_store: str | None,
+    branches: tuple[str, ...],
+    teacher_root: Path | None,
+    poll_seconds: float,
+    until_caught_up: bool,
+    metrics_port: int | None,
+) -> None:
+    """Watch the log, run every span when it is complete, and go on until stopped (SIGTERM, Ctrl-C).
+
+    Killed at any moment and started again, it goes on where it was. Metrics lie in ROOT/metrics.prom.
+    """
+    deployment = _deployment(config_file, label_store)
+    _check_branches(deployment, branches)
+    place = Place(root.resolve(), log.resolve(), teacher_root.resolve() if teacher_root else None)
+    console = Console(soft_wrap=True)
+    with _loop(deployment, place, console, branches) as loop:
+        from pipeline.metrics import serve_metrics
+        from pipeline.serving_loop import serve
+
+        if metrics_port is not None:
+            serve_metrics(metrics_port, deployment, place)
+        done, stuck = serve(loop, poll_seconds, until_caught_up)
+        if until_caught_up:
+            _summarize(loop, console, done)
+            for error in stuck.values():
+                raise error
+
+
+@click.command()
+@_deployment_options
+@click.option("--spans", required=True, help=_SPANS)
+def backfill(config_file: Path, log: Path, root: Path, label_store: str | None, spans: str) -> None:
+    """Label past spans that have no label set, each with the teacher that had not yet learnt it."""
+    from eventlog.spans import parse_range
+
+    deployment = _deployment(config_file, label_store)
+    wanted = parse_range(spans)
+    console = Console(soft_wrap=True)
+    with _loop(deployment, Place(root.resolve(), log.resolve()), console) as loop:
+        labelled = loop.backfill(wanted)
+    console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or 'none lacked labels'}")
+
+
+@click.command()
+@_deployment_options
+@click.option("--processes", type=int, default=2, show_default=True, help="Loops beside the teacher's.")
+@click.option("--memory-gib", type=float, default=12.0, show_default=True, help="What all together may need.")
+@click.option("--until-caught-up", is_flag=True, help="End when nothing is due, for cron.")
+def fleet(
+    config_file: Path,
+    log: Path,
+    root: Path,
+    label_store: str | None,
+    processes: int,
+    memory_gib: float,
+    until_caught_up: bool,
+) -> None:
+    """Serve with several processes: the teacher's loop, and students' loops that train in parallel.
+
+    They share the label store alone; ROOT gets a folder and a log for each. One that is killed goes on.
+    """
+    from pipeline.fleet import plan_fleet, run_fleet
+    from pipeline.stopping import told_to_stop
+
+    deployment = _deployment(config_file, label_store)
+    members = plan_fleet(deployment, processes, memory_gib)
+    place = Place(root.resolve(), log.resolve())
+    console = Console(soft_wrap=True)
+    for member in members:
+        console.print(f"{member.name}: {', '.join(member.branches)}")
+    options = ["--config", str(config_file), "--events", str(place.events)]
+    options += ["--label-store", place.label_store(deployment.label_store)]
+    options += ["--until-caught-up"] if until_caught_up else []
+    with told_to_stop() as told:
+        status = run_fleet(members, place.root, options, console.print, told)
+    if status:
+        raise click.exceptions.Exit(status)
+
+
+loop_commands = (run, serve_loop, fleet, backfill)
+
+
+def _deployment(config_file: Path, label_store: str | None) -> Deployment:
+    from pipeline.config import load
+
+    deployment = load(config_file)
+    return deployment if label_store is None else dataclasses.replace(deployment, label_store=label_store)
+
+
+def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
+    known = ("teacher", *deployment.surfaces)
+    unknown = [branch for branch in branches if branch not in known]
+    if unknown:
+        raise click.UsageError(f"--branch must be one of {', '.join(known)}, got {unknown[0]}.")
+
+
+class _loop:  # noqa: N801 - used like a function, as contextlib's are
+    """The loop of a root that is locked for it; TFX is imported when it is clear that there will be one."""
+
+    def __init__(
+        self, deployment: Deployment, place: Place, console: Console, branches: tuple[str, ...] = ()
+    ) -> None:
+        from pipeline.journal import Journal
+        from pipeline.lock import only_loop
+
+        self._deployment, self._place, self._console, self._branches = deployment, place, console, branches
+        self._lock = only_loop(place.root)
+        self._journal = Journal(place.journal)
+
+    def __enter__(self) -> Loop:
+        self._lock.__enter__()
+        with self._console.status("importing TFX"):
+            from pipeline.loop import Loop
+            from pipeline.progress import Progress
+        logging.getLogger().addHandler(self._journal)
+        progress = Progress(self._console, self._journal)
+        return Loop(self._deployment, self._place, progress, self._branches)
+
+    def __exit__(self, *details: Any) -> None:
+        logging.getLogger().removeHandler(self._journal)
+        self._lock.__exit__(*details)
+
+
+def _summarize(loop: Loop, console: Console, num_done: int) -> None:
+    from pipeline.summary import summarize, write_summary
+    from pipeline.summary_table import render_summary
+
+    with console.status("summarizing"):
+        summary = summarize(loop.deployment, loop.place)
+        write_summary(summary, loop.place.summary)
+    console.print(render_summary(summary))
+    console.print(f"{num_done} spans run now; all figures in {loop.place.summary}")

@@ -1,0 +1,145 @@
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+from tfx.types.standard_artifacts import Examples, Model
+
+from components.artifacts import Predictions, ProgressiveFigures
+from components.evaluation.predictions import (
+    predictions_schema,
+    read_recent,
+    span_file,
+    write_predictions,
+)
+from components.progressive_evaluator import ProgressiveEvaluator
+from components.transforms.shards import SPLITS, shard_name, split_folder, write_shard
+from models.features import Feature
+from models.job import Architecture, Optimizer, TrainingJob
+from models.settings import to_json
+from models.state import EMPTY_MARKER, STATE_FOLDER, StateRecord, job_hash, write_state
+from models.tasks import Task
+
+pytestmark = pytest.mark.e2e  # It imports TFX.
+
+SPAN = 7
+TASKS = {"click": Task(kind="binary", group="pet")}
+JOB = TrainingJob(
+    role="control",
+    surface="tab_1",
+    seed=1,
+    features={"d": Feature(kind="number")},
+    tasks=TASKS,
+    distillation={},
+    architecture=Architecture(embedding_size=4, trunk=(8,)),
+    optimizer=Optimizer(name="adagrad", learning_rate=0.1),
+    batch_size=64,
+    passes=1,
+)
+
+
+class Constant(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serve(self, examples):
+        feature = tf.io.FixedLenFeature([], tf.float32)
+        return {"click": tf.io.parse_example(examples, {"d": feature})["d"]}
+
+
+def model(folder, spans):
+    """A Model artifact that has learnt these spans; None: the marker."""
+    artifact = Model()
+    artifact.uri = str(folder)
+    folder.mkdir()
+    if spans is None:
+        (folder / EMPTY_MARKER).touch()
+        return artifact
+    module = Constant()
+    tf.saved_model.save(module, str(folder / "Format-Serving"), signatures={"serving_default": module.serve})
+    record = StateRecord(
+        feature_version="f",
+        step=1,
+        spans=spans,
+        role="control",
+        surface="tab_1",
+        job_hash=job_hash(JOB),
+        job=JOB,
+    )
+    write_state(f"{folder}/{STATE_FOLDER}", record, step=tf.Variable(1))
+    return artifact
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Scores span 7 of three rows; the earlier predictions are those of the spans given, without rows."""
+    examples = Examples()
+    examples.uri = str(tmp_path / "examples")
+    for split in SPLITS:
+        ids = ["a", "b", "c"] if split == "train" else []
+        batch = pa.RecordBatch.from_pydict(
+            {
+                "example_id": pa.array(ids, pa.string()),
+                "cluster_id": pa.array(ids, pa.string()),
+                "impression_span": pa.array([SPAN] * len(ids), pa.int64()),
+                "label_click": pa.array([1.0, 0.0, 1.0][: len(ids)], pa.float32()),
+                "d": pa.array([0.5, 0.25, 0.75][: len(ids)], pa.float32()),
+            }
+        )
+        write_shard(f"{split_folder(examples.uri, split)}/{shard_name(SPAN, 0, 1)}", batch)
+
+    def run(student, control, earlier=(), keep_spans=0):
+        found = {name: Predictions() for name in ("earlier", "predictions")} | {
+            "figures": ProgressiveFigures()
+        }
+        for name, artifact in found.items():
+            artifact.uri = str(tmp_path / name)
+        for span in earlier:
+            empty = predictions_schema(TASKS).empty_table()
+            write_predictions(empty, tmp_path / "earlier" / span_file(span))
+        ProgressiveEvaluator.test_call(
+            examples=examples,
+            student=model(tmp_path / "student", student),
+            control=model(tmp_path / "control", control),
+            earlier_predictions=found["earlier"],
+            figures=found["figures"],
+            predictions=found["predictions"],
+            span=SPAN,
+            tasks=json.dumps({"click": json.loads(to_json(TASKS["click"]))}),
+            resamples=20,
+            min_positives=1,
+            keep_spans=keep_spans,
+            seed=1,
+        )
+        return read_recent(Path(found["predictions"].uri), TASKS)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("student", "control", "scored"),
+    [
+        ([4, 5, 6], [4, 5, 6], {"student", "control"}),
+        ([4, 5, 6], [4, 5], {"student"}),
+        ([4, 6], [4, 5], {"student"}),
+        ([4, 5], [4, 5, 6], {"student"}),
+        ([4, 5, 6], None, {"student"}),
+        (None, [4, 5, 6], {"control"}),
+        (None, None, set()),
+    ],
+)
+def test_the_control_counts_only_where_it_has_learnt_what_the_student_has(evaluate, student, control, scored):
+    table = evaluate(student, control)[SPAN]
+
+    assert {role for role in ("student", "control") if table[f"{role}_click"].null_count == 0} == scored
+    assert {role for role in ("student", "control") if table[f"{role}_click"].null_count == 3} == {
+        "student",
+        "control",
+    } - scored
+
+
+def test_predictions_are_kept_until_delayed_labels_mature(evaluate):
+    assert list(evaluate([6], None, earlier=range(2, 7))) == [5, 6, 7]
+
+
+def test_a_push_gate_that_looks_further_back_has_them_kept_longer(evaluate):
+    assert list(evaluate([6], None, earlier=range(2, 7), keep_spans=5)) == [3, 4, 5, 6, 7]

@@ -1,0 +1,111 @@
+import json
+import logging
+
+import pyarrow as pa
+import pytest
+from tfx.components.util import model_utils
+from tfx.types.standard_artifacts import ModelBlessing
+
+from components.artifacts import Predictions
+from components.candidate_check import write_blessing
+from components.evaluation.candidate import Verdict
+from components.evaluation.predictions import predictions_schema, span_file, with_schema, write_predictions
+from components.evaluation.push_gate import PushRule
+from components.push_gate import PushGate
+from models.settings import to_json
+from models.tasks import Task
+
+pytestmark = pytest.mark.e2e  # It imports TFX.
+
+TASKS = {"click": Task(kind="binary", group="pet")}
+GOOD, POOR = [0.9, 0.8, 0.2, 0.1], [0.1, 0.2, 0.8, 0.9]
+
+
+def artifact(kind, folder):
+    made = kind()
+    made.uri = str(folder)
+    return made
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """Runs the gate of span 7 on predictions that the control made perfectly in spans 6 and 7."""
+
+    def run(blessed, student, control=GOOD):
+        for span in (6, 7):
+            columns = {
+                "example_id": [f"{span}{user}" for user in "uvwx"],
+                "cluster_id": list("uvwx"),
+                "impression_span": [span] * 4,
+                "label_click": [1.0, 1.0, 0.0, 0.0],
+                "student_click": student,
+                "control_click": control,
+            }
+            rows = with_schema(pa.table(columns), predictions_schema(TASKS))
+            write_predictions(rows, tmp_path / "predictions" / span_file(span))
+        blessing = artifact(ModelBlessing, tmp_path / "blessing")
+        write_blessing(blessing, Verdict(blessed, "as it was judged", None, None, {}, {}))
+        decision = artifact(ModelBlessing, tmp_path / "decision")
+        PushGate.test_call(
+            blessing=blessing,
+            predictions=artifact(Predictions, tmp_path / "predictions"),
+            decision=decision,
+            surface="tab_1",
+            span=7,
+            rule=to_json(PushRule(task="click")),
+            tasks=json.dumps({"click": json.loads(to_json(TASKS["click"]))}),
+            resamples=40,
+            min_positives=1,
+            seed=1,
+        )
+        return decision, json.loads((tmp_path / "decision" / "gate.json").read_text())
+
+    return run
+
+
+def test_a_blessed_student_that_keeps_up_with_its_control_goes_on_to_the_pusher(gate, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        decision, verdict = gate(blessed=True, student=GOOD)
+
+    assert model_utils.is_model_blessed(decision)
+    assert sorted(path.name for path in (tmp_path / "decision").iterdir()) == ["BLESSED", "gate.json"]
+    assert (verdict["push"], verdict["rests_on"], verdict["spans"]) == (True, "control", [6, 7])
+    assert (verdict["difference"], verdict["lower_bound"], verdict["examples"]) == (0.0, 0.0, 8)
+    assert decision.get_string_custom_property("reason") == verdict["reason"]
+    assert not caplog.records
+
+
+def test_a_blessed_student_that_falls_behind_its_control_is_held_back(gate, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        decision, verdict = gate(blessed=True, student=POOR)
+
+    assert not model_utils.is_model_blessed(decision)
+    assert sorted(path.name for path in (tmp_path / "decision").iterdir()) == ["NOT_BLESSED", "gate.json"]
+    assert (verdict["push"], verdict["lower_bound"]) == (False, -1.0)
+    assert "push of tab_1, span 7, held back: AUC of click: student better than control by -1" in caplog.text
+
+
+def test_a_discarded_candidate_is_not_pushed_however_good_students_were(gate, tmp_path):
+    decision, verdict = gate(blessed=False, student=GOOD, control=POOR)
+
+    assert not model_utils.is_model_blessed(decision)
+    assert (tmp_path / "decision" / "NOT_BLESSED").exists()
+    assert (verdict["push"], verdict["rests_on"]) == (False, "candidate check")
+    assert verdict["reason"] == "the candidate was discarded"
+
+
+def test_without_a_control_a_blessed_student_is_pushed_and_the_verdict_says_why(gate):
+    decision, verdict = gate(blessed=True, student=POOR, control=[None] * 4)
+
+    assert model_utils.is_model_blessed(decision)
+    assert (verdict["rests_on"], verdict["spans"]) == ("candidate check", [])
+
+
+def test_the_candidate_checks_own_verdict_lies_where_it_did(tmp_path):
+    blessing = artifact(ModelBlessing, tmp_path)
+    write_blessing(blessing, Verdict(True, "fine", 0.5, 0.6, {"click": 0.5}, {"click": 0.6}))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["BLESSED", "verdict.json"]
+    assert json.loads((tmp_path / "verdict.json").read_text())["candidate_loss"] == 0.5
+    assert blessing.get_string_custom_property("reason") == "fine"
+    assert model_utils.is_model_blessed(blessing)

@@ -1,0 +1,64 @@
+"""What is done in memory is what TFX's own executor writes."""
+
+import pytest
+import tensorflow_data_validation as tfdv
+from tfx.types import standard_artifacts
+
+from components import span_statistics
+from components.span_statistics import SpanStatisticsExecutor
+from components.transforms.collecting import run_and_collect
+from components.transforms.encode_events import EncodeEvents
+
+pytestmark = pytest.mark.e2e
+
+BEAM = ["--runner=FnApiRunner"]
+EXCLUDED = '["holdout", "matured", "matured_holdout"]'
+
+
+@pytest.fixture(scope="module")
+def examples(small_log, tmp_path_factory):
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(tmp_path_factory.mktemp("examples"))
+    encode = EncodeEvents(str(small_log), 4, artifact.uri, 700)
+    run_and_collect(lambda pipeline: pipeline | encode, BEAM, f"{artifact.uri}/scratch")
+    artifact.split_names = '["train", "holdout", "matured", "matured_holdout"]'
+    artifact.span = 4
+    return artifact
+
+
+def statistics(examples, schema_folder, folder, rows):
+    schema, found = standard_artifacts.Schema(), standard_artifacts.ExampleStatistics()
+    schema.uri, found.uri = str(schema_folder), str(folder)
+    examples.set_int_custom_property("fresh_rows", rows)
+    context = SpanStatisticsExecutor.Context(
+        beam_pipeline_args=BEAM, tmp_dir=str(folder), unique_id="scratch"
+    )
+    SpanStatisticsExecutor(context).Do(
+        {"examples": [examples], "schema": [schema]},
+        {"statistics": [found]},
+        {"exclude_splits": EXCLUDED, "stats_options_json": None},
+    )
+    assert found.split_names == '["train"]'
+    assert found.span == 4
+    return tfdv.load_stats_binary(str(folder / "Split-train" / "FeatureStats.pb")).datasets[0]
+
+
+def test_a_small_span_gets_the_statistics_that_beam_would_give(examples, request, tmp_path):
+    text = (request.config.rootpath / "schema" / "impressions.pbtxt").read_text()
+    (tmp_path / "schema").mkdir()
+    (tmp_path / "schema" / "schema.pbtxt").write_text(text)
+    limit = span_statistics.IN_MEMORY_ROWS
+    small = statistics(examples, tmp_path / "schema", tmp_path / "small", limit)
+    large = statistics(examples, tmp_path / "schema", tmp_path / "large", limit + 1)
+
+    assert small.num_examples == large.num_examples > 1000
+    ours, theirs = ({feature.path.step[0]: feature for feature in each.features} for each in (small, large))
+    assert set(ours) == set(theirs)
+    for name, feature in theirs.items():
+        assert ours[name].type == feature.type, name
+        kind = feature.WhichOneof("stats")
+        first, second = (getattr(each, kind) for each in (ours[name], feature))
+        assert first.common_stats.num_missing == second.common_stats.num_missing, name
+        if kind == "num_stats":
+            assert first.mean == pytest.approx(second.mean), name
+            assert first.std_dev == pytest.approx(second.std_dev, rel=1e-6, abs=1e-6), name

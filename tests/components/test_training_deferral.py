@@ -1,0 +1,91 @@
+"""What a model carries along that it has not learnt, and when a candidate is discarded."""
+
+import pytest
+from tfx.components.util import model_utils
+from tfx.types.standard_artifacts import Examples, Model, ModelBlessing
+
+from components.candidate_check import CandidateCheck
+from components.training_deferral import TrainingDeferral, hand_on
+from components.transforms.shards import SPLITS, split_folder, write_records
+from models.job import TrainingJob
+from models.settings import to_json
+from models.state import DIVERGED_FILE, EMPTY_MARKER, SERVING_FOLDER, unlearned_files
+from tests.models.tiny_world import job
+
+pytestmark = pytest.mark.e2e  # It imports TFX.
+
+
+def examples_of(folder, span):
+    """An Examples artifact whose shards hold their split's name and the span."""
+    for split in SPLITS:
+        name = f"span-{span:05d}-00000-of-00001.gz"
+        write_records(f"{split_folder(str(folder), split)}/{name}", [f"{split} {span}".encode()])
+    return artifact(Examples, folder)
+
+
+def artifact(kind, folder):
+    made = kind()
+    made.uri = str(folder)
+    return made
+
+
+@pytest.fixture
+def model(tmp_path):
+    (tmp_path / "model" / SERVING_FOLDER).mkdir(parents=True)
+    (tmp_path / "model" / SERVING_FOLDER / "saved_model.pb").write_text("weights")
+    return artifact(Model, tmp_path / "model")
+
+
+def carried(folder):
+    found = unlearned_files(f"{folder}/{SERVING_FOLDER}")
+    return [path.removeprefix(f"{folder}/unlearned/") for path in found]
+
+
+def test_a_deferred_span_travels_with_the_model_without_the_clusters_that_are_never_learnt(model, tmp_path):
+    target = artifact(Model, tmp_path / "handed-on")
+    TrainingDeferral.test_call(model=model, examples=examples_of(tmp_path / "e3", 3), good_model=target)
+
+    assert carried(target.uri) == [
+        "Split-matured/span-00003-00000-of-00001.gz",
+        "Split-train/span-00003-00000-of-00001.gz",
+    ]
+    assert (tmp_path / "handed-on" / SERVING_FOLDER / "saved_model.pb").read_text() == "weights"
+    assert carried(model.uri) == []
+
+
+def test_spans_add_up_until_they_are_learnt(model, tmp_path):
+    hand_on(model.uri, examples_of(tmp_path / "e3", 3).uri, str(tmp_path / "one"))
+    hand_on(str(tmp_path / "one"), examples_of(tmp_path / "e4", 4).uri, str(tmp_path / "two"))
+
+    assert [path.rpartition("span-")[2][:5] for path in carried(tmp_path / "two")] == ["00003", "00004"] * 2
+
+
+def test_where_there_is_no_model_yet_the_marker_carries_the_span(tmp_path):
+    (tmp_path / "marker").mkdir()
+    (tmp_path / "marker" / EMPTY_MARKER).touch()
+    hand_on(str(tmp_path / "marker"), examples_of(tmp_path / "e3", 3).uri, str(tmp_path / "target"))
+
+    assert (tmp_path / "target" / EMPTY_MARKER).exists()
+    assert len(carried(tmp_path / "target")) == 2
+    assert unlearned_files(None) == []
+
+
+def test_a_candidate_that_diverged_is_discarded_and_the_predecessor_carries_its_span(model, tmp_path):
+    (tmp_path / "candidate" / SERVING_FOLDER).mkdir(parents=True)
+    (tmp_path / "candidate" / SERVING_FOLDER / DIVERGED_FILE).write_text("span 3: training diverged")
+    blessing, good = artifact(ModelBlessing, tmp_path / "blessing"), artifact(Model, tmp_path / "good")
+    teacher: TrainingJob = job("teacher")
+    CandidateCheck.test_call(
+        candidate=artifact(Model, tmp_path / "candidate"),
+        predecessor=model,
+        examples=examples_of(tmp_path / "e3", 3),
+        blessing=blessing,
+        good_model=good,
+        job=to_json(teacher),
+        margin=0.05,
+    )
+
+    assert not model_utils.is_model_blessed(blessing)
+    assert blessing.get_string_custom_property("reason") == "span 3: training diverged"
+    assert (tmp_path / "good" / SERVING_FOLDER / "saved_model.pb").read_text() == "weights"
+    assert len(carried(good.uri)) == 2

@@ -1,0 +1,99 @@
+"""A run as its steps leave it, record by record: what decisions, freshness, metrics and status read."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from components.evaluation.candidate import Verdict
+from components.evaluation.push_gate import GateVerdict
+from components.span_records import RELABELLED, TEACHER, SpanRecord, write_record
+from components.transforms.join_labels import JoinReport, write_report
+from eventlog.spans import SUCCESS, span_folder
+from pipeline.config import load
+from pipeline.place import Place
+
+SURFACE = "tab_1"
+ROLES = ("student", "control")
+
+
+class Run:
+    """A root whose log holds spans 0 to 9 and whose burn-in ends with span 4."""
+
+    def __init__(self, folder):
+        self.deployment = load(Path(__file__).parents[2] / "pipeline" / "configs" / "demo.yaml")
+        self.place = Place(root=folder / "root", events=folder / "log")
+        for span in range(10):
+            written = span_folder(self.place.events, span)
+            written.mkdir(parents=True)
+            (written / SUCCESS).touch()
+
+    def skip(self, branch, span, reason):
+        write_record(self.place.records, branch, SpanRecord(span=span, skipped=reason))
+
+    def teacher(
+        self, span, *, discarded=None, labels=None, anomalies=None, branch=TEACHER, version=0, **slots
+    ):
+        """`discarded`: why the candidate was; `labels`: file name → JSON; `anomalies`: a TFDV proto."""
+        slots |= {"labels": self.folder(span, branch, "labels", **(labels or certificate(span)))}
+        if branch == TEACHER:
+            slots["teacher_blessing"] = self.blessing(span, branch, "teacher", discarded)
+        if anomalies is not None:
+            slots["anomalies"] = self.folder(span, branch, "anomalies")
+            split = Path(slots["anomalies"], "Split-train")
+            split.mkdir()
+            (split / "SchemaDiff.pb").write_bytes(anomalies.SerializeToString())
+        write_record(self.place.records, branch, SpanRecord(span=span, version=version, slots=slots))
+
+    def relabel(self, span, version, labels=None):
+        self.teacher(span, branch=RELABELLED, version=version, labels=labels)
+
+    def surface(
+        self,
+        span,
+        branch=SURFACE,
+        *,
+        report=None,
+        discarded=None,
+        roles=ROLES,
+        gate=None,
+        figures=None,
+        **slots,
+    ):
+        """`discarded`: role → why; `roles`: those trained on this span; `gate`: push, rests_on, reason."""
+        slots["examples"] = self.folder(span, branch, "examples")
+        report = report or JoinReport(
+            surface=branch, fresh_rows=200, labelled_fresh_rows=199, matured_rows=50
+        )
+        write_report(report, slots["examples"], [f"big.abc-{span - 1:05d}.span-{span:05d}.0.0123456789ab"])
+        for role in roles:
+            slots[f"{role}_blessing"] = self.blessing(span, branch, role, (discarded or {}).get(role))
+        if gate is not None:
+            push, rests_on, reason = gate
+            verdict = GateVerdict(push, reason, rests_on, None, None, [], 0)
+            slots["gate"] = self.folder(span, branch, "gate", gate=dataclasses.asdict(verdict))
+        slots["figures"] = self.folder(span, branch, "figures", figures=figures or {})
+        write_record(self.place.records, branch, SpanRecord(span=span, slots=slots))
+
+    def blessing(self, span, branch, role, discarded):
+        verdict = Verdict(discarded is None, discarded or "finite", None, None, {}, {})
+        return self.folder(span, branch, f"{role}_blessing", verdict=dataclasses.asdict(verdict))
+
+    def folder(self, span, branch, slot, **files):
+        folder = self.place.root / "artifacts" / branch / slot / str(span)
+        folder.mkdir(parents=True)
+        for name, content in files.items():
+            (folder / f"{name}.json").write_text(json.dumps(content))
+        return str(folder)
+
+
+def certificate(span, **times):
+    """The files of a published set's artifact."""
+    fields = {"set_id": f"big.abc-{span - 1:05d}.span-{span:05d}.0.0123456789ab", "rows": 300}
+    return {"certificate": fields | {"label_age_spans": 1} | times}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path)
