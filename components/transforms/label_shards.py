@@ -252,8 +252,11 @@ def shard_label(file: str) -> str:
 
 def _write_sample(path: str, rows: pa.Table) -> None:
     tf.io.gfile.makedirs(path.rpartition("/")[0])
-    with tf.io.gfile.GFile(path, "wb") as file:
+    # Two attempts at the same shard, at once or after a kill, must not write into one another's file.
+    partial = f"{path}.{uuid.uuid4().hex}"
+    with tf.io.gfile.GFile(partial, "wb") as file:
         file.write(_serialized(rows))
+    tf.io.gfile.rename(partial, path, overwrite=True)
 
 
 def _serialized(rows: pa.Table) -> bytes:

@@ -89,6 +89,14 @@ def test_labels_whose_mean_leaves_that_of_the_hard_labels_are_skewed(bias: float
     assert ratio == pytest.approx(bias, rel=0.01)
 
 
+def test_only_rows_with_a_hard_label_tell_whether_soft_labels_are_skewed() -> None:
+    now = rows(rate=0.2)
+    likely = now["soft_click"].to_numpy() > 0.2
+    hard = pa.array(np.where(likely, now["label_click"], np.nan), pa.float32(), from_pandas=True)
+    now = now.set_column(now.schema.get_field_index("label_click"), "label_click", hard)
+    assert anomalies(now, calibration=1.2)["skew"] == []
+
+
 def test_what_lies_within_the_calibration_is_no_skew() -> None:
     assert anomalies(rows(bias=1.8, rate=0.2))["skew"] == []
     assert len(anomalies(rows(bias=1.8, rate=0.2), calibration=1.5)["skew"]) == 2
@@ -106,6 +114,7 @@ def test_too_few_rows_are_not_judged() -> None:
     [
         ({"drift": 1.1}, r"label_checks.drift must be 0 to 1, got 1\.1"),
         ({"calibration": 1.0}, r"label_checks.calibration must be > 1, got 1\.0"),
+        ({"calibration": float("nan")}, "label_checks.calibration must be > 1, got nan"),
         ({"min_rows": 0}, "label_checks.min_rows must be >= 1, got 0"),
     ],
 )
