@@ -81,9 +81,10 @@ class Scorer:
         return self._scorings[key]
 
 
-_KEPT = 32
+_KEPT = 16
+"""Of a teacher and three surfaces, the last models and their candidates; one takes some 50 MB."""
 _LOADED: dict[str, Scorer] = {}
-"""By content, oldest first: a candidate is looked at again as its successor's predecessor, from a copy."""
+"""By content, the longest unused first: a candidate is looked at again as its successor's predecessor."""
 
 
 def load_scorer(model_uri: str) -> Scorer:
@@ -96,11 +97,11 @@ def load_scorer(model_uri: str) -> Scorer:
     expected = f'a SavedModel with a signature "{SIGNATURE}"'
     try:
         content = _fingerprint(uri)
-        if content not in _LOADED:
-            while len(_LOADED) >= _KEPT:
-                del _LOADED[next(iter(_LOADED))]
-            _LOADED[content] = Scorer(tf.saved_model.load(uri))
-        return _LOADED[content]
+        scorer = _LOADED.pop(content, None) or Scorer(tf.saved_model.load(uri))
+        while len(_LOADED) >= _KEPT:
+            del _LOADED[next(iter(_LOADED))]
+        _LOADED[content] = scorer
+        return scorer
     except Exception as error:  # a damaged SavedModel raises almost anything, protobuf's errors included
         raise BadInput(
             "the model cannot be read",

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from eventlog.errors import BadInput
+from models import scoring
 from models.ranker import Ranker
 from models.scoring import Scorer, load_scorer
 from models.serving import ServedRanker, export_model
@@ -107,3 +108,20 @@ def test_a_copy_is_not_loaded_again_and_other_weights_are(
     export_model(str(tmp_path / "other" / "Format-Serving"), served)
     assert load_scorer(str(tmp_path / "copy")) is load_scorer(str(model))
     assert load_scorer(str(tmp_path / "other")) is not load_scorer(str(model))
+
+
+def test_a_model_is_loaded_once_by_content_and_the_longest_unused_goes(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "_KEPT", 2)
+    monkeypatch.setattr(scoring, "_LOADED", {})
+    uris = []
+    for name in "abc":
+        uris.append(str(shutil.copytree(model, tmp_path / name)))
+        (tmp_path / name / "Format-Serving" / "note").write_text(name)
+    first, second = load_scorer(uris[0]), load_scorer(uris[1])
+    assert load_scorer(str(shutil.copytree(uris[0], tmp_path / "copy"))) is first
+    load_scorer(uris[2])
+    assert load_scorer(uris[0]) is first
+    assert len(scoring._LOADED) == 2
+    assert load_scorer(uris[1]) is not second
