@@ -1,11 +1,13 @@
 """Starts local-bigquery, with what it lacks for our tests; runs in a virtual environment of its own.
 
-Added are: recovery of jobs that a kill left RUNNING, and faults. `POST /_faults` takes a list of rules
+Added are: recovery of jobs that a kill left RUNNING, faults, and an end to old results. `POST /_faults` takes
+a list of rules
 
     {"path": regex, "method": …, "status": 503, "times": 1, "p": 1.0, "when": "before", "drop": false}
 
 "after": the server did the work and the client never heard of it. "drop" cuts the connection.
-`GET /_faults` gives the rules back with the number of their `hits`.
+`GET /_faults` gives the rules back with the number of their `hits`. `POST /_expire` drops the results of all
+queries, as BigQuery does after a day: their number slows every later statement down.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import json
 import random
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -48,6 +51,9 @@ class Faults:
             await self._inner(scope, receive, send)
         elif scope["path"] == "/_faults":
             await self._configure(scope, receive, send)
+        elif scope["path"] == "/_expire":
+            expire_results()
+            await _answer(send, 200, {})
         else:
             rule = self._hit(scope["path"], scope["method"])
             if rule is None:
@@ -108,6 +114,12 @@ def recover() -> None:
         store.save(store.load(project, job).replace(status=status))
 
 
+def expire_results() -> None:
+    """Drops the results of all queries so far."""
+    for (name,) in database.fetch("SELECT table_name FROM duckdb_tables() WHERE schema_name = '_results'"):
+        database.execute(f"DROP TABLE {database.quote('emulator', '_results', name)}")
+
+
 def main() -> None:
     """Serves until killed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -115,10 +127,14 @@ def main() -> None:
     parser.add_argument("--grpc-port", type=int, required=True)
     parser.add_argument("--project", required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--threads", type=int, help="DuckDB's; all cores if not given")
     chosen = parser.parse_args()
     settings.bigquery_host, settings.bigquery_port = "127.0.0.1", chosen.port
     settings.grpc_port = chosen.grpc_port
     settings.default_project_id, settings.data_dir = chosen.project, chosen.data
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # DuckDB looks for it at each statement.
+    if chosen.threads is not None:
+        database.execute(f"SET threads = {chosen.threads}")
     recover()
     streams, _ = server.start("127.0.0.1", chosen.grpc_port)
     uvicorn.run(Faults(app), host="127.0.0.1", port=chosen.port, log_level="error")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
+import uuid
+from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
@@ -40,6 +43,25 @@ def row_functions():
     return make_shard, ids_and_labels
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The server's folder."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def server(data):
+    with running(data, threads=1) as server:
+        yield server
+
+
+def read_lines(rows, options: list[str], scratch: str) -> list:
+    """What a pipeline yields, by a way that spares each worker the ten seconds of importing TensorFlow."""
+    with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+        _ = pipeline | rows | beam.Map(json.dumps) | beam.io.WriteToText(f"{scratch}/rows")
+    return [json.loads(line) for path in Path(scratch).glob("rows*") for line in path.open()]
+
+
 def write_and_read(uri: str, options: list[str], scratch: str) -> None:
     make_shard, ids_and_labels = row_functions()
     store = open_store(uri)
@@ -59,12 +81,9 @@ def write_and_read(uri: str, options: list[str], scratch: str) -> None:
     facts = SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0)
     record = store.publish(writer, [StagedShard(**fields) for fields in staged], facts)
     assert (record.rows, record.rows_per_surface) == (300, {"feed": 150, "search": 150})
-    read = run_and_collect(
-        lambda pipeline: (
-            pipeline
-            | ReadLabels(uri, [record.set_id], ["example_id", "soft_click"], "feed")
-            | beam.FlatMapTuple(ids_and_labels)
-        ),
+    read = read_lines(
+        ReadLabels(uri, [record.set_id], ["example_id", "soft_click"], "feed")
+        | beam.FlatMapTuple(ids_and_labels),
         options,
         scratch,
     )
@@ -79,19 +98,17 @@ def test_labels_go_into_a_delta_store_and_come_out(tmp_path):
 @pytest.mark.e2e
 @pytest.mark.skipif(missing_python() is not None, reason=str(missing_python()))
 @pytest.mark.parametrize("options", [IN_PROCESS, PROCESSES])
-def test_labels_go_into_bigquery_and_come_out(tmp_path, options):
-    with running(tmp_path / "server") as server:
-        uri = server.store_uri("labels", tmp_path / "staging")
-        open_store(uri).initialize()
-        write_and_read(uri, options, str(tmp_path / "scratch"))
+def test_labels_go_into_bigquery_and_come_out(server, tmp_path, options):
+    uri = server.store_uri(f"d{uuid.uuid4().hex}", tmp_path / "staging")
+    open_store(uri).initialize()
+    write_and_read(uri, options, str(tmp_path / "scratch"))
 
 
 @pytest.mark.e2e
 @pytest.mark.skipif(missing_python() is not None, reason=str(missing_python()))
-def test_beam_s_own_sink_writes_what_is_then_counted_and_published(tmp_path):
-    data = tmp_path / "server"
+def test_beam_s_own_sink_writes_what_is_then_counted_and_published(server, data, tmp_path):
     options = [*IN_PROCESS, f"--project={PROJECT}"]
-    with running(data) as server, cloud_storage(data, "bucket"), pointed_at(server):
+    with cloud_storage(data, "bucket"), pointed_at(server):
         uri = (
             server.store_uri("labels", tmp_path).replace(str(tmp_path), "gs://bucket/staging") + "&sink=beam"
         )

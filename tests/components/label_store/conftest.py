@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from google.cloud.bigquery.retry import DEFAULT_RETRY  # noqa: F401  so does this
 
 from benchmarks.bigquery_server import BigQueryServer, missing_python, running
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
@@ -49,7 +50,7 @@ def _server(data: Path, *, patched: bool) -> Iterator[BigQueryServer]:
     missing = missing_python()
     if missing:
         pytest.skip(missing)
-    with running(data, patched=patched) as server:
+    with running(data, patched=patched, threads=1 if patched else None) as server:
         yield server
 
 
@@ -64,6 +65,7 @@ def uri(request, tmp_path) -> Iterator[str]:
         uri = server.store_uri(f"d{uuid.uuid4().hex}", tmp_path / "staging")
         open_store(uri).initialize()
         yield uri
+        server.expire_results()
 
 
 def _gcp_dataset() -> Iterator[str]:

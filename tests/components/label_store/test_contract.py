@@ -12,6 +12,17 @@ import pytest
 from components.label_store.base import LabelSetKey
 from eventlog.errors import BadInput
 
+# Many requests each, and nothing that the stock server would do another way than ours.
+without_stock = pytest.mark.parametrize(
+    "uri",
+    [
+        "delta",
+        pytest.param("bigquery", marks=pytest.mark.e2e),
+        pytest.param("gcp", marks=pytest.mark.gcp),
+    ],
+    indirect=True,
+)
+
 
 def test_a_published_set_reads_back_as_it_was_staged(store, labels):
     table = labels.make_table(["a", "b"], [0.25, None], [1.5, 2.5])
@@ -269,10 +280,11 @@ sys.exit(sum(os.wait()[1] for _ in range(8)))
     assert len({value for _, value in rows}) == 1
 
 
+@without_stock
 def test_a_reader_who_looks_all_the_time_sees_whole_sets_alone(store, uri, labels):
     script = """
 store = open_store(sys.argv[1])
-for span in range(8):
+for span in range(5):
     tables = [make_table([f"{span}-{shard}-{n}" for n in range(50)], [0.5] * 50) for shard in range(4)]
     publish(store, make_key(span), *tables)
 """
@@ -287,33 +299,40 @@ for span in range(8):
         for record in records[-1:]:
             assert len(labels.read_rows(store, record.set_id)) == record.rows == 200
     assert writer.returncode == 0
-    assert seen == set(range(8))
+    assert seen == set(range(5))
 
 
+@without_stock
 def test_four_students_read_the_same_bytes_while_newer_sets_appear_and_others_are_collected(
-    store, uri, labels
+    store, uri, labels, tmp_path
 ):
     ids = [f"example-{n}" for n in range(300)]
     clicks = [n / 512 for n in range(300)]
     record = labels.publish(store, labels.make_key(), labels.make_table(ids, clicks))
+    # Forked before anything was used, as above; each writes a file, for its lines are too long for one pipe.
     script = """
 from components.label_store.resolving import LabelSource, pin_span
 store = open_store(sys.argv[1])
-for _ in range(4):
-    set_id = pin_span(store, "phones", LabelSource(teacher="big"), 3).set_id
-    print(set_id, repr(read_rows(store, set_id)))
+for student in range(4):
+    if os.fork() == 0:
+        with open(f"{sys.argv[2]}/student-{student}", "w") as file:
+            for _ in range(4):
+                set_id = pin_span(store, "phones", LabelSource(teacher="big"), 3).set_id
+                print(set_id, repr(read_rows(store, set_id)), file=file)
+        os._exit(0)
+sys.exit(sum(os.wait()[1] for _ in range(4)))
 """
     store.pin("phones", 3, record.set_id)
-    students = [labels.start_python(script, uri) for _ in range(4)]
+    students = labels.start_python(script, uri, str(tmp_path))
     for number in (1, 2):
         table = labels.make_table(ids, [number / 4] * 300)
         labels.publish(store, labels.make_key(), table, supersede=True)
-    while any(student.poll() is None for student in students):
+    while students.poll() is None:
         store.delete_unpublished(older_than_seconds=-1)
         store.delete_expired(older_than_seconds=-1)
-        time.sleep(0.2)
+        time.sleep(0.5)
+    assert students.returncode == 0
     expected = f"{record.set_id} {sorted(zip(ids, clicks, strict=True))!r}"
-    for student in students:
-        assert student.communicate()[0].splitlines() == [expected] * 4
-        assert student.returncode == 0
+    for student in range(4):
+        assert (tmp_path / f"student-{student}").read_text().splitlines() == [expected] * 4
     assert store.list_sets() == [record]

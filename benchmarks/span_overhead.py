@@ -1,0 +1,152 @@
+"""What a span costs beside training and inference: seconds of a warm process, and until labels are visible.
+
+Overhead is what a span takes less the steps of all trainings and less the scoring of its rows; tracing,
+export, metadata and copying count as overhead. The seconds of a step are those of many steps in a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = 2_000
+BURN_IN = 2
+WARM_SPANS = 2
+_REPEATS = 8
+
+
+def main() -> None:
+    """Runs a bootstrap and some spans in this process, and measures the last one."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
+    parser.add_argument("--profile", type=Path, help="write cProfile's statistics of the measured span here")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="span-overhead-") as folder:
+        figures = measure(Path(folder), chosen.examples, chosen.profile)
+    print("BENCH " + json.dumps({"name": "span_overhead", **figures}))
+
+
+def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, float]:
+    """The seconds of one span: overhead, label lag beside inference, and what they were taken from."""
+    from rich.console import Console
+
+    from components.label_store.schemes import open_store
+    from eventlog.simulator import simulate
+    from pipeline.config import load
+    from pipeline.loop import Loop
+    from pipeline.noise import quieten
+    from pipeline.place import Place
+    from pipeline.progress import Progress
+
+    quieten()
+    last = BURN_IN + WARM_SPANS
+    simulate(folder / "log", spans=last + 1, examples_per_span=examples, seed=1)
+    config = Path(__file__).parents[1] / "pipeline" / "configs" / "demo.yaml"
+    (folder / "overhead.yaml").write_text(
+        config.read_text()
+        .replace('burn_in: "0:4"', f'burn_in: "0:{BURN_IN - 1}"')
+        .replace("schema: ../../", f"schema: {config.parents[2]}/")
+    )
+    deployment = load(folder / "overhead.yaml")
+    place = Place(folder / "root", folder / "log")
+    loop = Loop(deployment, place, Progress(Console(soft_wrap=True)))
+    loop.catch_up(range(BURN_IN, last))
+    with _profiled(profile):
+        started = time.perf_counter()
+        loop.catch_up(range(BURN_IN, last + 1))
+        wall = time.perf_counter() - started
+    training = sum(_step_seconds(run) for run in _runs(place, last))
+    inference, labelling = _inference_seconds(place, deployment, last)
+    (record,) = (
+        each
+        for each in open_store(place.label_store(deployment.label_store)).list_sets()
+        if each.key.span == last
+    )
+    lag = (record.created_ms - record.facts.extra["ready_ms"]) / 1000
+    return {
+        "seconds": round(wall - training - inference, 2),
+        "label_seconds": round(lag - labelling, 2),
+        "wall_seconds": round(wall, 2),
+        "training_seconds": round(training, 2),
+        "inference_seconds": round(inference, 2),
+    }
+
+
+class _profiled:  # noqa: N801 - used like a function, as contextlib's are
+    """Writes a profile of what runs inside, if a path is given."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        if self._path is not None:
+            import cProfile
+
+            self._profile = cProfile.Profile()
+            self._profile.enable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._path is not None:
+            self._profile.disable()
+            self._profile.dump_stats(self._path)
+
+
+def _runs(place: Any, span: int) -> Iterator[tuple[Any, list[str]]]:
+    """Every training of the span: its run, still in this process, and the shards it read."""
+    from components.span_records import TEACHER, read_record
+    from components.transforms.shards import TRAINED_SPLITS, split_files
+    from models import training
+
+    for run in training._TRACED.values():
+        branch = run.job.surface or TEACHER
+        examples = read_record(place.records, branch, span).slots["examples"]
+        yield run, [path for split in TRAINED_SPLITS for path in split_files(examples, split)]
+
+
+def _step_seconds(training: tuple[Any, list[str]]) -> float:
+    """Seconds of the span's steps: a slope over repetitions, in which what a pass costs once is not."""
+    run, files = training
+
+    def seconds(repeats: int) -> float:
+        batches = run.reader.batches(files, span=0, reading_pass=0).repeat(repeats)
+        started = time.perf_counter()
+        run._train_pass(batches)
+        return time.perf_counter() - started
+
+    seconds(1)
+    return run.job.passes * (seconds(_REPEATS + 1) - seconds(1)) / _REPEATS
+
+
+def _inference_seconds(place: Any, deployment: Any, span: int) -> tuple[float, float]:
+    """Seconds of scoring a span's rows, each model once, loaded; and those of the teacher's alone."""
+    import pyarrow as pa
+
+    from components.span_records import TEACHER, read_record
+    from components.transforms.shards import FRESH_SPLITS, split_files
+    from eventlog.rows import EXAMPLE_ID
+    from models.scoring import load_scorer
+
+    def seconds(branch: str, role: str) -> float:
+        slots = read_record(place.records, branch, span).slots
+        files = [path for split in FRESH_SPLITS for path in split_files(slots["examples"], split)]
+        scorer = load_scorer(slots[role])
+        for _ in range(2):
+            started = time.perf_counter()
+            list(scorer.score_files(files, {EXAMPLE_ID: pa.string()}))
+            taken = time.perf_counter() - started
+        return taken
+
+    labelling = seconds(TEACHER, "teacher")
+    others = [seconds(surface, role) for surface in deployment.surfaces for role in ("student", "control")]
+    return labelling + sum(others), labelling
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Two weeks with all that goes wrong with data: the loop ends, and every decision is in the summary."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from click.testing import CliRunner
+from rich.console import Console
+
+from components.label_store.schemes import open_store
+from components.span_records import TEACHER, read_record, recorded_spans
+from eventlog.simulator import simulate
+from eventlog.spans import span_files, write_span
+from models.state import STATE_FOLDER
+from models.state import read_record as read_state
+from pipeline.cli import cli
+from pipeline.config import load
+from pipeline.loop import Loop
+from pipeline.place import Place
+from pipeline.progress import Progress
+from pipeline.summary import summarize, write_summary
+
+pytestmark = pytest.mark.chaos
+
+LATE, EMPTY, BROKEN, WITHOUT_SURFACE, NAN, RESTATED_IN_TIME, RESTATED_LATE = 3, 4, 5, 6, 7, 8, 9
+SPANS = 14
+SKIPPED = [LATE, EMPTY, BROKEN, NAN]
+
+
+def rewrite(log, span, change):
+    (file,) = span_files(log, span)
+    pq.write_table(change(pq.read_table(file)), file)
+
+
+def with_column(table, name, column):
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def newest(table, number):
+    """The last rows by time, which are fresh ones."""
+    return table.slice(table.num_rows - number)
+
+
+def nan_labels(table):
+    values = table["label_like"].to_numpy().copy()
+    values[:] = np.nan
+    return with_column(table, "label_like", pa.array(values, pa.float32(), from_pandas=False))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The fortnight as it should have been."""
+    log = tmp_path_factory.mktemp("whole") / "log"
+    simulate(log, spans=SPANS, examples_per_span=400, seed=9)
+    return log
+
+
+@pytest.fixture(scope="module")
+def place(whole, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("broken")
+    log = folder / "log"
+    shutil.copytree(whole, log)
+    shutil.rmtree(log / f"span={LATE}")
+    rewrite(log, EMPTY, lambda table: table.slice(0, 0))
+    rewrite(log, BROKEN, lambda table: with_column(table, "hour", table["hour"].cast(pa.string())))
+    rewrite(log, WITHOUT_SURFACE, lambda table: table.filter(pc.not_equal(table["surface"], "tab_0")))
+    rewrite(log, NAN, nan_labels)
+    again = pq.read_table(span_files(log, RESTATED_IN_TIME)[0])
+    write_span(log, RESTATED_IN_TIME, [newest(again, 350)], version=1)
+    return Place(folder / "root", log)
+
+
+@pytest.fixture(scope="module")
+def config(small_document, tmp_path_factory):
+    document = json.loads(json.dumps(small_document))
+    document["validation"] = {"refused_span": "skip", "late_after_spans": 3}
+    document["surfaces"]["tab_1"] = {"control_every": 2, "push": {"task": "click", "spans": 2}}
+    document["surfaces"]["tab_0"] = {"control_every": 0, "push": {"task": "click"}}
+    path = tmp_path_factory.mktemp("broken-config") / "broken.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.fixture(scope="module")
+def summary(config, whole, place):
+    """Of the run: the log as it is broken, then what comes late, then what is re-stated."""
+    deployment = load(config)
+    with place.root.parent.joinpath("log.txt").open("w") as file:
+        loop = Loop(deployment, place, Progress(Console(file=file)))
+        done, stuck = loop.catch_up(range(2, 11))
+        assert stuck == {}
+        shutil.copytree(whole / f"span={LATE}", place.events / f"span={LATE}")
+        again = pq.read_table(span_files(place.events, RESTATED_LATE)[0])
+        write_span(place.events, RESTATED_LATE, [newest(again, 300)], version=1)
+        done += loop.catch_up()[0]
+    write_summary(summarize(deployment, place), place.summary)
+    return json.loads(place.summary.read_text())
+
+
+def decisions(summary, span, branch=None):
+    found = [each for each in summary["decisions"] if each["span"] == span]
+    return [(d["what"], d["outcome"], d["reason"]) for d in found if branch in (None, d["branch"])]
+
+
+def test_the_loop_ends_with_every_span_recorded(summary, place):
+    for branch in (TEACHER, "tab_1", "tab_0"):
+        assert recorded_spans(place.records, branch) == list(range(2, SPANS))
+    skipped = [each for each in summary["decisions"] if each["what"] == "span"]
+    assert [each["span"] for each in skipped if each["branch"] == TEACHER] == SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("span", "reason"),
+    [
+        (LATE, "late: still missing when 3 later spans were complete"),
+        (EMPTY, "empty span: expected at least one fresh row"),
+        (BROKEN, "wrong type of column hour: expected int64, got string"),
+        (NAN, "NaN or infinity in column label_like"),
+    ],
+)
+def test_a_span_that_cannot_be_used_is_skipped_by_all_and_the_summary_says_why(summary, span, reason):
+    for branch in (TEACHER, "tab_1", "tab_0"):
+        ((what, outcome, told),) = decisions(summary, span, branch)
+        assert (what, outcome) == ("span", "skipped")
+        assert reason in told
+
+
+def test_what_came_late_or_was_restated_late_is_labelled_by_the_teacher_of_then_and_not_learnt(
+    summary, place, config
+):
+    for span in (LATE, RESTATED_LATE):
+        assert ("restated", "labelled again") in [each[:2] for each in decisions(summary, span, "relabelled")]
+    store = open_store(place.label_store(load(config).label_store))
+    sets = {(record.key.span, record.key.span_version): record for record in store.list_sets()}
+    assert sets[LATE, 0].key.teacher_version.endswith("-00002")
+    assert sets[RESTATED_LATE, 0].key.teacher_version == sets[RESTATED_LATE, 1].key.teacher_version
+    assert (sets[RESTATED_LATE, 0].rows, sets[RESTATED_LATE, 1].rows) == (400, 300)
+    teacher = read_record(place.records, TEACHER, SPANS - 1).slots["teacher"]
+    assert read_state(f"{teacher}/{STATE_FOLDER}").spans == [0, 1, 2, 6, 8, 9, 10, 11, 12, 13]
+
+
+def test_what_was_restated_in_time_is_run_as_restated(place, config):
+    assert read_record(place.records, TEACHER, RESTATED_IN_TIME).version == 1
+    store = open_store(place.label_store(load(config).label_store))
+    versions = [r.key.span_version for r in store.list_sets() if r.key.span == RESTATED_IN_TIME]
+    assert versions == [1]
+
+
+def test_a_day_without_a_surface_is_no_fault(summary, place):
+    outcomes = {(what, outcome) for what, outcome, _ in decisions(summary, WITHOUT_SURFACE, "tab_0")}
+    assert ("join", "joined") in outcomes
+    student = read_record(place.records, "tab_0", WITHOUT_SURFACE).slots["student"]
+    assert WITHOUT_SURFACE not in read_state(f"{student}/{STATE_FOLDER}").spans
+
+
+def test_a_control_of_every_other_span_has_learnt_them_all_and_one_that_is_off_is_absent(summary, place):
+    student, control = (
+        read_state(f"{read_record(place.records, 'tab_1', 12).slots[role]}/{STATE_FOLDER}").spans
+        for role in ("student", "control")
+    )
+    assert student == control == [2, 6, 8, 9, 10, 11, 12]
+    assert "control" not in read_record(place.records, "tab_0", 12).slots
+    rests = [reason for what, _, reason in decisions(summary, 12, "tab_0") if what == "push"]
+    assert rests == [] or "candidate check" in rests[0]
+
+
+def test_status_and_metrics_tell_of_it(config, place, summary):
+    command = ["status", "--config", str(config), "--events", str(place.events), "--root", str(place.root)]
+    told = CliRunner().invoke(cli, [*command, "--json"], catch_exceptions=False)
+    assert told.exit_code == 0
+    assert json.loads(told.output)
+    from pipeline.metrics import write_metrics
+
+    write_metrics(load(config), place)
+    text = (place.root / "metrics.prom").read_text()
+    assert "spans_skipped_total" in text

@@ -1,0 +1,238 @@
+"""A run that is killed more than a hundred times ends as one that was left alone: `make chaos`."""
+
+import collections
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ml_metadata.proto import metadata_store_pb2
+from rich.console import Console
+from tfx.dsl.compiler.compiler import Compiler
+from tfx.orchestration import metadata
+
+from components.label_store.schemes import open_store
+from components.span_records import BOOTSTRAP, TEACHER, read_record, recorded_spans
+from models.state import STATE_FOLDER
+from models.state import read_record as read_state
+from pipeline.config import load
+from pipeline.dag import bootstrap_pipeline, span_pipeline
+from pipeline.decisions import decisions
+from pipeline.lock import only_loop
+from pipeline.loop import Loop
+from pipeline.place import Place
+from pipeline.progress import Progress
+from tests.chaos.kills import arm, arm_clock, enumerate_kills, random_seconds
+from tests.chaos.world import SPANS, SURFACES, write_config, write_world
+
+pytestmark = pytest.mark.chaos
+
+RUN_SPANS = list(range(2, SPANS))
+RANDOM_KILLS = 20
+BRANCHES = (TEACHER, *SURFACES)
+ROLES = {TEACHER: ("teacher",), **dict.fromkeys(SURFACES, ("student", "control"))}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chaos")
+    assert in_child(lambda: write_world(folder), folder / "world.txt") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def deployment(world):
+    return load(write_config(world / "chaos.yaml"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world, deployment):
+    place = Place(world / "undisturbed", world / "log")
+    assert in_child(lambda: run(deployment, place), world / "undisturbed.txt") == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def killed(world, deployment):
+    """The run that is killed at every point, then at random, then left to finish; with what a reader saw."""
+    place = Place(world / "killed", world / "log")
+    reader = fork(lambda: read_all_the_time(deployment, place, world / "seen.json"), world / "reader.txt")
+    kills = all_kills(deployment, place)
+    for kill in kills:
+        status = in_child(lambda kill=kill: run(deployment, place, lambda: arm(kill)), world / "last.txt")
+        assert status == -signal.SIGKILL, f"{kill}: {status}\n{(world / 'last.txt').read_text()[-3000:]}"
+    for seconds in random_seconds(RANDOM_KILLS, seed=7):
+        clocked = lambda seconds=seconds: run(deployment, place, lambda: arm_clock(seconds))  # noqa: E731
+        assert in_child(clocked, world / "last.txt") == -signal.SIGKILL
+    assert in_child(lambda: run(deployment, place), world / "end.txt") == 0
+    (world / "stop").touch()
+    assert wait(reader) == 0
+    print(f"{len(kills)} enumerated and {RANDOM_KILLS} random kills")
+    assert len(kills) + RANDOM_KILLS >= 60
+    return place
+
+
+def all_kills(deployment, place):
+    bootstrap = node_ids(bootstrap_pipeline(deployment, place))
+    spans = {span: node_ids(span_pipeline(deployment, place, span)) for span in RUN_SPANS}
+    # The last spans are left to the random ones, which would pass points by that are still to come.
+    return enumerate_kills(bootstrap, spans, RUN_SPANS[:-4], SURFACES)
+
+
+def node_ids(dag):
+    """In the order in which they run, which is the compiler's."""
+    return [node.pipeline_node.node_info.id for node in Compiler().compile(dag).nodes]
+
+
+def run(deployment, place, before=lambda: None):
+    tf.config.experimental.enable_op_determinism()
+    before()
+    with only_loop(place.root):
+        _, stuck = Loop(deployment, place, Progress(Console(file=sys.stdout))).catch_up()
+    assert not stuck, stuck
+
+
+def read_all_the_time(deployment, place, report):
+    """Looks at every published set until told to stop; a set must be whole whenever it is seen."""
+    store, looks, torn = open_store(place.label_store(deployment.label_store)), 0, []
+    while not (report.parent / "stop").exists():
+        for record in store.list_sets():
+            ids = [
+                value for batch in store.scan(record.set_id, ["example_id"]) for value in batch[0].to_pylist()
+            ]
+            looks += 1
+            if len(ids) != record.rows or len(set(ids)) != record.rows:
+                torn.append(record.set_id)
+        time.sleep(0.5)
+    report.write_text(json.dumps({"looks": looks, "torn": torn}))
+
+
+def fork(work, log):
+    """Runs `work` in a child of this warm process."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        with log.open("w", buffering=1) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            work()
+            status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def wait(child):
+    """The child's exit code, negative if a signal killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def in_child(work, log):
+    status = wait(fork(work, log))
+    if status > 0:
+        print(log.read_text()[-3000:])
+    return status
+
+
+def sets_by_key(deployment, place):
+    """Key -> everything of a set but its id and its times."""
+    store = open_store(place.label_store(deployment.label_store))
+    sets = store.list_sets()
+    assert len({record.key for record in sets}) == len(sets)
+    return {
+        record.key: (record.checksum, record.rows, record.rows_per_surface, record.facts.feature_version)
+        for record in sets
+    }
+
+
+def pins(deployment, place):
+    store = open_store(place.label_store(deployment.label_store))
+    return {span: store.find_set(store.read_pin(deployment.fleet, span)).key for span in RUN_SPANS}
+
+
+def test_every_span_has_one_label_set_equal_by_content(deployment, undisturbed, killed):
+    expected = sets_by_key(deployment, undisturbed)
+    assert [key.span for key in expected] == RUN_SPANS
+    assert sets_by_key(deployment, killed) == expected
+
+
+def test_the_fleet_reads_the_same_sets(deployment, undisturbed, killed):
+    assert pins(deployment, killed) == pins(deployment, undisturbed)
+
+
+def test_every_decision_is_the_same(deployment, undisturbed, killed):
+    expected = decisions(deployment, undisturbed)
+    assert len(expected) > 5 * len(RUN_SPANS)
+    assert decisions(deployment, killed) == expected
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_weights_slots_and_steps_of_every_span_are_bit_equal(branch, undisturbed, killed):
+    assert recorded_spans(killed.records, branch) == recorded_spans(undisturbed.records, branch) == RUN_SPANS
+    compared = 0
+    for span in RUN_SPANS:
+        slots = [read_record(place.records, branch, span).slots for place in (undisturbed, killed)]
+        for role in ROLES[branch]:
+            first, second = (f"{slot[role]}/{STATE_FOLDER}" for slot in slots)
+            assert read_state(first) == read_state(second)
+            readers = [tf.train.load_checkpoint(f"{folder}/variables") for folder in (first, second)]
+            for name in readers[0].get_variable_to_shape_map():
+                if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
+                    values = [reader.get_tensor(name) for reader in readers]
+                    np.testing.assert_array_equal(*values, err_msg=f"span {span}, {role}, {name}")
+                    compared += 1
+    assert compared > 10 * len(RUN_SPANS)
+
+
+def test_the_feature_graph_is_the_same(undisturbed, killed):
+    versions = []
+    for place in (undisturbed, killed):
+        (span,) = recorded_spans(place.records, BOOTSTRAP)
+        teacher = read_record(place.records, BOOTSTRAP, span).slots["teacher"]
+        versions.append(read_state(f"{teacher}/{STATE_FOLDER}").feature_version)
+    assert versions[0] == versions[1]
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_no_span_is_trained_twice_or_left_out(branch, killed):
+    last = read_record(killed.records, branch, RUN_SPANS[-1]).slots
+    burn_in = [0, 1] if branch == TEACHER else []
+    for role in ROLES[branch]:
+        learnt = list(read_state(f"{last[role]}/{STATE_FOLDER}").spans)
+        carried = (Path(last[role]) / "unlearned").glob("Split-train/span-*")
+        waiting = sorted({int(path.name.split("-")[1]) for path in carried})
+        assert learnt + waiting == burn_in + RUN_SPANS
+
+
+def test_every_trainer_has_ended_once_a_span(killed):
+    config = metadata.sqlite_metadata_connection_config(killed.metadata)
+    ended = collections.Counter()
+    with metadata.Metadata(config) as handle:
+        for run_context in handle.store.get_contexts_by_type("pipeline_run"):
+            for execution in handle.store.get_executions_by_context(run_context.id):
+                if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:
+                    nodes = handle.store.get_contexts_by_execution(execution.id)
+                    (node,) = [
+                        each.name for each in nodes if each.name.split(".")[-1].startswith("Trainer_")
+                    ] or [""]
+                    ended[run_context.name, node] += 1
+    trainings = {key: count for key, count in ended.items() if key[1]}
+    assert set(trainings.values()) == {1}
+    students = [key for key in trainings if "Trainer_student" in key[1]]
+    assert len(students) == len(RUN_SPANS) * len(SURFACES)
+
+
+def test_a_reader_never_saw_a_part_of_a_set(world, killed):
+    seen = json.loads((world / "seen.json").read_text())
+    assert seen["torn"] == []
+    assert seen["looks"] > 200

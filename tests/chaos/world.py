@@ -1,0 +1,77 @@
+"""The chaos suite's world: fourteen days of KuaiRand, or of the simulator, capped at 2,000 rows each."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from eventlog.rows import LOG_SCHEMA, MATURITY_SPANS
+from eventlog.spans import span_files, write_span
+
+REPOSITORY = Path(__file__).parents[2]
+SPANS = 14
+ROWS = 2_000
+SURFACES = ("tab_1", "tab_0")
+CONTROL_EVERY = 2
+
+
+def kuairand_folder():
+    """Where KuaiRand's files are, or None; the same places as the Makefile's."""
+    for place in (os.environ.get("KUAIRAND_DIR", ""), REPOSITORY / "data" / "kuairand"):
+        if place and Path(place).is_dir():
+            return Path(place)
+    return None
+
+
+def write_world(folder):
+    """Writes `full` (a source's whole log) and `log`, its capped copy, into the folder."""
+    source = kuairand_folder()
+    if source is not None:
+        from eventlog.kuairand import write_kuairand
+
+        write_kuairand(source, folder / "full")
+    else:
+        from eventlog.simulator import simulate
+
+        simulate(folder / "full", spans=SPANS, examples_per_span=3 * ROWS, seed=3)
+    for span in range(SPANS):
+        write_span(folder / "log", span, [capped(folder / "full", span)])
+
+
+def capped(log, span):
+    """At most ROWS rows: fresh ones by id, so that every hour is there, and what matures of those kept."""
+    rows = pa.concat_tables([pq.ParquetFile(file).read() for file in span_files(log, span)]).cast(LOG_SCHEMA)
+    fresh = rows.filter(pc.equal(rows["impression_span"], span))
+    matured = rows.filter(pc.equal(rows["impression_span"], span - MATURITY_SPANS))
+    chosen = keep(fresh, ROWS * 3 // 4), keep(matured, ROWS // 4)
+    return pa.concat_tables(chosen).sort_by("event_time_ms")
+
+
+def keep(rows, number):
+    return rows.sort_by("example_id").slice(0, number)
+
+
+def write_config(path):
+    """The demo's configuration with small models, two surfaces, a gate, and a control of every other span."""
+    document = yaml.safe_load((REPOSITORY / "pipeline" / "configs" / "demo.yaml").read_text())
+    document["name"] = "chaos"
+    document["schema"] = str(REPOSITORY / "schema" / "impressions.pbtxt")
+    document["burn_in"] = "0:1"
+    document["teacher"] |= {
+        "architecture": {"embedding_size": 4, "trunk": [16]},
+        "batch_size": 64,
+        "passes": 1,
+    }
+    document["student"] |= {
+        "architecture": {"embedding_size": 4, "trunk": [8]},
+        "batch_size": 64,
+        "passes": 1,
+    }
+    document["evaluation"] = {"resamples": 20, "margin": 0.05}
+    push = {"task": "click", "margin": 0.05, "spans": 2}
+    document["surfaces"] = {surface: {"push": push, "control_every": CONTROL_EVERY} for surface in SURFACES}
+    path.write_text(yaml.safe_dump(document))
+    return path
