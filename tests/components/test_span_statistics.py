@@ -55,8 +55,10 @@ def test_a_small_span_gets_the_statistics_that_beam_would_give(examples, request
     ours, theirs = ({feature.path.step[0]: feature for feature in each.features} for each in (small, large))
     assert set(ours) == set(theirs)
     for name, feature in theirs.items():
-        assert ours[name].type == feature.type, name
         kind = feature.WhichOneof("stats")
+        if not getattr(feature, kind).common_stats.num_non_missing:
+            continue  # Of a column without values Beam does not tell the type, and the schema does.
+        assert ours[name].type == feature.type, name
         first, second = (getattr(each, kind) for each in (ours[name], feature))
         assert first.common_stats.num_missing == second.common_stats.num_missing, name
         if kind == "num_stats":
