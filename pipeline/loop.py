@@ -89,6 +89,8 @@ class Loop:
             BadInput: if a span is faulty or missing and the configuration does not let it be skipped.
             Stopped: if asked to stop.
         """
+        # Before anything is made: a range that cannot be run leaves nothing behind.
+        next_due(self.deployment, self.place, self.branches, wanted)
         self.bootstrap()
         if wanted is not None:
             # What is missing before its end may be late, and skipped.
