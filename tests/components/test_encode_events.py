@@ -112,8 +112,8 @@ def test_the_examples_of_all_shards_are_the_rows_of_the_span_in_order(tmp_path: 
         tmp_path / "examples",
         rows_per_shard=7,
         expected=[
-            {"shard": 0, "train": 2, "holdout": 1, "matured": 2, "matured_holdout": 2},
-            {"shard": 1, "train": 4, "holdout": 3, "matured": 0, "matured_holdout": 0},
+            {"shard": 0, "read": 7, "train": 2, "holdout": 1, "matured": 2, "matured_holdout": 2},
+            {"shard": 1, "read": 7, "train": 4, "holdout": 3, "matured": 0, "matured_holdout": 0},
         ],
     )
     parts = split_rows(table_of(rows), SPAN)
