@@ -46,15 +46,14 @@ class BigQueryServer:
     Args:
         data: its folder, kept between starts; `gs://` URIs lie under `data/gcs`.
         patched: with recovery and fault injection; the stock command otherwise.
-        threads: a statement's; all cores if None. One is the fastest for tables of a few rows.
+        threads: of each statement, all cores if None; one is the fastest where tables have a few rows. The
+            stock command has no such choice.
 
     Raises:
         RuntimeError: if no Python 3.13 is found to run it with.
     """
 
     def __init__(self, data: Path, *, patched: bool = True, threads: int | None = None) -> None:
-        if threads is not None and not patched:
-            raise ValueError(f"the stock command has no choice of threads, got {threads}.")
         self._data = data
         self._patched = patched
         self._threads = threads
@@ -122,7 +121,7 @@ class BigQueryServer:
         self._post("/_faults", rules)
 
     def expire_results(self) -> None:
-        """Drops the results of all queries so far, which slow a patched server down; none may be running."""
+        """Drops the results of all queries, whose number slows a server down; the stock one keeps them."""
         if self._patched:
             self._post("/_expire", [])
 

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
-from google.cloud.bigquery.retry import DEFAULT_RETRY  # noqa: F401  so does this
 
 from benchmarks.bigquery_server import BigQueryServer, missing_python, running
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
@@ -50,7 +49,7 @@ def _server(data: Path, *, patched: bool) -> Iterator[BigQueryServer]:
     missing = missing_python()
     if missing:
         pytest.skip(missing)
-    with running(data, patched=patched, threads=1 if patched else None) as server:
+    with running(data, patched=patched, threads=1) as server:
         yield server
 
 

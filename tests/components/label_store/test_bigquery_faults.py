@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -109,7 +110,9 @@ def test_a_fault_leaves_exact_rows_and_one_published_set(bigquery, uri, store, l
 
 def test_a_reader_sees_whole_sets_alone_through_two_hundred_faults(bigquery, uri, store, labels, tmp_path):
     script = """
-vars(DEFAULT_RETRY).update(eval(sys.argv[2]))
+import json
+from google.cloud.bigquery.retry import DEFAULT_RETRY
+vars(DEFAULT_RETRY).update(json.loads(sys.argv[2]))
 store = open_store(sys.argv[1])
 for span in range(60):
     publish(store, make_key(span), *[make_table([f"{span}-{s}-{n}" for n in range(20)], [0.5] * 20)
@@ -119,7 +122,7 @@ for span in range(60):
         break
 """
     enough = tmp_path / "enough"
-    writer = labels.start_python(script, uri, repr(RETRY_SECONDS), str(enough))
+    writer = labels.start_python(script, uri, json.dumps(RETRY_SECONDS), str(enough))
     seen: set[int] = set()
     rules = [
         rule | how | {"times": 10**6, "p": 0.1}
