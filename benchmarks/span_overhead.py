@@ -7,6 +7,8 @@ export, metadata and copying count as overhead. The seconds of a step are those 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import cProfile
 import json
 import tempfile
 import time
@@ -79,23 +81,15 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
     }
 
 
-class _profiled:  # noqa: N801 - used like a function, as contextlib's are
+@contextlib.contextmanager
+def _profiled(path: Path | None) -> Iterator[None]:
     """Writes a profile of what runs inside, if a path is given."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        if self._path is not None:
-            import cProfile
-
-            self._profile = cProfile.Profile()
-            self._profile.enable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._path is not None:
-            self._profile.disable()
-            self._profile.dump_stats(self._path)
+    if path is None:
+        yield
+        return
+    with cProfile.Profile() as profile:
+        yield
+    profile.dump_stats(path)
 
 
 def _runs(place: Any, span: int) -> Iterator[tuple[Any, list[str]]]:

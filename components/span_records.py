@@ -3,6 +3,9 @@
 A branch is the teacher's, a surface's, the bootstrap or the relabelling. Its record of span N names the
 artifacts that a later span may need, slot by slot. A record appears whole (temp name, then rename) as the
 span's last act, so a span that died halfway has left nothing.
+
+TFX's fileio is imported where files are touched: it brings TensorFlow along, and commands that answer at once
+use what is defined here.
 """
 
 import dataclasses
@@ -11,8 +14,6 @@ import os
 import re
 import uuid
 from collections.abc import Mapping
-
-from tfx.dsl.io import fileio
 
 from eventlog.errors import BadInput
 
@@ -49,6 +50,8 @@ def write_record(records: str, branch: str, record: SpanRecord) -> None:
         branch: Whose record.
         record: What became of the span.
     """
+    from tfx.dsl.io import fileio
+
     folder = os.path.join(records, branch)
     fileio.makedirs(folder)
     path = os.path.join(folder, f"span-{record.span:05d}.json")
@@ -61,6 +64,8 @@ def write_record(records: str, branch: str, record: SpanRecord) -> None:
 
 def recorded_spans(records: str, branch: str) -> list[int]:
     """The spans a branch has finished, ascending."""
+    from tfx.dsl.io import fileio
+
     folder = os.path.join(records, branch)
     if not fileio.exists(folder):
         return []
@@ -74,6 +79,8 @@ def read_record(records: str, branch: str, span: int) -> SpanRecord:
     Raises:
         BadInput: if the file is not a record.
     """
+    from tfx.dsl.io import fileio
+
     path = os.path.join(records, branch, f"span-{span:05d}.json")
     try:
         with fileio.open(path, "r") as file:

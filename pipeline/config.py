@@ -250,6 +250,12 @@ class Deployment:
         first = self.burn_in_spans[-1] + 1
         return range(first, first) if chosen is None else parse_range(chosen)
 
+    def first_span(self, branch: str) -> int:
+        """The span with which the teacher's branch or a surface's begins."""
+        if branch in self.surfaces:
+            return self.bootstrap_spans(branch).start
+        return self.burn_in_spans[-1] + 1
+
     def label_source(self, surface: str) -> tuple[str, LabelSource]:
         """The fleet whose pins a surface's student goes by, and how the first of it chooses a set."""
         source = self.surfaces[surface].labels

@@ -9,19 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from components.span_records import RELABELLED, TEACHER, SpanRecord
 from eventlog.errors import BadInput
 from pipeline.config import Deployment
 from pipeline.place import Place
-
-TEACHER = "teacher"
-RELABELLED = "relabelled"
-"""Branches as `components.span_records` names them, whose import costs 10 s: its fileio brings TensorFlow."""
 
 What = Literal["span", "data", "labels", "join", "candidate", "push", "restated"]
 _Found = tuple[What, str, str]
@@ -56,22 +53,14 @@ class Decision:
         return self.outcome in _ORDINARY
 
 
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """A branch's record of a span, see `components.span_records.SpanRecord`, and when it was written.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finished(SpanRecord):
+    """A branch's record of a span, and when it was written.
 
     Attributes:
-        span: The span.
-        version: Of the span.
-        slots: URI of the artifact in each slot; none of a span that was skipped.
-        skipped: Why it was skipped; empty if it was not.
-        time: When it was finished, Unix seconds.
+        time: When the span was finished, Unix seconds.
     """
 
-    span: int
-    version: int
-    slots: Mapping[str, str]
-    skipped: str
     time: float
 
 
@@ -188,8 +177,7 @@ def _comparable(reason: str, place: Place) -> str:
 
 def _finished(path: Path) -> Finished:
     try:
-        # Records of before spans had versions lack some fields.
-        return Finished(**{"version": 0, "skipped": ""} | _json(path), time=path.stat().st_mtime)
+        return Finished(**_json(path), time=path.stat().st_mtime)
     except TypeError as error:
         raise _unreadable(path, "span, version, slots and skipped", str(error)) from error
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.label_store.schemes import open_store
-from components.span_records import TEACHER, recorded_spans
+from components.span_records import recorded_spans
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder, span_versions
 from pipeline.config import Deployment
@@ -28,14 +28,12 @@ class Due:
         version: The newest complete one.
         branches: Those that are to run it, in the order of the DAG.
         missing: Whether the log lacks it, and it is to be skipped for being late.
-        later: How many later spans are complete.
     """
 
     span: int
     version: int
     branches: tuple[str, ...]
     missing: bool
-    later: int
 
 
 def next_due(
@@ -53,7 +51,13 @@ def next_due(
         BadInput: if the wanted range begins behind the next due span; `NotYet` if the log has a gap that is
             not to be skipped yet.
     """
-    nexts = {branch: _next_of(deployment, place, branch) for branch in branches}
+    nexts = {
+        branch: max(
+            (span + 1 for span in recorded_spans(place.records, branch)),
+            default=deployment.first_span(branch),
+        )
+        for branch in branches
+    }
     if not nexts:
         return None
     span = min(nexts.values())
@@ -69,7 +73,7 @@ def next_due(
     later = sum(other > span for other in newest)
     going = tuple(branch for branch in branches if nexts[branch] == span)
     if span in newest:
-        return Due(span, newest[span], going, False, later)
+        return Due(span, newest[span], going, False)
     if not later:
         return None
     patience = deployment.validation.late_after_spans
@@ -79,7 +83,7 @@ def next_due(
             got=f"{later} later spans",
             fix="Write the missing span, or set validation.late_after_spans to skip it.",
         )  # fmt: skip
-    return Due(span, 0, going, True, later)
+    return Due(span, 0, going, True)
 
 
 def labels_are_due(deployment: Deployment, place: Place, due: Due) -> bool:
@@ -110,10 +114,3 @@ def require_spans(events: Path, spans: range, what: str) -> None:
             expected=f"spans {spans[0]} to {spans[-1]}",
             got=held, fix="Write the missing spans with `rankdistill events`, or change the range.",
         )  # fmt: skip
-
-
-def _next_of(deployment: Deployment, place: Place, branch: str) -> int:
-    first = deployment.burn_in_spans[-1] + 1
-    if branch != TEACHER:
-        first = deployment.bootstrap_spans(branch).start
-    return max((span + 1 for span in recorded_spans(place.records, branch)), default=first)

@@ -13,9 +13,10 @@ import numpy as np
 from ml_metadata.proto import metadata_store_pb2
 
 from components.label_store.schemes import open_store
+from components.span_records import TEACHER
 from eventlog.spans import span_versions
 from pipeline.config import Deployment
-from pipeline.decisions import TEACHER, Finished, decisions, finished, read_beside
+from pipeline.decisions import Finished, decisions, finished, read_beside
 from pipeline.lineage import open_metadata
 from pipeline.place import Place
 
@@ -106,11 +107,7 @@ def next_span(deployment: Deployment, branch: str, records: Sequence[Finished]) 
         branch: The teacher's or a surface.
         records: The branch's, in the order of their spans.
     """
-    if records:
-        return records[-1].span + 1
-    if branch == TEACHER:
-        return deployment.burn_in_spans[-1] + 1
-    return deployment.bootstrap_spans(branch).start
+    return records[-1].span + 1 if records else deployment.first_span(branch)
 
 
 def spans_behind(place: Place, following: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from tfx.dsl.compiler import constants
 from tfx.dsl.io import fileio
-from tfx.orchestration import metadata, pipeline
+from tfx.orchestration import metadata
 from tfx.orchestration.local import local_dag_runner, runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
@@ -56,20 +56,13 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         self.refused: dict[str, BadInput] = {}
         """By node that has not run for it, the refused one and those downstream: what was wrong."""
 
-    def run(self, dag: pipeline.Pipeline) -> None:
+    def run_with_ir(
+        self, ir: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None
+    ) -> None:
         """See the base class; `refused` tells afterwards what did not run.
 
         Raises:
             Stopped: if asked to.
-        """
-        super().run(dag)
-
-    def run_with_ir(
-        self, ir: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None
-    ) -> None:
-        """See the base class.
-
-        Raises:
             ValueError: if partial-run options are given; a span is run whole or gone on with.
         """
         if run_options:
@@ -84,7 +77,8 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         handle = metadata.Metadata(getattr(deployment.metadata_connection_config, chosen))
         for number, wrapped in enumerate(ir.nodes, 1):
             node = wrapped.pipeline_node
-            cause = next((self.refused[up] for up in node.upstream_nodes if up in self.refused), None)
+            # The first that was refused: others may only have followed from it.
+            cause = next((why for up, why in self.refused.items() if up in node.upstream_nodes), None)
             if cause is not None:
                 self.refused[node.node_info.id] = cause
             elif not self._is_done(handle, node, ir.runtime_spec):

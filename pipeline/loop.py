@@ -51,6 +51,8 @@ class Loop:
     progress: Progress
     branches: Sequence[str] = ()
     stopping: Callable[[], bool] = lambda: False
+    _looked_at: dict[int, int] = dataclasses.field(default_factory=dict, init=False)
+    """Past spans and versions that need no other look: a loop that runs for months has many."""
 
     def __post_init__(self) -> None:
         self.branches = tuple(self.branches) or all_branches(self.deployment)
@@ -108,8 +110,10 @@ class Loop:
                 continue
             if TEACHER not in self.branches and not labels_are_due(self.deployment, self.place, due):
                 break
-            stuck |= self._run_span(due)
-            done.append(due.span)
+            behind = self._run_span(due)
+            if behind is not None:
+                stuck |= behind
+                done.append(due.span)
         self._take_note_of_late_and_restated(wanted)
         return done, stuck
 
@@ -154,8 +158,8 @@ class Loop:
             self.relabel(span, newest[span])
         return lacking
 
-    def _run_span(self, due: Due) -> dict[str, BadInput]:
-        """Runs one span of the branches that are there; gives back, by surface, what it is stuck at."""
+    def _run_span(self, due: Due) -> dict[str, BadInput] | None:
+        """Runs one span; gives back, by surface, what it is stuck at, or None if the span is skipped."""
         refused = self._run(
             span_pipeline(self.deployment, self.place, due.span, due.version, due.branches),
             f"span-{due.span:05d}-v{due.version}",
@@ -167,7 +171,7 @@ class Loop:
             if not isinstance(faulty, EmptySpan) and self.deployment.validation.refused_span == "stop":
                 raise faulty
             self._skip(due, str(faulty))
-            return {}
+            return None
         if "SpanPublisher" in refused:
             raise refused["SpanPublisher"]
         publishers = {surface: f"SpanPublisher_{surface}" for surface in self.deployment.surfaces}
@@ -200,17 +204,19 @@ class Loop:
         if TEACHER not in self.branches:
             return
         newest = span_versions(self.place.events)
+        changed = {span for span, version in newest.items() if self._looked_at.get(span) != version}
         noted = {
             span: read_record(self.place.records, RELABELLED, span).version
             for span in recorded_spans(self.place.records, RELABELLED)
         }
-        for span in recorded_spans(self.place.records, TEACHER):
+        for span in sorted(changed.intersection(recorded_spans(self.place.records, TEACHER))):
+            if wanted is not None and span not in wanted:
+                continue
             known = read_record(self.place.records, TEACHER, span)
-            version = newest.get(span, known.version)
-            is_past = wanted is None or span in wanted
-            came_late = known.skipped.startswith("late") and span in newest and span not in noted
-            if is_past and (came_late or version > max(known.version, noted.get(span, 0))):
-                self._relabel_or_skip(span, version)
+            came_late = known.skipped.startswith("late") and span not in noted
+            if came_late or newest[span] > max(known.version, noted.get(span, 0)):
+                self._relabel_or_skip(span, newest[span])
+            self._looked_at[span] = newest[span]
 
     def _relabel_or_skip(self, span: int, version: int) -> None:
         try:

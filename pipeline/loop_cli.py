@@ -1,10 +1,11 @@
-"""`rankdistill run`, `serve-loop` and `backfill`: the commands that drive the chain."""
+"""`rankdistill run`, `serve-loop`, `fleet` and `backfill`: the commands that drive the chain."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,31 +161,24 @@ def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
         raise click.UsageError(f"--branch must be one of {', '.join(known)}, got {unknown[0]}.")
 
 
-class _loop:  # noqa: N801 - used like a function, as contextlib's are
+@contextlib.contextmanager
+def _loop(
+    deployment: Deployment, place: Place, console: Console, branches: tuple[str, ...] = ()
+) -> Iterator[Loop]:
     """The loop of a root that is locked for it; TFX is imported when it is clear that there will be one."""
+    from pipeline.journal import Journal
+    from pipeline.lock import only_loop
 
-    def __init__(
-        self, deployment: Deployment, place: Place, console: Console, branches: tuple[str, ...] = ()
-    ) -> None:
-        from pipeline.journal import Journal
-        from pipeline.lock import only_loop
-
-        self._deployment, self._place, self._console, self._branches = deployment, place, console, branches
-        self._lock = only_loop(place.root)
-        self._journal = Journal(place.journal)
-
-    def __enter__(self) -> Loop:
-        self._lock.__enter__()
-        with self._console.status("importing TFX"):
+    with only_loop(place.root):
+        with console.status("importing TFX"):
             from pipeline.loop import Loop
             from pipeline.progress import Progress
-        logging.getLogger().addHandler(self._journal)
-        progress = Progress(self._console, self._journal)
-        return Loop(self._deployment, self._place, progress, self._branches)
-
-    def __exit__(self, *details: Any) -> None:
-        logging.getLogger().removeHandler(self._journal)
-        self._lock.__exit__(*details)
+        journal = Journal(place.journal)
+        logging.getLogger().addHandler(journal)
+        try:
+            yield Loop(deployment, place, Progress(console, journal), branches)
+        finally:
+            logging.getLogger().removeHandler(journal)
 
 
 def _summarize(loop: Loop, console: Console, num_done: int) -> None:

@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry, start_http_server, write_to_tex
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from components.span_records import RELABELLED, TEACHER
 from pipeline.config import Deployment
-from pipeline.decisions import RELABELLED, TEACHER, Finished, decisions, finished, read_beside
+from pipeline.decisions import Finished, decisions, finished, read_beside
 from pipeline.freshness import freshness, next_span, spans_behind
 from pipeline.place import Place
 

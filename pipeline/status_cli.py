@@ -61,7 +61,8 @@ def run_status(deployment: Deployment, place: Place) -> dict[str, Any]:
         `label_age_spans`, `unlearned` (role → spans its model has still to learn) and `decision`, the last
         one that a person should see. None where there is nothing yet.
     """
-    from pipeline.decisions import TEACHER, decisions, finished, read_beside
+    from components.span_records import TEACHER
+    from pipeline.decisions import decisions, finished, read_beside
 
     records = {branch: finished(place, branch) for branch in (TEACHER, *deployment.surfaces)}
     certificates = [read_beside(record, "labels", "certificate.json") for record in records[TEACHER]]

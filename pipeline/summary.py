@@ -16,10 +16,11 @@ from components.evaluation.predictions import read_predictions
 from components.evaluation.progressive import progressive_figures
 from components.label_store.schemes import open_store
 from components.progressive_evaluator import FRESH, MATURED
+from components.span_records import TEACHER
 from components.transforms.join_labels import read_join_report
 from eventlog.rows import MATURITY_SPANS
 from pipeline.config import Deployment
-from pipeline.decisions import TEACHER, decisions, finished
+from pipeline.decisions import decisions, finished
 from pipeline.freshness import freshness, percentiles
 from pipeline.place import Place
 

@@ -11,7 +11,9 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.label_store.schemes import open_store
+from components.soft_label_bulk_inferrer import teacher_record
 from components.span_records import BOOTSTRAP, SpanRecord, write_record
+from eventlog.errors import BadInput
 from pipeline import cli
 
 
@@ -159,8 +161,9 @@ def test_unreadable_model(refusal, tmp_path):
     record = SpanRecord(span=1, slots={"teacher": str(model)})
     write_record(str(tmp_path / "root" / "records"), BOOTSTRAP, record)
 
-    assert "training state cannot be read" in (line := refusal())
-    assert "SpanState/teacher" in line
+    assert f"{model}: unknown to MLMD: expected an artifact that a finished step" in refusal()
+    with pytest.raises(BadInput, match=r"broken/training-state: .* training state cannot be read"):
+        teacher_record(str(model), 2, "previous")
 
 
 def test_no_such_folder_of_events(refusal, log):

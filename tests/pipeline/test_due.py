@@ -53,7 +53,7 @@ def with_surface(deployment, **changes):
 
 
 def test_the_first_due_span_follows_the_burn_in(deployment, place):
-    assert next_due(deployment, place, ALL, None) == Due(5, 0, ALL, False, 4)
+    assert next_due(deployment, place, ALL, None) == Due(5, 0, ALL, False)
 
 
 def test_a_finished_span_is_not_due_again(deployment, place):
@@ -65,7 +65,7 @@ def test_a_finished_span_is_not_due_again(deployment, place):
 def test_only_the_branches_that_lack_a_span_run_it(deployment, place):
     finish(place, 5, [TEACHER, "tab_0"])
 
-    assert next_due(deployment, place, ALL, None) == Due(5, 0, ("tab_1", "tab_4"), False, 4)
+    assert next_due(deployment, place, ALL, None) == Due(5, 0, ("tab_1", "tab_4"), False)
 
 
 def test_nothing_is_due_at_the_end_of_the_log_or_of_what_is_wanted(deployment, place):
@@ -102,7 +102,7 @@ def test_a_missing_span_is_waited_for_and_the_first_of_a_gap_is_named(deployment
 def test_a_missing_span_is_late_when_enough_later_ones_are_complete(deployment, place):
     shutil.rmtree(place.events / "span=5")
 
-    assert next_due(late_after(deployment, 4), place, ALL, None) == Due(5, 0, ALL, True, 4)
+    assert next_due(late_after(deployment, 4), place, ALL, None) == Due(5, 0, ALL, True)
     with pytest.raises(NotYet, match="span gap"):
         next_due(late_after(deployment, 5), place, ALL, None)
 
@@ -112,8 +112,8 @@ def test_a_new_surface_begins_with_the_spans_of_its_bootstrap(deployment, place)
         finish(place, span, [TEACHER, "tab_0", "tab_4"])
     later = with_surface(deployment, bootstrap="7:8")
 
-    assert next_due(deployment, place, ALL, None) == Due(5, 0, ("tab_1",), False, 4)
-    assert next_due(later, place, ALL, None) == Due(7, 0, ("tab_1",), False, 2)
+    assert next_due(deployment, place, ALL, None) == Due(5, 0, ("tab_1",), False)
+    assert next_due(later, place, ALL, None) == Due(7, 0, ("tab_1",), False)
 
 
 def test_surfaces_by_themselves_wait_for_the_labels_they_read_but_not_for_ever(deployment, place):
