@@ -64,6 +64,7 @@ bench: $(READY) ## Measure against the stock way and against the limit
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.simulate
 	$(BIN)/python -m benchmarks.label_store
+	$(BIN)/python -m benchmarks.span_overhead
 
 clean: ## Remove what the demos wrote
 	rm -rf runs/demo-*

@@ -1,7 +1,8 @@
 """What a span costs beside training and inference: seconds of a warm process, and until labels are visible.
 
 Overhead is what a span takes less the steps of all trainings and less the scoring of its rows; tracing,
-export, metadata and copying count as overhead. The seconds of a step are those of many steps in a row.
+export, metadata and copying count as overhead. The seconds of the steps are those of a second run over
+the same examples.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import Any
 EXAMPLES = 2_000
 BURN_IN = 2
 WARM_SPANS = 2
-_REPEATS = 8
 
 
 def main() -> None:
@@ -105,17 +105,15 @@ def _runs(place: Any, span: int) -> Iterator[tuple[Any, list[str]]]:
 
 
 def _step_seconds(training: tuple[Any, list[str]]) -> float:
-    """Seconds of the span's steps: a slope over repetitions, in which what a pass costs once is not."""
+    """Seconds of the span's steps, examples parsed and the graph traced."""
     run, files = training
-
-    def seconds(repeats: int) -> float:
-        batches = run.reader.batches(files, span=0, reading_pass=0).repeat(repeats)
+    blocks = list(run.reader.blocks(files, span=0, reading_pass=0))
+    for _ in range(2):
         started = time.perf_counter()
-        run._train_pass(batches)
-        return time.perf_counter() - started
-
-    seconds(1)
-    return run.job.passes * (seconds(_REPEATS + 1) - seconds(1)) / _REPEATS
+        for block in blocks:
+            run.train_block(*block).total.numpy()
+        taken = time.perf_counter() - started
+    return float(run.job.passes * taken)
 
 
 def _inference_seconds(place: Any, deployment: Any, span: int) -> tuple[float, float]:

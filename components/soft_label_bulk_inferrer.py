@@ -7,12 +7,13 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx import types
-from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.artifacts import SoftLabels
+from components.beam_executor import BeamExecutor
 from components.evaluation.label_checks import LabelChecks
 from components.evaluation.scoring_rows import has_model
 from components.label_store.base import LabelSetKey
@@ -31,7 +32,7 @@ REFUSAL_FILE = "refusal.json"
 _LOG = logging.getLogger(__name__)
 
 
-class SoftLabelBulkInferrerExecutor(base_beam_executor.BaseBeamExecutor):
+class SoftLabelBulkInferrerExecutor(BeamExecutor):
     """Labels the span's fresh rows, shard by shard, and publishes them in one commit."""
 
     def Do(

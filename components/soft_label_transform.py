@@ -5,10 +5,11 @@ import json
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.beam_executor import BeamExecutor
 from components.label_store.base import LabelSetRecord
 from components.label_store.resolving import LabelSource, UnusableLabels, pin_span, pinned_sets
 from components.label_store.schemes import open_store
@@ -21,7 +22,7 @@ from models.settings import from_json, to_json
 from models.tasks import Task
 
 
-class SoftLabelTransformExecutor(base_beam_executor.BaseBeamExecutor):
+class SoftLabelTransformExecutor(BeamExecutor):
     """Pins the span's set for the fleet, joins, certifies the coverage; or goes by the policy."""
 
     def Do(

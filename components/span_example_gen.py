@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.beam_executor import BeamExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, SPLITS
@@ -18,7 +19,7 @@ READY_MS = "ready_ms"
 """Custom property of the Examples: Unix milliseconds when they were complete; label lag counts from it."""
 
 
-class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
+class SpanExampleGenExecutor(BeamExecutor):
     """Refuses a faulty span before anything is written; then one Beam element is one shard."""
 
     def Do(

@@ -16,6 +16,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils
 from tfx_bsl.coders import example_coder
 
+from components.beam_executor import BeamExecutor
 from components.transforms.shards import split_files
 from models.records import read_records
 
@@ -24,7 +25,7 @@ IN_MEMORY_ROWS = 50_000
 _BATCH_ROWS = 8192
 
 
-class SpanStatisticsExecutor(executor.Executor):
+class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
     """Writes what TFX's executor writes, sooner."""
 
     def Do(

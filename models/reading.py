@@ -1,9 +1,9 @@
-"""From shards of tf.Examples to batches, span by span, in an order that a seed decides."""
+"""From shards of tf.Examples to tensors, span by span, in an order that a seed decides."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +23,8 @@ _SHUFFLE_BUFFER = 65_536
 """Examples held for shuffling, about half a kilobyte each."""
 _FILES_AT_ONCE = 4
 _COUNTED_ROWS = 8192
+_BLOCK_ROWS = 8192
+"""About as many examples are parsed at once, a few megabytes."""
 
 
 def spans_of(patterns: Iterable[str]) -> dict[int, list[str]]:
@@ -59,9 +61,11 @@ def read_serialized(files: Sequence[str]) -> Tensor:
 
 
 class ExampleReader:
-    """Parses, transforms and batches a job's examples.
+    """Parses and transforms a job's examples, block by block.
 
-    Parsing is traced once for all spans and passes: tracing costs more than reading a small span.
+    A block holds many batches: parsing and the transform graph take ten times as long a row at the size of a
+    batch. They run outside of tf.data, which would prepare their graph anew for every pass, at the cost of
+    training on a small span.
 
     Args:
         job: names features, tasks and soft labels; nothing else is parsed.
@@ -78,22 +82,30 @@ class ExampleReader:
         self._parse = tf.function(self._parsed, autograph=False).get_concrete_function(
             tf.TensorSpec([None], tf.string)
         )
+        self._block_rows = max(1, _BLOCK_ROWS // job.batch_size) * job.batch_size
 
-    def batches(self, files: Sequence[str], *, span: int, reading_pass: int) -> Tensor:
-        """A dataset of (features, `Targets`), shuffled by (seed, span, pass)."""
+    @property
+    def block_spec(self) -> tuple[dict[str, tf.TensorSpec], Targets]:
+        """What a block is made of: types and shapes, the number of rows left open."""
+        spec: tuple[dict[str, tf.TensorSpec], Targets] = tf.nest.map_structure(
+            lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), self._parse.structured_outputs
+        )
+        return spec
+
+    def blocks(
+        self, files: Sequence[str], *, span: int, reading_pass: int
+    ) -> Iterator[tuple[dict[str, Tensor], Targets]]:
+        """Yields (features, `Targets`) of many batches at once, shuffled by (seed, span, pass)."""
         order = path_seed(self._job.seed, f"order/{span}/{reading_pass}")
-        return (
+        shuffled = (
             read_serialized(files)
             .shuffle(_SHUFFLE_BUFFER, seed=order)
-            .batch(self._job.batch_size)
-            .map(
-                self._parse,
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-            .prefetch(tf.data.AUTOTUNE)
+            .batch(self._block_rows)
+            .prefetch(1)
             .with_options(LEAN)
         )
+        for serialized in shuffled:
+            yield self._parse(serialized)
 
     def label_totals(self, files: Sequence[str]) -> tuple[Tensor, Tensor]:
         """The sums of the hard labels on their tasks' scales, and how many there are, `[tasks]` float32."""

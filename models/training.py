@@ -72,6 +72,15 @@ class PassFigures(NamedTuple):
     soft: np.ndarray
 
 
+class BlockSums(NamedTuple):
+    """The same of some batches, added up, as tensors."""
+
+    num_steps: Tensor
+    total: Tensor
+    hard: Tensor
+    soft: Tensor
+
+
 def run_fn(fn_args: FnArgs) -> None:
     """Trains span by span in rising order, each in all its passes, then writes state and served model.
 
@@ -129,6 +138,8 @@ class TrainingRun:
         self.served = ServedRanker(self.ranker, self.graph, job)
         self.spans: list[int] = []
         self._objective = Objective(job)
+        # The whole block in the graph: a step from Python costs as much as a small batch.
+        self.train_block = tf.function(self._train_block, input_signature=self.reader.block_spec)
 
     def resume(self, state_uri: str) -> None:
         """Goes on from a base model: weights, optimizer slots, step and spans.
@@ -151,16 +162,13 @@ class TrainingRun:
         steps_before = int(self.updates.step)
         for reading_pass in range(self.job.passes):
             start = time.monotonic()
-            batches = self.reader.batches(files, span=span, reading_pass=reading_pass)
+            where = f"{self.job.role}, span {span}, pass {reading_pass}"
             try:
                 if not self.spans and not reading_pass:
                     self._start_at_base_rates(files)
-                sums = self._train_pass(batches)
+                figures = self._train_pass(files, span, reading_pass, where)
             except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
                 raise _unreadable(span, files, error) from error
-            figures = _figures(*sums)
-            where = f"{self.job.role}, span {span}, pass {reading_pass}"
-            self._require_finite(where, figures)
             self._write_scalars(figures)
             seconds = time.monotonic() - start
             _LOG.info("%s: %d steps, loss %.4f, %.1f s", where, figures.num_steps, figures.total, seconds)
@@ -182,20 +190,24 @@ class TrainingRun:
         write_state(f"{artifact}/{STATE_FOLDER}", record, ranker=self.ranker, updates=self.updates.state)
         export_model(serving_uri, self.served)
 
-    @tf.function
-    def _train_pass(self, batches: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Runs the whole pass in the graph: a step from Python costs as much as a small batch."""
-        num_steps = tf.constant(0)
-        total = tf.constant(0.0)
-        hard = tf.zeros([len(self.job.tasks)])
-        soft = tf.zeros([len(self.job.distilled_tasks)])
-        for features, targets in batches:
-            losses = self._train_step(features, targets)
-            num_steps += 1
-            total += losses.total
-            hard += losses.hard
-            soft += losses.soft
-        return num_steps, total, hard, soft
+    def _train_pass(self, files: list[str], span: int, reading_pass: int, where: str) -> PassFigures:
+        """Trains block by block; one that diverges is the last."""
+        sums = _no_sums(self.job)
+        for features, targets in self.reader.blocks(files, span=span, reading_pass=reading_pass):
+            of_block = self.train_block(features, targets)
+            self._require_finite(where, of_block)
+            sums = _add(sums, of_block)
+        return _means(sums)
+
+    def _train_block(self, features: Mapping[str, Tensor], targets: Targets) -> BlockSums:
+        """Trains on the batches of a block, in their order; the last one may be smaller."""
+        sums = _no_sums(self.job)
+        for start in tf.range(0, tf.shape(targets.hard)[0], self.job.batch_size):
+            end = start + self.job.batch_size
+            batch = {name: column[start:end] for name, column in features.items()}
+            losses = self._train_step(batch, Targets(*(column[start:end] for column in targets)))
+            sums = _add(sums, BlockSums(tf.constant(1), losses.total, losses.hard, losses.soft))
+        return sums
 
     @tf.autograph.experimental.do_not_convert
     def _train_step(self, features: Mapping[str, Tensor], targets: Targets) -> Losses:
@@ -216,14 +228,15 @@ class TrainingRun:
                 outputs[name] = total / count
         self.ranker.start_at(outputs)
 
-    def _require_finite(self, where: str, figures: PassFigures) -> None:
+    def _require_finite(self, where: str, sums: BlockSums) -> None:
         finite = all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.updates.variables)
-        if not np.isfinite(figures.total) or not finite:
+        loss = float(sums.total)
+        if not math.isfinite(loss) or not finite:
             raise Diverged(
                 "training diverged",
                 where=where,
                 expected="a finite loss and finite weights",
-                got=f"loss {figures.total}" + ("" if finite else " and weights that are not finite"),
+                got=f"loss {loss}" + ("" if finite else " and weights that are not finite"),
                 fix="Lower learning_rate, or use warm_up_steps, activation_clip or clippy; check the labels.",
             )
 
@@ -243,10 +256,25 @@ def write_divergence(serving_uri: str, reason: str) -> None:
         file.write(reason)
 
 
-def _figures(num_steps: Tensor, total: Tensor, hard: Tensor, soft: Tensor) -> PassFigures:
-    steps = int(num_steps)
+def _no_sums(job: TrainingJob) -> BlockSums:
+    return BlockSums(
+        tf.constant(0),
+        tf.constant(0.0),
+        tf.zeros([len(job.tasks)]),
+        tf.zeros([len(job.distilled_tasks)]),
+    )
+
+
+def _add(sums: BlockSums, more: BlockSums) -> BlockSums:
+    return BlockSums(*(total + value for total, value in zip(sums, more, strict=True)))
+
+
+def _means(sums: BlockSums) -> PassFigures:
+    steps = int(sums.num_steps)
     divisor = max(steps, 1)
-    return PassFigures(steps, float(total) / divisor, hard.numpy() / divisor, soft.numpy() / divisor)
+    return PassFigures(
+        steps, float(sums.total) / divisor, sums.hard.numpy() / divisor, sums.soft.numpy() / divisor
+    )
 
 
 def _unreadable(span: int, files: list[str], error: Exception) -> BadInput:

@@ -11,9 +11,9 @@ from tfx.proto import trainer_pb2
 
 from components.candidate_check import CandidateCheck
 from components.transforms.shards import HELD_OUT_SPLITS, TRAINED_SPLITS
+from models import entry_point
 from models.job import TrainingJob
 from models.settings import to_json
-from models.training import run_fn
 from pipeline.config import Deployment
 
 
@@ -52,7 +52,7 @@ def train_and_judge(
     """
     name = f"{job.role}_{job.surface}" if job.surface else job.role
     trainer = Trainer(
-        run_fn=f"{run_fn.__module__}.{run_fn.__qualname__}",
+        run_fn=f"{entry_point.__name__}.run_fn",
         examples=examples,
         transform_graph=transform_graph,
         base_model=predecessor,

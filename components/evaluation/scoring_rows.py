@@ -92,11 +92,10 @@ def predict_rows(files: Sequence[str], model_uri: str, tasks: Mapping[str, Task]
 
 
 def _read_rows(files: Sequence[str], columns: Mapping[str, pa.DataType]) -> pa.Table:
-    from components.transforms.shards import read_shard
+    from components.transforms.shards import read_shards
 
     schema = pa.schema(list(columns.items()))
-    batches = [batch for file in files for batch in read_shard(file, BATCH_ROWS, schema)]
-    return pa.Table.from_batches(batches, schema=schema)
+    return pa.Table.from_batches(read_shards(files, BATCH_ROWS, schema), schema=schema)
 
 
 def _predict(files: Sequence[str], model_uri: str, example_ids: pa.ChunkedArray) -> pa.Table:

@@ -9,7 +9,7 @@ absent), and come back as null.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -88,29 +88,30 @@ def write_records(path: str, records: Iterable[bytes]) -> None:
     tf.io.gfile.rename(partial, path, overwrite=True)
 
 
-def read_shard(path: str, batch_rows: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Reads a shard back as flat Arrow batches.
+def read_shards(paths: Sequence[str], batch_rows: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Reads shards back as flat Arrow batches.
 
     Args:
-        path: a GZIP TFRecord of tf.Examples.
-        batch_rows: at most so many rows a batch.
+        paths: GZIP TFRecords of tf.Examples.
+        batch_rows: at most so many rows a batch, which may be of two shards.
         schema: the columns wanted, with their flat types. A column that no example carries is all null; a
             feature that is not named is skipped.
 
     Yields:
-        Batches of exactly `schema`, rows in file order; none for an empty shard.
+        Batches of exactly `schema`, rows in the order of the files and in theirs; none without rows.
 
     Raises:
-        BadInput: if the file is no such shard, or a scalar column has several values in an example.
+        BadInput: if a file is no such shard, or a scalar column has several values in an example.
     """
     decoder = example_coder.ExamplesToRecordBatchDecoder(example_schema(schema).SerializeToString())
+    where = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     try:
-        for records in read_records([path], batch_rows):
-            yield flatten_columns(decoder.DecodeBatch(records.numpy().tolist()), schema, path)
+        for records in read_records(paths, batch_rows):
+            yield flatten_columns(decoder.DecodeBatch(records.numpy().tolist()), schema, where)
     except (tf.errors.OpError, RuntimeError) as error:
         raise BadInput(
             "unreadable shard",
-            where=path,
+            where=where,
             expected="a GZIP TFRecord of tf.Examples",
             got=str(error).splitlines()[0],
             fix="Encode the span again.",

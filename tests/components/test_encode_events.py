@@ -15,7 +15,7 @@ from components.transforms.encode_events import (
     read_slice,
     split_rows,
 )
-from components.transforms.shards import SPLITS, read_shard, split_files
+from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog import spans
 from eventlog.errors import BadInput
 from eventlog.rows import LOG_SCHEMA
@@ -123,7 +123,7 @@ def test_the_examples_of_all_shards_are_the_rows_of_the_span_in_order(tmp_path: 
             "span-00003-00000-of-00002.gz",
             "span-00003-00001-of-00002.gz",
         ]
-        read = [batch for file in files for batch in read_shard(file, 100, LOG_SCHEMA)]
+        read = [batch for file in files for batch in read_shards([file], 100, LOG_SCHEMA)]
         assert pa.Table.from_batches(read).to_pylist() == parts[split].to_pylist()
 
 
@@ -133,7 +133,7 @@ def test_every_split_has_its_shard_file_even_without_rows(tmp_path: Path) -> Non
         split: sum(
             batch.num_rows
             for file in split_files(str(tmp_path / "examples"), split)
-            for batch in read_shard(file, 10, LOG_SCHEMA)
+            for batch in read_shards([file], 10, LOG_SCHEMA)
         )
         for split in SPLITS
     }

@@ -21,7 +21,7 @@ from components.transforms.join_labels import (
 )
 from components.transforms.shards import (
     SPLITS,
-    read_shard,
+    read_shards,
     shard_name,
     split_files,
     split_folder,
@@ -109,7 +109,7 @@ def join(tmp_path) -> JoinSoftLabels:
 def read_joined(uri: str, split: str) -> list[list[dict]]:
     """Rows of each shard of a split, in the order they lie there."""
     return [
-        [row for batch in read_shard(file, 100, JOINED) for row in batch.to_pylist()]
+        [row for batch in read_shards([file], 100, JOINED) for row in batch.to_pylist()]
         for file in split_files(uri, split)
     ]
 

@@ -31,7 +31,7 @@ def batch_of(rows: list[dict], schema: pa.Schema = SCHEMA) -> pa.RecordBatch:
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     path = str(tmp_path / "Split-train" / "span-00000-00000-of-00001.gz")
     assert shards.write_shard(path, batch_of(ROWS)) == 3
-    (read,) = shards.read_shard(path, 10, SCHEMA)
+    (read,) = shards.read_shards([path], 10, SCHEMA)
     assert read.schema == SCHEMA
     assert read.to_pylist() == ROWS
 
@@ -39,14 +39,17 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
 def test_a_slice_of_a_batch_writes_only_its_own_rows(tmp_path: Path) -> None:
     path = str(tmp_path / "shard.gz")
     shards.write_shard(path, batch_of(ROWS).slice(2, 1))
-    (read,) = shards.read_shard(path, 10, SCHEMA)
+    (read,) = shards.read_shards([path], 10, SCHEMA)
     assert read.to_pylist() == ROWS[2:]
 
 
 def test_batches_hold_at_most_the_rows_asked_for_in_file_order(tmp_path: Path) -> None:
     path = str(tmp_path / "shard.gz")
     shards.write_shard(path, batch_of(ROWS))
-    assert [batch.column(1).to_pylist() for batch in shards.read_shard(path, 2, SCHEMA)] == [[3, None], [0]]
+    assert [batch.column(1).to_pylist() for batch in shards.read_shards([path], 2, SCHEMA)] == [
+        [3, None],
+        [0],
+    ]
 
 
 def test_a_null_and_an_empty_list_are_missing_in_the_example() -> None:
@@ -72,7 +75,7 @@ def test_a_column_that_no_example_carries_is_all_null(tmp_path: Path) -> None:
     path = str(tmp_path / "shard.gz")
     shards.write_shard(path, batch_of([{"hour": 1}, {"hour": 2}]))
     wanted = pa.schema([SCHEMA.field("tag"), SCHEMA.field("label_click"), SCHEMA.field("hour")])
-    (read,) = shards.read_shard(path, 10, wanted)
+    (read,) = shards.read_shards([path], 10, wanted)
     assert read.to_pylist() == [
         {"tag": None, "label_click": None, "hour": 1},
         {"tag": None, "label_click": None, "hour": 2},
@@ -83,7 +86,7 @@ def test_a_shard_without_rows_exists_and_yields_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "shard.gz")
     assert shards.write_shard(path, batch_of([])) == 0
     assert Path(path).exists()
-    assert list(shards.read_shard(path, 10, SCHEMA)) == []
+    assert list(shards.read_shards([path], 10, SCHEMA)) == []
 
 
 def test_writing_leaves_no_partial_file_beside_the_shard(tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_writing_that_fails_halfway_leaves_the_shard_as_it_was(tmp_path: Path) -
     shards.write_shard(path, batch_of(ROWS))
     with pytest.raises(OSError, match="disk full"):
         shards.write_records(path, failing())
-    (read,) = shards.read_shard(path, 10, SCHEMA)
+    (read,) = shards.read_shards([path], 10, SCHEMA)
     assert read.to_pylist() == ROWS
 
 
@@ -109,7 +112,7 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path: Path) -> None:
     shards.write_shard(str(path), batch_of(ROWS * 1000))
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(BadInput, match=r"shard\.gz: unreadable shard"):
-        list(shards.read_shard(str(path), 5000, SCHEMA))
+        list(shards.read_shards([str(path)], 5000, SCHEMA))
 
 
 def test_several_values_in_a_scalar_column_are_refused() -> None:

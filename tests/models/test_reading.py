@@ -23,7 +23,7 @@ def reader(graph_dir: Path) -> ExampleReader:
 
 
 def hours(reader: ExampleReader, files: list[str], **order: int) -> list[int]:
-    return [int(hour) for features, _ in reader.batches(files, **order) for hour in features["hour"]]
+    return [int(hour) for features, _ in reader.blocks(files, **order) for hour in features["hour"]]
 
 
 def test_shards_are_grouped_by_span_in_rising_order(tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_labels_carry_their_masks_and_come_on_the_tasks_scale(reader: ExampleRea
         {"label_like": 0.0},
     ]
     write_shard(tmp_path / "span-00000-00000-of-00001.gz", rows)
-    batches = reader.batches([str(tmp_path / "span-00000-00000-of-00001.gz")], span=0, reading_pass=0)
-    (_, targets), *more = list(batches)
+    blocks = reader.blocks([str(tmp_path / "span-00000-00000-of-00001.gz")], span=0, reading_pass=0)
+    (_, targets), *more = list(blocks)
     assert not more
     full = 0 if targets.hard_where.numpy()[0, 0] else 1
     np.testing.assert_allclose(targets.hard[full, :2], [1.0, math.log(7)], rtol=1e-6)
@@ -83,15 +83,15 @@ def test_a_teacher_has_no_soft_labels(graph_dir: Path, shards: Path) -> None:
     teacher = job("teacher")
     reader = ExampleReader(teacher, TransformGraph(str(graph_dir), teacher.features))
     files = spans_of([f"{shards}/*"])[4]
-    _, targets = next(iter(reader.batches(files, span=4, reading_pass=0)))
-    assert targets.soft.shape == (32, 0)
-    np.testing.assert_array_equal(targets.hard_where[:, 0], [True] * 32)
+    _, targets = next(iter(reader.blocks(files, span=4, reading_pass=0)))
+    assert targets.soft.shape == (80, 0)
+    np.testing.assert_array_equal(targets.hard_where[:, 0], [True] * 80)
 
 
 def test_a_matured_row_may_lack_everything_but_its_label(reader: ExampleReader, tmp_path: Path) -> None:
     path = tmp_path / "span-00000-00000-of-00001.gz"
     write_shard(path, [{"label_like": row["label_click"]} for row in random_columns(3, seed=1)])
-    ((features, targets),) = list(reader.batches([str(path)], span=0, reading_pass=0))
+    ((features, targets),) = list(reader.blocks([str(path)], span=0, reading_pass=0))
     np.testing.assert_array_equal(features["user_id"], [0, 0, 0])
     np.testing.assert_array_equal(targets.hard_where.numpy().sum(axis=0), [0, 0, 3])
 

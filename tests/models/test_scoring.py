@@ -98,30 +98,69 @@ def test_an_unreadable_model_is_refused(damage: str, tmp_path: Path) -> None:
         load_scorer(str(tmp_path))
 
 
-def test_a_copy_is_not_loaded_again_and_other_weights_are(
-    model: Path, graph_dir: Path, tmp_path: Path
+@pytest.fixture
+def another(model: Path, graph_dir: Path, tmp_path: Path) -> Path:
+    """A model of the same graph with other weights, exported by the same process."""
+    teacher = job("teacher")
+    ranker = Ranker(teacher)
+    served = ServedRanker(ranker, TransformGraph(str(graph_dir), teacher.features), teacher)
+    for name in ("first", "another"):
+        export_model(str(tmp_path / name / "Format-Serving"), served)
+        for variable in ranker.trainable_variables:
+            variable.assign_add(tf.ones_like(variable))
+    return tmp_path / "another"
+
+
+def clicks(batch: pa.RecordBatch) -> list[float]:
+    values: list[float] = batch["click"].to_pylist()
+    return values
+
+
+def test_models_of_one_graph_share_it_and_score_with_their_own_weights_batch_by_batch(
+    another: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(model, tmp_path / "copy")
-    other = job("teacher", seed=8)
-    graph = TransformGraph(str(graph_dir), other.features)
-    served = ServedRanker(Ranker(other), graph, other)
-    export_model(str(tmp_path / "other" / "Format-Serving"), served)
-    assert load_scorer(str(tmp_path / "copy")) is load_scorer(str(model))
-    assert load_scorer(str(tmp_path / "other")) is not load_scorer(str(model))
+    files = shards_of(tmp_path, random_columns(50, seed=6))
+    first, second = load_scorer(str(tmp_path / "first")), load_scorer(str(another))
+    assert first.program is second.program
+    alone = [[clicks(batch) for batch in each.score_files(files, {}, 16)] for each in (first, second)]
+    in_turn = zip(first.score_files(files, {}, 16), second.score_files(files, {}, 16), strict=True)
+    assert [[clicks(batch) for batch in pair] for pair in in_turn] == [
+        list(pair) for pair in zip(*alone, strict=True)
+    ]
+    for uri, ours in ((tmp_path / "first", alone[0]), (another, alone[1])):
+        served = tf.saved_model.load(str(uri / "Format-Serving")).signatures["serving_default"]
+        rows = random_columns(50, seed=6)
+        expected = served(examples=tf.constant([example(**row) for row in rows]))["click"]
+        np.testing.assert_allclose(np.concatenate(ours), expected, rtol=1e-5)
+    assert alone[0] != alone[1]
 
 
-def test_a_model_is_loaded_once_by_content_and_the_longest_unused_goes(
+def test_weights_that_cannot_be_read_any_more_score_nothing_and_do_no_harm(
+    another: Path, tmp_path: Path
+) -> None:
+    files = shards_of(tmp_path, random_columns(50, seed=6))
+    first, second = load_scorer(str(tmp_path / "first")), load_scorer(str(another))
+    before = [clicks(batch) for batch in first.score_files(files, {})]
+    shutil.rmtree(another)
+    with pytest.raises(BadInput, match=r"another/Format-Serving: the model cannot be read"):
+        list(second.score_files(files, {}))
+    assert [clicks(batch) for batch in first.score_files(files, {})] == before
+
+
+def test_a_graph_is_loaded_once_by_content_and_the_longest_unused_goes(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "_KEPT", 2)
-    monkeypatch.setattr(scoring, "_LOADED", {})
+    monkeypatch.setattr(scoring, "_PROGRAMS", {})
     uris = []
     for name in "abc":
         uris.append(str(shutil.copytree(model, tmp_path / name)))
-        (tmp_path / name / "Format-Serving" / "note").write_text(name)
+        assets = tmp_path / name / "Format-Serving" / "assets"
+        assets.mkdir(exist_ok=True)
+        (assets / "note").write_text(name)
     first, second = load_scorer(uris[0]), load_scorer(uris[1])
-    assert load_scorer(str(shutil.copytree(uris[0], tmp_path / "copy"))) is first
+    assert load_scorer(str(shutil.copytree(uris[0], tmp_path / "copy"))).program is first.program
     load_scorer(uris[2])
-    assert load_scorer(uris[0]) is first
-    assert len(scoring._LOADED) == 2
-    assert load_scorer(uris[1]) is not second
+    assert load_scorer(uris[0]).program is first.program
+    assert len(scoring._PROGRAMS) == 2
+    assert load_scorer(uris[1]).program is not second.program

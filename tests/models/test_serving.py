@@ -99,3 +99,31 @@ def test_a_student_is_not_asked_for_the_teachers_features(exported: Exporting) -
     teacher = (exported(job("teacher")) / "saved_model.pb").read_bytes()
     assert b"history_user_click" not in student
     assert b"history_user_click" in teacher
+
+
+def test_a_second_export_differs_in_its_variables_alone_and_serves_them(
+    graph_dir: Path, tmp_path: Path
+) -> None:
+    student = job("student", distillation=AUXILIARY)
+    ranker = Ranker(student)
+    served = ServedRanker(ranker, TransformGraph(str(graph_dir), student.features), student)
+    examples = tf.constant([example(**row) for row in random_columns(5, seed=9)])
+    outputs = []
+    for name in ("first", "second"):
+        export_model(str(tmp_path / name), served)
+        loaded = tf.saved_model.load(str(tmp_path / name))
+        outputs.append(loaded.signatures["serving_default"](examples=examples)["click"])
+        np.testing.assert_allclose(outputs[-1], served.serve(examples)["click"], rtol=1e-6)
+        for variable in ranker.trainable_variables:
+            variable.assign_add(tf.ones_like(variable))
+    assert not np.allclose(outputs[0], outputs[1])
+    files = [
+        sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        for folder in (tmp_path / "first", tmp_path / "second")
+    ]
+    assert files[0] == files[1]
+    prints = [
+        tf.saved_model.experimental.read_fingerprint(str(tmp_path / name)) for name in ("first", "second")
+    ]
+    assert prints[0].graph_def_program_hash == prints[1].graph_def_program_hash
+    assert prints[0].checkpoint_hash != prints[1].checkpoint_hash

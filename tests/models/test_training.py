@@ -16,12 +16,12 @@ import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
 from eventlog.errors import BadInput
-from models import training
+from models import reading, training
 from models.architecture import Architecture
 from models.distillation import Distillation
 from models.optimizers import Optimizer
 from models.state import EMPTY_MARKER, divergence
-from models.training import TrainingRun, run_fn
+from models.training import Diverged, TrainingRun, run_fn
 from tests.models.tiny_world import AUXILIARY, FEATURES, TASKS, fn_args, job, random_columns, write_shard
 
 SLOT = "accumulator"
@@ -297,6 +297,27 @@ def test_a_span_without_examples_is_not_among_those_learnt(
     write_shard(tmp_path / "split" / "span-00004-00000-of-00001.gz", [])
     run_fn(fn_args(tmp_path / "model", STUDENT, graph_dir, f"{tmp_path}/split/*", base=span_3))
     assert record_of(tmp_path / "model")["spans"] == [3]
+
+
+def test_the_size_of_a_block_changes_nothing(
+    span_3: Path, graph_dir: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_BLOCK_ROWS", 70)
+    run_fn(fn_args(tmp_path, STUDENT, graph_dir, f"{shards}/span-00003*"))
+    assert_equal_states(span_3, tmp_path)
+
+
+def test_training_stops_at_the_block_that_diverges(
+    graph_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_BLOCK_ROWS", 64)
+    file = tmp_path / "span-00004-00000-of-00001.gz"
+    write_shard(file, [{**row, **NEGATIVE} for row in random_columns(160, seed=1)])
+    run = TrainingRun(STUDENT, str(graph_dir))
+    with pytest.raises(Diverged, match="span 4, pass 0"):
+        run.train_span(4, [str(file)])
+    assert int(run.updates.step) == 2
+    assert run.spans == []
 
 
 def test_a_run_that_diverges_from_a_base_says_so_in_the_place_of_a_model(

@@ -23,7 +23,7 @@ from components.soft_label_transform import SoftLabelTransformExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
 from components.transforms.join_labels import JoinSoftLabels, join_span, read_join_report
-from components.transforms.shards import SPLITS, read_shard, split_files
+from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog.errors import BadInput
 from eventlog.rows import LOG_SCHEMA
 from eventlog.spans import span_files
@@ -154,7 +154,7 @@ def test_a_surface_without_impressions_and_sets_without_rows_join_to_empty_shard
     assert (report.fresh_rows, report.matured_rows, report.coverage) == (0, 0, 1.0)
     for split in SPLITS:
         assert [
-            list(read_shard(path, 10, LOG_SCHEMA)) for path in split_files(str(tmp_path / "sql"), split)
+            list(read_shards([path], 10, LOG_SCHEMA)) for path in split_files(str(tmp_path / "sql"), split)
         ] == [[] for _ in range(4)]
 
 
@@ -219,7 +219,7 @@ def test_the_join_in_bigquery_gives_the_rows_of_the_join_in_beam(events, uri, lo
         assert [path.rpartition("/")[2] for path in pairs[0]] == [p.rpartition("/")[2] for p in pairs[1]]
         for ours, theirs in zip(*pairs, strict=True):
             one, other = (
-                pa.Table.from_batches(read_shard(path, 1000, schema), schema=schema)
+                pa.Table.from_batches(read_shards([path], 1000, schema), schema=schema)
                 for path in (ours, theirs)
             )
             assert as_rows(one) == as_rows(other)
