@@ -41,7 +41,6 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
 
     from components.label_store.schemes import open_store
     from eventlog.simulator import simulate
-    from pipeline.config import load
     from pipeline.loop import Loop
     from pipeline.noise import quieten
     from pipeline.place import Place
@@ -50,13 +49,7 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
     quieten()
     last = BURN_IN + WARM_SPANS
     simulate(folder / "log", spans=last + 1, examples_per_span=examples, seed=1)
-    config = Path(__file__).parents[1] / "pipeline" / "configs" / "demo.yaml"
-    (folder / "overhead.yaml").write_text(
-        config.read_text()
-        .replace('burn_in: "0:4"', f'burn_in: "0:{BURN_IN - 1}"')
-        .replace("schema: ../../", f"schema: {config.parents[2]}/")
-    )
-    deployment = load(folder / "overhead.yaml")
+    deployment = write_deployment(folder, BURN_IN)
     place = Place(folder / "root", folder / "log")
     loop = Loop(deployment, place, Progress(Console(soft_wrap=True)))
     loop.catch_up(range(BURN_IN, last))
@@ -79,6 +72,19 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
         "training_seconds": round(training, 2),
         "inference_seconds": round(inference, 2),
     }
+
+
+def write_deployment(folder: Path, burn_in: int) -> Any:
+    """The demo's deployment with a shorter burn-in: its file in the folder, and what it says."""
+    from pipeline.config import load
+
+    config = Path(__file__).parents[1] / "pipeline" / "configs" / "demo.yaml"
+    (folder / "deployment.yaml").write_text(
+        config.read_text()
+        .replace('burn_in: "0:4"', f'burn_in: "0:{burn_in - 1}"')
+        .replace("schema: ../../", f"schema: {config.parents[2]}/")
+    )
+    return load(folder / "deployment.yaml")
 
 
 @contextlib.contextmanager

@@ -125,6 +125,7 @@ def fleet(
     """Serve with several processes: the teacher's loop, and students' loops that train in parallel.
 
     They share the label store alone; ROOT gets a folder and a log for each. One that is killed goes on.
+    With --until-caught-up the teacher's ends before the students' begin.
     """
     from pipeline.fleet import plan_fleet, run_fleet
     from pipeline.stopping import told_to_stop
@@ -138,10 +139,13 @@ def fleet(
     options = ["--config", str(config_file), "--events", str(place.events)]
     options += ["--label-store", place.label_store(deployment.label_store)]
     options += ["--until-caught-up"] if until_caught_up else []
+    # What is due for a student shows when the teacher has labelled all: until then nobody has caught up.
+    together = [members[:1], members[1:]] if until_caught_up else [members]
     with told_to_stop() as told:
-        status = run_fleet(members, place.root, options, console.print, told)
-    if status:
-        raise click.exceptions.Exit(status)
+        for phase in together:
+            status = run_fleet(phase, place.root, options, console.print, told)
+            if status:
+                raise click.exceptions.Exit(status)
 
 
 loop_commands = (run, serve_loop, fleet, backfill)

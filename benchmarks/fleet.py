@@ -1,0 +1,120 @@
+"""Does a fleet keep up: a span a minute, the teacher's loop and two students' loops, each a process?
+
+Starts `rankdistill fleet` on a log that grows, and tells how long after each span was complete the last
+surface had pushed or kept its models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.span_overhead import write_deployment
+from components.span_records import recorded_spans
+from eventlog.simulator import simulate
+from pipeline.fleet import Member, plan_fleet
+from pipeline.place import Place
+
+BURN_IN = 2
+EXAMPLES = 2_000
+SPANS = 10
+MEMORY_GIB = 12.0
+_START_SECONDS = 600
+_LOOK_SECONDS = 0.5
+
+
+def main() -> None:
+    """Feeds the log while the fleet runs, and prints what came out."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--spans", type=int, default=SPANS, help="how many come after the fleet is warm")
+    parser.add_argument("--every", type=float, default=60.0, help="seconds between two of them")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fleet-") as folder:
+        figures = measure(Path(folder), chosen.spans, chosen.every, chosen.examples)
+    print("BENCH " + json.dumps({"name": "fleet", **figures}))
+
+
+def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, Any]:
+    """Seconds from a span's completion until the last branch had done it, one figure a span."""
+    deployment = write_deployment(folder, BURN_IN)
+    members = plan_fleet(deployment, 2, MEMORY_GIB)
+    whole, log, root = folder / "whole", folder / "log", folder / "root"
+    # The first span after the burn-in is where every process traces its graphs.
+    simulate(whole, spans=BURN_IN + 1 + spans, examples_per_span=examples, seed=1)
+    log.mkdir()
+    for span in range(BURN_IN + 1):
+        _publish(whole, log, span)
+    command = [sys.executable, "-m", "pipeline.cli", "fleet", "--config", str(folder / "deployment.yaml")]
+    command += ["--events", str(log), "--root", str(root), "--memory-gib", str(MEMORY_GIB)]
+    fleet = subprocess.Popen(command)
+    try:
+        _wait_for(members, root, log, BURN_IN, _START_SECONDS)
+        seconds = _feed(members, whole, log, root, spans, every)
+    finally:
+        fleet.send_signal(signal.SIGTERM)
+        fleet.wait()
+    return {
+        "processes": len(members),
+        "every": every,
+        "seconds": seconds,
+        "longest": max(seconds),
+        "kept_up": max(seconds) < every,
+    }
+
+
+def _feed(
+    members: Sequence[Member], whole: Path, log: Path, root: Path, spans: int, every: float
+) -> list[float]:
+    """Publishes a span every so often, whether the last one is done or not."""
+    start = time.monotonic()
+    seconds: dict[int, float] = {}
+    published = 0
+    while len(seconds) < spans:
+        if published < spans and time.monotonic() - start >= published * every:
+            _publish(whole, log, BURN_IN + 1 + published)
+            published += 1
+        for number in range(len(seconds), published):
+            if not _is_done(members, root, log, BURN_IN + 1 + number):
+                break
+            seconds[number] = round(time.monotonic() - start - number * every, 1)
+            print(f"span {BURN_IN + 1 + number}: {seconds[number]} s", flush=True)
+        if time.monotonic() - start > 2 * spans * every:
+            raise TimeoutError(f"after {2 * spans * every} s only {len(seconds)} spans are done.")
+        time.sleep(_LOOK_SECONDS)
+    return list(seconds.values())
+
+
+def _publish(whole: Path, log: Path, span: int) -> None:
+    (whole / f"span={span}").rename(log / f"span={span}")
+
+
+def _is_done(members: Sequence[Member], root: Path, log: Path, span: int) -> bool:
+    return all(
+        span in recorded_spans(Place(root / member.name, log).records, branch)
+        for member in members
+        for branch in member.branches
+    )
+
+
+def _wait_for(members: Sequence[Member], root: Path, log: Path, span: int, limit: float) -> None:
+    started = time.monotonic()
+    while not _is_done(members, root, log, span):
+        if time.monotonic() - started > limit:
+            logs = "\n".join((root / f"{each.name}.log").read_text()[-2000:] for each in members)
+            raise TimeoutError(f"span {span} is not done after {limit} s.\n{logs}")
+        time.sleep(_LOOK_SECONDS)
+
+
+if __name__ == "__main__":
+    main()

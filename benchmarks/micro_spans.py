@@ -1,0 +1,75 @@
+"""A hundred small spans in one process: does memory stay flat, and is the last as quick as the first?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.span_overhead import write_deployment
+
+EXAMPLES = 300
+SPANS = 100
+WARM = 10
+"""Spans until all is traced and loaded; growth counts from here."""
+BURN_IN = 2
+_KIB_PER_MIB = 1024
+
+
+def main() -> None:
+    """Runs the spans, one look at the log each, as the loop does, metrics included."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spans", type=int, default=SPANS, help="to run after the burn-in")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="micro-spans-") as folder:
+        figures = measure(Path(folder), chosen.spans, chosen.examples)
+    print("BENCH " + json.dumps({"name": "micro_spans", **figures}))
+
+
+def measure(folder: Path, spans: int, examples: int) -> dict[str, float]:
+    """Resident memory in MiB and seconds a span, after the warm ones and at the end."""
+    from rich.console import Console
+
+    from eventlog.simulator import simulate
+    from pipeline.loop import Loop
+    from pipeline.metrics import write_metrics
+    from pipeline.noise import quieten
+    from pipeline.place import Place
+    from pipeline.progress import Progress
+
+    quieten()
+    simulate(folder / "log", spans=BURN_IN + spans, examples_per_span=examples, seed=1)
+    deployment = write_deployment(folder, BURN_IN)
+    place = Place(folder / "root", folder / "log")
+    loop = Loop(deployment, place, Progress(Console(soft_wrap=True, quiet=True)))
+    resident, seconds = [], []
+    for span in range(BURN_IN, BURN_IN + spans):
+        started = time.perf_counter()
+        loop.catch_up(range(BURN_IN, span + 1))
+        write_metrics(deployment, place)
+        seconds.append(time.perf_counter() - started)
+        resident.append(resident_mib())
+        print(f"span {span}: {seconds[-1]:.1f} s, {resident[-1]:.0f} MiB", flush=True)
+    return {
+        "spans": spans,
+        "mib_warm": round(resident[WARM - 1]),
+        "mib_end": round(resident[-1]),
+        "growth": round(resident[-1] / resident[WARM - 1] - 1, 4),
+        "seconds_warm": round(sum(seconds[WARM : 2 * WARM]) / WARM, 2),
+        "seconds_end": round(sum(seconds[-WARM:]) / WARM, 2),
+    }
+
+
+def resident_mib() -> float:
+    """Memory that this process has in RAM now."""
+    (line,) = (
+        each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmRSS")
+    )
+    return int(line.split()[1]) / _KIB_PER_MIB
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Branches apart: a fleet learns what one process learns, and a new surface begins with past label sets."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+from components.label_store.schemes import open_store
+from components.span_records import TEACHER, read_record, recorded_spans
+from components.transforms.join_labels import read_join_report
+from eventlog.simulator import simulate
+from models.state import STATE_FOLDER
+from models.state import read_record as read_state
+from pipeline.config import load
+from pipeline.place import Place
+from tests.chaos.world import SURFACES, write_config
+
+pytestmark = pytest.mark.chaos
+
+SPANS = [2, 3, 4, 5]
+NEW, FIRST_OF_NEW = "tab_4", 3
+MEMBERS = {TEACHER: (TEACHER,), "students-0": SURFACES[:1], "students-1": SURFACES[1:]}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fleet")
+    simulate(folder / "log", spans=SPANS[-1] + 1, examples_per_span=600, seed=4)
+    config = write_config(folder / "fleet.yaml")
+    document = yaml.safe_load(config.read_text())
+    document["surfaces"][NEW] = {"bootstrap": f"{FIRST_OF_NEW}:{SPANS[-2]}"}
+    (folder / "with-new.yaml").write_text(yaml.safe_dump(document))
+    return folder
+
+
+def rankdistill(world, command, config, root, *options):
+    arguments = ["--config", str(world / config), "--events", str(world / "log"), "--root", str(world / root)]
+    subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", command, *arguments, *options], check=True, timeout=900
+    )
+
+
+@pytest.fixture(scope="module")
+def fleet(world):
+    rankdistill(world, "fleet", "fleet.yaml", "fleet", "--until-caught-up")
+    return {name: Place(world / "fleet" / name, world / "log") for name in MEMBERS}
+
+
+@pytest.fixture(scope="module")
+def alone(world):
+    rankdistill(world, "run", "fleet.yaml", "alone")
+    return Place(world / "alone", world / "log")
+
+
+@pytest.fixture(scope="module")
+def store(world):
+    place = Place(world / "fleet", world / "log")
+    return place.label_store(load(world / "fleet.yaml").label_store)
+
+
+def state_of(place, branch, role, span=SPANS[-1]):
+    return f"{read_record(place.records, branch, span).slots[role]}/{STATE_FOLDER}"
+
+
+def variables_of(folder):
+    reader = tf.train.load_checkpoint(f"{folder}/variables")
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_each_member_runs_its_branches_and_no_others(fleet, member):
+    for branch in (TEACHER, *SURFACES):
+        expected = SPANS if branch in MEMBERS[member] else []
+        assert recorded_spans(fleet[member].records, branch) == expected
+
+
+def test_members_share_one_label_set_a_span(world, fleet, alone, store):
+    by_itself = alone.label_store(load(world / "fleet.yaml").label_store)
+    shared, own = (open_store(uri).list_sets() for uri in (store, by_itself))
+    assert [record.key.span for record in shared] == SPANS
+    assert [record.checksum for record in shared] == [record.checksum for record in own]
+
+
+@pytest.mark.parametrize("role", ["student", "control"])
+@pytest.mark.parametrize("member", ["students-0", "students-1"])
+def test_a_surface_apart_learns_what_it_learns_in_one_process(fleet, alone, member, role):
+    (surface,) = MEMBERS[member]
+    apart, together = (state_of(place, surface, role) for place in (fleet[member], alone))
+    assert read_state(apart) == read_state(together)
+    expected = variables_of(together)
+    for name, value in variables_of(apart).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_a_new_surface_begins_with_past_label_sets_and_goes_on(world, fleet, store):
+    options = ["--branch", NEW, "--teacher-root", str(world / "fleet" / TEACHER), "--until-caught-up"]
+    options += ["--label-store", store]
+    rankdistill(world, "serve-loop", "with-new.yaml", "new", *options)
+    place = Place(world / "new", world / "log")
+
+    assert recorded_spans(place.records, NEW) == SPANS[1:]
+    assert read_state(state_of(place, NEW, "student")).spans == SPANS[1:]
+    for span in SPANS[1:]:
+        report = read_join_report(read_record(place.records, NEW, span).slots["examples"])
+        assert (report.decision, report.coverage) == ("joined", 1.0)
