@@ -105,7 +105,9 @@ def enumerate_kills(bootstrap_nodes, span_nodes, spans, surfaces):
     points += [
         ("SoftLabelBulkInferrer", moment) for moment in ("staged", "recorded", "committed", "published")
     ]
-    points += [(f"SoftLabelTransform_{surfaces[0]}", moment) for moment in ("before the pin", "pinned")]
+    # The first surface to join pins the set for all.
+    joins = [node for node in span_nodes[spans[0]] if node.startswith("SoftLabelTransform")]
+    points += [(joins[0], moment) for moment in ("before the pin", "pinned")]
     trainers = ["Trainer_teacher", f"Trainer_student_{surfaces[0]}", f"Trainer_control_{surfaces[0]}"]
     points += [(node, moment) for node in trainers for moment in ("trained", "state written", "exported")]
     for number, (node, moment) in enumerate(points):
