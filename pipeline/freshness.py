@@ -25,6 +25,7 @@ _STAGES = (*itertools.pairwise(_MARKS), ("event", "pushed"))
 STAGES = tuple(f"{before}_to_{after}" for before, after in _STAGES)
 """From one mark to the next, and the whole way."""
 
+_TIMED = ("Trainer_student", "Pusher")
 _Figures = Mapping[str, Any]
 """`<mark>_ms` in Unix milliseconds, and `label_age_spans`, as a certificate has them."""
 
@@ -154,22 +155,16 @@ def _completed(deployment: Deployment, place: Place) -> dict[tuple[str, int, int
     """When each student's Trainer and Pusher was complete, Unix ms, by node, span and version."""
     if not Path(place.metadata).is_file():
         return {}
-    pipeline = f"{deployment.name}-span"
-    name = re.compile(rf"{re.escape(pipeline)}\.span-(\d+)-v(\d+)\.\w+")
+    steps = "|".join(f"{kind}_{surface}" for surface in deployment.surfaces for kind in _TIMED)
+    name = re.compile(rf"{re.escape(deployment.name)}-span\.span-(\d+)-v(\d+)\.\w+\.({steps})")
     store = open_metadata(place.root)
-    runs = {}
-    for context in store.get_contexts_by_type("pipeline_run"):
-        if match := name.fullmatch(context.name):
-            for execution in store.get_executions_by_context(context.id):
-                runs[execution.id] = (int(match.group(1)), int(match.group(2)))
     completed: dict[tuple[str, int, int], int] = {}
-    for node in (
-        f"{kind}_{surface}" for surface in deployment.surfaces for kind in ("Trainer_student", "Pusher")
-    ):
-        context = store.get_context_by_type_and_name("node", f"{pipeline}.{node}")
-        for execution in store.get_executions_by_context(context.id) if context else ():
-            is_complete = execution.last_known_state == metadata_store_pb2.Execution.COMPLETE
-            if is_complete and execution.id in runs:
-                key = (node, *runs[execution.id])
+    for context in store.get_contexts_by_type("node"):
+        match = name.fullmatch(context.name)
+        if match is None:
+            continue
+        for execution in store.get_executions_by_context(context.id):
+            if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:
+                key = (match.group(3), int(match.group(1)), int(match.group(2)))
                 completed[key] = max(completed.get(key, 0), execution.last_update_time_since_epoch)
     return completed

@@ -18,6 +18,7 @@ from pipeline.progress import Progress
 from pipeline.refusal import refusal
 
 _LOG = logging.getLogger(__name__)
+_PIPELINE_CONTEXT, _NODE_CONTEXT = constants.PIPELINE_CONTEXT_TYPE_NAME, constants.NODE_CONTEXT_TYPE_NAME
 
 Guard = Callable[[metadata.Metadata, str], None]
 """Looks at MLMD just before a node of the run with this id is launched; refuses by raising BadInput."""
@@ -72,6 +73,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         runtime_parameter_utils.substitute_runtime_parameter(
             ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run_id}
         )
+        _look_in_this_run_alone(ir, self._run_id)
         deployment = runner_utils.extract_local_deployment_config(ir)
         chosen = deployment.metadata_connection_config.WhichOneof("connection_config")
         handle = metadata.Metadata(getattr(deployment.metadata_connection_config, chosen))
@@ -122,7 +124,11 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         """Whether this run has done the node; what an attempt that died has left is removed."""
         root = runtime.pipeline_root.field_value.string_value
         with handle as opened:
-            contexts = context_lib.prepare_contexts(opened, node.contexts)
+            contexts = [
+                context
+                for context in context_lib.prepare_contexts(opened, node.contexts)
+                if context.type != _PIPELINE_CONTEXT
+            ]
             attempts = execution_lib.get_executions_associated_with_all_contexts(opened, contexts)
         for attempt in attempts:
             if execution_lib.is_execution_successful(attempt):
@@ -132,3 +138,24 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                 for left in fileio.glob(pattern):
                     fileio.rmtree(left)
         return False
+
+
+def _look_in_this_run_alone(ir: pipeline_pb2.Pipeline, run_id: str) -> None:
+    """Has nodes find their inputs, and themselves, without reading all earlier spans from MLMD.
+
+    TFX takes a node's inputs from what is in three contexts at once, and reads each of them whole: that of
+    the pipeline holds every execution of every span, and that of a node one of each. A channel of ours never
+    reaches into another run, so a node has a context in each run and the pipeline's is not asked for.
+    """
+    for wrapped in ir.nodes:
+        node = wrapped.pipeline_node
+        for context in node.contexts.contexts:
+            if context.type.name == _NODE_CONTEXT:
+                context.name.field_value.string_value = f"{run_id}.{node.node_info.id}"
+        for channel in (each for spec in node.inputs.inputs.values() for each in spec.channels):
+            queries = [query for query in channel.context_queries if query.type.name != _PIPELINE_CONTEXT]
+            for query in queries:
+                if query.type.name == _NODE_CONTEXT:
+                    query.name.field_value.string_value = f"{run_id}.{channel.producer_node_query.id}"
+            del channel.context_queries[:]
+            channel.context_queries.extend(queries)

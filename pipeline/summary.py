@@ -105,7 +105,7 @@ def _step_seconds(place: Place) -> dict[str, float]:
     config = metadata.sqlite_metadata_connection_config(place.metadata)
     with metadata.Metadata(config) as handle:
         for context in handle.store.get_contexts_by_type("node"):
-            step = context.name.partition(".")[2]
+            step = context.name.rpartition(".")[2]
             for execution in handle.store.get_executions_by_context(context.id):
                 if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:
                     elapsed = execution.last_update_time_since_epoch - execution.create_time_since_epoch

@@ -22,7 +22,7 @@ CLICK = {"click": SoftColumn(kind="binary", link="sigmoid", unit="clicks")}
 
 
 class Steps:
-    """The MLMD of a run; each step that it completes lies in the contexts that TFX puts it in."""
+    """The MLMD of a run; each step that it completes lies in the contexts of a LocalRunner."""
 
     def __init__(self, run):
         run.place.root.mkdir(parents=True, exist_ok=True)
@@ -34,10 +34,8 @@ class Steps:
 
     def complete(self, node, span, version=0, state=proto.Execution.COMPLETE):
         """Puts an execution; gives when MLMD has it updated, in Unix milliseconds."""
-        names = {
-            "pipeline_run": f"{self.pipeline}.span-{span:05d}-v{version}.0123456789ab",
-            "node": f"{self.pipeline}.{node}",
-        }
+        run = f"{self.pipeline}.span-{span:05d}-v{version}.0123456789ab"
+        names = {"pipeline_run": run, "node": f"{run}.{node}"}
         contexts = [
             proto.Context(type_id=self.store.put_context_type(proto.ContextType(name=kind)), name=name)
             for kind, name in names.items()

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
+from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -147,3 +148,20 @@ def test_asked_to_stop_it_stops_between_two_nodes_and_is_gone_on_with(run, folde
 
     assert run() == {}
     assert (times_run(folders["left"]), times_run(folders["right"])) == (1, 1)
+
+
+def test_a_node_reads_nothing_of_earlier_runs_from_mlmd(run, tmp_path, monkeypatch):
+    for number in range(3):
+        run(f"run.{number}")
+    read = []
+    asked = metadata_store.MetadataStore.get_executions_by_context
+
+    def counted(self, *arguments, **options):
+        found = asked(self, *arguments, **options)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(metadata_store.MetadataStore, "get_executions_by_context", counted)
+    run("run.3")
+    assert sum(read) > 0
+    assert max(read) <= 4, "as many as the run has nodes"
