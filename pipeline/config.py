@@ -154,7 +154,10 @@ class Deployment:
         label_store: URI of the store, such as `delta:labels`; a relative path lies under the run's root.
         fleet: The students that read the same label set of a span.
         join: Who joins labels and examples: `beam`, or `bigquery` where the impressions lie there too.
-        events_table: The same impressions as the event log's, `PROJECT.DATASET.TABLE`; for `join: bigquery`.
+        events_table: The same impressions as the event log's, `PROJECT.DATASET.TABLE`; for `join: bigquery`
+            and for `spans_table`.
+        spans_table: A table beside it whose rows `span, version` say which spans are complete: the teacher's
+            loop watches it and copies them to the event log. None: the log is written by somebody else.
         label_checks: What makes a teacher's labels of a span doubtful, and what follows.
         rows_per_shard: The unit of Beam work.
         beam_pipeline_args: Beam options of every Beam component. FnApiRunner is what DirectRunner ends up
@@ -175,6 +178,7 @@ class Deployment:
     fleet: str = "students"
     join: Literal["beam", "bigquery"] = "beam"
     events_table: str | None = None
+    spans_table: str | None = None
     rows_per_shard: int = 10_000
     validation: Validation = dataclasses.field(default_factory=Validation)
     label_checks: LabelChecks = dataclasses.field(default_factory=LabelChecks)
@@ -191,10 +195,11 @@ class Deployment:
             _ = self.burn_in_spans
         except BadInput as error:
             raise ValueError(f"burn_in: {error}") from error
-        if (self.join == "bigquery") != (self.events_table is not None):
-            raise ValueError("join: bigquery and events_table go together; give both or neither.")
-        if self.join == "bigquery" and not self.label_store.startswith("bigquery:"):
-            raise ValueError(f"join: bigquery needs a label_store in BigQuery, got {self.label_store!r}.")
+        needs_events = self.join == "bigquery" or self.spans_table is not None
+        if needs_events != (self.events_table is not None):
+            raise ValueError("events_table goes with join: bigquery or spans_table; give both or neither.")
+        if needs_events and not self.label_store.startswith("bigquery:"):
+            raise ValueError(f"events_table needs a label_store in BigQuery, got {self.label_store!r}.")
         if not self.surfaces:
             raise ValueError("surfaces must name at least one surface, got none. Add one.")
         self.teacher_job()

@@ -56,6 +56,9 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.branches = tuple(self.branches) or all_branches(self.deployment)
+        if self.deployment.spans_table is not None:
+            # The teacher's loop fills it; the others may look before.
+            self.place.events.mkdir(parents=True, exist_ok=True)
 
     def bootstrap(self) -> None:
         """Burns the teacher in, unless that has been done; surfaces alone take another root's graph.
@@ -91,6 +94,7 @@ class Loop:
             BadInput: if a span is faulty or missing and the configuration does not let it be skipped.
             Stopped: if asked to stop.
         """
+        self._fetch_spans()
         # Before anything is made: a range that cannot be run leaves nothing behind.
         next_due(self.deployment, self.place, self.branches, wanted)
         self.bootstrap()
@@ -116,6 +120,32 @@ class Loop:
                 done.append(due.span)
         self._take_note_of_late_and_restated(wanted)
         return done, stuck
+
+    def _fetch_spans(self) -> None:
+        """Brings the event log up to what a table in BigQuery says is complete, if the deployment has one."""
+        if self.deployment.spans_table is None or TEACHER not in self.branches:
+            return
+        # Imported when asked for: a run without BigQuery does not pay for its clients.
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+
+        from components.event_store.complete_spans import CompleteSpans
+        from components.event_store.event_table import EventTable
+        from components.label_store.bigquery_location import parse_location
+
+        location = parse_location(self.deployment.label_store.partition("://")[2])
+        table = CompleteSpans(
+            EventTable(location, self.deployment.events_table or ""), self.deployment.spans_table
+        )
+        try:
+            table.fetch(
+                self.place.events, lambda span, rows: self.progress.say(f"span {span}: {rows} rows fetched")
+            )
+        except (GoogleAPICallError, RetryError) as error:
+            raise NotYet(
+                "BigQuery does not answer", where=f"spans_table {self.deployment.spans_table}",
+                expected="the complete spans", got=f"{error}".splitlines()[0][:200],
+                fix="Look at BigQuery and the credentials; a loop that serves asks again.",
+            ) from error  # fmt: skip
 
     def relabel(self, span: int, version: int) -> None:
         """Labels a past span with the teacher of then; its set is a new one, which nobody has pinned.

@@ -42,17 +42,27 @@ class EventTable:
     name: str
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise BadInput(
-                "not a table's name", where=f"events table {self.name!r}", expected="PROJECT.DATASET.TABLE",
-                got=repr(self.name), fix="Correct it.",
-            )  # fmt: skip
+        require_table_name(self.name, "events table")
 
     def read_span(self, span: int) -> pa.Table:
-        """One span's rows as `LOG_SCHEMA`, in order of time and id, by the Storage Read API.
+        """One span's rows, of which there must be some; see `rows_of`.
 
         Raises:
             BadInput: if there is no such table, a column is missing, or the span has no rows.
+        """
+        rows = self.rows_of(span)
+        if not rows.num_rows:
+            raise BadInput(
+                "empty span", where=f"{self.name}, span {span}", expected="at least one row",
+                got="none", fix="Load the span, or ask for one that is there.",
+            )  # fmt: skip
+        return rows
+
+    def rows_of(self, span: int) -> pa.Table:
+        """One span's rows as `LOG_SCHEMA`, in order of time and id, by the Storage Read API.
+
+        Raises:
+            BadInput: if there is no such table, or a column is missing.
         """
         self.require_columns()
         project, dataset, table = _NAME.fullmatch(self.name).groups()  # type: ignore[union-attr]
@@ -74,10 +84,7 @@ class EventTable:
             for page in client.read_rows(stream.name).rows(session).pages
         ]
         if not pages:
-            raise BadInput(
-                "empty span", where=f"{self.name}, span {span}", expected="at least one row",
-                got="none", fix="Load the span, or ask for one that is there.",
-            )  # fmt: skip
+            return LOG_SCHEMA.empty_table()
         return in_log_columns(pa.Table.from_batches(pages), LOG_SCHEMA)
 
     def write_log(self, log: Path, spans: range, on_span: Any) -> None:
@@ -115,6 +122,23 @@ class EventTable:
                 expected="every column of the event log, and span", got="none of that name",
                 fix="Add it to the table; null means masked.",
             )  # fmt: skip
+
+
+def require_table_name(name: str, what: str) -> None:
+    """Refuses what is not `project.dataset.table`: names go into SQL.
+
+    Args:
+        name: the name.
+        what: what it names, for the error.
+
+    Raises:
+        BadInput: if it is of another form.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            "not a table's name", where=f"{what} {name!r}", expected="PROJECT.DATASET.TABLE",
+            got=repr(name), fix="Correct it.",
+        )  # fmt: skip
 
 
 def in_log_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -93,10 +93,10 @@ def test_a_deployment_survives_json():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(join="bigquery"), r"join: bigquery and events_table go together"),
+        (lambda d: d.update(join="bigquery"), r"events_table goes with join: bigquery or spans_table"),
         (
             lambda d: d.update(join="bigquery", events_table="p.d.events"),
-            r"join: bigquery needs a label_store in BigQuery, got 'delta:labels'",
+            r"events_table needs a label_store in BigQuery, got 'delta:labels'",
         ),
         (lambda d: d.update(sed=1), r"^: sed: unknown key.*Did you mean 'seed'\?"),
         (lambda d: d["surfaces"]["tab_0"].update(coverag_floor=1), r"surfaces.tab_0.*'coverage_floor'\?"),

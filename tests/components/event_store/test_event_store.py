@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from pathlib import Path
 
 import click.testing
 import numpy as np
@@ -10,9 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery
+from rich.console import Console
 from tfx.types import standard_artifacts
 
 from benchmarks.bigquery_server import PROJECT, missing_python, running
+from components.event_store import complete_spans
+from components.event_store.complete_spans import CompleteSpans
 from components.event_store.event_table import EventTable
 from components.event_store.join_in_bigquery import BigQueryJoin
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
@@ -24,18 +29,25 @@ from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
 from components.transforms.join_labels import JoinSoftLabels, join_span, read_join_report
 from components.transforms.shards import SPLITS, read_shards, split_files
+from eventlog.checks import EmptySpan, check_span
 from eventlog.errors import BadInput
 from eventlog.rows import LOG_SCHEMA
-from eventlog.spans import span_files
+from eventlog.spans import span_files, span_versions
 from models.settings import to_json
 from models.tasks import Task
 from pipeline.cli import cli
+from pipeline.config import load
+from pipeline.due import NotYet
+from pipeline.loop import Loop
+from pipeline.place import Place
+from pipeline.progress import Progress
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(missing_python() is not None, reason=str(missing_python())),
 ]
 
+CONFIG = Path(__file__).parents[3] / "pipeline" / "configs" / "demo.yaml"
 BEAM = ["--runner=FnApiRunner"]
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
 LTV = SoftColumn(kind="regression", link="identity", unit="log1p_seconds")
@@ -129,6 +141,73 @@ def test_what_cannot_be_read_as_a_log_is_refused(events, location):
         EventTable(location, location.table("labels")).read_span(0)
     with pytest.raises(BadInput, match="not a table's name: expected PROJECT"):
         EventTable(location, "labels`; DROP TABLE x")
+
+
+@pytest.fixture
+def complete(events, location):
+    """An empty table of complete spans, and how a row gets into it."""
+    client, name = location.client(), f"{PROJECT}.labels.complete"
+    client.query(f"CREATE OR REPLACE TABLE `{name}` (span INT64, version INT64)").result()
+    return CompleteSpans(events, name), lambda values: client.query(
+        f"INSERT INTO `{name}` VALUES {values}"
+    ).result()
+
+
+def test_a_log_follows_the_table_of_complete_spans(complete, log, tmp_path):
+    table, say = complete
+    told = []
+
+    def fetch():
+        told.clear()
+        table.fetch(tmp_path / "log", lambda span, rows: told.append((span, rows)))
+        return [span for span, _ in told]
+
+    assert fetch() == []
+    say("(1, 0), (0, NULL)")
+    assert fetch() == [0, 1]
+    assert as_rows(sort(read_log(tmp_path / "log", 1))) == as_rows(sort(read_log(log, 1)))
+    assert fetch() == [], "what is there is not fetched again"
+    say("(1, 2), (77, 0)")
+    assert fetch() == [1, 77]
+    assert told[1] == (77, 0)
+    assert span_versions(tmp_path / "log") == {0: 0, 1: 2, 77: 0}
+    with pytest.raises(EmptySpan):
+        check_span(tmp_path / "log", 77)
+
+
+def test_a_table_of_complete_spans_that_is_none_is_refused(complete, events):
+    with pytest.raises(BadInput, match=r"labels.nothing: complete spans cannot be read: expected a table"):
+        CompleteSpans(events, f"{PROJECT}.labels.nothing").versions()
+    with pytest.raises(BadInput, match=r"labels.events: complete spans cannot be read"):
+        CompleteSpans(events, events.name).versions()
+    with pytest.raises(BadInput, match=r"spans_table .* not a table's name: expected PROJECT"):
+        CompleteSpans(events, "spans`; DROP TABLE x")
+
+
+def test_the_teachers_loop_fetches_what_is_complete_and_waits_for_the_rest(complete, events, uri, tmp_path):
+    table, say = complete
+    say("(0, 0), (1, 0)")
+    deployment = dataclasses.replace(
+        load(CONFIG), label_store=uri, events_table=events.name, spans_table=table.name
+    )
+    place = Place(tmp_path / "root", tmp_path / "log")
+    surfaces = Loop(deployment, place, Progress(Console(quiet=True)), ["tab_1"])
+    with pytest.raises(NotYet):
+        surfaces.catch_up()
+    assert list(place.events.iterdir()) == []
+    with pytest.raises(NotYet, match=r"the burn-in needs span 2: .* got spans 0 to 1"):
+        Loop(deployment, place, Progress(Console(quiet=True))).catch_up()
+
+
+def test_a_bigquery_that_does_not_answer_is_waited_for(events, location, tmp_path, monkeypatch):
+    monkeypatch.setattr(complete_spans, "_PATIENCE_SECONDS", 1.0)
+    nobody = dataclasses.replace(location, endpoint="http://127.0.0.1:9")
+    deployment = dataclasses.replace(
+        load(CONFIG), label_store=nobody.uri, events_table=events.name, spans_table=events.name
+    )
+    loop = Loop(deployment, Place(tmp_path / "root", tmp_path / "log"), Progress(Console(quiet=True)))
+    with pytest.raises(NotYet, match="BigQuery does not answer: expected the complete spans"):
+        loop.catch_up()
 
 
 def test_the_command_line_reads_spans_of_the_table(events, uri, log, tmp_path):
