@@ -30,7 +30,8 @@ class Certificate:
         coverage: surface → labelled fresh examples over fresh examples, in [0, 1].
         label_age_spans: how many spans the teacher was behind the span.
         seconds: how long labelling took.
-        event_ms: the newest labelled impression, Unix milliseconds; 0 without rows.
+        event_ms: the newest labelled impression, Unix milliseconds; 0 without rows. This time and the two that
+            follow are 0 too where the set was published without them.
         ready_ms: when the span's examples were complete.
         labelled_ms: when all labels were staged.
         published_ms: when the set became visible.
@@ -78,7 +79,7 @@ def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> 
         },
         label_age_spans=record.facts.label_age_spans,
         seconds=record.facts.seconds,
-        **{name: int(record.facts.extra[name]) for name in ("event_ms", "ready_ms", "labelled_ms")},
+        **{name: int(record.facts.extra.get(name, 0)) for name in ("event_ms", "ready_ms", "labelled_ms")},
         published_ms=record.created_ms,
     )
 

@@ -24,6 +24,8 @@ def test_a_certificate_says_what_was_labelled_and_survives_the_disk(tmp_path, la
     assert (certificate.label_age_spans, certificate.seconds) == (1, 2.5)
     assert (certificate.event_ms, certificate.ready_ms, certificate.labelled_ms) == (1000, 2000, 3000)
     assert certificate.published_ms == record.created_ms
+    without_times = certify(published, {"feed": 4})
+    assert (without_times.event_ms, without_times.ready_ms, without_times.labelled_ms) == (0, 0, 0)
     write_certificate(certificate, tmp_path / "artifact")
     assert read_certificate(tmp_path / "artifact") == certificate
 
