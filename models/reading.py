@@ -12,7 +12,7 @@ from eventlog.errors import BadInput
 from eventlog.rows import LABEL_PREFIX, SOFT_PREFIX
 from models.job import TrainingJob
 from models.objective import Targets
-from models.records import LEAN, read_records
+from models.records import LEAN, read_records, records_in_turn
 from models.seeds import path_seed
 from models.transform_graph import TransformGraph
 
@@ -49,14 +49,13 @@ def spans_of(patterns: Iterable[str]) -> dict[int, list[str]]:
     return dict(sorted(spans.items()))
 
 
-def read_serialized(files: Sequence[str]) -> Tensor:
-    """A dataset of serialized tf.Examples, several files at once, in the same order each time."""
-    return tf.data.Dataset.from_tensor_slices(list(files)).interleave(
-        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
-        cycle_length=_FILES_AT_ONCE,
-        block_length=256,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+def read_mixed(files: Sequence[str]) -> Tensor:
+    """A dataset of serialized tf.Examples, of several files by turns, in the same order each time."""
+    groups = [files[first::_FILES_AT_ONCE] for first in range(min(_FILES_AT_ONCE, len(files)))]
+    return tf.data.Dataset.choose_from_datasets(
+        [records_in_turn(group) for group in groups],
+        tf.data.Dataset.range(len(groups)).repeat(),
+        stop_on_empty_dataset=False,
     )
 
 
@@ -98,7 +97,7 @@ class ExampleReader:
         """Yields (features, `Targets`) of many batches at once, shuffled by (seed, span, pass)."""
         order = path_seed(self._job.seed, f"order/{span}/{reading_pass}")
         shuffled = (
-            read_serialized(files)
+            read_mixed(files)
             .shuffle(_SHUFFLE_BUFFER, seed=order)
             .batch(self._block_rows)
             .prefetch(1)

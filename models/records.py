@@ -15,9 +15,14 @@ LEAN.experimental_optimization.apply_default_optimizations = False
 
 def read_records(files: Sequence[str], batch_size: int) -> tf.data.Dataset:
     """Batches `[at most batch_size]` string of the records of GZIP TFRecord files, in their order."""
-    # tf.data.TFRecordDataset traces a function each time, which takes longer than a small file.
-    files_in_turn = tf.raw_ops.TFRecordDataset(
+    return records_in_turn(files).batch(batch_size).with_options(LEAN)
+
+
+def records_in_turn(files: Sequence[str]) -> tf.data.Dataset:
+    """The records of GZIP TFRecord files, file after file."""
+    # tf.data.TFRecordDataset traces a function each time, which takes longer than a small file, and of which
+    # TensorFlow keeps something for as long as the process lives.
+    records = tf.raw_ops.TFRecordDataset(
         filenames=list(files), compression_type="GZIP", buffer_size=_READ_BYTES
     )
-    records = tf.data.experimental.from_variant(files_in_turn, tf.TensorSpec([], tf.string))
-    return records.batch(batch_size).with_options(LEAN)
+    return tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
