@@ -30,7 +30,7 @@ class Certificate:
         coverage: surface → labelled fresh examples over fresh examples, in [0, 1].
         label_age_spans: how many spans the teacher was behind the span.
         seconds: how long labelling took.
-        event_ms: the newest labelled impression, Unix milliseconds; 0 without rows. This time and the two that
+        event_ms: the newest labelled impression, Unix milliseconds; 0 without rows. It and the two that
             follow are 0 too where the set was published without them.
         ready_ms: when the span's examples were complete.
         labelled_ms: when all labels were staged.
