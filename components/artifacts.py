@@ -4,7 +4,13 @@ Kubeflow Pipelines names a type `package.Class`, imports it under that name, and
 an artifact has to say travels in custom properties. The module `rankdistill` is that package.
 """
 
+from typing import TypeAlias
+
+from tfx.dsl.placeholder.placeholder import Placeholder
 from tfx.types.artifact import Artifact
+
+Found: TypeAlias = int | Placeholder
+"""A span or its version: known when a pipeline is built, or found out by a step of it."""
 
 
 class SoftLabels(Artifact):
@@ -29,3 +35,25 @@ class ProgressiveFigures(Artifact):
     """
 
     TYPE_NAME = "rankdistill.ProgressiveFigures"
+
+
+class SystemHtml(Artifact):
+    """One self-contained page, the file at the artifact's URI; Kubeflow's UI shows it."""
+
+    TYPE_NAME = "system.HTML"
+
+
+class SystemMetrics(Artifact):
+    """Figures as custom properties; Kubeflow's UI lists them, and compares runs by them."""
+
+    TYPE_NAME = "system.Metrics"
+
+
+class SystemClassificationMetrics(Artifact):
+    """`confidenceMetrics` as a custom property; Kubeflow's UI draws the ROC curve."""
+
+    TYPE_NAME = "system.ClassificationMetrics"
+
+
+UI_TYPES = (SystemHtml, SystemMetrics, SystemClassificationMetrics)
+"""Types that Kubeflow names, not we: their titles are no Python classes."""

@@ -12,7 +12,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import SoftLabels
+from components.artifacts import Found, SoftLabels
 from components.beam_executor import BeamExecutor
 from components.evaluation.label_checks import LabelChecks
 from components.evaluation.scoring_rows import has_model
@@ -173,8 +173,8 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
         previous_labels: types.BaseChannel,
         store: str,
         teacher: str,
-        span: int,
-        span_version: int,
+        span: Found,
+        span_version: Found,
         tasks: dict[str, Task],
         label_with: str,
         checks: LabelChecks,

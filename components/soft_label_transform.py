@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.artifacts import Found
 from components.beam_executor import BeamExecutor
 from components.label_store.base import LabelSetRecord
 from components.label_store.resolving import LabelSource, UnusableLabels, pin_span, pinned_sets
@@ -18,6 +19,7 @@ from components.transforms.shards import SPLITS
 from components.transforms.without_labels import keep_last_models, learn_hard_labels, too_few_labels
 from eventlog.errors import BadInput
 from eventlog.rows import MATURITY_SPANS
+from eventlog.spans import parse_range
 from models.settings import from_json, to_json
 from models.tasks import Task
 
@@ -62,7 +64,10 @@ class SoftLabelTransformExecutor(BeamExecutor):
         except UnusableLabels as error:
             shortage = error
         if shortage is not None:
-            report = self._fall_back(join, shortage, exec_properties["without_labels"])
+            begins = exec_properties["bootstrap"]
+            exempt = bool(begins) and span in parse_range(begins)
+            policy = "hard-only" if exempt else exec_properties["without_labels"]
+            report = self._fall_back(join, shortage, policy)
         # Found out here, so that MLMD has it among the execution's properties.
         exec_properties["label_set"] = own.set_id if own is not None else ""
         joined.split_names = artifact_utils.encode_split_names(list(SPLITS))
@@ -118,6 +123,7 @@ class SoftLabelTransformSpec(ComponentSpec):
         "events_table": ExecutionParameter(type=str),
         "coverage_floor": ExecutionParameter(type=float),
         "without_labels": ExecutionParameter(type=str),
+        "bootstrap": ExecutionParameter(type=str),
     }
     INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {"joined": ChannelParameter(type=standard_artifacts.Examples)}
@@ -139,12 +145,13 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
         store: str,
         fleet: str,
         source: LabelSource,
-        span: int,
+        span: Found,
         surface: str,
         tasks: dict[str, Task],
         events_table: str,
         coverage_floor: float,
         without_labels: str,
+        bootstrap: str = "",
     ):
         """Makes the component.
 
@@ -160,6 +167,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
                 them; empty: Beam joins the Examples.
             coverage_floor: Least share of fresh rows with a soft label, in [0, 1].
             without_labels: `stop`, `hard-only` or `last`.
+            bootstrap: Spans `A:B` with which the surface begins, whose policy is `hard-only`; empty: none.
         """
         spec = SoftLabelTransformSpec(
             examples=examples,
@@ -172,6 +180,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
             events_table=events_table,
             coverage_floor=coverage_floor,
             without_labels=without_labels,
+            bootstrap=bootstrap,
             joined=types.Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

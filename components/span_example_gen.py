@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.artifacts import Found
 from components.beam_executor import BeamExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
@@ -95,11 +96,11 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         events: str,
-        first_span: int,
-        last_span: int,
+        first_span: Found,
+        last_span: Found,
         rows_per_shard: int,
         surface: str = "",
-        version: int = 0,
+        version: Found = 0,
     ):
         """Makes the component.
 

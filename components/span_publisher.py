@@ -1,18 +1,22 @@
 """SpanPublisher: the last act of a branch's span, which makes its outcome the next span's past."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.utils import io_utils
 
+from components.artifacts import Found
 from components.span_records import SpanRecord, write_record
 
 
 class SpanPublisherExecutor(base_executor.BaseExecutor):
-    """Writes the span's record: slot by slot, the URI of the artifact that came in."""
+    """Writes the span's record: slot by slot, the URI of the artifact that came in, or of its copy."""
 
     def Do(
         self,
@@ -22,8 +26,19 @@ class SpanPublisherExecutor(base_executor.BaseExecutor):
     ) -> None:
         """See the base class."""
         slots = {slot: artifact_utils.get_single_uri(artifacts) for slot, artifacts in input_dict.items()}
-        record = SpanRecord(span=exec_properties["span"], version=exec_properties["version"], slots=slots)
-        write_record(exec_properties["records"], exec_properties["branch"], record)
+        branch, span, version = (exec_properties[name] for name in ("branch", "span", "version"))
+        if exec_properties["published"]:
+            folder = f"{exec_properties['published']}/{branch}/span-{span:05d}-v{version}"
+            slots = {slot: _copy(uri, f"{folder}/{slot}") for slot, uri in slots.items()}
+        write_record(exec_properties["records"], branch, SpanRecord(span=span, version=version, slots=slots))
+
+
+def _copy(source: str, target: str) -> str:
+    """Copies an artifact anew: what an attempt that was killed has left is of no use to anybody."""
+    if fileio.exists(target):
+        fileio.rmtree(target)
+    io_utils.copy_dir(source, target)
+    return target
 
 
 class SpanPublisher(base_component.BaseComponent):
@@ -33,7 +48,13 @@ class SpanPublisher(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SpanPublisherExecutor)
 
     def __init__(
-        self, records: str, branch: str, span: int, slots: Mapping[str, types.BaseChannel], version: int = 0
+        self,
+        records: str,
+        branch: str,
+        span: Found,
+        slots: Mapping[str, types.BaseChannel],
+        version: Found = 0,
+        published: str = "",
     ):
         """Makes the component.
 
@@ -43,21 +64,27 @@ class SpanPublisher(base_component.BaseComponent):
             span: The span that ends here.
             slots: The channel to record in each slot.
             version: Of the span.
+            published: Folder under which the artifacts are copied, to be found there; empty: they stay where
+                they are, and are found there.
         """
-        spec = _spec_class(slots)(records=records, branch=branch, span=span, version=version, **slots)
+        spec = _spec_class(**{slot: channel.type for slot, channel in slots.items()})(
+            records=records, published=published, branch=branch, span=span, version=version, **slots
+        )
         super().__init__(spec=spec)
 
 
-def _spec_class(slots: Mapping[str, types.BaseChannel]) -> type[ComponentSpec]:
-    """TFX wants a spec's inputs on its class, and ours depend on the branch."""
+@functools.cache
+def _spec_class(**slots: type[types.Artifact]) -> type[ComponentSpec]:
+    """TFX wants a spec's inputs on its class, and ours depend on the branch; one class for all its spans."""
     body = {
         "PARAMETERS": {
             "records": ExecutionParameter(type=str),
+            "published": ExecutionParameter(type=str),
             "branch": ExecutionParameter(type=str),
             "span": ExecutionParameter(type=int),
             "version": ExecutionParameter(type=int),
         },
-        "INPUTS": {slot: ChannelParameter(type=channel.type) for slot, channel in slots.items()},
+        "INPUTS": {slot: ChannelParameter(type=artifact) for slot, artifact in slots.items()},
         "OUTPUTS": {},
     }
     return type("SpanPublisherSpec", (ComponentSpec,), body)

@@ -5,6 +5,7 @@ copies into its own outputs, since KFP refuses URIs outside the pipeline root; a
 been published for holds the marker file alone. It must never be cached: the same span may find more.
 """
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
-from components.artifacts import Predictions, SoftLabels
+from components.artifacts import Found, Predictions, SoftLabels
 from components.span_records import newest_before
 from models.state import EMPTY_MARKER
 
@@ -69,7 +70,7 @@ class SpanState(base_component.BaseComponent):
     SPEC_CLASS = ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SpanStateExecutor)
 
-    def __init__(self, records: str, branch: str, span: int, slots: tuple[str, ...]):
+    def __init__(self, records: str, branch: str, span: Found, slots: tuple[str, ...]):
         """Makes the component.
 
         Args:
@@ -83,8 +84,9 @@ class SpanState(base_component.BaseComponent):
         super().__init__(spec=spec)
 
 
+@functools.cache
 def _spec_class(slots: tuple[str, ...]) -> type[ComponentSpec]:
-    """TFX wants a spec's outputs on its class, and ours depend on the branch."""
+    """TFX wants a spec's outputs on its class, and ours depend on the branch; one class for all its spans."""
     body = {
         "PARAMETERS": {
             "records": ExecutionParameter(type=str),

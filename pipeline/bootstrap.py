@@ -20,7 +20,7 @@ from pipeline.place import Place
 from pipeline.training import train_and_judge
 
 
-def bootstrap(deployment: Deployment, place: Place) -> list[BaseComponent]:
+def bootstrap_components(deployment: Deployment, place: Place) -> list[BaseComponent]:
     """The bootstrap's components: its record is what every branch finds while it has none of its own."""
     spans = deployment.burn_in_spans
     state = SpanState(
@@ -29,7 +29,7 @@ def bootstrap(deployment: Deployment, place: Place) -> list[BaseComponent]:
         span=spans[0],
         slots=("statistics", "fitted_statistics", "teacher"),
     )
-    read = ingest(deployment, place, spans, state)
+    read = ingest(deployment, place, spans[0], spans[-1], state)
     transform = Transform(
         examples=read.examples,
         schema=read.schema,
@@ -47,6 +47,7 @@ def bootstrap(deployment: Deployment, place: Place) -> list[BaseComponent]:
     )
     publisher = SpanPublisher(
         records=place.records,
+        published=place.published,
         branch=BOOTSTRAP,
         span=spans[-1],
         slots={

@@ -28,7 +28,10 @@ from models.features import Feature
 from models.job import Architecture, Optimizer, TrainingJob
 from models.settings import settings, to_json
 from models.tasks import Task
+from pipeline.cluster import Cluster, Step
 
+# A teacher is some hundred times a student's size, and trains on every surface's rows.
+_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32, gpus=1)}
 Severity = Literal["stop", "warn"]
 WithoutLabels = Literal["stop", "hard-only", "last"]
 
@@ -162,6 +165,8 @@ class Deployment:
         rows_per_shard: The unit of Beam work.
         beam_pipeline_args: Beam options of every Beam component. FnApiRunner is what DirectRunner ends up
             with here, but only after it has tried to download Prism.
+        steps: What single steps are given, by the beginning of their ids; the longest that fits counts.
+        cluster: Where the pipelines run when they do not run on this machine.
     """
 
     name: str
@@ -184,6 +189,8 @@ class Deployment:
     label_checks: LabelChecks = dataclasses.field(default_factory=LabelChecks)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     beam_pipeline_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+    steps: dict[str, Step] = dataclasses.field(default_factory=lambda: dict(_STEPS))
+    cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
         """Checks what the parts must agree on.
@@ -235,8 +242,8 @@ class Deployment:
 
     @property
     def version(self) -> str:
-        """12 hex digits, equal for equal settings wherever the files lie."""
-        settled = dataclasses.replace(self, schema=Path(self.schema).name)
+        """12 hex digits, equal for equal settings wherever the files lie and the steps run."""
+        settled = dataclasses.replace(self, schema=Path(self.schema).name, steps={}, cluster=Cluster())
         return hashlib.sha256(to_json(settled).encode()).hexdigest()[:12]
 
     @property

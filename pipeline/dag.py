@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.context_managers.dsl_context_registry import new_registry
 from tfx.orchestration import metadata, pipeline
 
+from components.artifacts import Found
 from components.span_records import RELABELLED, TEACHER
-from pipeline.bootstrap import bootstrap
+from pipeline.bootstrap import bootstrap_components
+from pipeline.cluster import step_of
 from pipeline.config import Deployment
 from pipeline.ingest import read_events
 from pipeline.place import Place
@@ -17,7 +22,10 @@ from pipeline.teacher import relabelling, teacher_branch
 
 def bootstrap_pipeline(deployment: Deployment, place: Place) -> pipeline.Pipeline:
     """The pipeline that runs once, before the first span."""
-    return _pipeline(f"{deployment.name}-bootstrap", deployment, place, bootstrap(deployment, place))
+    with new_registry():
+        return close(
+            f"{deployment.name}-bootstrap", deployment, place, bootstrap_components(deployment, place)
+        )
 
 
 def span_pipeline(
@@ -27,7 +35,20 @@ def span_pipeline(
     version: int = 0,
     branches: Sequence[str] | None = None,
 ) -> pipeline.Pipeline:
-    """The pipeline of one span.
+    """The pipeline of one span of some branches, all by default; see `span_components`."""
+    with new_registry():
+        components = span_components(deployment, place, span, version, branches)
+        return close(f"{deployment.name}-span", deployment, place, components)
+
+
+def span_components(
+    deployment: Deployment,
+    place: Place,
+    span: Found,
+    version: Found = 0,
+    branches: Sequence[str] | None = None,
+) -> list[BaseComponent]:
+    """Wires one span, in topological order.
 
     Args:
         deployment: The configuration.
@@ -44,21 +65,21 @@ def span_pipeline(
         first, labelled = teacher.components, Labelled(teacher.read.examples, teacher.labeller)
     else:
         surface = surfaces[0] if len(surfaces) == 1 else ""
-        reader = read_events(deployment, place, range(span, span + 1), version, surface)
+        reader = read_events(deployment, place, span, span, version, surface)
         first, labelled = [reader], Labelled(reader.outputs["examples"], None)
     students = [
         component
         for surface in surfaces
         for component in student_branch(deployment, place, span, version, surface, labelled)
     ]
-    return _pipeline(f"{deployment.name}-span", deployment, place, [*first, *students])
+    return [*first, *students]
 
 
 def relabel_pipeline(deployment: Deployment, place: Place, span: int, version: int = 0) -> pipeline.Pipeline:
     """The pipeline that labels a span that is past, with the teacher of then, and learns nothing of it."""
-    return _pipeline(
-        f"{deployment.name}-{RELABELLED}", deployment, place, relabelling(deployment, place, span, version)
-    )
+    with new_registry():
+        components = relabelling(deployment, place, span, version)
+        return close(f"{deployment.name}-{RELABELLED}", deployment, place, components)
 
 
 def all_branches(deployment: Deployment) -> tuple[str, ...]:
@@ -66,7 +87,17 @@ def all_branches(deployment: Deployment) -> tuple[str, ...]:
     return (TEACHER, *deployment.surfaces)
 
 
-def _pipeline(name: str, deployment: Deployment, place: Place, components: list) -> pipeline.Pipeline:
+def close(
+    name: str, deployment: Deployment, place: Place, components: list[BaseComponent]
+) -> pipeline.Pipeline:
+    """Makes a pipeline of components, with the Beam options of each.
+
+    They should be made under a `new_registry()`: TFX's global one keeps every component for ever.
+    """
+    for component in components:
+        beam = step_of(deployment.steps, component.id).beam
+        if beam and isinstance(component, BaseBeamComponent):
+            component.with_beam_pipeline_args(list(beam))
     return pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=place.artifacts,

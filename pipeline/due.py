@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from components.label_store.schemes import open_store
-from components.span_records import recorded_spans
+from components.span_records import SpanRecord, recorded_spans, write_record
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder, span_versions
 from pipeline.config import Deployment
 from pipeline.place import Place
+
+_LOG = logging.getLogger(__name__)
 
 
 class NotYet(BadInput):
@@ -84,6 +87,20 @@ def next_due(
             fix="Write the missing span, or set validation.late_after_spans to skip it.",
         )  # fmt: skip
     return Due(span, 0, going, True)
+
+
+def skip(place: Place, due: Due, reason: str) -> None:
+    """Records a span as one that its branches have skipped, and why."""
+    _LOG.warning("span %d skipped: %s", due.span, reason)
+    for branch in due.branches:
+        record = SpanRecord(span=due.span, version=due.version, skipped=reason)
+        write_record(place.records, branch, record)
+
+
+def skip_late(deployment: Deployment, place: Place, due: Due) -> None:
+    """The same of a span that is missing for too long."""
+    patience = deployment.validation.late_after_spans
+    skip(place, due, f"late: still missing when {patience} later spans were complete")
 
 
 def labels_are_due(deployment: Deployment, place: Place, due: Due) -> bool:

@@ -9,6 +9,7 @@ from tfx import types
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 
+from components.artifacts import Found
 from components.span_example_gen import SpanExampleGen
 from components.span_state import SpanState
 from components.span_statistics import SpanStatistics
@@ -38,31 +39,34 @@ class Ingest:
 
 
 def read_events(
-    deployment: Deployment, place: Place, spans: range, version: int = 0, surface: str = ""
+    deployment: Deployment, place: Place, first: Found, last: Found, version: Found = 0, surface: str = ""
 ) -> SpanExampleGen:
-    """Wires the reading of spans, of one surface or (empty) of all."""
+    """Wires the reading of spans, both ends included, of one surface or (empty) of all."""
     return SpanExampleGen(
         events=str(place.events),
-        first_span=spans[0],
-        last_span=spans[-1],
+        first_span=first,
+        last_span=last,
         rows_per_shard=deployment.rows_per_shard,
         surface=surface,
         version=version,
     )
 
 
-def ingest(deployment: Deployment, place: Place, spans: range, state: SpanState, version: int = 0) -> Ingest:
+def ingest(
+    deployment: Deployment, place: Place, first: Found, last: Found, state: SpanState, version: Found = 0
+) -> Ingest:
     """Wires the reading of spans and their validation.
 
     Args:
         deployment: The configuration.
         place: Where the run keeps what.
-        spans: One span, or the burn-in's.
+        first: The first span.
+        last: The last one: the same, but for the burn-in.
         state: Hands over the statistics of earlier spans (slots `statistics`, `fitted_statistics`).
         version: Of the one span.
     """
     schema = ImportSchemaGen(schema_file=deployment.schema)
-    reader = read_events(deployment, place, spans, version)
+    reader = read_events(deployment, place, first, last, version)
     examples = reader.outputs["examples"]
     statistics = SpanStatistics(
         examples=examples, schema=schema.outputs["schema"], exclude_splits=[*HELD_OUT_SPLITS, *MATURED_SPLITS]
@@ -72,7 +76,7 @@ def ingest(deployment: Deployment, place: Place, spans: range, state: SpanState,
         previous_statistics=state.outputs["statistics"],
         fitted_statistics=state.outputs["fitted_statistics"],
         schema=schema.outputs["schema"],
-        span=spans[-1],
+        span=last,
         severities=json.dumps({kind: getattr(deployment.validation, kind) for kind in KINDS}),
     )
     return Ingest(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 from collections.abc import Callable, Sequence
 
 from tfx.orchestration import metadata, pipeline
@@ -24,13 +23,13 @@ from eventlog.errors import BadInput
 from eventlog.spans import span_versions
 from pipeline.config import Deployment
 from pipeline.dag import all_branches, bootstrap_pipeline, relabel_pipeline, span_pipeline
-from pipeline.due import Due, NotYet, labels_are_due, next_due, require_spans
+from pipeline.due import Due, NotYet, labels_are_due, next_due, require_spans, skip, skip_late
 from pipeline.lineage import labelling_model, refuse_leaking_teacher
 from pipeline.local_runner import LocalRunner
+from pipeline.memory import hand_back
 from pipeline.place import Place
 from pipeline.progress import Progress
 
-_LOG = logging.getLogger(__name__)
 _INGEST = ("SpanExampleGen", "SpanStatistics", "SpanValidator")
 
 
@@ -109,8 +108,7 @@ class Loop:
             if due is None:
                 break
             if due.missing:
-                patience = self.deployment.validation.late_after_spans
-                self._skip(due, f"late: still missing when {patience} later spans were complete")
+                skip_late(self.deployment, self.place, due)
                 continue
             if TEACHER not in self.branches and not labels_are_due(self.deployment, self.place, due):
                 break
@@ -200,7 +198,7 @@ class Loop:
         if faulty is not None:
             if not isinstance(faulty, EmptySpan) and self.deployment.validation.refused_span == "stop":
                 raise faulty
-            self._skip(due, str(faulty))
+            skip(self.place, due, str(faulty))
             return None
         if "SpanPublisher" in refused:
             raise refused["SpanPublisher"]
@@ -218,13 +216,8 @@ class Loop:
         runner = LocalRunner(self.progress, run_id, guards, self.stopping)
         with self.progress.stretch(title):
             runner.run(dag)
+        hand_back()
         return runner.refused
-
-    def _skip(self, due: Due, reason: str) -> None:
-        _LOG.warning("span %d skipped: %s", due.span, reason)
-        record = SpanRecord(span=due.span, version=due.version, skipped=reason)
-        for branch in due.branches:
-            write_record(self.place.records, branch, record)
 
     def _take_note_of_late_and_restated(self, wanted: range | None) -> None:
         """Labels re-stated spans again, and learns neither them nor spans that came after they were skipped.

@@ -15,11 +15,14 @@ class Place:
         events: The impression log that the run reads.
         teacher_root: The root of the teacher's loop, where surfaces run apart from it: they take over its
             frozen features.
+        on_cluster: Steps run in pods, and their artifacts are not to be had in a later run: what a span
+            leaves is copied under the root, which all see; and a branch ends with a report for the UI.
     """
 
     root: Path
     events: Path
     teacher_root: Path | None = None
+    on_cluster: bool = False
 
     @property
     def artifacts(self) -> str:
@@ -35,6 +38,11 @@ class Place:
     def records(self) -> str:
         """What each finished span leaves for the next, see `components.span_records`."""
         return str(self.root / "records")
+
+    @property
+    def published(self) -> str:
+        """Where what a span leaves is copied to; empty where its artifacts themselves stay."""
+        return str(self.root / "published") if self.on_cluster else ""
 
     @property
     def journal(self) -> Path:

@@ -9,11 +9,13 @@ from tfx.components import Pusher
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.proto import pusher_pb2
 
+from components.artifacts import Found
 from components.progressive_evaluator import ProgressiveEvaluator
 from components.push_gate import PushGate
 from components.soft_label_transform import SoftLabelTransform
 from components.span_publisher import SpanPublisher
 from components.span_state import SpanState
+from components.surface_report import SurfaceReport
 from components.training_deferral import TrainingDeferral
 from models.settings import to_json
 from pipeline.config import Deployment
@@ -36,7 +38,7 @@ class Labelled:
 
 
 def student_branch(
-    deployment: Deployment, place: Place, span: int, version: int, surface: str, labelled: Labelled
+    deployment: Deployment, place: Place, span: Found, version: Found, surface: str, labelled: Labelled
 ) -> list[BaseComponent]:
     """Wires one span of a surface's student and of its control."""
     state = SpanState(
@@ -77,12 +79,34 @@ def student_branch(
         **control.slots,
     }
     publisher = SpanPublisher(
-        records=place.records, branch=surface, span=span, slots=slots, version=version
+        records=place.records,
+        published=place.published,
+        branch=surface,
+        span=span,
+        slots=slots,
+        version=version,
     ).with_id(f"SpanPublisher_{surface}")
     sliced = evaluator(deployment, surface, examples, student.model) if deployment.evaluation.tfma else []
     for component in sliced:
         publisher.add_upstream_node(component)
-    return [state, join, judged, *student.components, *control.components, *pushing, *sliced, publisher]
+    reports: list[BaseComponent] = []
+    if place.on_cluster:
+        report = SurfaceReport(
+            evaluated=judged.outputs["figures"],
+            joined=examples,
+            blessing=student.blessing,
+            surface=surface,
+            span=span,
+            tasks=to_json(deployment.tasks),
+        )
+        reports.append(report.with_id(f"SurfaceReport_{surface}"))
+    return [
+        *(state, join, judged),
+        *student.components,
+        *control.components,
+        *(*pushing, *sliced, *reports),
+        publisher,
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +116,15 @@ class _Control:
 
 
 def _control(
-    deployment: Deployment, span: int, surface: str, examples: types.BaseChannel, state: SpanState
+    deployment: Deployment, span: Found, surface: str, examples: types.BaseChannel, state: SpanState
 ) -> _Control:
     """The control's training, its deferral to a later span, or nothing where there is no control."""
     every = deployment.surfaces[surface].control_every
     predecessor = state.outputs["control"]
     if not every:
         return _Control([], {})
-    if span % every:
+    # Whether to defer says the span itself, where it is known: see `pipeline.kubeflow.target`.
+    if every > 1 and span % every:
         deferral = TrainingDeferral(model=predecessor, examples=examples).with_id(
             f"TrainingDeferral_control_{surface}"
         )
@@ -114,7 +139,7 @@ def _control(
 def _push(
     deployment: Deployment,
     place: Place,
-    span: int,
+    span: Found,
     surface: str,
     student: Trained,
     predictions: types.BaseChannel,
@@ -147,11 +172,10 @@ def _push(
 
 
 def _join(
-    deployment: Deployment, place: Place, span: int, surface: str, labelled: Labelled
+    deployment: Deployment, place: Place, span: Found, surface: str, labelled: Labelled
 ) -> SoftLabelTransform:
     chosen = deployment.surfaces[surface]
     fleet, source = deployment.label_source(surface)
-    exempt = span in deployment.bootstrap_spans(surface)
     join: SoftLabelTransform = SoftLabelTransform(
         examples=labelled.examples,
         store=place.label_store(deployment.label_store),
@@ -162,7 +186,8 @@ def _join(
         tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},
         events_table=deployment.events_table or "",
         coverage_floor=chosen.coverage_floor,
-        without_labels="hard-only" if exempt else chosen.without_labels,
+        without_labels=chosen.without_labels,
+        bootstrap=chosen.bootstrap or "",
     ).with_id(f"SoftLabelTransform_{surface}")
     if labelled.labeller is not None:
         join.add_upstream_node(labelled.labeller)

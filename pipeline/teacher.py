@@ -7,6 +7,8 @@ import dataclasses
 from tfx import types
 from tfx.dsl.components.base.base_component import BaseComponent
 
+from components.artifacts import Found
+from components.label_report import LabelReport
 from components.soft_label_bulk_inferrer import SoftLabelBulkInferrer
 from components.span_publisher import SpanPublisher
 from components.span_records import RELABELLED, TEACHER
@@ -32,7 +34,7 @@ class TeacherBranch:
     labeller: BaseComponent
 
 
-def teacher_branch(deployment: Deployment, place: Place, span: int, version: int = 0) -> TeacherBranch:
+def teacher_branch(deployment: Deployment, place: Place, span: Found, version: Found = 0) -> TeacherBranch:
     """Wires one span of the teacher.
 
     With `label_with: previous` the labels come from the teacher as it was before this span, so that they
@@ -44,7 +46,7 @@ def teacher_branch(deployment: Deployment, place: Place, span: int, version: int
         span=span,
         slots=("statistics", "fitted_statistics", "transform_graph", "teacher", "labels"),
     )
-    read = ingest(deployment, place, range(span, span + 1), state, version)
+    read = ingest(deployment, place, span, span, state, version)
     trained = train_and_judge(
         deployment,
         deployment.teacher_job(),
@@ -59,6 +61,7 @@ def teacher_branch(deployment: Deployment, place: Place, span: int, version: int
         component.add_upstream_node(read.validator)
     publisher = SpanPublisher(
         records=place.records,
+        published=place.published,
         branch=TEACHER,
         span=span,
         slots={
@@ -71,21 +74,26 @@ def teacher_branch(deployment: Deployment, place: Place, span: int, version: int
         },
         version=version,
     )
+    reports: list[BaseComponent] = []
+    if place.on_cluster:
+        report = LabelReport(labels=labeller.outputs["labels"], blessing=trained.blessing, span=span)
+        reports.append(report.with_id("LabelReport_teacher"))
     labelling = [labeller, *trained.components] if previous else [*trained.components, labeller]
     return TeacherBranch(
-        components=[state, *read.components, *labelling, publisher], read=read, labeller=labeller
+        components=[state, *read.components, *labelling, *reports, publisher], read=read, labeller=labeller
     )
 
 
-def relabelling(deployment: Deployment, place: Place, span: int, version: int) -> list[BaseComponent]:
+def relabelling(deployment: Deployment, place: Place, span: Found, version: Found) -> list[BaseComponent]:
     """Wires the labelling of a past span by the teacher that had not trained on it; nobody learns from it."""
     state = SpanState(records=place.records, branch=TEACHER, span=span, slots=("teacher", "labels"))
-    reader = read_events(deployment, place, range(span, span + 1), version)
+    reader = read_events(deployment, place, span, span, version)
     labeller = _labeller(
         deployment, place, span, version, state, reader.outputs["examples"], state.outputs["teacher"]
     )
     publisher = SpanPublisher(
         records=place.records,
+        published=place.published,
         branch=RELABELLED,
         span=span,
         slots={"labels": labeller.outputs["labels"]},
@@ -97,8 +105,8 @@ def relabelling(deployment: Deployment, place: Place, span: int, version: int) -
 def _labeller(
     deployment: Deployment,
     place: Place,
-    span: int,
-    version: int,
+    span: Found,
+    version: Found,
     state: SpanState,
     examples: types.BaseChannel,
     model: types.BaseChannel,

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
 
 from components.label_store.schemes import open_store
@@ -17,6 +16,7 @@ from models.state import read_record as read_state
 from pipeline.config import load
 from pipeline.place import Place
 from tests.chaos.world import SURFACES, write_config
+from tests.comparing import variables_of
 
 pytestmark = pytest.mark.chaos
 
@@ -63,12 +63,6 @@ def store(world):
 
 def state_of(place, branch, role, span=SPANS[-1]):
     return f"{read_record(place.records, branch, span).slots[role]}/{STATE_FOLDER}"
-
-
-def variables_of(folder):
-    reader = tf.train.load_checkpoint(f"{folder}/variables")
-    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    return {name: reader.get_tensor(name) for name in names}
 
 
 @pytest.mark.parametrize("member", MEMBERS)

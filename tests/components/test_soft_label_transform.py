@@ -31,7 +31,7 @@ def join(tmp_path, uri):
     examples, joined = standard_artifacts.Examples(), standard_artifacts.Examples()
     examples.uri, joined.uri = write_examples(tmp_path / "examples"), str(tmp_path / "joined")
 
-    def run(without_labels, floor=0.9, source=LabelSource(teacher="big")):  # noqa: B008 - it is frozen
+    def run(without_labels, floor=0.9, source=LabelSource(teacher="big"), bootstrap=""):  # noqa: B008 - frozen
         properties = {
             "store": uri,
             "fleet": "students",
@@ -42,6 +42,7 @@ def join(tmp_path, uri):
             "events_table": "",
             "coverage_floor": floor,
             "without_labels": without_labels,
+            "bootstrap": bootstrap,
         }
         context = SoftLabelTransformExecutor.Context(
             beam_pipeline_args=OPTIONS, tmp_dir=str(tmp_path), unique_id="scratch"
@@ -93,6 +94,13 @@ def test_hard_only_learns_without_the_few_labels_that_there_are(join, uri):
     assert len(soft_labels(joined.uri, "train")) == 3
     assert properties["label_set"] == own == open_store(uri).read_pin("students", 3)
     assert joined.get_string_custom_property("label_sets") == "[]"
+
+
+def test_the_spans_that_a_surface_begins_with_are_exempt_from_its_policy(join):
+    assert join("last", bootstrap="2:3")[2].decision == "hard-only"
+    assert join("last", bootstrap="4:5")[2].decision == "last"
+    with pytest.raises(BadInput, match="no label set"):
+        join("stop", bootstrap="1:2")
 
 
 @pytest.mark.parametrize("policy", ["hard-only", "last"])

@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 from tfx.types import standard_artifacts
 
 from components.span_publisher import SpanPublisher, SpanPublisherExecutor
@@ -81,10 +84,29 @@ def test_publishing_makes_a_span_the_past_of_the_next(tmp_path):
     SpanPublisherExecutor().Do(
         {"teacher": [model_at("/models/9")]},
         {},
-        {"records": records, "branch": "teacher", "span": 5, "version": 2},
+        {"records": records, "published": "", "branch": "teacher", "span": 5, "version": 2},
     )
 
     assert read_record(records, "teacher", 5) == SpanRecord(span=5, version=2, slots={"teacher": "/models/9"})
+
+
+def test_on_a_cluster_what_is_published_is_a_copy_made_anew(tmp_path):
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "weights").write_text("5")
+    published, records = tmp_path / "published", str(tmp_path / "records")
+    left = published / "teacher" / "span-00005-v2" / "teacher" / "of-an-attempt-that-died"
+    left.mkdir(parents=True)
+    SpanPublisherExecutor().Do(
+        {"teacher": [model_at(tmp_path / "model")]},
+        {},
+        {"records": records, "published": str(published), "branch": "teacher", "span": 5, "version": 2},
+    )
+    shutil.rmtree(tmp_path / "model")
+
+    copied = Path(read_record(records, "teacher", 5).slots["teacher"])
+    assert copied == left.parent
+    assert (copied / "deep" / "weights").read_text() == "5"
+    assert not left.exists()
 
 
 def test_the_publisher_takes_one_input_a_slot():

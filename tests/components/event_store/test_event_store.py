@@ -252,6 +252,7 @@ def test_the_component_joins_in_bigquery_when_it_is_told_a_table(events, uri, lo
         "events_table": events.name,
         "coverage_floor": 0.5,
         "without_labels": "stop",
+        "bootstrap": "",
     }
     # The Examples artifact is not looked at: BigQuery has the impressions.
     SoftLabelTransformExecutor().Do(

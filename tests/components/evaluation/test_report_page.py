@@ -1,0 +1,29 @@
+import numpy as np
+
+from components.evaluation.report_page import Drawing, Table, flat, render
+
+
+def test_a_page_shows_its_tables_and_draws_its_lines():
+    drawing = Drawing("calibration", np.array([0.0, 0.5]), np.array([0.0, 0.25]), end=0.5)
+    page = render(
+        "tab_1, span 7", [Table("Figures", ["task", "auc"], [["click", 0.71239], ["like", None]])], [drawing]
+    )
+
+    assert "<title>tab_1, span 7</title>" in page
+    assert "<td>0.7124</td>" in page
+    assert "<td>-</td>" in page
+    assert 'points="0.0,220.0 220.0,110.0"' in page
+
+
+def test_what_is_shown_is_text_and_never_markup():
+    assert "<b>" not in render("<b>", [Table("<b>", ["<b>"], [["<b>"]])])
+
+
+def test_figures_are_told_apart_by_task_metric_and_role():
+    figures = {
+        "click": {
+            "student": {"auc": 0.7, "examples": 10, "positives": None, "interval": {"auc": [0.6, 0.8]}},
+            "difference": {"auc": [0.1, 0.0, 0.2]},
+        }
+    }
+    assert flat(figures) == {"click_auc_student": 0.7, "click_examples_student": 10.0}
