@@ -16,7 +16,7 @@ BESIDE_BIGQUERY := $(BIN)/python -m benchmarks.bigquery_server --data $(DEMO)/bi
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo test unit chaos lint bench clean
+.PHONY: help setup demo test unit chaos kubeflow-test lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ unit: $(READY) ## Run the quick tests alone
 chaos: $(READY) ## Kill a run more than a hundred times, and run two weeks of broken data; half an hour
 	$(BIN)/python -m pytest -m chaos
 
+kubeflow-test: $(READY) ## Run the compiled pipelines as Kubeflow does, and check image and manifests
+	$(BIN)/python -m pytest -m kubeflow
+
 lint: $(READY) ## Style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,6 +68,8 @@ bench: $(READY) ## Measure against the stock way and against the limit
 	$(BIN)/python -m benchmarks.simulate
 	$(BIN)/python -m benchmarks.label_store
 	$(BIN)/python -m benchmarks.span_overhead
+	$(BIN)/python -m benchmarks.micro_spans
+	$(BIN)/python -m benchmarks.fleet
 
 clean: ## Remove what the demos wrote
 	rm -rf runs/demo-*

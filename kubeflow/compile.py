@@ -1,0 +1,52 @@
+"""Compiles a deployment's pipelines for Kubeflow or Vertex AI: one YAML each, checked before it is kept."""
+
+import sys
+from pathlib import Path
+
+import click
+import yaml
+
+from eventlog.errors import BadInput
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", required=True, type=_FILE, help="The deployment's YAML.")
+@click.option("--out", type=_FOLDER, default=None, help="Folder of the YAMLs. Default: compiled/<name>.")
+def main(config: Path, out: Path | None) -> None:
+    """Write bootstrap.yaml, teacher.yaml, a student-<surface>.yaml each, and fleet.yaml: all in one."""
+    from pipeline.config import load
+    from pipeline.noise import quieten
+
+    quieten()
+    deployment = load(config)
+    from pipeline.kubeflow.lint import find_faults
+    from pipeline.kubeflow.target import compile_all
+
+    compiled = compile_all(deployment)
+    faults = [
+        f"{name}: {fault}"
+        for name, documents in compiled.items()
+        for fault in find_faults(documents, deployment)
+    ]
+    if faults:
+        raise BadInput(
+            f"{len(faults)} faults in the compiled pipelines", where=str(config), expected="none",
+            got=faults[0], fix="Correct the configuration; if it is right, the compiler is not.",
+        )  # fmt: skip
+    folder = out or Path("compiled") / deployment.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, documents in compiled.items():
+        path = folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump_all(documents, sort_keys=True))
+        click.echo(f"{path}: {len(documents[0]['root']['dag']['tasks'])} tasks")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BadInput as refused:
+        click.echo(f"compile.py: {refused}", err=True)
+        sys.exit(2)

@@ -1,0 +1,113 @@
+"""Submits compiled pipelines to Kubeflow Pipelines: upload, run, schedule, backfill."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from eventlog.errors import BadInput
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", required=True, envvar="KFP_HOST", help="URL of Kubeflow Pipelines (or KFP_HOST).")
+@click.option("--token", default="", envvar="KFP_TOKEN", help="Bearer token (or KFP_TOKEN).")
+@click.option("--namespace", default="", help="Of a deployment for several users.")
+@click.option("--experiment", default="rankdistill", show_default=True, help="Groups the runs in the UI.")
+@click.option("--service-account", default="", help="Kubernetes' that runs are started under.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and ask the host nothing.")
+@click.pass_context
+def main(
+    context: click.Context,
+    host: str,
+    token: str,
+    namespace: str,
+    experiment: str,
+    service_account: str,
+    dry_run: bool,
+) -> None:
+    """Upload, run and schedule what compile.py wrote. What is unchanged is not uploaded again."""
+    from pipeline.noise import quieten
+
+    quieten()
+    from pipeline.kubeflow.submission import Pipelines
+
+    context.obj = None if dry_run else Pipelines(host, token, namespace, experiment, service_account)
+
+
+@main.command()
+@click.argument("files", type=_FILE, nargs=-1, required=True)
+@click.pass_obj
+def upload(pipelines, files: tuple[Path, ...]) -> None:
+    """Upload FILES, each as a new version of its pipeline."""
+    from pipeline.kubeflow.submission import read_package
+
+    for package in [read_package(file) for file in files]:
+        if pipelines is None:
+            click.echo(f"would upload {package.path} as {package.name}, version {package.version}")
+            continue
+        _, version_id, new = pipelines.upload(package)
+        click.echo(
+            f"{package.name}, version {package.version}: {'uploaded' if new else 'there'} ({version_id})"
+        )
+
+
+@main.command()
+@click.argument("file", type=_FILE)
+@click.option("--span", type=int, default=None, help="The span. Default: the next that is due.")
+@click.pass_obj
+def run(pipelines, file: Path, span: int | None) -> None:
+    """Run FILE once."""
+    from pipeline.kubeflow.submission import read_package
+
+    package = read_package(file)
+    if pipelines is None:
+        click.echo(f"would run {package.name}, {'the next span' if span is None else f'span {span}'}")
+        return
+    click.echo(f"{package.name}: run {pipelines.run(package, span)}")
+
+
+@main.command()
+@click.argument("file", type=_FILE)
+@click.option("--cron", required=True, help="Six fields, seconds first: '0 */10 * * * *'.")
+@click.pass_obj
+def schedule(pipelines, file: Path, cron: str) -> None:
+    """Run FILE at every tick for the next span that is due, in place of its earlier schedule."""
+    from pipeline.kubeflow.submission import read_package
+
+    if len(cron.split()) != 6:
+        raise click.UsageError(f"--cron must have six fields, seconds first, got {cron!r}.")
+    package = read_package(file)
+    if pipelines is None:
+        click.echo(f"would schedule {package.name} at {cron}")
+        return
+    recurring_run_id, replaced = pipelines.schedule(package, cron)
+    click.echo(f"{package.name}: recurring run {recurring_run_id}, in place of {replaced}")
+
+
+@main.command()
+@click.argument("file", type=_FILE)
+@click.option("--spans", required=True, help="A:B, both included.")
+@click.pass_obj
+def backfill(pipelines, file: Path, spans: str) -> None:
+    """Run FILE for several spans, one after another."""
+    from eventlog.spans import parse_range
+    from pipeline.kubeflow.submission import read_package
+
+    package, wanted = read_package(file), parse_range(spans)
+    if pipelines is None:
+        click.echo(f"would run {package.name}, spans {wanted[0]} to {wanted[-1]}, one after another")
+        return
+    pipelines.backfill(package, wanted, click.echo)
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BadInput as refused:
+        click.echo(f"submit.py: {refused}", err=True)
+        sys.exit(2)

@@ -1,0 +1,90 @@
+"""DueSpan: the first step of a span's pipeline on a cluster, which finds out what span that is.
+
+A recurring run cannot be told: Kubeflow Pipelines v2 does not expand macros such as `[[Index]]` in its
+parameters (kubeflow/pipelines#12494). So this asks what the loop on one machine asks, of the same records.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.standard_artifacts import Integer
+
+from components.span_records import TEACHER
+from eventlog.errors import BadInput
+from models.settings import from_json
+from pipeline.config import Deployment
+from pipeline.due import Due, NotYet, labels_are_due, next_due, skip_late
+from pipeline.place import Place
+
+_LOG = logging.getLogger(__name__)
+
+NEXT = -1
+"""The wanted span of a run that takes the next one that is due."""
+
+
+@component
+def DueSpan(  # noqa: N802 - called like a class
+    span: OutputArtifact[Integer],
+    version: OutputArtifact[Integer],
+    deployment: Parameter[str],
+    root: Parameter[str],
+    events: Parameter[str],
+    branches: Parameter[str],
+    wanted: Parameter[int],
+) -> None:
+    """Chooses the span that the run's other steps work off; a late one that is given up is recorded first.
+
+    Args:
+        span: The span.
+        version: Its newest complete version.
+        deployment: JSON of the Deployment.
+        root: Of all pipelines of the deployment.
+        events: Folder of the event log.
+        branches: JSON list of the branches that this pipeline runs.
+        wanted: The span that the run was asked for, or -1 for the next one that is due.
+
+    Raises:
+        BadInput: if nothing is due, or another span than the one that was asked for.
+    """
+    place = Place(Path(root), Path(events), on_cluster=True)
+    due = find_due(from_json(Deployment, deployment), place, json.loads(branches), wanted)
+    _LOG.info("span %d, version %d", due.span, due.version)
+    span.write(due.span)
+    version.write(due.version)
+
+
+def find_due(deployment: Deployment, place: Place, branches: list[str], wanted: int) -> Due:
+    """What `DueSpan` chooses.
+
+    Raises:
+        BadInput: see there.
+    """
+    due = next_due(deployment, place, branches, None)
+    while due is not None and due.missing:
+        skip_late(deployment, place, due)
+        due = next_due(deployment, place, branches, None)
+    if due is None:
+        raise NotYet(
+            "nothing is due", where=str(place.events), expected="a span that is complete and not yet run",
+            got="none", fix="Wait for the next span; a schedule may well look more often than spans come.",
+        )  # fmt: skip
+    if wanted not in (NEXT, due.span):
+        raise BadInput(
+            "not the span that is due", where=f"branches {', '.join(branches)}", expected=f"span {due.span}",
+            got=f"span {wanted}", fix="Spans are learnt in order: ask for this one, or for -1, the next.",
+        )  # fmt: skip
+    if set(due.branches) != set(branches):
+        raise BadInput(
+            "branches apart", where=f"span {due.span}", expected=f"all of {', '.join(branches)} at one span",
+            got=f"{', '.join(due.branches)} behind the others",
+            fix="Run the pipelines of those that are behind until they have caught up.",
+        )  # fmt: skip
+    if TEACHER not in branches and not labels_are_due(deployment, place, due):
+        raise NotYet(
+            "no labels yet", where=f"span {due.span}", expected="the teacher's label set of the span",
+            got="none", fix="Run the teacher's pipeline; the step is tried again, then by the next run.",
+        )  # fmt: skip
+    return due

@@ -1,0 +1,156 @@
+"""Runs a compiled pipeline as open-source Kubeflow's driver and launcher do, on this machine.
+
+What it keeps to: input artifacts come without their type and with properties of the backend's own; artifacts
+lie in an object store under `minio://` and are staged into a folder for each task and out again; URIs outside
+of the pipeline root are refused; parameters that another task found out come from what it reported.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from pipeline.kubeflow.entrypoint import local_path, main
+
+SCHEME = "minio://"
+
+
+class RejectedError(Exception):
+    """What Kubeflow's API server or driver refuses."""
+
+
+class FailedError(Exception):
+    """A task of the run did not end with 0."""
+
+
+class Backend:
+    """An object store and the runs in it.
+
+    Args:
+        folder: Holds the store and the staging folders of each task.
+    """
+
+    def __init__(self, folder):
+        self.store, self.staging = Path(folder) / "store", Path(folder) / "staging"
+        self.ran = []
+
+    def run(self, documents, **parameters):
+        """Runs one pipeline; returns task -> output -> RuntimeArtifact."""
+        spec = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+        return Run(self, spec, parameters).run()
+
+    def path(self, uri):
+        return self.store / uri.removeprefix(SCHEME)
+
+
+class Run:
+    def __init__(self, backend, spec, parameters):
+        if spec.schema_version != "2.1.0":
+            raise RejectedError(f"schema version {spec.schema_version}")
+        self.backend, self.spec = backend, spec
+        deployment = json_format.MessageToDict(spec.deployment_spec)
+        self.deployment = json_format.ParseDict(deployment, pipeline_spec_pb2.PipelineDeploymentConfig())
+        self.root = f"{spec.default_pipeline_root}/{spec.pipeline_info.name}/{uuid.uuid4()}"
+        self.parameters = {}
+        for name, declared in spec.root.input_definitions.parameters.items():
+            if name in parameters:
+                self.parameters[name] = parameters[name]
+            elif declared.is_optional:
+                self.parameters[name] = json_format.MessageToDict(declared.default_value)
+            else:
+                raise RejectedError(f"no value for {name}")
+        self.artifacts, self.found = {}, {}
+
+    def run(self):
+        tasks, done = dict(self.spec.root.dag.tasks), []
+        while len(done) < len(tasks):
+            ready = [
+                name for name in sorted(tasks)
+                if name not in done and set(tasks[name].dependent_tasks) <= set(done)
+            ]  # fmt: skip
+            if not ready:
+                raise RejectedError(
+                    f"tasks wait for each other or for none: {sorted(set(tasks) - set(done))}"
+                )
+            self.run_task(ready[0], tasks[ready[0]])
+            done.append(ready[0])
+        return self.artifacts
+
+    def run_task(self, name, task):
+        component = self.spec.components[task.component_ref.name]
+        executor = self.deployment.executors[component.executor_label]
+        if executor.WhichOneof("spec") != "container":
+            raise RejectedError(f"{name} is no container")
+        staging = str(self.backend.staging / name / uuid.uuid4().hex)
+        invocation = self.invocation(name, task, component, staging)
+        arguments = [
+            argument.replace("{{$}}", json_format.MessageToJson(invocation))
+            for argument in executor.container.args
+        ]
+        assert executor.container.command[:2] == ["python", "-m"]
+        if main(arguments, staging):
+            raise FailedError(name)
+        self.collect(name, invocation, staging)
+        shutil.rmtree(staging)
+        self.backend.ran.append(name)
+
+    def invocation(self, name, task, component, staging):
+        made = pipeline_spec_pb2.ExecutorInput()
+        for key, bound in task.inputs.parameters.items():
+            kind = bound.WhichOneof("kind")
+            value = made.inputs.parameter_values[key]
+            if kind == "runtime_value":
+                value.CopyFrom(bound.runtime_value.constant)
+            elif kind == "component_input_parameter":
+                json_format.ParseDict(self.parameters[bound.component_input_parameter], value)
+            else:
+                source = bound.task_output_parameter
+                value.CopyFrom(self.found[source.producer_task][source.output_parameter_key])
+        for key, bound in task.inputs.artifacts.items():
+            source = bound.task_output_artifact
+            given = made.inputs.artifacts[key].artifacts.add()
+            given.CopyFrom(self.artifacts[source.producer_task][source.output_artifact_key])
+            given.name = uuid.uuid4().hex
+            given.type.Clear()
+            given.metadata["display_name"] = key
+            given.metadata["store_session_info"] = json.dumps({"Provider": "minio"})
+            copy(self.backend.path(given.uri), Path(local_path(given.uri, staging)))
+        folder = f"{self.root}/{name}/{uuid.uuid4()}"
+        for key, declared in component.output_definitions.artifacts.items():
+            given = made.outputs.artifacts[key].artifacts.add()
+            given.name, given.uri = key, f"{folder}/{key}"
+            given.type.CopyFrom(declared.artifact_type)
+            Path(local_path(given.uri, staging)).parent.mkdir(parents=True, exist_ok=True)
+        for key in component.output_definitions.parameters:
+            made.outputs.parameters[key].output_file = f"{staging}/outputs/{key}"
+        made.outputs.output_file = f"{local_path(folder, staging)}/output_metadata.json"
+        return made
+
+    def collect(self, name, invocation, staging):
+        written = Path(invocation.outputs.output_file).read_text()
+        report = json_format.Parse(written, pipeline_spec_pb2.ExecutorOutput())
+        self.found[name] = dict(report.parameter_values)
+        self.artifacts[name] = {}
+        for key, declared in invocation.outputs.artifacts.items():
+            made = declared.artifacts[0]
+            if key in report.artifacts:
+                reported = report.artifacts[key].artifacts[0]
+                made.uri = reported.uri or made.uri
+                made.metadata.MergeFrom(reported.metadata)
+            if not made.uri.startswith(f"{self.root}/"):
+                raise RejectedError(f"{name}: {key} lies at {made.uri}, outside of {self.root}")
+            copy(Path(local_path(made.uri, staging)), self.backend.path(made.uri))
+            self.artifacts[name][key] = made
+
+
+def copy(source, target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    elif source.exists():
+        shutil.copy(source, target)

@@ -1,0 +1,185 @@
+"""The compiled YAMLs against golden ones: UPDATE_GOLDEN=1 writes them anew; review the diff."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp import components
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from eventlog.errors import BadInput
+from pipeline.cluster import Cluster, Step
+from pipeline.config import load
+from pipeline.kubeflow.target import compile_all, compile_one
+from tests.conftest import REPOSITORY
+
+CONFIG = REPOSITORY / "pipeline" / "configs" / "kuairand.yaml"
+GOLDEN = REPOSITORY / "tests" / "golden" / "kubeflow"
+NAMES = ["bootstrap", "fleet", "student-tab_0", "student-tab_1", "student-tab_4", "teacher"]
+NEWEST_KFP = "kfp==2.17.3"
+
+
+@pytest.fixture(scope="module")
+def deployment():
+    return load(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the script writes, started as the README says."""
+    out = tmp_path_factory.mktemp("compiled")
+    subprocess.run(
+        [sys.executable, "kubeflow/compile.py", "--config", CONFIG.relative_to(REPOSITORY), "--out", out],
+        cwd=REPOSITORY, check=True, capture_output=True,
+    )  # fmt: skip
+    return out
+
+
+def test_the_script_writes_the_golden_files(folder):
+    assert sorted(path.stem for path in folder.iterdir()) == NAMES
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.mkdir(exist_ok=True)
+        for path in folder.iterdir():
+            (GOLDEN / path.name).write_text(path.read_text())
+    for name in NAMES:
+        assert (folder / f"{name}.yaml").read_text() == (GOLDEN / f"{name}.yaml").read_text(), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_parse_strictly_and_load_with_the_kfp_of_here(folder, name):
+    path = folder / f"{name}.yaml"
+    spec, platform = yaml.safe_load_all(path.read_text())
+    parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    deployment = json_format.MessageToDict(parsed.deployment_spec)
+    json_format.ParseDict(deployment, pipeline_spec_pb2.PipelineDeploymentConfig())
+
+    assert platform.keys() == {"platforms"}
+    loaded = components.load_component_from_file(str(path))
+    assert loaded.pipeline_spec.pipeline_info.name == f"kuairand-{name}".replace("_", "-")
+
+
+@pytest.mark.e2e
+@pytest.mark.kubeflow
+def test_they_load_with_a_current_kfp(folder):
+    program = (
+        "import sys; from kfp import __version__, components\n"
+        "for path in sys.argv[1:]: components.load_component_from_file(path)\n"
+        "print(__version__)"
+    )
+    paths = [str(folder / f"{name}.yaml") for name in NAMES]
+    uv = [sys.executable, "-m", "uv", "run", "--quiet", "--no-project", "--python", sys.executable]
+    done = subprocess.run(
+        [*uv, "--with", NEWEST_KFP, "python", "-c", program, *paths],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == NEWEST_KFP.partition("==")[2]
+
+
+def only_container(documents, task):
+    label = documents[0]["components"][task]["executorLabel"]
+    return documents[0]["deploymentSpec"]["executors"][label]["container"]
+
+
+def test_steps_get_the_images_resources_and_beam_options_of_the_configuration(deployment):
+    flink = ("--runner=FlinkRunner", "--flink_master=flink:8081")
+    steps = {
+        "Trainer": Step(cpus=3, memory_gib=6),
+        "Trainer_teacher": Step(gpus=2, image="rankdistill-gpu:1"),
+        "SoftLabelBulkInferrer": Step(beam=flink),
+    }
+    documents = compile_all(dataclasses.replace(deployment, steps=steps))["fleet"]
+
+    teacher = only_container(documents, "Trainer-teacher")
+    assert teacher["image"] == "rankdistill-gpu:1"
+    assert teacher["resources"]["accelerator"] == {"type": "nvidia.com/gpu", "count": "2"}
+    student = only_container(documents, "Trainer-student-tab-1")
+    assert student["image"] == "rankdistill:0.1.0"
+    assert student["resources"] == {"cpuLimit": 3.0, "memoryLimit": 6.0}
+    labeller = only_container(documents, "SoftLabelBulkInferrer")
+    assert [each for each in labeller["args"] if each.startswith("--")][-4:] == [
+        "--runner=FnApiRunner", *flink, "--workspace",
+    ]  # fmt: skip
+    assert "--workspace" not in only_container(documents, "SpanExampleGen")["args"]
+
+
+def tasks(spec):
+    return spec["root"]["dag"]["tasks"].items()
+
+
+def test_vertex_ai_gets_the_same_steps_without_kubernetes(deployment):
+    vertex = Cluster(
+        pipeline_root="gs://bucket/runs", shared="/gcs/bucket/rankdistill", volume="", accelerator="NVIDIA_L4"
+    )
+    (spec,) = compile_all(dataclasses.replace(deployment, cluster=vertex))["teacher"]
+    (here, _) = compile_all(deployment)["teacher"]
+
+    assert spec["defaultPipelineRoot"] == "gs://bucket/runs"
+    assert spec["components"] == here["components"]
+    wiring = [
+        {name: (task["inputs"].get("artifacts"), task.get("dependentTasks")) for name, task in tasks(each)}
+        for each in (spec, here)
+    ]
+    assert wiring[0] == wiring[1]
+    assert "/gcs/bucket/rankdistill/root/records" in json.dumps(spec)
+    assert "/mnt/" not in json.dumps(spec)
+
+
+def test_secrets_reach_every_step(deployment):
+    cluster = Cluster(secrets={"bigquery": {"key.json": "GOOGLE_CREDENTIALS"}})
+    spec, platform = compile_one(dataclasses.replace(deployment, cluster=cluster), "bootstrap", ())
+    asked = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+    assert asked.keys() == spec["deploymentSpec"]["executors"].keys()
+    for executor in asked.values():
+        assert executor["pvcMount"] == [{"constant": "rankdistill", "mountPath": "/mnt/rankdistill"}]
+        assert executor["secretAsEnv"] == [
+            {
+                "secretName": "bigquery",
+                "keyToEnv": [{"secretKey": "key.json", "envVar": "GOOGLE_CREDENTIALS"}],
+            }
+        ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"control_every": 4}, "control_every: a control of every so many spans"),
+        ({"refused_span": "skip"}, "refused_span: skipping of faulty spans"),
+        ({"spans_table": "p.d.spans"}, "spans_table: watching a table of spans"),
+    ],
+)
+def test_what_cannot_be_compiled_once_for_all_spans_is_refused(deployment, change, message):
+    if "control_every" in change:
+        surfaces = {"tab_1": dataclasses.replace(deployment.surfaces["tab_1"], **change)}
+        refused = dataclasses.replace(deployment, surfaces=surfaces)
+    elif "refused_span" in change:
+        refused = dataclasses.replace(
+            deployment, validation=dataclasses.replace(deployment.validation, **change)
+        )
+    else:
+        in_bigquery = {"events_table": "p.d.events", "label_store": "bigquery://p/d"}
+        refused = dataclasses.replace(deployment, **in_bigquery, **change)
+    with pytest.raises(BadInput, match=message):
+        compile_all(refused)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (lambda: Cluster(pipeline_root="/tmp/runs"), "pipeline_root must begin with"),
+        (lambda: Cluster(shared="mnt"), "shared must be an absolute path"),
+        (lambda: Cluster(home="opt"), "home must be an absolute path"),
+        (lambda: Cluster(volume="", shared="/mnt/x"), "without a volume"),
+        (lambda: Cluster(retries=-1), "retries must be >= 0"),
+        (lambda: Step(cpus=0), "cpus and memory_gib must be > 0"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(what, message):
+    with pytest.raises(ValueError, match=message):
+        what()

@@ -1,0 +1,92 @@
+"""What the entrypoint makes of what open-source Kubeflow hands it; whole steps are run elsewhere."""
+
+import json
+
+import pytest
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from components.span_records import SpanRecord, write_record
+from models.state import EMPTY_MARKER
+from pipeline.kubeflow.entrypoint import local_path, localize, main, remote_uri
+
+MODEL = "title: tfx.Model\ntype: object\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("minio://mlpipeline/v2/a", "/minio/mlpipeline/v2/a"),
+        ("s3://bucket/a", "/s3/bucket/a"),
+        ("gs://bucket/a", "/gcs/bucket/a"),
+        ("/mnt/rankdistill/a", "/mnt/rankdistill/a"),
+    ],
+)
+def test_a_uri_is_where_the_launcher_stages_it_and_back(uri, path):
+    assert local_path(uri) == path
+    assert remote_uri(path) == uri
+    assert remote_uri(local_path(uri, "/staging"), "/staging") == uri
+
+
+def test_an_input_gets_the_type_that_its_component_declares_and_loses_what_the_backend_added():
+    invocation = pipeline_spec_pb2.ExecutorInput()
+    given = invocation.inputs.artifacts["model"].artifacts.add(uri="minio://b/m")
+    given.metadata.update({"display_name": "model", "store_session_info": "{}", "span": 3})
+    declared = pipeline_spec_pb2.ComponentInputsSpec()
+    declared.artifacts["model"].artifact_type.instance_schema = MODEL
+    localize(invocation, declared)
+
+    assert given.type.instance_schema == MODEL
+    assert dict(given.metadata) == {"span": 3}
+    assert given.uri == "/minio/b/m"
+
+
+def span_state(folder, records, **metadata):
+    """Arguments of a SpanState that hands over the teacher."""
+    invocation = pipeline_spec_pb2.ExecutorInput()
+    parameters = invocation.inputs.parameter_values
+    parameters["records"].string_value = str(records)
+    parameters["branch"].string_value = "teacher"
+    parameters["span"].number_value = 4
+    made = invocation.outputs.artifacts["teacher"].artifacts.add(name="teacher", uri="minio://b/run/teacher")
+    made.type.instance_schema = MODEL
+    invocation.outputs.output_file = f"{folder}/minio/b/run/output.json"
+    inputs = {"parameters": {"span": {"parameterType": "NUMBER_INTEGER"}}}
+    return [
+        *("--executor_class_path", "components.span_state.SpanStateExecutor"),
+        *("--json_serialized_invocation_args", json_format.MessageToJson(invocation)),
+        *("--json_serialized_inputs_spec_args", json.dumps(inputs)),
+    ]
+
+
+def test_a_step_writes_where_the_launcher_looks_and_names_the_store(tmp_path):
+    assert main(span_state(tmp_path, tmp_path / "records"), str(tmp_path)) == 0
+
+    assert [path.name for path in (tmp_path / "minio/b/run/teacher").iterdir()] == [EMPTY_MARKER]
+    report = json.loads((tmp_path / "minio/b/run/output.json").read_text())
+    (artifact,) = report["artifacts"]["teacher"]["artifacts"]
+    assert artifact["uri"] == "minio://b/run/teacher"
+    assert artifact["metadata"]["source"] == ""
+
+
+def test_in_a_workspace_a_step_leaves_the_same_and_no_workspace(tmp_path):
+    shared = tmp_path / "shared"
+    arguments = [*span_state(tmp_path, tmp_path / "records"), "--workspace", str(shared)]
+    assert main(arguments, str(tmp_path)) == 0
+
+    assert [path.name for path in (tmp_path / "minio/b/run/teacher").iterdir()] == [EMPTY_MARKER]
+    report = json.loads((tmp_path / "minio/b/run/output.json").read_text())
+    assert report["artifacts"]["teacher"]["artifacts"][0]["uri"] == "minio://b/run/teacher"
+    assert list(shared.iterdir()) == []
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):
+    records = tmp_path / "records"
+    write_record(str(records), "teacher", SpanRecord(span=3))
+    (records / "teacher" / "span-00003.json").write_text("{")
+
+    assert main(span_state(tmp_path, records), str(tmp_path)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("SpanStateExecutor: ")
+    assert "unreadable span record" in said
+    assert said.count("\n") == 1

@@ -1,0 +1,162 @@
+"""The compiled pipelines run whole, span after span, and leave what a run on this machine leaves."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from components.span_records import BOOTSTRAP, TEACHER, read_record, recorded_spans
+from eventlog.spans import span_folder
+from models.state import STATE_FOLDER
+from pipeline.cluster import Cluster, Step
+from pipeline.config import load
+from pipeline.kubeflow.target import cluster_place, compile_all
+from pipeline.loop import Loop
+from pipeline.place import Place
+from pipeline.progress import Progress
+from tests.comparing import assert_bit_equal, sets_by_key
+from tests.conftest import REPOSITORY
+from tests.pipeline.kubeflow.backend import Backend, FailedError
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kubeflow]
+
+SPANS = [2, 3, 4]
+SURFACES = ("tab_1", "tab_0")
+APART = ("teacher", *(f"student-{surface}" for surface in SURFACES))
+ELSEWHERE = "SpanExampleGen"
+# By its full name, which the compiler takes for one that starts workers elsewhere.
+RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+@pytest.fixture(scope="module")
+def deployment(small_config, small_log, tmp_path_factory):
+    """With a shared folder of its own, the log in it."""
+    shared = tmp_path_factory.mktemp("cluster")
+    (shared / "events").mkdir()
+    for span in range(SPANS[-1] + 1):
+        span_folder(shared / "events", span).symlink_to(span_folder(small_log, span))
+    cluster = Cluster(shared=str(shared), home=str(REPOSITORY))
+    return dataclasses.replace(load(small_config), cluster=cluster)
+
+
+@pytest.fixture(scope="module")
+def backend(deployment, tmp_path_factory):
+    """The bootstrap and three spans have been run: apart, together, apart again."""
+    backend = Backend(tmp_path_factory.mktemp("backend"))
+    compiled = compile_all(deployment)
+    backend.run(compiled["bootstrap"])
+    backend.outputs = {}
+    for span, names in zip(SPANS, (APART, ("fleet",), APART), strict=True):
+        for name in names:
+            backend.outputs[span, name] = backend.run(compiled[name])
+    return backend
+
+
+@pytest.fixture(scope="module")
+def place(deployment, backend):
+    return cluster_place(deployment)
+
+
+@pytest.fixture(scope="module")
+def here(deployment, small_log, tmp_path_factory):
+    """The same on this machine."""
+    place = Place(root=tmp_path_factory.mktemp("here") / "root", events=small_log)
+    with Path(place.root.parent / "log.txt").open("w") as log:
+        loop = Loop(deployment, place, Progress(Console(file=log)))
+        assert loop.catch_up(range(SPANS[0], SPANS[-1] + 1)) == (SPANS, {})
+    return place
+
+
+def test_every_branch_has_recorded_every_span(place):
+    for branch in (TEACHER, *SURFACES):
+        assert recorded_spans(place.records, branch) == SPANS
+    assert len(recorded_spans(place.records, BOOTSTRAP)) == 1
+
+
+def test_the_label_sets_are_those_of_a_run_here(deployment, place, here):
+    on_cluster, locally = (sets_by_key(each.label_store(deployment.label_store)) for each in (place, here))
+
+    assert [key.span for key in on_cluster] == SPANS
+    assert on_cluster == locally
+
+
+@pytest.mark.parametrize(
+    ("branch", "role"),
+    [(TEACHER, "teacher"), *((surface, role) for surface in SURFACES for role in ("student", "control"))],
+)
+def test_the_models_are_bit_equal_to_those_of_a_run_here(place, here, branch, role):
+    for span in SPANS:
+        states = [
+            f"{read_record(each.records, branch, span).slots[role]}/{STATE_FOLDER}" for each in (place, here)
+        ]
+        assert assert_bit_equal(*states, f"span {span}") > 10
+
+
+def test_what_a_span_leaves_lies_in_the_shared_folder(deployment, place):
+    for branch in (BOOTSTRAP, TEACHER, *SURFACES):
+        for span in recorded_spans(place.records, branch):
+            for uri in read_record(place.records, branch, span).slots.values():
+                assert uri.startswith(f"{deployment.cluster.shared}/root/published/")
+                assert Path(uri).exists()
+
+
+def test_students_are_pushed_into_the_shared_folder(place):
+    for surface in SURFACES:
+        versions = list(Path(place.serving(surface)).iterdir())
+        assert versions
+        assert all((version / "saved_model.pb").exists() for version in versions)
+
+
+def test_the_ui_is_given_a_page_figures_and_a_curve(backend):
+    outputs = backend.outputs[SPANS[-1], "student-tab_1"]["SurfaceReport-tab-1"]
+    page = backend.path(outputs["report"].uri).read_text()
+    figures = dict(outputs["figures"].metadata)
+    points = outputs["roc"].metadata["confidenceMetrics"]
+
+    assert "tab_1, span 4" in page
+    assert page.count("<polyline") >= 2
+    assert "http" not in page, "the UI shows it without a network"
+    assert figures["coverage"] == 1.0
+    assert 0 < figures["click_auc_student"] <= 1
+    assert points[0]["recall"] == 0.0
+    assert points[len(points) - 1]["recall"] == 1.0
+    labels = dict(backend.outputs[SPANS[-1], "teacher"]["LabelReport-teacher"]["figures"].metadata)
+    assert labels["rows"] == 1500
+    assert labels["coverage"] == 1.0
+    assert labels["lag_seconds"] > 0
+
+
+def test_a_run_without_a_span_that_is_due_fails_in_one_line(deployment, backend, capfd):
+    with pytest.raises(FailedError, match="DueSpan"):
+        backend.run(compile_all(deployment)["teacher"])
+
+    assert "nothing is due: expected a span that is complete" in capfd.readouterr().err
+
+
+def test_a_step_whose_beam_workers_are_elsewhere_works_in_the_shared_folder(deployment, backend, tmp_path):
+    """Its outputs are the same, and nothing is left of the folder."""
+    remote = dataclasses.replace(
+        deployment,
+        steps={ELSEWHERE: Step(beam=(f"--runner={RUNNER}",))},
+    )
+    compiled = compile_all(remote)["bootstrap"]
+    container = compiled[0]["deploymentSpec"]["executors"][f"exec-{ELSEWHERE}"]["container"]
+    assert container["args"][-2:] == ["--workspace", f"{deployment.cluster.shared}/work"]
+
+    outputs = Backend(tmp_path)
+    outputs.run(only(compiled, ELSEWHERE))
+    shards = sorted(path.name for path in outputs.store.rglob("*.gz"))
+    first = sorted(path.name for path in (backend.store).rglob(f"{ELSEWHERE}/*/examples/*/*.gz"))
+    assert shards
+    assert set(shards) <= set(first)
+    assert list(Path(deployment.cluster.shared, "work").iterdir()) == []
+
+
+def only(documents, name):
+    spec = json.loads(json.dumps(documents[0]))
+    task = spec["root"]["dag"]["tasks"][name]
+    task.pop("dependentTasks", None)
+    spec["root"]["dag"]["tasks"] = {name: task}
+    return [spec]
