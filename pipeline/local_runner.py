@@ -159,3 +159,10 @@ def _look_in_this_run_alone(ir: pipeline_pb2.Pipeline, run_id: str) -> None:
                     query.name.field_value.string_value = f"{run_id}.{channel.producer_node_query.id}"
             del channel.context_queries[:]
             channel.context_queries.extend(queries)
+
+
+if __name__ == "__main__":
+    # `tfx pipeline create --engine=local --pipeline_path=pipeline/local_runner.py` runs this file.
+    from pipeline.tfx_command import main, refuse_in_one_line
+
+    refuse_in_one_line(main)
