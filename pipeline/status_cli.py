@@ -31,8 +31,11 @@ _NOTHING = "-"
 @click.option("--config", "config_file", type=_FILE, required=True, help="The deployment's YAML.")
 @click.option("--events", "log", type=_FOLDER, required=True, help="The impression log.")
 @click.option("--root", type=_FOLDER, required=True, help="The root of the loop.")
+@click.option(
+    "--runs", type=click.IntRange(min=0), default=0, help="The last so many runs as well, from MLMD."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(config_file: Path, log: Path, root: Path, as_json: bool) -> None:
+def status(config_file: Path, log: Path, root: Path, runs: int, as_json: bool) -> None:
     """Tell whether a loop runs on ROOT, how far each branch is, and what a person should look at."""
     from pipeline.config import load
 
@@ -41,7 +44,12 @@ def status(config_file: Path, log: Path, root: Path, as_json: bool) -> None:
             "no run", where=f"--root {root}", expected="the root of a run", got="no such folder",
             fix="Name the folder that was given to `rankdistill run` or `serve-loop`.",
         )  # fmt: skip
-    found = run_status(load(config_file), Place(root.resolve(), log.resolve()))
+    place = Place(root.resolve(), log.resolve())
+    found = run_status(load(config_file), place)
+    if runs:
+        from pipeline.runs import list_runs
+
+        found["runs"] = [dataclasses.asdict(run) for run in list_runs(place, runs)]
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
@@ -50,6 +58,8 @@ def status(config_file: Path, log: Path, root: Path, as_json: bool) -> None:
         for figures in found["branches"].values():
             if (decision := figures["decision"]) is not None:
                 console.print(escape("{branch}, span {span}: {what} {outcome}: {reason}".format(**decision)))
+        if runs:
+            console.print(_runs_table(found["runs"]))
 
 
 def run_status(deployment: Deployment, place: Place) -> dict[str, Any]:
@@ -170,6 +180,23 @@ def _table(branches: Mapping[str, Mapping[str, Any]]) -> Table:
             _shown(figures["label_set"]),
         )
     return table
+
+
+def _runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("run", "took", "steps", "not complete", "artifacts", box=None)
+    for run in runs:
+        table.add_row(
+            escape(run["id"]),
+            _duration(run["seconds"]),
+            _counted(run["steps"]),
+            ", ".join(run["failed"]) or _NOTHING,
+            _counted(run["artifacts"]),
+        )
+    return table
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {escape(what)}" for what, number in counts.items()) or _NOTHING
 
 
 def _shown(value: Any) -> str:
