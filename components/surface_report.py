@@ -55,7 +55,7 @@ def SurfaceReport(
     found = json.loads(Path(evaluated.uri, FIGURES).read_text())
     coverage = joined.get_float_custom_property("coverage")
     set_figures(figures, {"coverage": coverage, **flat(found)})
-    drawings = []
+    drawings: list[Drawing] = []
     for name, task in by_name.items():
         rows = _judged(evaluated.uri, by_name, name) if task.kind == "binary" and not task.delayed else None
         if rows is None:

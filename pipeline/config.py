@@ -85,8 +85,8 @@ class Surface:
         without_labels: What follows where coverage is below the floor, labels are too old, or there are none:
             `stop` the surface's branch until they come, train it `hard-only`, or keep the `last` models and
             learn nothing of the span.
-        label_wait_seconds: How long after a span's completion a surface that runs apart from the teacher
-            waits for its labels, before it goes by `without_labels`.
+        label_wait_seconds: How long after a span has come into the log a surface that runs apart from the
+            teacher waits for its labels, before it goes by `without_labels`.
         bootstrap: Spans `A:B` behind the teacher's burn-in with which a new surface begins, learning past
             label sets; one that has no labels is trained hard-only. None: it begins behind the burn-in.
         control_every: The control is trained every so many spans, on all spans since; 0 switches it off.

@@ -11,7 +11,7 @@ from pathlib import Path
 from components.label_store.schemes import open_store
 from components.span_records import SpanRecord, recorded_spans, write_record
 from eventlog.errors import BadInput
-from eventlog.spans import SUCCESS, span_folder, span_versions
+from eventlog.spans import span_folder, span_versions
 from pipeline.config import Deployment
 from pipeline.place import Place
 
@@ -111,9 +111,10 @@ def labels_are_due(deployment: Deployment, place: Place, due: Due) -> bool:
         for record in open_store(place.label_store(deployment.label_store)).list_sets()
         if record.key.span == due.span
     }
-    complete = (span_folder(place.events, due.span, due.version) / SUCCESS).stat().st_mtime
+    # Not when it was written: a span that is moved or copied into the log may be old when it comes.
+    came = span_folder(place.events, due.span, due.version).stat().st_ctime
     patience = max(deployment.surfaces[surface].label_wait_seconds for surface in due.branches)
-    return teachers <= labelled or time.time() - complete > patience
+    return teachers <= labelled or time.time() - came > patience
 
 
 def require_spans(events: Path, spans: range, what: str) -> None:

@@ -13,12 +13,13 @@ from tfx.orchestration import pipeline
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner
 
 from eventlog.errors import BadInput
+from pipeline.cluster import SPAN
 from pipeline.config import Deployment
 from pipeline.dag import all_branches
-from pipeline.tfx_command import CONFIG, environment, refuse_in_one_line
 from pipeline.kubeflow.due_span import NEXT
 from pipeline.kubeflow.spec import finish
-from pipeline.kubeflow.target import FLEET, SPAN, build, for_cluster, runner_config
+from pipeline.kubeflow.target import FLEET, build, for_cluster, runner_config
+from pipeline.tfx_command import CONFIG, environment, refuse_in_one_line
 
 
 class VertexRunner(KubeflowV2DagRunner):

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None, staging: str = "") -> int:
     inputs = pipeline_spec_pb2.ComponentInputsSpec()
     json_format.Parse(known.json_serialized_inputs_spec_args, inputs, ignore_unknown_fields=True)
     localize(invocation, inputs, staging)
+    report = Path(invocation.outputs.output_file)
     try:
         _execute(known, invocation, beam_options)
     except Exception as error:
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None, staging: str = "") -> int:
             raise
         print(f"{known.executor_class_path.rpartition('.')[2]}: {refused}", file=sys.stderr)
         return 2
-    _name_remotely(Path(invocation.outputs.output_file), staging)
+    _name_remotely(report, staging)
     return 0
 
 

@@ -18,9 +18,10 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from components.span_records import TEACHER
 from eventlog.errors import BadInput
 from models.settings import to_json
+from pipeline.bootstrap import bootstrap_components
 from pipeline.cluster import SPAN
 from pipeline.config import Deployment
-from pipeline.dag import all_branches, bootstrap_components, close, span_components
+from pipeline.dag import all_branches, close, span_components
 from pipeline.kubeflow import entrypoint
 from pipeline.kubeflow.due_span import NEXT, DueSpan
 from pipeline.kubeflow.spec import finish

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import time
 import shutil
 from pathlib import Path
 
@@ -116,13 +117,17 @@ def test_a_new_surface_begins_with_the_spans_of_its_bootstrap(deployment, place)
     assert next_due(later, place, ALL, None) == Due(7, 0, ("tab_1",), False)
 
 
-def test_surfaces_by_themselves_wait_for_the_labels_they_read_but_not_for_ever(deployment, place):
+def test_surfaces_by_themselves_wait_for_the_labels_they_read_but_not_for_ever(
+    deployment, place, monkeypatch
+):
     due = next_due(deployment, place, SURFACES, None)
-    assert not labels_are_due(deployment, place, due)
-
     an_hour = 3600
     path = span_folder(place.events, 5) / SUCCESS
     os.utime(path, (path.stat().st_mtime - an_hour,) * 2)
+    assert not labels_are_due(deployment, place, due), "an old span that has just come"
+
+    in_an_hour = time.time() + an_hour
+    monkeypatch.setattr("pipeline.due.time.time", lambda: in_an_hour)
     assert labels_are_due(deployment, place, due)
     patient = with_surface(deployment, label_wait_seconds=2.0 * an_hour)
     assert not labels_are_due(patient, place, due)
