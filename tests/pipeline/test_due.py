@@ -1,7 +1,7 @@
 import dataclasses
 import os
-import time
 import shutil
+import time
 from pathlib import Path
 
 import pytest
