@@ -51,12 +51,8 @@ def deployment(small_config):
 
 
 @pytest.fixture(scope="module")
-def place(deployment, small_log, tmp_path_factory):
-    """A finished run over all spans."""
-    place = Place(root=tmp_path_factory.mktemp("run") / "root", events=small_log)
-    with Path(place.root.parent / "log.txt").open("w") as log:
-        assert run_due(deployment, place, None, Progress(Console(file=log))) == SPANS
-    return place
+def place(finished_run):
+    return finished_run
 
 
 @pytest.fixture(scope="module")
