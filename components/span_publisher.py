@@ -1,18 +1,18 @@
 """SpanPublisher: the last act of a branch's span, which makes its outcome the next span's past."""
 
 import functools
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
 from components.artifacts import Found
-from components.span_records import SpanRecord, write_record
+from components.span_records import SpanRecord, read_record, recorded_spans, write_record
 
 
 class SpanPublisherExecutor(base_executor.BaseExecutor):
@@ -27,16 +27,21 @@ class SpanPublisherExecutor(base_executor.BaseExecutor):
         """See the base class."""
         slots = {slot: artifact_utils.get_single_uri(artifacts) for slot, artifacts in input_dict.items()}
         branch, span, version = (exec_properties[name] for name in ("branch", "span", "version"))
+        records = exec_properties["records"]
         if exec_properties["published"]:
-            folder = f"{exec_properties['published']}/{branch}/span-{span:05d}-v{version}"
+            if _is_recorded(records, branch, span, version):
+                # By an earlier attempt, and later spans may stand on it: the first to publish wins.
+                return
+            folder = f"{exec_properties['published']}/{branch}/span-{span:05d}-v{version}-{uuid.uuid4().hex}"
             slots = {slot: _copy(uri, f"{folder}/{slot}") for slot, uri in slots.items()}
-        write_record(exec_properties["records"], branch, SpanRecord(span=span, version=version, slots=slots))
+        write_record(records, branch, SpanRecord(span=span, version=version, slots=slots))
+
+
+def _is_recorded(records: str, branch: str, span: int, version: int) -> bool:
+    return span in recorded_spans(records, branch) and read_record(records, branch, span).version == version
 
 
 def _copy(source: str, target: str) -> str:
-    """Copies an artifact anew: what an attempt that was killed has left is of no use to anybody."""
-    if fileio.exists(target):
-        fileio.rmtree(target)
     io_utils.copy_dir(source, target)
     return target
 

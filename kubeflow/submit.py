@@ -56,8 +56,9 @@ def upload(pipelines, files: tuple[Path, ...]) -> None:
 @main.command()
 @click.argument("file", type=_FILE)
 @click.option("--span", type=int, default=None, help="The span. Default: the next that is due.")
+@click.option("--wait", is_flag=True, help="Until the run has succeeded.")
 @click.pass_obj
-def run(pipelines, file: Path, span: int | None) -> None:
+def run(pipelines, file: Path, span: int | None, wait: bool) -> None:
     """Run FILE once."""
     from pipeline.kubeflow.submission import read_package
 
@@ -65,7 +66,10 @@ def run(pipelines, file: Path, span: int | None) -> None:
     if pipelines is None:
         click.echo(f"would run {package.name}, {'the next span' if span is None else f'span {span}'}")
         return
-    click.echo(f"{package.name}: run {pipelines.run(package, span)}")
+    run_id = pipelines.run(package, span)
+    click.echo(f"{package.name}: run {run_id}")
+    if wait:
+        pipelines.wait(run_id, package.name)
 
 
 @main.command()
@@ -108,6 +112,8 @@ if __name__ == "__main__":
     except click.ClickException as error:
         error.show()
         sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
     except BadInput as refused:
         click.echo(f"submit.py: {refused}", err=True)
         sys.exit(2)

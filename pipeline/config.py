@@ -30,8 +30,8 @@ from models.settings import settings, to_json
 from models.tasks import Task
 from pipeline.cluster import Cluster, Step
 
-# A teacher is some hundred times a student's size, and trains on every surface's rows.
-_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32, gpus=1)}
+# A teacher is many times a student's size, and trains on every surface's rows.
+_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32)}
 Severity = Literal["stop", "warn"]
 WithoutLabels = Literal["stop", "hard-only", "last"]
 
@@ -165,7 +165,8 @@ class Deployment:
         rows_per_shard: The unit of Beam work.
         beam_pipeline_args: Beam options of every Beam component. FnApiRunner is what DirectRunner ends up
             with here, but only after it has tried to download Prism.
-        steps: What single steps are given, by the beginning of their ids; the longest that fits counts.
+        steps: What single steps are given, by the beginning of their ids; the longest that fits counts, a
+            name of the defaults' replaces that one.
         cluster: Where the pipelines run when they do not run on this machine.
     """
 
@@ -189,7 +190,7 @@ class Deployment:
     label_checks: LabelChecks = dataclasses.field(default_factory=LabelChecks)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     beam_pipeline_args: tuple[str, ...] = ("--runner=FnApiRunner",)
-    steps: dict[str, Step] = dataclasses.field(default_factory=lambda: dict(_STEPS))
+    steps: dict[str, Step] = dataclasses.field(default_factory=dict)
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
@@ -245,6 +246,11 @@ class Deployment:
         """12 hex digits, equal for equal settings wherever the files lie and the steps run."""
         settled = dataclasses.replace(self, schema=Path(self.schema).name, steps={}, cluster=Cluster())
         return hashlib.sha256(to_json(settled).encode()).hexdigest()[:12]
+
+    @property
+    def all_steps(self) -> dict[str, Step]:
+        """`steps` over the defaults, see `pipeline.cluster.step_of`."""
+        return _STEPS | self.steps
 
     @property
     def burn_in_spans(self) -> range:

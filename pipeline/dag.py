@@ -95,7 +95,7 @@ def close(
     They should be made under a `new_registry()`: TFX's global one keeps every component for ever.
     """
     for component in components:
-        beam = step_of(deployment.steps, component.id).beam
+        beam = step_of(deployment.all_steps, component.id).beam
         if beam and isinstance(component, BaseBeamComponent):
             component.with_beam_pipeline_args(list(beam))
     return pipeline.Pipeline(

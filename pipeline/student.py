@@ -86,25 +86,16 @@ def student_branch(
         slots=slots,
         version=version,
     ).with_id(f"SpanPublisher_{surface}")
-    sliced = evaluator(deployment, surface, examples, student.model) if deployment.evaluation.tfma else []
-    for component in sliced:
-        publisher.add_upstream_node(component)
-    reports: list[BaseComponent] = []
+    told = evaluator(deployment, surface, examples, student.model) if deployment.evaluation.tfma else []
     if place.on_cluster:
-        report = SurfaceReport(
-            evaluated=judged.outputs["figures"],
-            joined=examples,
-            blessing=student.blessing,
-            surface=surface,
-            span=span,
-            tasks=to_json(deployment.tasks),
-        )
-        reports.append(report.with_id(f"SurfaceReport_{surface}"))
+        told.append(_report(deployment, span, surface, judged.outputs["figures"], examples, student))
+    for component in told:
+        publisher.add_upstream_node(component)
     return [
         *(state, join, judged),
         *student.components,
         *control.components,
-        *(*pushing, *sliced, *reports),
+        *(*pushing, *told),
         publisher,
     ]
 
@@ -134,6 +125,25 @@ def _control(
     )
     slots = {"control": trained.good_model, "control_blessing": trained.blessing}
     return _Control(trained.components, slots)
+
+
+def _report(
+    deployment: Deployment,
+    span: Found,
+    surface: str,
+    figures: types.BaseChannel,
+    examples: types.BaseChannel,
+    student: Trained,
+) -> BaseComponent:
+    report = SurfaceReport(
+        evaluated=figures,
+        joined=examples,
+        blessing=student.blessing,
+        surface=surface,
+        span=span,
+        tasks=to_json(deployment.tasks),
+    )
+    return report.with_id(f"SurfaceReport_{surface}")
 
 
 def _push(

@@ -78,6 +78,7 @@ def teacher_branch(deployment: Deployment, place: Place, span: Found, version: F
     if place.on_cluster:
         report = LabelReport(labels=labeller.outputs["labels"], blessing=trained.blessing, span=span)
         reports.append(report.with_id("LabelReport_teacher"))
+        publisher.add_upstream_node(report)
     labelling = [labeller, *trained.components] if previous else [*trained.components, labeller]
     return TeacherBranch(
         components=[state, *read.components, *labelling, *reports, publisher], read=read, labeller=labeller

@@ -18,17 +18,21 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.dsl.components.base import base_beam_executor
 from tfx.orchestration.kubeflow.v2 import compiler_utils
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
-from tfx.utils import name_utils
+from tfx.utils import import_utils, name_utils
 
 from components.artifacts import UI_TYPES
 from pipeline.refusal import refusal
 
 STAGED_UNDER = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
 """Where the launcher stages what lies in an object store, by scheme."""
+IN_THIS_PROCESS = (None, "DirectRunner", "FnApiRunner")
+"""Beam's runners that start no workers elsewhere."""
 _OF_THE_BACKEND = ("display_name", "store_session_info")
 
 
@@ -48,7 +52,9 @@ def main(arguments: Sequence[str] | None = None, staging: str = "") -> int:
     parser.add_argument("--json_serialized_invocation_args", required=True, help="KFP's ExecutorInput.")
     parser.add_argument("--json_serialized_inputs_spec_args", default="{}", help="The component's inputs.")
     parser.add_argument(
-        "--workspace", default="", help="Folder that Beam's workers elsewhere see; the step works there."
+        "--workspace",
+        default="",
+        help="Where Beam steps work whose workers are elsewhere.",
     )
     known, beam_options = parser.parse_known_args(arguments)
     invocation = pipeline_spec_pb2.ExecutorInput()
@@ -108,7 +114,8 @@ def _execute(
         {each.TYPE_NAME: name_utils.get_full_name(each) for each in UI_TYPES}
     )
     Path(invocation.outputs.output_file).parent.mkdir(parents=True, exist_ok=True)
-    workspace = Path(known.workspace) / uuid.uuid4().hex if known.workspace else None
+    apart = known.workspace and has_workers_elsewhere(known.executor_class_path, beam_options)
+    workspace = Path(known.workspace) / uuid.uuid4().hex if apart else None
     staged = _move_in(invocation, workspace) if workspace is not None else {}
     try:
         known.json_serialized_invocation_args = json_format.MessageToJson(invocation)
@@ -117,6 +124,13 @@ def _execute(
     finally:
         if workspace is not None:
             shutil.rmtree(workspace, ignore_errors=True)
+
+
+def has_workers_elsewhere(executor_class_path: str, beam_options: Sequence[str]) -> bool:
+    """Whether a step is Beam's, under a runner whose workers do not see this container's files."""
+    executor = import_utils.import_class_by_path(executor_class_path)
+    runner = PipelineOptions(list(beam_options)).view_as(StandardOptions).runner
+    return issubclass(executor, base_beam_executor.BaseBeamExecutor) and runner not in IN_THIS_PROCESS
 
 
 def _move_in(invocation: pipeline_spec_pb2.ExecutorInput, workspace: Path) -> dict[str, str]:

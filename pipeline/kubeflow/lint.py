@@ -116,12 +116,22 @@ def resources(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 def accelerators(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
     """Every container has the accelerators that the configuration gives its step, the teacher's above all."""
     labels = {component["executorLabel"]: name for name, component in documents[0]["components"].items()}
-    steps = {name.replace("_", "-"): step for name, step in deployment.steps.items()}
+    steps = {name.replace("_", "-"): step for name, step in deployment.all_steps.items()}
     for label, container in _containers(documents):
         given = container.get("resources", {}).get("accelerator", {})
         gpus = step_of(steps, labels[label]).gpus
         if gpus != int(given.get("count", 0)) or (gpus and given["type"] != deployment.cluster.accelerator):
             yield f"{label} shall have {gpus} of {deployment.cluster.accelerator} and has {given or 'none'}"
+
+
+def retries(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
+    """A step that is tried again has a time within which: Kubeflow's default lets Argo try nothing again."""
+    for name, task in _tasks(documents).items():
+        policy = task.get("retryPolicy", {})
+        if policy.get("maxRetryCount", 0) != deployment.cluster.retries:
+            yield f"task {name} is not tried again {deployment.cluster.retries} times"
+        if policy and "backoffMaxDuration" not in policy:
+            yield f"task {name} has no backoffMaxDuration"
 
 
 def mounts(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
@@ -174,6 +184,7 @@ RULES: tuple[Rule, ...] = (
     executors,
     resources,
     accelerators,
+    retries,
     mounts,
     imports,
     arguments,

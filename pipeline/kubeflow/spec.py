@@ -10,9 +10,10 @@ from typing import Any
 from pipeline.cluster import Step, step_of
 from pipeline.config import Deployment
 
-IN_THIS_PROCESS = ("DirectRunner", "FnApiRunner")
-"""Beam's runners that start no workers elsewhere."""
-_WORKSPACE = "--workspace"
+_GB_PER_GIB = 2**30 / 1e9
+"""Kubeflow's driver takes the limit for decimal gigabytes."""
+_RETRY_WITHIN = f"{7 * 24 * 3600}s"
+"""From the first attempt's start; without it Kubeflow says 0, and Argo then never tries again."""
 
 Document = dict[str, Any]
 
@@ -36,7 +37,7 @@ def finish(spec: Mapping[str, Any], deployment: Deployment, defaults: Mapping[st
         _mend_found_values(task, component, container)
         task["cachingOptions"] = {}
         if container is not None:
-            _give(task, container, step_of(deployment.steps, name), deployment)
+            _give(task, container, step_of(deployment.all_steps, name), deployment)
     for name, default in defaults.items():
         finished["root"]["inputDefinitions"]["parameters"][name] |= {
             "defaultValue": float(default),
@@ -64,7 +65,7 @@ def _mend_found_values(task: Document, component: Document, container: Document 
 def _give(task: Document, container: Document, step: Step, deployment: Deployment) -> None:
     cluster = deployment.cluster
     container["image"] = step.image or cluster.image
-    container["resources"] = {"cpuLimit": step.cpus, "memoryLimit": step.memory_gib}
+    container["resources"] = {"cpuLimit": step.cpus, "memoryLimit": step.memory_gib * _GB_PER_GIB}
     if step.gpus:
         container["resources"]["accelerator"] = {"type": cluster.accelerator, "count": str(step.gpus)}
     if cluster.retries:
@@ -72,10 +73,9 @@ def _give(task: Document, container: Document, step: Step, deployment: Deploymen
             "maxRetryCount": cluster.retries,
             "backoffDuration": f"{cluster.retry_seconds}s",
             "backoffFactor": 2.0,
+            "backoffMaxDuration": _RETRY_WITHIN,
         }
-    runner = [option for option in step.beam if option.startswith("--runner=")]
-    if runner and runner[-1].removeprefix("--runner=") not in IN_THIS_PROCESS:
-        container["args"] += [_WORKSPACE, f"{cluster.shared}/work"]
+    container["args"] += ["--workspace", f"{cluster.shared}/work"]
 
 
 def _rename(spec: Document) -> Document:

@@ -18,9 +18,12 @@ import yaml
 from eventlog.errors import BadInput
 from pipeline.cluster import SPAN
 
-_RETRIED = (429, 502, 503, 504)
+_RETRIED = (429, 503)
+"""With these a server says that it has not done what it was asked; after others it may have."""
 _PAGE = 100
-_ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED", "ERROR")
+_OTHER_SHAPES = (KeyError, TypeError, AttributeError, StopIteration)
+_SUCCEEDED = "SUCCEEDED"
+_ENDED = ("FAILED", "CANCELED", "SKIPPED", "ERROR")
 _MEANINGS = {
     401: ("somebody who is known", "Give a token with --token or KFP_TOKEN."),
     403: ("somebody who may", "Ask for the rights, or give another token or --namespace."),
@@ -37,12 +40,14 @@ class Package:
         name: Of the pipeline.
         version: 12 hex digits of the YAML: what is unchanged is not uploaded again.
         takes_span: Whether it has the parameter `span`.
+        root: Where its artifacts go; Kubeflow asks the run for it, not the pipeline.
     """
 
     path: Path
     name: str
     version: str
     takes_span: bool
+    root: str
 
 
 def read_package(path: Path) -> Package:
@@ -59,8 +64,9 @@ def read_package(path: Path) -> Package:
             name=spec["pipelineInfo"]["name"],
             version=hashlib.sha256(text.encode()).hexdigest()[:12],
             takes_span=SPAN in spec["root"].get("inputDefinitions", {}).get("parameters", {}),
+            root=spec["defaultPipelineRoot"],
         )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, *_OTHER_SHAPES) as error:
         raise BadInput(
             "not a compiled pipeline", where=str(path), expected="YAML with a PipelineSpec",
             got=f"{type(error).__name__}: {error}".splitlines()[0],
@@ -97,6 +103,7 @@ class Pipelines:
             configuration.api_key_prefix = {"authorization": "Bearer"}
         configuration.retries = urllib3.Retry(
             total=retries,
+            read=False,
             status_forcelist=_RETRIED,
             allowed_methods=None,
             backoff_factor=retry_seconds,
@@ -162,7 +169,9 @@ class Pipelines:
                 experiment_id=self._experiment_id(),
                 service_account=self._service_account,
                 pipeline_version_reference=reference,
-                runtime_config=api.V2beta1RuntimeConfig(parameters={} if span is None else {SPAN: span}),
+                runtime_config=api.V2beta1RuntimeConfig(
+                    parameters={} if span is None else {SPAN: span}, pipeline_root=package.root
+                ),
             )
             return str(self._runs.create_run(body=run).run_id)
 
@@ -196,7 +205,7 @@ class Pipelines:
                     no_catchup=True,
                     trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
                     pipeline_version_reference=reference,
-                    runtime_config=api.V2beta1RuntimeConfig(parameters={}),
+                    runtime_config=api.V2beta1RuntimeConfig(parameters={}, pipeline_root=package.root),
                 )
             )
             replaced = earlier.recurring_runs or []
@@ -220,20 +229,30 @@ class Pipelines:
         """
         for span in spans:
             run_id = self.run(package, span)
-            state = self._wait(run_id, poll_seconds)
-            if state != "SUCCEEDED":
-                raise BadInput(
-                    "a run did not succeed", where=f"{package.name}, span {span}", expected="SUCCEEDED",
-                    got=f"{state}, run {run_id}", fix="See the run in the UI; then go on from this span.",
-                )  # fmt: skip
+            self.wait(run_id, f"{package.name}, span {span}", poll_seconds)
             say(f"{package.name}, span {span}: done by run {run_id}")
 
-    def _wait(self, run_id: str, poll_seconds: float) -> str:
+    def wait(self, run_id: str, what: str, poll_seconds: float = 10.0) -> None:
+        """Waits until a run has succeeded.
+
+        Args:
+            run_id: The run.
+            what: It does, for the message.
+            poll_seconds: Between two looks at it.
+
+        Raises:
+            BadInput: see `upload`; if it ends otherwise.
+        """
         while True:
             with self._answers():
                 state = self._runs.get_run(run_id).state
+            if state == _SUCCEEDED:
+                return
             if state in _ENDED:
-                return str(state)
+                raise BadInput(
+                    "a run did not succeed", where=what, expected=_SUCCEEDED, got=f"{state}, run {run_id}",
+                    fix="See the run in the UI; then go on from here.",
+                )  # fmt: skip
             time.sleep(poll_seconds)
 
     def _reference(self, package: Package) -> api.V2beta1PipelineVersionReference:
@@ -259,10 +278,11 @@ class Pipelines:
                 "Kubeflow Pipelines refuses", where=self._host, expected=expected,
                 got=f"{error.status} {error.reason}: {_reason(error.body)}", fix=fix,
             ) from error  # fmt: skip
-        except urllib3.exceptions.HTTPError as error:
+        except (urllib3.exceptions.HTTPError, api.OpenApiException) as error:
             raise BadInput(
-                "Kubeflow Pipelines does not answer", where=self._host, expected="an answer",
-                got=type(error).__name__, fix="Look at --host, and whether the port is forwarded.",
+                "no answer of Kubeflow Pipelines", where=self._host, expected="its v2beta1 API",
+                got=type(error).__name__,
+                fix="Look at --host, whether the port is forwarded, and whether a login stands before it.",
             ) from error  # fmt: skip
 
 

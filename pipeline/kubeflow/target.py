@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from pipeline.kubeflow.spec import finish
 from pipeline.place import Place
 
 BOOTSTRAP, FLEET = "bootstrap", "fleet"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
@@ -102,6 +104,7 @@ def for_cluster(deployment: Deployment) -> Deployment:
     Raises:
         BadInput: see `compile_all`.
     """
+    _check_names(deployment)
     for surface, chosen in deployment.surfaces.items():
         if chosen.control_every > 1:
             raise BadInput(
@@ -122,3 +125,22 @@ def for_cluster(deployment: Deployment) -> Deployment:
         )  # fmt: skip
     home = Path(deployment.cluster.home)
     return dataclasses.replace(deployment, schema=str(home / "schema" / Path(deployment.schema).name))
+
+
+def _check_names(deployment: Deployment) -> None:
+    """Kubeflow names pipelines and tasks with lower case letters, digits and `-`; `_` becomes that."""
+    names = {"name": deployment.name, **{f"surfaces.{surface}": surface for surface in deployment.surfaces}}
+    for where, name in names.items():
+        if not _NAME.fullmatch(name):
+            raise BadInput(
+                "no name for a pipeline", where=where, expected="lower case letters, digits, - and _",
+                got=name, fix="Rename it; on Kubeflow a pipeline is called by it.",
+            )  # fmt: skip
+    known: set[str] = set()
+    for surface in deployment.surfaces:
+        if surface.replace("_", "-") in known:
+            raise BadInput(
+                "two surfaces of one name", where=f"surfaces.{surface}", expected="another name",
+                got=surface.replace("_", "-"), fix="Rename one: on Kubeflow _ becomes -.",
+            )  # fmt: skip
+        known.add(surface.replace("_", "-"))

@@ -90,23 +90,25 @@ def test_publishing_makes_a_span_the_past_of_the_next(tmp_path):
     assert read_record(records, "teacher", 5) == SpanRecord(span=5, version=2, slots={"teacher": "/models/9"})
 
 
-def test_on_a_cluster_what_is_published_is_a_copy_made_anew(tmp_path):
-    (tmp_path / "model" / "deep").mkdir(parents=True)
-    (tmp_path / "model" / "deep" / "weights").write_text("5")
+def test_on_a_cluster_a_copy_is_published_and_the_first_of_a_version_stays(tmp_path):
     published, records = tmp_path / "published", str(tmp_path / "records")
-    left = published / "teacher" / "span-00005-v2" / "teacher" / "of-an-attempt-that-died"
-    left.mkdir(parents=True)
-    SpanPublisherExecutor().Do(
-        {"teacher": [model_at(tmp_path / "model")]},
-        {},
-        {"records": records, "published": str(published), "branch": "teacher", "span": 5, "version": 2},
-    )
-    shutil.rmtree(tmp_path / "model")
 
-    copied = Path(read_record(records, "teacher", 5).slots["teacher"])
-    assert copied == left.parent
-    assert (copied / "deep" / "weights").read_text() == "5"
-    assert not left.exists()
+    def publish(weights, version):
+        folder = tmp_path / "model" / "deep"
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text(weights)
+        properties = {"records": records, "published": str(published), "branch": "teacher", "span": 5}
+        SpanPublisherExecutor().Do(
+            {"teacher": [model_at(tmp_path / "model")]}, {}, properties | {"version": version}
+        )
+        shutil.rmtree(tmp_path / "model")
+        found = Path(read_record(records, "teacher", 5).slots["teacher"])
+        assert found.is_relative_to(published)
+        return (found / "deep" / "weights").read_text()
+
+    assert publish("first", 2) == "first"
+    assert publish("of a run that was started twice", 2) == "first"
+    assert publish("re-stated", 3) == "re-stated"
 
 
 def test_the_publisher_takes_one_input_a_slot():

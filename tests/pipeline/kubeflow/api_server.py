@@ -18,13 +18,14 @@ class ApiServer:
         runs: In order, the request's bodies.
         fail: Statuses to answer the next requests with, before any is served.
         token: What `Authorization` must carry; None: nothing is asked for.
+        login_page: Whether a proxy in front answers everything with one.
         states: What runs end with, in order; `SUCCEEDED` afterwards.
     """
 
     def __init__(self):
         self.pipelines, self.recurring, self.experiments = {}, {}, {}
         self.runs, self.fail, self.states, self.requests = [], [], [], []
-        self.token = None
+        self.token, self.login_page = None, False
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -54,6 +55,8 @@ class ApiServer:
 
     def handle(self, method, path, headers, body):
         self.requests.append(f"{method} {path.partition('?')[0].removeprefix(BASE)}")
+        if self.login_page:
+            return 200, "<html>Log in</html>"
         if self.fail:
             return self.fail.pop(0), {"message": "on purpose"}
         if self.token and headers.get("Authorization") != f"Bearer {self.token}":

@@ -39,23 +39,23 @@ class Backend:
         self.store, self.staging = Path(folder) / "store", Path(folder) / "staging"
         self.ran = []
 
-    def run(self, documents, **parameters):
-        """Runs one pipeline; returns task -> output -> RuntimeArtifact."""
+    def run(self, documents, root="minio://mlpipeline/v2/artifacts", **parameters):
+        """Runs one pipeline under a root of the run's; returns task -> output -> RuntimeArtifact."""
         spec = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
-        return Run(self, spec, parameters).run()
+        return Run(self, spec, root, parameters).run()
 
     def path(self, uri):
         return self.store / uri.removeprefix(SCHEME)
 
 
 class Run:
-    def __init__(self, backend, spec, parameters):
+    def __init__(self, backend, spec, root, parameters):
         if spec.schema_version != "2.1.0":
             raise RejectedError(f"schema version {spec.schema_version}")
         self.backend, self.spec = backend, spec
         deployment = json_format.MessageToDict(spec.deployment_spec)
         self.deployment = json_format.ParseDict(deployment, pipeline_spec_pb2.PipelineDeploymentConfig())
-        self.root = f"{spec.default_pipeline_root}/{spec.pipeline_info.name}/{uuid.uuid4()}"
+        self.root = f"{root}/{spec.pipeline_info.name}/{uuid.uuid4()}"
         self.parameters = {}
         for name, declared in spec.root.input_definitions.parameters.items():
             if name in parameters:

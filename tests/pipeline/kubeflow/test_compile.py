@@ -100,12 +100,35 @@ def test_steps_get_the_images_resources_and_beam_options_of_the_configuration(de
     assert teacher["resources"]["accelerator"] == {"type": "nvidia.com/gpu", "count": "2"}
     student = only_container(documents, "Trainer-student-tab-1")
     assert student["image"] == "rankdistill:0.1.0"
-    assert student["resources"] == {"cpuLimit": 3.0, "memoryLimit": 6.0}
-    labeller = only_container(documents, "SoftLabelBulkInferrer")
-    assert [each for each in labeller["args"] if each.startswith("--")][-4:] == [
-        "--runner=FnApiRunner", *flink, "--workspace",
-    ]  # fmt: skip
-    assert "--workspace" not in only_container(documents, "SpanExampleGen")["args"]
+    assert student["resources"] == {"cpuLimit": 3.0, "memoryLimit": pytest.approx(6.442, abs=1e-3)}, "in GB"
+    options = ["--runner=FnApiRunner", *flink, "--workspace", "/mnt/rankdistill/work"]
+    assert only_container(documents, "SoftLabelBulkInferrer")["args"][-5:] == options
+    assert "--runner=FlinkRunner" not in only_container(documents, "SpanExampleGen")["args"]
+    assert only_container(documents, "Trainer-control-tab-1")["resources"]["cpuLimit"] == 3.0
+
+
+def test_what_a_configuration_says_of_a_step_leaves_the_defaults_of_others(deployment):
+    labeller = dataclasses.replace(deployment, steps={"SoftLabelBulkInferrer": Step(cpus=7)})
+    documents = compile_all(labeller)["fleet"]
+
+    assert only_container(documents, "SoftLabelBulkInferrer")["resources"]["cpuLimit"] == 7.0
+    assert only_container(documents, "Trainer-teacher")["resources"]["cpuLimit"] == 8.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "KuaiRand"}, "name: no name for a pipeline"),
+        ({"surfaces": ["Home"]}, "surfaces.Home: no name for a pipeline"),
+        ({"surfaces": ["tab.1"]}, "surfaces.tab.1: no name for a pipeline"),
+        ({"surfaces": ["tab_1", "tab-1"]}, "surfaces.tab-1: two surfaces of one name"),
+    ],
+)
+def test_names_that_kubeflow_does_not_take_are_refused(deployment, change, message):
+    if "surfaces" in change:
+        change = {"surfaces": dict.fromkeys(change["surfaces"], deployment.surfaces["tab_1"])}
+    with pytest.raises(BadInput, match=message):
+        compile_all(dataclasses.replace(deployment, **change))
 
 
 def tasks(spec):

@@ -1,14 +1,16 @@
 """What a run on a cluster takes for its span."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn
 from components.label_store.schemes import open_store
-from components.span_records import TEACHER, SpanRecord, read_record, write_record
+from components.span_records import BOOTSTRAP, TEACHER, SpanRecord, read_record, write_record
 from eventlog.errors import BadInput
-from eventlog.spans import SUCCESS, span_folder
+from eventlog.spans import SUCCESS, span_folder, write_span
 from pipeline.config import load
 from pipeline.kubeflow.due_span import NEXT, find_due
 from pipeline.place import Place
@@ -24,8 +26,9 @@ def deployment():
 
 @pytest.fixture
 def place(tmp_path):
-    """The burn-in's three spans and two more."""
+    """The burn-in's three spans and two more; the bootstrap has been run."""
     place = Place(tmp_path / "root", tmp_path / "events", on_cluster=True)
+    record(place, BOOTSTRAP, 2)
     for span in range(5):
         add_span(place, span)
     return place
@@ -82,6 +85,21 @@ def test_a_late_span_is_recorded_as_skipped_and_passed_over(deployment, place):
     record(place, "tab_1", 3)
     with pytest.raises(BadInput, match="span gap"):
         find_due(deployment, place, ["tab_1"], NEXT)
+
+
+def test_a_span_in_which_nothing_was_shown_is_skipped(deployment, place):
+    record(place, TEACHER, 3, 4)
+    write_span(place.events, 5, [])
+    add_span(place, 6)
+
+    assert find_due(deployment, place, [TEACHER], NEXT).span == 6
+    assert "empty span" in read_record(place.records, TEACHER, 5).skipped
+
+
+def test_before_the_bootstrap_nothing_is_run(deployment, place):
+    shutil.rmtree(Path(place.records, BOOTSTRAP))
+    with pytest.raises(BadInput, match="no bootstrap"):
+        find_due(deployment, place, [TEACHER], NEXT)
 
 
 def test_a_student_waits_for_its_labels(deployment, place):

@@ -8,7 +8,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.span_records import SpanRecord, write_record
 from models.state import EMPTY_MARKER
-from pipeline.kubeflow.entrypoint import local_path, localize, main, remote_uri
+from pipeline.kubeflow.entrypoint import has_workers_elsewhere, local_path, localize, main, remote_uri
 
 MODEL = "title: tfx.Model\ntype: object\n"
 
@@ -69,15 +69,18 @@ def test_a_step_writes_where_the_launcher_looks_and_names_the_store(tmp_path):
     assert artifact["metadata"]["source"] == ""
 
 
-def test_in_a_workspace_a_step_leaves_the_same_and_no_workspace(tmp_path):
-    shared = tmp_path / "shared"
-    arguments = [*span_state(tmp_path, tmp_path / "records"), "--workspace", str(shared)]
-    assert main(arguments, str(tmp_path)) == 0
-
-    assert [path.name for path in (tmp_path / "minio/b/run/teacher").iterdir()] == [EMPTY_MARKER]
-    report = json.loads((tmp_path / "minio/b/run/output.json").read_text())
-    assert report["artifacts"]["teacher"]["artifacts"][0]["uri"] == "minio://b/run/teacher"
-    assert list(shared.iterdir()) == []
+@pytest.mark.parametrize(
+    ("executor", "options", "apart"),
+    [
+        ("components.span_example_gen.SpanExampleGenExecutor", ["--runner=FlinkRunner"], True),
+        ("components.span_example_gen.SpanExampleGenExecutor", ["--runner", "SparkRunner"], True),
+        ("components.span_example_gen.SpanExampleGenExecutor", ["--runner=DirectRunner"], False),
+        ("components.span_example_gen.SpanExampleGenExecutor", [], False),
+        ("components.span_state.SpanStateExecutor", ["--runner=FlinkRunner"], False),
+    ],
+)
+def test_a_beam_step_works_apart_where_its_runner_has_workers_elsewhere(executor, options, apart):
+    assert has_workers_elsewhere(executor, options) == apart
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):

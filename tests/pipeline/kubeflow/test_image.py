@@ -36,7 +36,9 @@ def image(tmp_path_factory):
     for number, (keyword, argument) in enumerate(instructions(DOCKERFILE.read_text())):
         if keyword == "FROM" and number:
             break
-        if keyword == "WORKDIR":
+        if keyword == "ARG":
+            environment |= {argument.partition("=")[0]: argument.partition("=")[2].strip('"')}
+        elif keyword == "WORKDIR":
             folder.mkdir()
         elif keyword == "COPY":
             *sources, target = argument.split()
@@ -107,7 +109,7 @@ def test_the_manifests_render_and_are_valid(tmp_path):
 
     documents = list(yaml.safe_load_all(rendered))
     assert {each["kind"] for each in documents} == {
-        "ServiceAccount", "RoleBinding", "PersistentVolumeClaim", "ConfigMap",
+        "ServiceAccount", "RoleBinding", "PersistentVolumeClaim", "ConfigMap", "Job",
     }  # fmt: skip
     assert {each["metadata"]["namespace"] for each in documents} == {"kubeflow"}
 
@@ -116,7 +118,9 @@ def test_the_manifests_and_the_default_configuration_name_the_same_things():
     from pipeline.cluster import Cluster
 
     manifests = REPOSITORY / "kubeflow" / "manifests"
-    claim = yaml.safe_load((manifests / "volume.yaml").read_text())
+    claim, job = yaml.safe_load_all((manifests / "volume.yaml").read_text())
+    user = [argument for keyword, argument in instructions(DOCKERFILE.read_text()) if keyword == "USER"][-1]
+    assert f"chown {user} " in job["spec"]["template"]["spec"]["containers"][0]["command"][-1]
     launcher = yaml.safe_load((manifests / "launcher.yaml").read_text())
     assert claim["metadata"]["name"] == Cluster().volume
     assert launcher["data"]["defaultPipelineRoot"] == Cluster().pipeline_root

@@ -102,6 +102,14 @@ def no_gpu(documents):
     del executors(documents)["exec-Trainer-teacher"]["container"]["resources"]["accelerator"]
 
 
+def no_deadline(documents):
+    del tasks(documents)["SpanState"]["retryPolicy"]["backoffMaxDuration"]
+
+
+def one_attempt(documents):
+    del tasks(documents)["SpanState"]["retryPolicy"]
+
+
 def no_volume(documents):
     del asked(documents)["exec-SpanState"]["pvcMount"]
 
@@ -139,6 +147,8 @@ FAULTS = [
     (resolver, "executors: exec-SpanState is a resolver"),
     (no_memory, "resources: exec-SpanState has no memoryLimit"),
     (no_gpu, "accelerators: exec-Trainer-teacher shall have 1 of nvidia.com/gpu and has none"),
+    (no_deadline, "retries: task SpanState has no backoffMaxDuration"),
+    (one_attempt, "retries: task SpanState is not tried again 3 times"),
     (no_volume, "mounts: exec-SpanState does not mount rankdistill"),
     (no_secret, "mounts: exec-SpanState lacks the secret bigquery"),
     (unknown_type, "imports: SpanState has artifacts of type rankdistill.HardLabels"),

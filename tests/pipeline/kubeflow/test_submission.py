@@ -11,6 +11,7 @@ from pipeline.kubeflow.submission import Pipelines, read_package
 from tests.conftest import REPOSITORY
 from tests.pipeline.kubeflow.api_server import ApiServer
 
+ROOT = "s3://bucket/runs"
 SUBMIT = REPOSITORY / "kubeflow" / "submit.py"
 
 
@@ -28,6 +29,7 @@ def client(server):
 
 def write_pipeline(folder, name="world-teacher", spans=True, note=""):
     spec = {"pipelineInfo": {"name": name}, "root": {"dag": {"tasks": {}}}, "note": note}
+    spec["defaultPipelineRoot"] = ROOT
     if spans:
         spec["root"]["inputDefinitions"] = {"parameters": {"span": {"parameterType": "NUMBER_INTEGER"}}}
     path = folder / f"{name}.yaml"
@@ -67,7 +69,7 @@ def test_a_schedule_runs_the_next_span_never_two_at_a_time_and_replaces_the_one_
     kept = server.recurring[second]
     assert kept["trigger"] == {"cron_schedule": {"cron": "0 */5 * * * *"}}
     assert (kept["max_concurrency"], kept["no_catchup"], kept["mode"]) == ("1", True, "ENABLE")
-    assert kept["runtime_config"]["parameters"] == {}
+    assert kept["runtime_config"] == {"parameters": {}, "pipeline_root": ROOT}
     assert kept["service_account"] == "rankdistill"
     newest = list(server.pipelines[kept["pipeline_version_reference"]["pipeline_id"]]["versions"])[-1]
     assert kept["pipeline_version_reference"]["pipeline_version_id"] == newest
@@ -82,6 +84,7 @@ def test_a_run_takes_the_span_that_it_is_given(server, client, tmp_path):
 
     assert [run["runtime_config"]["parameters"] for run in server.runs] == [{"span": 7}, {}]
     assert {run["service_account"] for run in server.runs} == {"rankdistill"}
+    assert {run["runtime_config"]["pipeline_root"] for run in server.runs} == {ROOT}
     with pytest.raises(BadInput, match="no such parameter"):
         client.run(write_pipeline(tmp_path, name="world-bootstrap", spans=False), 7)
 
@@ -126,17 +129,34 @@ def test_a_host_that_is_something_else_is_told_by_its_404(server, tmp_path):
         Pipelines(f"{server.url}/elsewhere").upload(write_pipeline(tmp_path))
 
 
+def test_what_may_have_been_done_is_not_asked_twice(server, client, tmp_path):
+    package = write_pipeline(tmp_path)
+    client.upload(package)
+    asked = len(server.requests)
+    server.fail = [502]
+    with pytest.raises(BadInput, match="got 502 Bad Gateway"):
+        client.run(package)
+    assert len(server.requests) == asked + 1
+
+
+def test_a_login_page_is_no_kubeflow(server, client, tmp_path):
+    server.login_page = True
+    with pytest.raises(BadInput, match=r"no answer of Kubeflow Pipelines.*whether a login"):
+        client.upload(write_pipeline(tmp_path))
+
+
 def test_a_host_that_is_not_there_ends_in_one_line(server, tmp_path):
     server.stop()
-    with pytest.raises(BadInput, match="does not answer"):
+    with pytest.raises(BadInput, match="no answer of Kubeflow Pipelines"):
         Pipelines(server.url, retries=1, retry_seconds=0.01).upload(write_pipeline(tmp_path))
 
 
 def test_what_is_no_pipeline_is_refused_before_anything_is_sent(server, client, tmp_path):
     path = tmp_path / "other.yaml"
-    path.write_text("a: 1")
-    with pytest.raises(BadInput, match="not a compiled pipeline"):
-        read_package(path)
+    for text in ("a: 1", "pipelineInfo: {name: a}\nroot: text", ""):
+        path.write_text(text)
+        with pytest.raises(BadInput, match="not a compiled pipeline"):
+            read_package(path)
     with pytest.raises(BadInput, match="FileNotFoundError"):
         read_package(tmp_path / "nothing.yaml")
     assert server.requests == []

@@ -22,7 +22,7 @@ SPANS = [2, 3, 4]
 SURFACES = ("tab_1", "tab_0")
 APART = ("teacher", *(f"student-{surface}" for surface in SURFACES))
 ELSEWHERE = "SpanExampleGen"
-# By its full name, which the compiler takes for one that starts workers elsewhere.
+# By its full name, which the entrypoint takes for one that starts workers elsewhere.
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
