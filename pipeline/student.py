@@ -91,13 +91,8 @@ def student_branch(
         told.append(_report(deployment, span, surface, judged.outputs["figures"], examples, student))
     for component in told:
         publisher.add_upstream_node(component)
-    return [
-        *(state, join, judged),
-        *student.components,
-        *control.components,
-        *(*pushing, *told),
-        publisher,
-    ]
+    models = [*student.components, *control.components]
+    return [state, join, judged, *models, *pushing, *told, publisher]
 
 
 @dataclasses.dataclass(frozen=True)
