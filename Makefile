@@ -52,7 +52,7 @@ unit: $(READY) ## Run the quick tests alone
 	$(BIN)/python -m pytest -m "not e2e and not chaos"
 
 chaos: $(READY) ## Kill a run more than a hundred times, and run two weeks of broken data; half an hour
-	$(BIN)/python -m pytest -m chaos
+	$(BIN)/python -m pytest -m chaos tests/chaos
 
 kubeflow-test: $(READY) ## Run the compiled pipelines as Kubeflow does, and check image and manifests
 	$(BIN)/python -m pytest -m kubeflow

@@ -35,6 +35,8 @@ pytestmark = pytest.mark.chaos
 
 RUN_SPANS = list(range(2, SPANS))
 RANDOM_KILLS = 20
+QUIET_THREADS = 12
+"""Those of imported packages; TensorFlow's runtime starts more, as test modules of other folders do."""
 BRANCHES = (TEACHER, *SURFACES)
 ROLES = {TEACHER: ("teacher",), **dict.fromkeys(SURFACES, ("student", "control"))}
 
@@ -115,6 +117,10 @@ def read_all_the_time(deployment, place, report):
 
 def fork(work, log):
     """Runs `work` in a child of this warm process."""
+    threads = len(os.listdir("/proc/self/task"))
+    assert threads <= QUIET_THREADS, (
+        f"{threads} threads: a child would wait for their locks; `make chaos` has few"
+    )
     child = os.fork()
     if child:
         return child
