@@ -117,7 +117,7 @@ def read_all_the_time(deployment, place, report):
 
 def fork(work, log):
     """Runs `work` in a child of this warm process."""
-    threads = len(os.listdir("/proc/self/task"))
+    threads = len(list(Path("/proc/self/task").iterdir()))
     assert threads <= QUIET_THREADS, (
         f"{threads} threads: a child would wait for their locks; `make chaos` has few"
     )
