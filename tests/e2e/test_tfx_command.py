@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from components.span_records import recorded_spans
+from components.span_records import BOOTSTRAP, recorded_spans
 from pipeline.place import Place
 from tests.conftest import REPOSITORY
 
@@ -23,12 +24,13 @@ VERTEX = REPOSITORY / "pipeline" / "vertex_runner.py"
 
 
 @pytest.fixture(scope="module")
-def world(small_document, small_log, tmp_path_factory):
-    """A folder to work in, one to be TFX's home, a configuration of one surface."""
+def world(small_document, small_log, finished_run, tmp_path_factory):
+    """A folder to work in, with TFX's home, a configuration of one surface, and a burnt-in root."""
     folder = tmp_path_factory.mktemp("tfx")
     document = {**small_document, "surfaces": {"tab_1": {}}}
     document["cluster"] = {"pipeline_root": "gs://bucket/runs", "shared": "/gcs/bucket/r", "volume": ""}
     (folder / "small.yaml").write_text(yaml.safe_dump(document))
+    shutil.copytree(Path(finished_run.records, BOOTSTRAP), folder / "root" / "records" / BOOTSTRAP)
     return folder, small_log
 
 
@@ -61,13 +63,13 @@ def environment(world):
     }
 
 
-def test_create_then_run_works_off_the_burn_in_and_span_after_span(world, tfx, place):
+def test_create_then_run_works_off_span_after_span(world, tfx, place):
     command = [Path(sys.executable).parent / "tfx", "pipeline", "create", "--engine=local"]
     created = subprocess.run(
         [*command, f"--pipeline_path={LOCAL}"], capture_output=True, text=True, check=True
     )
     assert 'Pipeline "small-span" created successfully.' in created.stdout
-    assert not Path(place.records).exists(), "nothing has been run"
+    assert recorded_spans(place.records, "tab_1") == [], "nothing has been run"
 
     for span in (2, 3):
         done = tfx("run", "create", "--engine=local", "--pipeline_name=small-span")
