@@ -94,8 +94,9 @@ def test_without_its_variables_a_pipeline_ends_in_one_line(tfx, monkeypatch, cap
 
 
 def test_vertex_gets_the_finished_spec_of_the_fleet(world, tfx):
-    created = tfx("pipeline", "create", "--engine=vertex", f"--pipeline_path={VERTEX}")
-    assert created.exit_code == 0, created.output
+    for command in ("create", "update", "compile"):
+        done = tfx("pipeline", command, "--engine=vertex", f"--pipeline_path={VERTEX}")
+        assert done.exit_code == 0, done.output
     written = world[0] / "home" / "vertex" / "small-fleet" / "pipeline.json"
     spec = json.loads(written.read_text())["pipelineSpec"]
     parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
