@@ -1,12 +1,12 @@
 """Compiles a deployment's pipelines for Kubeflow or Vertex AI: one YAML each, checked before it is kept."""
 
-import sys
 from pathlib import Path
 
 import click
 import yaml
 
 from eventlog.errors import BadInput
+from pipeline.refusal import run_or_refuse
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -45,8 +45,4 @@ def main(config: Path, out: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BadInput as refused:
-        click.echo(f"compile.py: {refused}", err=True)
-        sys.exit(2)
+    run_or_refuse("compile.py", lambda: main(standalone_mode=False))

@@ -1,11 +1,10 @@
 """Submits compiled pipelines to Kubeflow Pipelines: upload, run, schedule, backfill."""
 
-import sys
 from pathlib import Path
 
 import click
 
-from eventlog.errors import BadInput
+from pipeline.refusal import run_or_refuse
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -107,13 +106,4 @@ def backfill(pipelines, file: Path, spans: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except click.Abort:
-        sys.exit(130)
-    except BadInput as refused:
-        click.echo(f"submit.py: {refused}", err=True)
-        sys.exit(2)
+    run_or_refuse("submit.py", lambda: main(standalone_mode=False))

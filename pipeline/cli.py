@@ -5,7 +5,6 @@ Bad input ends in one line on standard error and exit code 2, never in a traceba
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from pipeline.labels_cli import labels
 from pipeline.lineage_cli import lineage
 from pipeline.loop_cli import loop_commands
-from pipeline.refusal import refusal
+from pipeline.refusal import run_or_refuse
 from pipeline.status_cli import status
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -104,21 +103,7 @@ def check(file: Path) -> None:
 
 def main() -> None:
     """The console script."""
-    try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except click.Abort:
-        sys.exit(130)
-    except Exception as error:
-        refused = refusal(error)
-        if refused is None:
-            raise
-        click.echo(f"rankdistill: {refused}", err=True)
-        sys.exit(2)
+    run_or_refuse("rankdistill", lambda: cli(standalone_mode=False))
 
 
 class _span_progress:  # noqa: N801 - used like a function, as contextlib's are

@@ -163,6 +163,7 @@ def _look_in_this_run_alone(ir: pipeline_pb2.Pipeline, run_id: str) -> None:
 
 if __name__ == "__main__":
     # `tfx pipeline create --engine=local --pipeline_path=pipeline/local_runner.py` runs this file.
-    from pipeline.tfx_command import main, refuse_in_one_line
+    from pipeline.refusal import run_or_refuse
+    from pipeline.tfx_command import main
 
-    refuse_in_one_line(main)
+    run_or_refuse("rankdistill", main)

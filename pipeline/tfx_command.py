@@ -11,8 +11,6 @@ things are comes from the environment:
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +27,6 @@ from pipeline.lock import only_loop
 from pipeline.loop import Loop
 from pipeline.place import Place
 from pipeline.progress import Progress
-from pipeline.refusal import refusal
 
 CONFIG, EVENTS, ROOT = "RANKDISTILL_CONFIG", "RANKDISTILL_EVENTS", "RANKDISTILL_ROOT"
 
@@ -95,15 +92,3 @@ def environment(name: str) -> Path:
             fix="Export it; TFX's command line hands no arguments on.",
         )  # fmt: skip
     return Path(os.environ[name]).resolve()
-
-
-def refuse_in_one_line(program: Callable[[], None]) -> None:
-    """Runs it; bad input becomes one line on standard error and exit code 2."""
-    try:
-        program()
-    except Exception as error:
-        refused = refusal(error)
-        if refused is None:
-            raise
-        print(f"rankdistill: {refused}", file=sys.stderr)
-        sys.exit(2)

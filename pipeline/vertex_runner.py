@@ -19,7 +19,8 @@ from pipeline.dag import all_branches
 from pipeline.kubeflow.due_span import NEXT
 from pipeline.kubeflow.spec import finish
 from pipeline.kubeflow.target import FLEET, build, for_cluster, runner_config
-from pipeline.tfx_command import CONFIG, environment, refuse_in_one_line
+from pipeline.refusal import run_or_refuse
+from pipeline.tfx_command import CONFIG, environment
 
 
 class VertexRunner(KubeflowV2DagRunner):
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    refuse_in_one_line(main)
+    run_or_refuse("rankdistill", main)

@@ -63,12 +63,18 @@ def environment(world):
     }
 
 
-def test_create_then_run_works_off_span_after_span(world, tfx, place):
+@pytest.fixture(scope="module")
+def created(world):
+    """What the command said when it had registered the pipeline; the one time that it is started itself."""
     command = [Path(sys.executable).parent / "tfx", "pipeline", "create", "--engine=local"]
-    created = subprocess.run(
-        [*command, f"--pipeline_path={LOCAL}"], capture_output=True, text=True, check=True
-    )
-    assert 'Pipeline "small-span" created successfully.' in created.stdout
+    return subprocess.run(
+        [*command, f"--pipeline_path={LOCAL}"],
+        cwd=world[0], env=os.environ | environment(world), capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+def test_create_then_run_works_off_span_after_span(created, tfx, place):
+    assert 'Pipeline "small-span" created successfully.' in created
     assert recorded_spans(place.records, "tab_1") == [], "nothing has been run"
 
     for span in (2, 3):
@@ -77,7 +83,7 @@ def test_create_then_run_works_off_span_after_span(world, tfx, place):
         assert recorded_spans(place.records, "tab_1") == list(range(2, span + 1))
 
 
-def test_compile_and_update_take_the_same_file(tfx):
+def test_compile_and_update_take_the_same_file(created, tfx):
     compiled = tfx("pipeline", "compile", "--engine=local", f"--pipeline_path={LOCAL}")
     assert compiled.exit_code == 0, compiled.output
     updated = tfx("pipeline", "update", "--engine=local", f"--pipeline_path={LOCAL}")
