@@ -117,7 +117,7 @@ def _step_seconds(training: tuple[Any, list[str]]) -> float:
     for _ in range(2):
         started = time.perf_counter()
         for block in blocks:
-            run.train_block(*block).total.numpy()
+            run.learner.train_block(*block).total.numpy()
         taken = time.perf_counter() - started
     return float(run.job.passes * taken)
 

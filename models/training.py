@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -13,8 +12,7 @@ import tensorflow as tf
 
 from eventlog.errors import BadInput
 from models.job import TrainingJob
-from models.objective import Losses, Objective, Targets
-from models.ranker import Ranker
+from models.learner import BlockSums, Diverged, Learner, add_sums
 from models.reading import ExampleReader, spans_of
 from models.serving import ServedRanker, export_model
 from models.settings import from_json, to_json
@@ -31,7 +29,6 @@ from models.state import (
     write_state,
 )
 from models.transform_graph import TransformGraph, feature_version
-from models.updates import Updates
 
 Tensor = Any
 
@@ -39,10 +36,6 @@ _LOG = logging.getLogger(__name__)
 _TRACED: dict[tuple[str, str], TrainingRun] = {}
 """Runs that this process has finished, by job and feature version. A warm start sets every variable, so it
 may take one of them and spare the tracing, which costs as much as training on a small span."""
-
-
-class Diverged(BadInput):
-    """The loss or a weight is no longer finite."""
 
 
 class FnArgs(Protocol):
@@ -70,15 +63,6 @@ class PassFigures(NamedTuple):
     total: float
     hard: np.ndarray
     soft: np.ndarray
-
-
-class BlockSums(NamedTuple):
-    """The same of some batches, added up, as tensors."""
-
-    num_steps: Tensor
-    total: Tensor
-    hard: Tensor
-    soft: Tensor
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -132,14 +116,10 @@ class TrainingRun:
         self.feature_version = feature_version(transform_graph)
         self.graph = TransformGraph(transform_graph, job.features)
         self.reader = ExampleReader(job, self.graph)
-        self.ranker = Ranker(job)
-        self.updates = Updates(job.optimizer, self.ranker.embedding_variables, self.ranker.dense_variables)
+        self.learner = Learner(job, self.reader.block_spec)
         # Kept with the run: tracing what is served takes as long as saving it.
-        self.served = ServedRanker(self.ranker, self.graph, job)
+        self.served = ServedRanker(self.learner.ranker, self.graph, job)
         self.spans: list[int] = []
-        self._objective = Objective(job)
-        # The whole block in the graph: a step from Python costs as much as a small batch.
-        self.train_block = tf.function(self._train_block, input_signature=self.reader.block_spec)
 
     def resume(self, state_uri: str) -> None:
         """Goes on from a base model: weights, optimizer slots, step and spans.
@@ -149,7 +129,7 @@ class TrainingRun:
         """
         record = read_record(state_uri)
         check_resumable(state_uri, record, self.job, self.feature_version)
-        restore_state(state_uri, ranker=self.ranker, updates=self.updates.state)
+        restore_state(state_uri, ranker=self.learner.ranker, updates=self.learner.updates.state)
         self.spans = list(record.spans)
         _LOG.info("%s goes on from step %d, spans %s", self.job.role, record.step, record.spans[-1:])
 
@@ -159,20 +139,21 @@ class TrainingRun:
         Raises:
             BadInput: if the examples cannot be read; `Diverged` if the loss is no longer finite.
         """
-        steps_before = int(self.updates.step)
+        steps_before = self.learner.step
         for reading_pass in range(self.job.passes):
             start = time.monotonic()
             where = f"{self.job.role}, span {span}, pass {reading_pass}"
             try:
                 if not self.spans and not reading_pass:
-                    self._start_at_base_rates(files)
+                    sums, counts = (totals.numpy() for totals in self.reader.label_totals(files))
+                    self.learner.start_at_base_rates(sums, counts)
                 figures = self._train_pass(files, span, reading_pass, where)
             except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
                 raise _unreadable(span, files, error) from error
             self._write_scalars(figures)
             seconds = time.monotonic() - start
             _LOG.info("%s: %d steps, loss %.4f, %.1f s", where, figures.num_steps, figures.total, seconds)
-        if int(self.updates.step) > steps_before:
+        if self.learner.step > steps_before:
             self.spans.append(span)
 
     def export(self, serving_uri: str) -> None:
@@ -180,68 +161,32 @@ class TrainingRun:
         artifact = serving_uri.rstrip("/").rpartition("/")[0]
         record = StateRecord(
             feature_version=self.feature_version,
-            step=int(self.updates.step),
+            step=self.learner.step,
             spans=self.spans,
             role=self.job.role,
             surface=self.job.surface,
             job_hash=job_hash(self.job),
             job=self.job,
         )
-        write_state(f"{artifact}/{STATE_FOLDER}", record, ranker=self.ranker, updates=self.updates.state)
+        write_state(
+            f"{artifact}/{STATE_FOLDER}",
+            record,
+            ranker=self.learner.ranker,
+            updates=self.learner.updates.state,
+        )
         export_model(serving_uri, self.served)
 
     def _train_pass(self, files: list[str], span: int, reading_pass: int, where: str) -> PassFigures:
         """Trains block by block; one that diverges is the last."""
-        sums = _no_sums(self.job)
+        sums = self.learner.no_sums()
         for features, targets in self.reader.blocks(files, span=span, reading_pass=reading_pass):
-            of_block = self.train_block(features, targets)
-            self._require_finite(where, of_block)
-            sums = _add(sums, of_block)
+            of_block = self.learner.train_block(features, targets)
+            self.learner.require_finite(where, of_block)
+            sums = add_sums(sums, of_block)
         return _means(sums)
 
-    def _train_block(self, features: Mapping[str, Tensor], targets: Targets) -> BlockSums:
-        """Trains on the batches of a block, in their order; the last one may be smaller."""
-        sums = _no_sums(self.job)
-        for start in tf.range(0, tf.shape(targets.hard)[0], self.job.batch_size):
-            end = start + self.job.batch_size
-            batch = {name: column[start:end] for name, column in features.items()}
-            losses = self._train_step(batch, Targets(*(column[start:end] for column in targets)))
-            sums = _add(sums, BlockSums(tf.constant(1), losses.total, losses.hard, losses.soft))
-        return sums
-
-    @tf.autograph.experimental.do_not_convert
-    def _train_step(self, features: Mapping[str, Tensor], targets: Targets) -> Losses:
-        """One update. Nothing in it needs AutoGraph, which would rewrite all of Keras for seconds."""
-        with tf.GradientTape() as tape:
-            losses = self._objective(self.ranker(features, self.updates.step), targets)
-        self.updates.apply(tape.gradient(losses.total, self.updates.variables))
-        return losses
-
-    def _start_at_base_rates(self, files: list[str]) -> None:
-        sums, counts = (totals.numpy() for totals in self.reader.label_totals(files))
-        outputs = {}
-        for (name, task), total, count in zip(self.job.tasks.items(), sums, counts, strict=True):
-            if task.kind == "binary":
-                # Half a row of either class: the logit of a task without positives is finite.
-                outputs[name] = math.log((total + 0.5) / (count - total + 0.5))
-            elif count:
-                outputs[name] = total / count
-        self.ranker.start_at(outputs)
-
-    def _require_finite(self, where: str, sums: BlockSums) -> None:
-        finite = all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.updates.variables)
-        loss = float(sums.total)
-        if not math.isfinite(loss) or not finite:
-            raise Diverged(
-                "training diverged",
-                where=where,
-                expected="a finite loss and finite weights",
-                got=f"loss {loss}" + ("" if finite else " and weights that are not finite"),
-                fix="Lower learning_rate, or use warm_up_steps, activation_clip or clippy; check the labels.",
-            )
-
     def _write_scalars(self, figures: PassFigures) -> None:
-        tf.summary.experimental.set_step(int(self.updates.step))
+        tf.summary.experimental.set_step(self.learner.step)
         tf.summary.scalar("loss/total", figures.total)
         for name, loss in zip(self.job.tasks, figures.hard, strict=True):
             tf.summary.scalar(f"loss/hard/{name}", loss)
@@ -254,19 +199,6 @@ def write_divergence(serving_uri: str, reason: str) -> None:
     tf.io.gfile.makedirs(serving_uri)
     with tf.io.gfile.GFile(f"{serving_uri}/{DIVERGED_FILE}", "w") as file:
         file.write(reason)
-
-
-def _no_sums(job: TrainingJob) -> BlockSums:
-    return BlockSums(
-        tf.constant(0),
-        tf.constant(0.0),
-        tf.zeros([len(job.tasks)]),
-        tf.zeros([len(job.distilled_tasks)]),
-    )
-
-
-def _add(sums: BlockSums, more: BlockSums) -> BlockSums:
-    return BlockSums(*(total + value for total, value in zip(sums, more, strict=True)))
 
 
 def _means(sums: BlockSums) -> PassFigures:

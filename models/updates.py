@@ -72,6 +72,11 @@ class Updates:
         """What is updated, in the order in which `apply` expects gradients."""
         return [variable for group in self._groups for variable in group]
 
+    @property
+    def slots(self) -> list[Tensor]:
+        """What the optimizers remember, their steps included."""
+        return [variable for built in self._optimizers for variable in built.variables]
+
     def apply(self, gradients: Sequence[Tensor]) -> None:
         """One step.
 

@@ -19,9 +19,10 @@ from eventlog.errors import BadInput
 from models import reading, training
 from models.architecture import Architecture
 from models.distillation import Distillation
+from models.learner import Diverged
 from models.optimizers import Optimizer
 from models.state import EMPTY_MARKER, divergence
-from models.training import Diverged, TrainingRun, run_fn
+from models.training import TrainingRun, run_fn
 from tests.models.tiny_world import AUXILIARY, FEATURES, TASKS, fn_args, job, random_columns, write_shard
 
 SLOT = "accumulator"
@@ -243,7 +244,7 @@ def test_a_new_model_starts_at_the_base_rates_and_a_warm_start_leaves_them(
         file = tmp_path / f"span-{span:05d}-00000-of-00001.gz"
         write_shard(file, rows)
         run.train_span(span, [str(file)])
-        biases = {v.name: v.numpy().item() for v in run.ranker.trainable_variables if v.shape == 1}
+        biases = {v.name: v.numpy().item() for v in run.learner.ranker.trainable_variables if v.shape == 1}
         assert biases["logit/click/bias:0"] == pytest.approx(math.log(0.5 / 6.5))
         assert biases["logit/watch_time/bias:0"] == pytest.approx(2.0)
         assert biases["logit/like/bias:0"] == 0.0
@@ -316,7 +317,7 @@ def test_training_stops_at_the_block_that_diverges(
     run = TrainingRun(STUDENT, str(graph_dir))
     with pytest.raises(Diverged, match="span 4, pass 0"):
         run.train_span(4, [str(file)])
-    assert int(run.updates.step) == 2
+    assert run.learner.step == 2
     assert run.spans == []
 
 
