@@ -1,4 +1,4 @@
-"""From an event log to a stream in memory: the features are fitted on the burn-in, as a bootstrap fits them."""
+"""From an event log to a stream in memory; the features are fitted on the burn-in, as at a bootstrap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ from tfx_bsl.tfxio import tf_example_record
 from components.evaluation.scales import on_task_scale
 from components.transforms.encode_events import holdout_mask
 from components.transforms.shards import encode_examples
-from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, SURFACE
+from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, LOG_SCHEMA, SURFACE
 from eventlog.spans import complete_spans, span_files, span_versions
-from experiments.stream import DESCRIPTION, Stream, read_stream, write_stream
+from experiments.stream import DESCRIPTION, Stream, write_stream
 from models.preprocessing import features_config, preprocessing_fn
 from models.transform_graph import TransformGraph
 from pipeline.config import Deployment
@@ -40,8 +40,16 @@ _FORMAT = 1
 _ROWS_AT_ONCE = 8192
 
 
-def load_stream(deployment: Deployment, log: Path, folder: Path) -> Path:
+def load_stream(
+    deployment: Deployment, log: Path, folder: Path, candidates: Mapping[int, pa.Table] | None = None
+) -> Path:
     """Writes the stream of a log below `folder`, unless it is there already.
+
+    Args:
+        deployment: names features and tasks; the features are fitted on its burn-in.
+        log: the event log.
+        folder: where streams lie.
+        candidates: by span, rows that are scored beside the log's and never learnt.
 
     Returns:
         The stream's own folder, see `read_stream`.
@@ -50,14 +58,14 @@ def load_stream(deployment: Deployment, log: Path, folder: Path) -> Path:
         BadInput: if the log is none, or lacks spans.
     """
     spans = complete_spans(log)
-    key = _key(deployment, log)
+    key = _key(deployment, log, candidates or {})
     target = folder / key
     if not (target / DESCRIPTION).is_file():
         shutil.rmtree(target, ignore_errors=True)
         with tempfile.TemporaryDirectory() as temporary:
             graph = Path(temporary) / "graph"
             fit_features(deployment, log, graph, Path(temporary) / "beam")
-            write_stream(_stream(deployment, log, spans, graph, key), target)
+            write_stream(_stream(deployment, log, spans, candidates or {}, graph, key), target)
     return target
 
 
@@ -92,10 +100,21 @@ def _learnt_examples(span: int, log: str) -> Iterator[bytes]:
         yield from encode_examples(batch)
 
 
-def _stream(deployment: Deployment, log: Path, spans: list[int], graph: Path, key: str) -> Stream:
+def _stream(
+    deployment: Deployment,
+    log: Path,
+    spans: list[int],
+    candidates: Mapping[int, pa.Table],
+    graph: Path,
+    key: str,
+) -> Stream:
     transform = TransformGraph(str(graph), deployment.features)
-    table = pa.concat_tables([_read(log, span) for span in spans])
-    of_span = np.repeat(spans, [_num_rows(log, span) for span in spans]).astype(np.int32)
+    logged = [_read(log, span) for span in spans]
+    offered = [candidates.get(span, LOG_SCHEMA.empty_table()).cast(LOG_SCHEMA) for span in spans]
+    both = [pa.concat_tables(tables) for tables in zip(logged, offered, strict=True)]
+    table = pa.concat_tables(both)
+    of_span = np.repeat(spans, [part.num_rows for part in both]).astype(np.int32)
+    of_log = [np.arange(part.num_rows) < own.num_rows for part, own in zip(both, logged, strict=True)]
     surfaces = table[SURFACE].combine_chunks().dictionary_encode()
     names = surfaces.dictionary.to_pylist()
     return Stream(
@@ -105,10 +124,10 @@ def _stream(deployment: Deployment, log: Path, spans: list[int], graph: Path, ke
         features=_transformed(table, transform),
         labels=_labels(table, deployment),
         spans=of_span,
-        twins=_twins(table, of_span),
+        twins=_twins(table, of_span, np.concatenate(of_log)),
         clusters=_codes(table[CLUSTER_ID]),
         surfaces=surfaces.indices.to_numpy().astype(np.int32),
-        held_out=holdout_mask(table[CLUSTER_ID]),
+        held_out=holdout_mask(table[CLUSTER_ID]) | ~np.concatenate(of_log),
     )
 
 
@@ -141,12 +160,12 @@ def _labels(table: pa.Table, deployment: Deployment) -> Array:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _twins(table: pa.Table, spans: Array) -> Array:
+def _twins(table: pa.Table, spans: Array, of_log: Array) -> Array:
     own = np.arange(table.num_rows, dtype=np.int64)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == spans)
     codes = _codes(table[EXAMPLE_ID])
     impression = np.full(codes.max() + 1 if codes.size else 0, -1, np.int64)
-    impression[codes[fresh]] = own[fresh]
+    impression[codes[fresh & of_log]] = own[fresh & of_log]
     return np.where(fresh, own, impression[codes])
 
 
@@ -158,11 +177,7 @@ def _read(log: Path, span: int) -> pa.Table:
     return pa.concat_tables([pq.read_table(file) for file in span_files(log, span)])
 
 
-def _num_rows(log: Path, span: int) -> int:
-    return sum(pq.read_metadata(file).num_rows for file in span_files(log, span))
-
-
-def _key(deployment: Deployment, log: Path) -> str:
+def _key(deployment: Deployment, log: Path, candidates: Mapping[int, pa.Table]) -> str:
     """12 hex digits of all that the stream depends on."""
     features = {name: dataclasses.asdict(feature) for name, feature in deployment.features.items()}
     tasks = {name: task.scale for name, task in deployment.tasks.items()}
@@ -171,5 +186,6 @@ def _key(deployment: Deployment, log: Path) -> str:
         for span in span_versions(log)
         for file in span_files(log, span)
     ]
-    told = [_FORMAT, features, tasks, deployment.burn_in, files]
+    offered = [[span, rows.num_rows, str(rows[CLUSTER_ID][-1])] for span, rows in candidates.items()]
+    told = [_FORMAT, features, tasks, deployment.burn_in, files, *offered]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]

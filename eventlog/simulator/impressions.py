@@ -40,20 +40,26 @@ class Impressions:
         return len(self.users)
 
 
-def draw_impressions(state: WorldState, number: int) -> Impressions:
+def draw_impressions(state: WorldState, number: int, stream: Stream = Stream.IMPRESSIONS) -> Impressions:
     """The span's impressions: users by their activity, surfaces by share, videos by the surface's taste."""
-    random = generator(state.seed, state.span, Stream.IMPRESSIONS)
+    random = generator(state.seed, state.span, stream)
     milliseconds = _times_of_day(number, random)
     users = _choose(_activity(state, random), number, random)
     shares = np.array([surface.share for surface in SURFACES])
     surfaces = _choose(shares, number, random)
     slots = np.array([surface.slots for surface in SURFACES], dtype=np.float32)
     positions = 1 + (random.random(number, dtype=np.float32) * slots[surfaces]).astype(np.int64)
-    videos = np.empty(number, dtype=np.int64)
+    videos = exposed_videos(state, surfaces, random)
+    return Impressions(users, videos, surfaces, positions, milliseconds)
+
+
+def exposed_videos(state: WorldState, surfaces: Array, random: np.random.Generator) -> Array:
+    """`[rows]` int64: a video for each place, by the taste of its surface."""
+    videos = np.empty(len(surfaces), dtype=np.int64)
     for place, surface in enumerate(SURFACES):
         here = np.flatnonzero(surfaces == place)
         videos[here] = _choose(_exposure(state, surface), len(here), random)
-    return Impressions(users, videos, surfaces, positions, milliseconds)
+    return videos
 
 
 def _activity(state: WorldState, random: np.random.Generator) -> Array:

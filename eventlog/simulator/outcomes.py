@@ -7,7 +7,7 @@ Clickbait raises the click and lowers all that comes after it: engagement and sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -152,6 +152,22 @@ def draw_outcomes(truth: Expectations, uniforms: Array) -> dict[str, Array]:
         "comment": uniforms[5] < truth.comment_viewed * viewed,
     }
     return {task: outcomes[task].astype(np.float32, copy=False) for task in IMMEDIATE_TASKS}
+
+
+def examined(truth: Expectations, shown: Array, positions: Array, decay: float) -> Expectations:
+    """The truth about candidates of the first place, were they shown in other places.
+
+    Args:
+        truth: of candidates.
+        shown: `[rows]` int64 indices of those that are shown.
+        positions: `[rows]` int64, 1 is the best place.
+        decay: what each doubling of the position takes from the click's logit.
+    """
+    chosen = {field.name: getattr(truth, field.name)[shown] for field in fields(truth)}
+    click = chosen["click"]
+    worse = np.exp(np.float32(decay) * np.log2(positions.astype(np.float32)))
+    chosen["click"] = click / (click + (1 - click) * worse)
+    return Expectations(**chosen)
 
 
 def _match(state: WorldState, user: Array, video: Array) -> Array:

@@ -22,6 +22,8 @@ class Stream(enum.IntEnum):
     IMPRESSIONS = 3
     OUTCOMES = 4
     LOGGING = 5
+    VISITS = 6
+    CANDIDATES = 7
 
 
 def generator(seed: int, span: int, stream: Stream) -> np.random.Generator:

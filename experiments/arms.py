@@ -1,0 +1,132 @@
+"""What is compared: teachers by size, inputs and tasks, and students by the way they are distilled."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from experiments.tuning import Point
+from models.architecture import Architecture
+from models.distillation import Distillation
+from models.job import TrainingJob
+from pipeline.config import Deployment
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherArm:
+    """A teacher.
+
+    Attributes:
+        name: as in the results.
+        width: its layers' and embeddings' widths, in widths of the student's.
+        history: whether it sees the deployment's teacher's features, or the student's alone.
+        tasks: the tasks it learns; None for all of the deployment's.
+        per_surface: whether every surface has a teacher of its own.
+        age: so many spans its labels are older than they need be.
+        like: name of the arm whose choices it takes; None is tuned itself.
+    """
+
+    name: str
+    width: float
+    history: bool = True
+    tasks: tuple[str, ...] | None = None
+    per_surface: bool = False
+    age: int = 0
+    like: str | None = None
+
+    def job(self, deployment: Deployment, seed: int, batch_size: int, point: Point) -> TrainingJob:
+        """What is trained."""
+        model = deployment.teacher_job()
+        student = deployment.student
+        names = deployment.teacher.features if self.history else student.features
+        tasks = self.tasks or tuple(model.tasks)
+        optimizer = dataclasses.replace(model.optimizer, learning_rate=point.learning_rate)
+        sizes = scaled(student.architecture, self.width)
+        return dataclasses.replace(
+            model,
+            seed=seed,
+            features={name: deployment.features[name] for name in names},
+            tasks={name: task for name, task in model.tasks.items() if name in tasks},
+            architecture=dataclasses.replace(
+                sizes, dropout=point.dropout, activation_clip=model.architecture.activation_clip
+            ),
+            optimizer=optimizer,
+            batch_size=batch_size,
+            passes=point.passes,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentArm:
+    """A student, or the control.
+
+    Attributes:
+        name: as in the results.
+        teacher: name of the teacher's arm; nothing for the control.
+        strategy: of every distilled task.
+        head: of an auxiliary soft head.
+        treatment: of the soft labels, see `experiments.trial.SoftLabelSource`.
+        trunk_gradient_scale: see `models.distillation.Distillation`.
+        temperature: of the binary tasks.
+        tasks: the tasks distilled; None for those that the deployment distils.
+        bias: the dial, see `experiments.trial.SoftLabelSource`.
+        like: name of the arm whose choices it takes; None is tuned itself.
+    """
+
+    name: str
+    teacher: str = ""
+    strategy: Literal["none", "direct", "auxiliary"] = "none"
+    head: Literal["logit", "tower"] = "logit"
+    treatment: Literal["none", "permuted", "calibrated"] = "none"
+    trunk_gradient_scale: float = 1.0
+    temperature: float = 1.0
+    tasks: tuple[str, ...] | None = None
+    bias: float = 0.0
+    like: str | None = None
+
+    def job(self, deployment: Deployment, seed: int, batch_size: int, point: Point) -> TrainingJob:
+        """What is trained: one job over all surfaces; only the control's role differs from the student's."""
+        surface = next(iter(deployment.surfaces))
+        model = deployment.student_job(surface) if self.teacher else deployment.control_job(surface)
+        return dataclasses.replace(
+            model,
+            surface=None,
+            seed=seed,
+            distillation=self._distillation(deployment, point),
+            architecture=dataclasses.replace(model.architecture, dropout=point.dropout),
+            optimizer=dataclasses.replace(model.optimizer, learning_rate=point.learning_rate),
+            batch_size=batch_size,
+            passes=point.passes,
+        )
+
+    def _distillation(self, deployment: Deployment, point: Point) -> dict[str, Distillation]:
+        if not self.teacher:
+            return {}
+        names = deployment.student.distillation if self.tasks is None else self.tasks
+        return {
+            name: Distillation(
+                strategy=self.strategy,
+                head=self.head,
+                weight=point.soft_weight,
+                temperature=self.temperature if deployment.tasks[name].kind == "binary" else 1.0,
+                trunk_gradient_scale=self.trunk_gradient_scale,
+            )
+            for name in names
+        }
+
+
+CONTROL = StudentArm("control")
+
+
+def scaled(architecture: Architecture, width: float) -> Architecture:
+    """An architecture with all its widths multiplied, none below 1."""
+
+    def wider(size: int) -> int:
+        return max(1, round(size * width))
+
+    return dataclasses.replace(
+        architecture,
+        embedding_size=wider(architecture.embedding_size),
+        trunk=tuple(map(wider, architecture.trunk)),
+        tower=tuple(map(wider, architecture.tower)),
+    )

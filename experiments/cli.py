@@ -1,0 +1,53 @@
+"""`rankdistill experiment`, `online` and `advise`: what the experiments add to the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from experiments.online.cli import online
+from pipeline.cli import cli
+from pipeline.refusal import run_or_refuse
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DEFAULT = Path(__file__).parent / "configs" / "kuairand.yaml"
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["strategy", "size", "objectives", "label-age", "features"]))
+@click.option("--events", type=_FOLDER, required=True, help="Folder of the event log.")
+@click.option("--seeds", type=click.IntRange(min=2), default=10, show_default=True, help="Runs of every arm.")
+@click.option("--out", type=_FOLDER, required=True, help="Trials and results; again: goes on.")
+@click.option("--config", type=_FILE, default=_DEFAULT, show_default="KuaiRand's", help="The protocol.")
+@click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Trials at once.")
+@click.option("--per-surface", is_flag=True, help="A student a surface, in place of one for all.")
+def experiment(
+    name: str, events: Path, seeds: int, out: Path, config: Path, processes: int, per_surface: bool
+) -> None:
+    """Run one of the paper's tables on an event log, against a tuned control and a placebo."""
+    from experiments.running import run_experiment
+    from experiments.settings import load
+
+    protocol, deployment = load(config)
+    console = Console(stderr=True, soft_wrap=True)
+    run_experiment(
+        name, protocol, deployment, events, out, seeds=seeds, processes=processes, per_surface=per_surface,
+        say=lambda line: console.print(line, highlight=False, markup=False),
+    )  # fmt: skip
+    click.echo((out / "results.md").read_text())
+
+
+for command in (experiment, online):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The console script."""
+    run_or_refuse("rankdistill", lambda: cli(standalone_mode=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""A trial's course: each span is scored before it is learnt, as in the pipeline."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from experiments.stream import Stream
+from experiments.trial import Trial
+from models.job import TrainingJob
+from models.learner import Diverged, Learner
+from models.objective import Targets
+from models.seeds import path_seed
+
+Array = Any
+
+_ROWS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        rows: `[kept]` int64, the fresh rows of the kept spans.
+        tasks: the job's.
+        predictions: `[kept, tasks]` float32, NaN without a model.
+        diverged: the reason, or nothing.
+        seconds: of learning and scoring, the tracing of the graphs apart.
+        num_parameters: of the served model.
+        flops_per_row: multiplications and additions that one served row takes.
+    """
+
+    rows: Array
+    tasks: tuple[str, ...]
+    predictions: Array
+    diverged: str
+    seconds: float
+    num_parameters: int
+    flops_per_row: float
+
+
+class Course:
+    """Trains the model of a trial on a stream.
+
+    Args:
+        stream: the rows.
+        trial: what to do.
+        soft: `[rows, distilled tasks]` float32 soft labels, NaN where there are none; None without any.
+    """
+
+    def __init__(self, stream: Stream, trial: Trial, soft: Array | None) -> None:
+        self._stream = stream
+        self._trial = trial
+        self._job = trial.job
+        self._soft = soft
+        self._columns = [stream.tasks.index(name) for name in self._job.tasks]
+        self._delayed = np.array([self._job.tasks[name].delayed for name in self._job.distilled_tasks], bool)
+        self._fresh = stream.fresh
+        spec = _spec(stream, self._job)
+        self._learner = Learner(self._job, spec)
+        self._score = tf.function(self._scores, input_signature=(spec[0],), autograph=False)
+
+    def run(self) -> Outcome:
+        """Goes over the spans."""
+        stream, trial = self._stream, self._trial
+        kept = stream.fresh_rows(range(trial.kept_from, trial.last_span + 1))
+        predictions = np.full((len(stream.spans), len(self._columns)), np.nan, np.float32)
+        initial = self._learner.values()
+        # Traced before the clock starts, on the rows of one batch.
+        self._trace()
+        diverged, started = "", time.monotonic()
+        surfaces = range(len(stream.surface_names)) if trial.per_surface else (None,)
+        for surface in surfaces:
+            self._learner.restore(initial)
+            diverged = self._run(surface, predictions) or diverged
+        return Outcome(
+            rows=kept,
+            tasks=tuple(self._job.tasks),
+            predictions=predictions[kept],
+            diverged=diverged,
+            seconds=time.monotonic() - started,
+            num_parameters=sum(
+                int(np.prod(weight.shape)) for weight in self._learner.ranker.served_variables
+            ),
+            flops_per_row=flops_per_row(self._learner),
+        )
+
+    def _run(self, surface: int | None, predictions: Array) -> str:
+        trial, learnt = self._trial, False
+        for span in range(trial.first_span, trial.last_span + 1):
+            scored = self._rows_of(span + trial.age, surface, self._fresh)
+            if learnt and len(scored) and span + trial.age <= trial.last_span:
+                predictions[scored] = self._scored(scored)
+            rows = self._rows_of(span, surface, ~self._stream.held_out)
+            if not len(rows):
+                continue
+            try:
+                self._learn(span, rows, is_new=not learnt)
+            except Diverged as error:
+                return str(error)
+            learnt = True
+        return ""
+
+    def _rows_of(self, span: int, surface: int | None, where: Array) -> Array:
+        place = self._stream.rows(span)
+        chosen = where[place] if surface is None else where[place] & (self._stream.surfaces[place] == surface)
+        return place.start + np.flatnonzero(chosen)
+
+    def _learn(self, span: int, rows: Array, *, is_new: bool) -> None:
+        hard = self._stream.labels[rows][:, self._columns]
+        where = ~np.isnan(hard)
+        soft = self._soft_labels(rows)
+        if is_new:
+            self._learner.start_at_base_rates(np.nansum(hard, axis=0, dtype=np.float64), where.sum(axis=0))
+        features = {name: self._stream.features[name][rows] for name in self._job.features}
+        for reading_pass in range(self._job.passes):
+            order = np.random.default_rng(path_seed(self._job.seed, f"order/{span}/{reading_pass}"))
+            turn = order.permutation(len(rows))
+            targets = Targets(hard[turn], where[turn], soft[turn], ~np.isnan(soft[turn]))
+            batch = {name: tf.constant(column[turn]) for name, column in features.items()}
+            sums = self._learner.train_block(batch, Targets(*map(tf.constant, targets)))
+            self._learner.require_finite(f"span {span}, pass {reading_pass}", sums)
+
+    def _soft_labels(self, rows: Array) -> Array:
+        """A fresh row has the immediate tasks' soft labels alone, a matured one the delayed tasks'."""
+        if self._soft is None:
+            return np.full((len(rows), len(self._delayed)), np.nan, np.float32)
+        twins = self._stream.twins[rows]
+        soft = np.where((twins >= 0)[:, None], self._soft[twins], np.nan)
+        belongs = self._delayed[None, :] != self._fresh[rows][:, None]
+        return np.where(belongs, soft, np.nan).astype(np.float32)
+
+    def _scored(self, rows: Array) -> Array:
+        blocks = []
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            chosen = rows[start : start + _ROWS_AT_ONCE]
+            features = {name: tf.constant(self._stream.features[name][chosen]) for name in self._job.features}
+            blocks.append(self._score(features).numpy())
+        return np.concatenate(blocks)
+
+    def _scores(self, features: Any) -> Any:
+        logits = self._learner.ranker.hard_logits(features)
+        binary = tf.constant([[task.kind == "binary" for task in self._job.tasks.values()]])
+        return tf.where(binary, tf.sigmoid(logits), logits)
+
+    def _trace(self) -> None:
+        rows = np.arange(min(2, len(self._stream.spans)))
+        features = {name: tf.constant(self._stream.features[name][rows]) for name in self._job.features}
+        tasks, soft = len(self._columns), len(self._delayed)
+        nothing = Targets(
+            tf.zeros([len(rows), tasks]), tf.zeros([len(rows), tasks], tf.bool),
+            tf.zeros([len(rows), soft]), tf.zeros([len(rows), soft], tf.bool),
+        )  # fmt: skip
+        self._learner.train_block(features, nothing)
+        self._score(features)
+
+
+def flops_per_row(learner: Learner) -> float:
+    """Two for every weight of a served dense layer: embeddings are looked up, not multiplied."""
+    dense = {id(variable) for variable in learner.ranker.dense_variables}
+    served = [weight for weight in learner.ranker.served_variables if id(weight) in dense]
+    return float(sum(2 * np.prod(weight.shape) for weight in served if len(weight.shape) == 2))
+
+
+def _spec(stream: Stream, job: TrainingJob) -> tuple[dict[str, tf.TensorSpec], Targets]:
+    features = {
+        name: tf.TensorSpec([None, *stream.features[name].shape[1:]], stream.features[name].dtype)
+        for name in job.features
+    }
+    tasks, soft = len(job.tasks), len(job.distilled_tasks)
+    targets = Targets(
+        tf.TensorSpec([None, tasks], tf.float32), tf.TensorSpec([None, tasks], tf.bool),
+        tf.TensorSpec([None, soft], tf.float32), tf.TensorSpec([None, soft], tf.bool),
+    )  # fmt: skip
+    return features, targets

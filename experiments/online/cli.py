@@ -1,0 +1,87 @@
+"""`rankdistill online`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from eventlog.errors import BadInput
+
+if TYPE_CHECKING:
+    from experiments.online.live import LiveExperiment, Policy
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_COUNT = click.IntRange(min=1)
+
+
+@click.command()
+@click.option("--config", type=_FILE, required=True, help="The deployment whose models rank.")
+@click.option("--arms", default="control,student", show_default=True, help="control,student,teacher")
+@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Runs of every arm.")
+@click.option("--world", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the world.")
+@click.option("--spans", type=_COUNT, default=10, show_default=True, help="Spans of the log.")
+@click.option("--examples-per-span", type=_COUNT, default=6000, show_default=True, help="Rows learnt a span.")
+@click.option("--visits", type=_COUNT, default=2000, show_default=True, help="Visits ranked on each span.")
+@click.option("--aa-runs", type=click.IntRange(min=0), default=200, show_default=True, help="A/A runs.")
+@click.option("--processes", type=_COUNT, default=2, show_default=True, help="Trials at once.")
+@click.option("--out", type=_FOLDER, required=True, help="Log, trials and results; again: goes on.")
+def online(
+    config: Path, arms: str, seeds: int, world: int, spans: int, examples_per_span: int, visits: int,
+    aa_runs: int, processes: int, out: Path,
+) -> None:  # fmt: skip
+    """A simulated live experiment: what distillation changes for visitors, against the control."""
+    from experiments.online.live import ARMS, CONTROL, Setting, changes, run_live
+    from pipeline.config import load
+
+    deployment = load(config)
+    names = arms.split(",")
+    if not set(names) <= set(ARMS) or CONTROL not in names or len(names) < 2:
+        raise BadInput(
+            "arms cannot be compared", where="--arms", expected=f"control and more of {', '.join(ARMS)}",
+            got=arms, fix="Name the control and at least one other.",
+        )  # fmt: skip
+    if spans < deployment.burn_in_spans[-1] + 3:
+        raise BadInput(
+            "too few spans", where="--spans", expected=f"at least {deployment.burn_in_spans[-1] + 3}, "
+            f"two behind the burn-in {deployment.burn_in}", got=str(spans), fix="Ask for more spans.",
+        )  # fmt: skip
+    setting = Setting(spans=spans, examples_per_span=examples_per_span, visits=visits, world_seed=world)
+    console = Console(stderr=True, soft_wrap=True)
+    experiment, policies = run_live(
+        deployment, setting, names, out, seeds=seeds, processes=processes,
+        say=lambda line: console.print(line, highlight=False, markup=False),
+    )  # fmt: skip
+    rows = []
+    for arm in names:
+        if arm == CONTROL:
+            continue
+        for measure, found in changes(experiment, policies[arm], policies[CONTROL], luck=0).items():
+            low, high = found.interval
+            click.echo(f"{arm} {measure}: {found.value:+.2%} [{low:+.2%}, {high:+.2%}]")
+            rows.append({"arm": arm, "measure": measure, **dataclasses.asdict(found)})
+    checks = _checks(experiment, policies[CONTROL][0], aa_runs) if aa_runs else []
+    (out / "online.json").write_text(json.dumps({"changes": rows, "checks": checks}, indent=1))
+
+
+def _checks(experiment: LiveExperiment, policy: Policy, runs: int) -> list[dict[str, Any]]:
+    """False alarms of A/A runs, and how often a change of 1 % is found, beside the power that is stated."""
+    from experiments.online.live import same_policy
+
+    found = []
+    nothing, raised = (same_policy(experiment, policy, runs, effect) for effect in (0.0, 0.01))
+    for measure, of_measure in nothing.items():
+        alarms = sum(one.excludes_zero for one in of_measure) / runs
+        hits = sum(one.excludes_zero and one.value > 0 for one in raised[measure]) / runs
+        power = sum(one.power(0.01) for one in of_measure) / runs
+        click.echo(
+            f"{measure}: {alarms:.1%} false alarms in {runs} A/A runs; +1 % found in {hits:.1%}, "
+            f"stated power {power:.1%}"
+        )
+        found.append({"measure": measure, "false_alarms": alarms, "found": hits, "power": power})
+    return found

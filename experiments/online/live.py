@@ -1,0 +1,243 @@
+"""A simulated live experiment: models learn the world's log, and each ranks the same visits before a span.
+
+Every visitor is seen under every policy, with common random numbers: two policies differ by their choices
+alone. What a real experiment could not do halves no interval here; that is what the A/A runs are for, in
+which the same policy meets the same visitors with other luck.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventlog.simulator import Visits, World, simulate, simulated_visits
+from eventlog.simulator.outcomes import DRAWS
+from experiments.online.effects import MEASURES, Change, change, measured
+from experiments.online.slates import slates
+from experiments.schedule import Kept, Schedule
+from experiments.stream import Stream
+from experiments.trial import SoftLabelSource, Trial
+from models.job import TrainingJob
+from pipeline.config import Deployment
+
+Array = Any
+
+CONTROL, STUDENT, TEACHER = ARMS = ("control", "student", "teacher")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The size of a live experiment.
+
+    Attributes:
+        spans: of the log; visits are ranked on those behind the first that students learn.
+        examples_per_span: impressions that the models learn.
+        visits: of each span.
+        candidates: of each visit.
+        slots: places a visit has.
+        world_seed: chooses the world.
+        ranking: by task, what a unit of its prediction is worth in the score.
+    """
+
+    spans: int = 10
+    examples_per_span: int = 6000
+    visits: int = 2000
+    candidates: int = 20
+    slots: int = 5
+    world_seed: int = 1
+    ranking: tuple[tuple[str, float], ...] = (("click", 1.0), ("long_view", 1.0), ("like", 2.0))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What one trained model would show, span by span.
+
+    Attributes:
+        shown: by span, `[visits x slots]` indices into the span's candidates.
+        positions: by span, the same shape.
+    """
+
+    shown: Mapping[int, Array]
+    positions: Mapping[int, Array]
+
+
+class LiveExperiment:
+    """Visits, and what follows from what is shown in them.
+
+    Args:
+        visits: by span.
+        candidates: of each visit.
+        slots: places a visit has.
+    """
+
+    def __init__(self, visits: Sequence[Visits], candidates: int, slots: int) -> None:
+        self._visits = {of_span.span: of_span for of_span in visits}
+        self._candidates = candidates
+        self._slots = slots
+        self._num_users = 1 + max(int(of_span.users.max()) for of_span in visits)
+        came = np.zeros(self._num_users, bool)
+        for of_span in visits:
+            came[of_span.users] = True
+        self._came = came
+
+    def policy(self, scores: Mapping[int, Array]) -> Policy:
+        """Ranks every visit by `[visits x candidates]` scores."""
+        ranked = {span: slates(of_span, self._candidates, self._slots) for span, of_span in scores.items()}
+        return Policy(
+            {span: shown for span, (shown, _) in ranked.items()},
+            {span: positions for span, (_, positions) in ranked.items()},
+        )
+
+    def totals(self, policy: Policy, luck: int) -> dict[str, Array]:
+        """What every visitor does under a policy.
+
+        Args:
+            policy: what is shown.
+            luck: seed of the random numbers; equal luck is common to all policies.
+
+        Returns:
+            By measure, `[visitors]` float64.
+        """
+        totals = {measure: np.zeros(self._num_users) for measure in MEASURES}
+        for span, visits in self._visits.items():
+            random = np.random.default_rng((luck, span))
+            uniforms = random.random((DRAWS, visits.table.num_rows), dtype=np.float32)
+            shown = policy.shown[span]
+            users = visits.users[shown // self._candidates]
+            happened = visits.outcomes(shown, policy.positions[span], uniforms)
+            for measure, values in measured(happened).items():
+                totals[measure] += np.bincount(users, weights=values, minlength=self._num_users)
+        return {measure: values[self._came] for measure, values in totals.items()}
+
+
+def run_live(
+    deployment: Deployment,
+    setting: Setting,
+    arms: Sequence[str],
+    out: Path,
+    *,
+    seeds: int,
+    processes: int,
+    say: Callable[[str], Any],
+) -> tuple[LiveExperiment, dict[str, list[Policy]]]:
+    """Simulates the world, trains the arms and lets each rank.
+
+    Returns:
+        The experiment, and by arm a policy a seed.
+    """
+    from experiments.loading import load_stream
+
+    log = out / f"log-{setting.world_seed}-{setting.spans}x{setting.examples_per_span}"
+    simulate(log, setting.spans, setting.examples_per_span, setting.world_seed)
+    ranked = range(deployment.burn_in_spans[-1] + 2, setting.spans)
+    visits = [of_span for of_span in _visits(setting) if of_span.span in ranked]
+    candidates = {of_span.span: of_span.table for of_span in visits}
+    say(f"ranking {setting.visits} visits on each of spans {ranked[0]} to {ranked[-1]}")
+    folder = load_stream(deployment, log, out / "streams", candidates)
+
+    def on_done(trial: Trial, left: int) -> None:
+        say(f"  {trial.job.role} seed {trial.job.seed} done, {left} left")
+
+    with Schedule(folder, out / "trials", processes, on_done) as schedule:
+        outcomes = _train(deployment, setting, schedule, arms, seeds)
+    experiment = LiveExperiment(visits, setting.candidates, setting.slots)
+    return experiment, {
+        arm: [
+            experiment.policy(_scores(schedule.stream, kept, candidates, setting.ranking)) for kept in of_arm
+        ]
+        for arm, of_arm in outcomes.items()
+    }
+
+
+def changes(
+    experiment: LiveExperiment, policies: Sequence[Policy], controls: Sequence[Policy], luck: int
+) -> dict[str, Change]:
+    """The change by measure, the mean over seeds; its error adds that of the users and that of the seeds."""
+    by_seed: dict[str, list[Change]] = {measure: [] for measure in MEASURES}
+    for policy, control in zip(policies, controls, strict=True):
+        treated, untreated = experiment.totals(policy, luck), experiment.totals(control, luck)
+        for measure in MEASURES:
+            by_seed[measure].append(change(treated[measure], untreated[measure]))
+    found = {}
+    for measure, of_seeds in by_seed.items():
+        values = np.array([one.value for one in of_seeds])
+        between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
+        users = np.mean([one.error**2 for one in of_seeds])
+        found[measure] = Change(float(values.mean()), float(np.sqrt(users + between)))
+    return found
+
+
+def same_policy(
+    experiment: LiveExperiment, policy: Policy, runs: int, effect: float = 0.0
+) -> dict[str, list[Change]]:
+    """A/A runs: a policy against itself with other luck, or against itself made better by a known effect.
+
+    Args:
+        experiment: the visits.
+        policy: what is shown.
+        runs: how many.
+        effect: what the measures of the first are raised by; 0.01 is one per cent.
+    """
+    found: dict[str, list[Change]] = {measure: [] for measure in MEASURES}
+    for run in range(runs):
+        first, second = (experiment.totals(policy, luck) for luck in (2 * run + 1, 2 * run + 2))
+        for measure in MEASURES:
+            found[measure].append(change(first[measure] * (1 + effect), second[measure]))
+    return found
+
+
+def _visits(setting: Setting) -> list[Visits]:
+    found = []
+    for of_span in simulated_visits(
+        World(), setting.examples_per_span, setting.world_seed,
+        visits=setting.visits, candidates=setting.candidates,
+    ):  # fmt: skip
+        if of_span.span == setting.spans:
+            break
+        found.append(of_span)
+    return found
+
+
+def _train(
+    deployment: Deployment, setting: Setting, schedule: Schedule, arms: Sequence[str], seeds: int
+) -> dict[str, list[Kept]]:
+    """Teachers first, for their labels; then the rest. Students begin behind the burn-in, as deployed."""
+    last, first = setting.spans - 1, deployment.burn_in_spans[-1] + 1
+    surface = next(iter(deployment.surfaces))
+
+    def trial(job: TrainingJob, seed: int, first_span: int, labels: SoftLabelSource | None = None) -> Trial:
+        own = dataclasses.replace(job, seed=seed, surface=None)
+        return Trial(job=own, first_span=first_span, last_span=last, kept_from=1, labels=labels)
+
+    teachers = [trial(deployment.teacher_job(), seed, 0) for seed in range(seeds)]
+    found = {TEACHER: schedule.run(teachers)} if {TEACHER, STUDENT} & set(arms) else {}
+    if CONTROL in arms:
+        controls = [trial(deployment.control_job(surface), seed, first) for seed in range(seeds)]
+        found[CONTROL] = schedule.run(controls)
+    if STUDENT in arms:
+        students = [
+            trial(
+                deployment.student_job(surface), seed, first,
+                SoftLabelSource(teacher=schedule.key(teachers[seed]), first_span=first),
+            )
+            for seed in range(seeds)
+        ]  # fmt: skip
+        found[STUDENT] = schedule.run(students)
+    return {arm: found[arm] for arm in arms}
+
+
+def _scores(
+    stream: Stream, kept: Kept, candidates: Mapping[int, Any], ranking: Sequence[tuple[str, float]]
+) -> dict[int, Array]:
+    """By span the scores of its candidates, which lie behind its impressions."""
+    worth = sum(weight * kept.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)
+    scores = {}
+    for span, table in candidates.items():
+        of_span = np.flatnonzero(stream.spans[kept.rows] == span)
+        scores[span] = worth[of_span[-table.num_rows :]]
+    return scores

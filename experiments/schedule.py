@@ -1,0 +1,164 @@
+"""Runs trials in processes beside each other; what is done is kept, so that an experiment can go on."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventlog.errors import BadInput
+from experiments.stream import Stream, read_stream
+from experiments.trial import Trial
+
+Array = Any
+
+_STREAM: dict[Path, Stream] = {}
+"""Of a worker: the stream that it has mapped."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A trial's outcome as it lies on disk; see `experiments.course.Outcome`."""
+
+    rows: Array
+    tasks: tuple[str, ...]
+    predictions: Array
+    diverged: str
+    seconds: float
+    num_parameters: int
+    flops_per_row: float
+
+    def columns(self, tasks: Sequence[str]) -> Array:
+        """`[rows, tasks]` float32: the predictions of some tasks."""
+        return self.predictions[:, [self.tasks.index(name) for name in tasks]]
+
+
+class Schedule:
+    """Keeps the outcomes of one stream's trials in a folder, and runs those that are missing.
+
+    Args:
+        stream: the stream's folder.
+        folder: where outcomes lie, one file a trial.
+        processes: so many trials at once, each on one core.
+        on_done: told of every trial that has ended, with how many are left of those asked for.
+    """
+
+    def __init__(
+        self, stream: Path, folder: Path, processes: int, on_done: Callable[[Trial, int], Any]
+    ) -> None:
+        self.stream = read_stream(stream)
+        self._stream_folder = stream
+        self._folder = folder
+        self._processes = processes
+        self._on_done = on_done
+        self._pool: ProcessPoolExecutor | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Schedule:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+    def key(self, trial: Trial) -> str:
+        """The trial's name."""
+        return trial.key(self.stream.key)
+
+    def run(self, trials: Sequence[Trial]) -> list[Kept]:
+        """Outcomes of trials, in their order; those that are not kept yet are run.
+
+        A distilled student's teacher must have been run.
+
+        Raises:
+            BadInput: if a worker is killed, for want of memory say. What is done is kept.
+        """
+        missing = {self.key(trial): trial for trial in trials if not self._file(trial).is_file()}
+        if missing:
+            self._run(missing)
+        return [read_outcome(self._file(trial)) for trial in trials]
+
+    def _run(self, missing: Mapping[str, Trial]) -> None:
+        if self._pool is None:
+            # Spawned and not forked: TensorFlow's threads do not outlive a fork.
+            self._pool = ProcessPoolExecutor(
+                self._processes, multiprocessing.get_context("spawn"), initializer=_prepare_worker
+            )
+        jobs = {
+            self._pool.submit(_run_one, self._stream_folder, self._folder, trial): trial
+            for trial in missing.values()
+        }
+        try:
+            for trial, left in _as_they_end(jobs):
+                self._on_done(trial, left)
+        except BrokenProcessPool as error:
+            raise BadInput(
+                "a worker was killed", where=str(self._folder), expected="enough memory for every process",
+                got=str(error), fix="Run again with fewer --processes: what is done is kept.",
+            ) from error  # fmt: skip
+
+    def _file(self, trial: Trial) -> Path:
+        return self._folder / f"{self.key(trial)}.npz"
+
+
+def read_outcome(path: Path) -> Kept:
+    """The inverse of what a worker writes."""
+    with np.load(path) as file:
+        return Kept(
+            rows=file["rows"],
+            tasks=tuple(file["tasks"].tolist()),
+            predictions=file["predictions"],
+            diverged=str(file["diverged"]),
+            seconds=float(file["seconds"]),
+            num_parameters=int(file["num_parameters"]),
+            flops_per_row=float(file["flops_per_row"]),
+        )
+
+
+def _as_they_end(jobs: dict[Future[None], Trial]) -> Iterator[tuple[Trial, int]]:
+    waiting = set(jobs)
+    while waiting:
+        ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        for number, future in enumerate(ended):
+            future.result()
+            yield jobs[future], len(waiting) + len(ended) - number - 1
+
+
+def _prepare_worker() -> None:
+    """One core a worker: two models side by side learn faster than one that shares out its small products."""
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    with contextlib.suppress(RuntimeError):
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _run_one(stream_folder: Path, folder: Path, trial: Trial) -> None:
+    from experiments.course import Course
+    from experiments.soft_labels import soft_labels, treated
+
+    stream = _STREAM.setdefault(stream_folder, read_stream(stream_folder))
+    soft = None
+    if trial.labels is not None:
+        teacher = read_outcome(folder / f"{trial.labels.teacher}.npz")
+        tasks = {name: trial.job.tasks[name] for name in trial.job.distilled_tasks}
+        labels = soft_labels(stream, teacher.rows, teacher.columns(tuple(tasks)), trial.labels.first_span)
+        soft = treated(stream, labels, tasks, trial.labels, trial.job.seed)
+    outcome = Course(stream, trial, soft).run()
+    _write(folder / f"{trial.key(stream.key)}.npz", vars(outcome))
+
+
+def _write(path: Path, arrays: Mapping[str, Any]) -> None:
+    partial = path.with_name(f".{uuid.uuid4().hex}.npz")
+    np.savez(partial, **arrays)
+    partial.replace(path)

@@ -1,0 +1,49 @@
+"""Table 1: how a student is distilled, against a tuned control, a placebo and its own variants.
+
+Reference: Khani et al., RecSys '24, Table 1 (direct and auxiliary distillation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments import leak
+from experiments.arms import CONTROL, StudentArm, TeacherArm
+from experiments.comparison import Pair, Row
+from experiments.laboratory import Laboratory
+
+TEACHER = TeacherArm("teacher", width=2.0)
+SAME_SIZE = TeacherArm("teacher-same-size", width=1.0, history=False)
+AUXILIARY = StudentArm("auxiliary-logit", teacher="teacher", strategy="auxiliary")
+DIRECT = StudentArm("direct", teacher="teacher", strategy="direct")
+PLACEBO = StudentArm("placebo", teacher="teacher", strategy="auxiliary", treatment="permuted")
+STUDENTS = (
+    CONTROL,
+    DIRECT,
+    AUXILIARY,
+    StudentArm("auxiliary-tower", teacher="teacher", strategy="auxiliary", head="tower"),
+    PLACEBO,
+    StudentArm("placebo-direct", teacher="teacher", strategy="direct", treatment="permuted"),
+    StudentArm("auxiliary-same-size", teacher="teacher-same-size", strategy="auxiliary"),
+    StudentArm("auxiliary-scaled", teacher="teacher", strategy="auxiliary", trunk_gradient_scale=0.3),
+    StudentArm("auxiliary-calibrated", teacher="teacher", strategy="auxiliary", treatment="calibrated"),
+    StudentArm("auxiliary-soft", teacher="teacher", strategy="auxiliary", temperature=2.0),
+)
+
+
+def run(laboratory: Laboratory) -> list[Row]:
+    """Runs all arms, compares them, and turns the dial."""
+    arms = laboratory.run_teachers((TEACHER, SAME_SIZE)) | laboratory.run_students(STUDENTS)
+    return laboratory.compare("strategy", arms, pairs()) + leak.run(laboratory, arms)
+
+
+def pairs() -> Sequence[Pair]:
+    """Every arm against the control; the primary one against direct and placebo too."""
+    against_control = [Pair(arm.name, CONTROL.name, arm.teacher) for arm in STUDENTS if arm.teacher]
+    teachers = [Pair(arm.name, CONTROL.name) for arm in (TEACHER, SAME_SIZE)]
+    return [
+        *against_control,
+        *teachers,
+        *(Pair(AUXILIARY.name, other.name) for other in (DIRECT, PLACEBO)),
+        Pair(DIRECT.name, "placebo-direct"),
+    ]

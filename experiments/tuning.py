@@ -1,0 +1,110 @@
+"""Choosing on the tuning stretch: equal trials for every arm, the best few with more seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.criterion import criterion
+from experiments.settings import Grid
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of what is tuned.
+
+    Attributes:
+        learning_rate: of Adagrad.
+        passes: over each span.
+        dropout: of all hidden layers.
+        soft_weight: of the soft losses, which the control and teachers do not have.
+    """
+
+    learning_rate: float
+    passes: int
+    dropout: float
+    soft_weight: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A point and what it gave.
+
+    Attributes:
+        point: the setting.
+        gains: per seed, by task; see `experiments.criterion`.
+    """
+
+    point: Point
+    gains: tuple[dict[str, float], ...]
+
+    @property
+    def criterion(self) -> float:
+        """The mean over tasks and seeds; -inf if one seed diverged."""
+        return float(np.mean([criterion(gains) for gains in self.gains]))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for an arm, among what.
+
+    Attributes:
+        point: the best finalist.
+        tried: all points, the finalists with all their seeds.
+    """
+
+    point: Point
+    tried: tuple[Tried, ...]
+
+    @property
+    def front(self) -> tuple[Tried, ...]:
+        """The points that no other beats on every task: what a mean over tasks hides."""
+        mean = [_mean_gains(tried) for tried in self.tried]
+        return tuple(
+            tried
+            for tried, own in zip(self.tried, mean, strict=True)
+            if own and not any(_beats(other, own) for other in mean if other)
+        )
+
+
+def points(grid: Grid) -> list[Point]:
+    """The grid's points; soft weights are dealt out at random, the same for every arm."""
+    settings = list(itertools.product(grid.learning_rates, grid.passes, grid.dropouts))
+    rounds = -(-len(settings) // len(grid.soft_weights))
+    weights = np.random.default_rng(0).permutation(np.repeat(grid.soft_weights, rounds))
+    return [Point(*setting, float(weight)) for setting, weight in zip(settings, weights, strict=False)]
+
+
+def choose(grid: Grid, measure: Callable[[Sequence[tuple[Point, int]]], list[dict[str, float]]]) -> Choice:
+    """Tries every point with one seed, then the best few with more.
+
+    Args:
+        grid: what is tried.
+        measure: gains by task of (point, seed) pairs, in their order.
+    """
+    tried_points = points(grid)
+    first = measure([(point, 0) for point in tried_points])
+    ranked = sorted(
+        (Tried(point, (gains,)) for point, gains in zip(tried_points, first, strict=True)),
+        key=lambda tried: -tried.criterion,
+    )
+    finalists, rest = ranked[: grid.finalists], ranked[grid.finalists :]
+    seeds = range(1, grid.seeds)
+    more = measure([(tried.point, seed) for tried in finalists for seed in seeds])
+    again = [
+        Tried(tried.point, (*tried.gains, *more[place * len(seeds) : (place + 1) * len(seeds)]))
+        for place, tried in enumerate(finalists)
+    ]
+    best = max(again, key=lambda tried: tried.criterion)
+    return Choice(best.point, (*again, *rest))
+
+
+def _mean_gains(tried: Tried) -> dict[str, float]:
+    return {task: float(np.mean([gains[task] for gains in tried.gains])) for task in tried.gains[0]}
+
+
+def _beats(other: dict[str, float], own: dict[str, float]) -> bool:
+    return all(other[task] >= gain for task, gain in own.items()) and other != own
