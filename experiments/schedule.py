@@ -88,13 +88,9 @@ class Schedule:
         return [read_outcome(self._file(trial)) for trial in trials]
 
     def _run(self, missing: Mapping[str, Trial]) -> None:
-        if self._pool is None:
-            # Spawned and not forked: TensorFlow's threads do not outlive a fork.
-            self._pool = ProcessPoolExecutor(
-                self._processes, multiprocessing.get_context("spawn"), initializer=_prepare_worker
-            )
+        pool = self._start()
         jobs = {
-            self._pool.submit(_run_one, self._stream_folder, self._folder, trial): trial
+            pool.submit(_run_one, self._stream_folder, self._folder, trial): trial
             for trial in missing.values()
         }
         try:
@@ -105,6 +101,14 @@ class Schedule:
                 "a worker was killed", where=str(self._folder), expected="enough memory for every process",
                 got=str(error), fix="Run again with fewer --processes: what is done is kept.",
             ) from error  # fmt: skip
+
+    def _start(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Spawned and not forked: TensorFlow's threads do not outlive a fork.
+            self._pool = ProcessPoolExecutor(
+                self._processes, multiprocessing.get_context("spawn"), initializer=_prepare_worker
+            )
+        return self._pool
 
     def _file(self, trial: Trial) -> Path:
         return self._folder / f"{self.key(trial)}.npz"

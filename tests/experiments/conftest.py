@@ -1,0 +1,56 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.stream import Stream
+
+TASKS = ("click", "watch_time", "ltv")
+
+
+@pytest.fixture(scope="session")
+def stream_folder(small_config, small_log, tmp_path_factory):
+    """The small world, its features fitted and all rows transformed."""
+    from experiments.loading import load_stream
+    from pipeline.config import load
+
+    return load_stream(load(small_config), small_log, tmp_path_factory.mktemp("streams"))
+
+
+@pytest.fixture
+def small_stream(stream_folder):
+    from experiments.stream import read_stream
+
+    return read_stream(stream_folder)
+
+
+@pytest.fixture
+def deployment(small_config):
+    from pipeline.config import load
+
+    return load(small_config)
+
+
+@pytest.fixture
+def hand_made():
+    """Four rows in span 0, four in span 3, the last of which is the matured twin of row 1."""
+    labels = np.full((8, 3), np.nan, np.float32)
+    labels[:7, 0] = [1, 0, 0, 1, 1, 0, 1]
+    labels[:7, 1] = [2.0, 0.5, 1.0, 3.0, 2.0, 0.0, 1.0]
+    labels[7, 2] = 4.0
+    return Stream(
+        key="hand-made",
+        tasks=TASKS,
+        surface_names=("tab_1", "tab_0"),
+        features={"hour": np.array([1, 2, 1, 2, 1, 2, 1, 2], np.int32)},
+        labels=labels,
+        spans=np.array([0, 0, 0, 0, 3, 3, 3, 3], np.int32),
+        twins=np.array([0, 1, 2, 3, 4, 5, 6, 1]),
+        clusters=np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int32),
+        surfaces=np.array([0, 0, 1, 1, 0, 0, 1, 0], np.int32),
+        held_out=np.zeros(8, bool),
+    )
+
+
+def changed(stream, **arrays):
+    return dataclasses.replace(stream, **arrays)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from experiments.criterion import criterion, gains, information_gain
+from experiments.settings import Grid
+from experiments.tuning import Point, Tried, choose, points
+from models.tasks import Task
+
+CLICK = Task(kind="binary", group="pet")
+WATCH = Task(kind="regression", group="pet", unit="seconds")
+
+
+def test_the_base_rate_knows_nothing_and_the_truth_all():
+    labels = np.array([0.0, 1.0, 1.0, 0.0])
+    assert information_gain(labels, np.full(4, 0.5), CLICK) == pytest.approx(0)
+    assert information_gain(labels, labels, CLICK) == pytest.approx(1, abs=1e-5)
+    assert information_gain(labels, np.array([0.5, 0.5, 0.5, np.nan]), CLICK) == -np.inf
+
+
+def test_a_regressions_gain_is_the_variance_explained():
+    labels = np.array([1.0, 3.0])
+    assert information_gain(labels, np.array([1.5, 2.5]), WATCH) == pytest.approx(0.75)
+
+
+def test_rare_and_unknown_tasks_do_not_count():
+    labels = np.array([[1, 2.0, np.nan]] * 3 + [[0, 1.0, np.nan]] * 7, np.float32)
+    tasks = {"click": CLICK, "watch": WATCH, "ltv": WATCH}
+    predictions = np.full((10, 3), 0.5, np.float32)
+    assert set(gains(labels, predictions, tasks, min_positives=3)) == {"click", "watch"}
+    assert set(gains(labels, predictions, tasks, min_positives=4)) == {"watch"}
+    assert criterion({}) == -np.inf
+
+
+def test_every_arm_gets_equally_many_trials_and_the_best_finalist_wins():
+    asked = []
+
+    def measure(pairs):
+        asked.extend(pairs)
+        # Seed 0 flatters a point with many passes; the other seeds do not.
+        return [
+            {"click": point.learning_rate + (0.5 if seed == 0 and point.passes == 3 else 0)}
+            for point, seed in pairs
+        ]
+
+    grid = Grid(finalists=6, seeds=3)
+    choice = choose(grid, measure)
+    assert len(asked) == 18 + 6 * 2
+    assert choice.point.learning_rate == 0.2
+    assert sorted(len(tried.gains) for tried in choice.tried) == [1] * 12 + [3] * 6
+
+
+def test_weights_are_dealt_out_and_add_no_point():
+    few, many = points(Grid(soft_weights=(1.0,))), points(Grid(soft_weights=(1.0, 4.0)))
+    assert len(few) == len(many) == 18
+    assert {point.soft_weight for point in many} == {1.0, 4.0}
+    both = {(point.dropout, point.soft_weight) for point in many}
+    assert len(both) == 4
+
+
+def test_the_front_holds_what_no_point_beats_on_every_task():
+    point = Point(0.1, 1, 0.0, 1.0)
+    tried = [Tried(point, ({"click": click, "like": like},)) for click, like in ((1, 2), (2, 1), (1, 1))]
+    from experiments.tuning import Choice
+
+    assert Choice(point, tuple(tried)).front == tuple(tried[:2])
