@@ -16,7 +16,7 @@ BESIDE_BIGQUERY := $(BIN)/python -m benchmarks.bigquery_server --data $(DEMO)/bi
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo test unit chaos kubeflow-test lint bench clean
+.PHONY: help setup demo tables test unit chaos kubeflow-test lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,15 @@ else
 	@$(RUN)
 endif
 
+TABLES := runs/tables
+EXPERIMENT = $(BIN)/rankdistill experiment $(1) --config experiments/configs/simulator.yaml --events $(TABLES)/events --seeds 10 --out $(TABLES)/$(1) --cache $(TABLES)
+
+tables: $(READY) ## The paper's three tables, on a simulated world; half an hour
+	@$(BIN)/rankdistill events simulate --spans 12 --examples-per-span 4000 --seed 1 --out $(TABLES)/events
+	@$(call EXPERIMENT,strategy)
+	@$(call EXPERIMENT,size)
+	@$(call EXPERIMENT,objectives)
+
 test: $(READY) ## Run all tests, whole pipelines included
 	$(BIN)/python -m pytest --cov=models --cov=components --cov-report=term:skip-covered --cov-fail-under=90
 
@@ -72,4 +81,4 @@ bench: $(READY) ## Measure against the stock way and against the limit
 	$(BIN)/python -m benchmarks.fleet
 
 clean: ## Remove what the demos wrote
-	rm -rf runs/demo-*
+	rm -rf runs/demo-* runs/tables

@@ -11,6 +11,8 @@ from models.distillation import Distillation
 from models.job import TrainingJob
 from pipeline.config import Deployment
 
+STABILISERS = ("warm-up", "activation-clip", "clippy")
+
 
 @dataclasses.dataclass(frozen=True)
 class TeacherArm:
@@ -24,6 +26,7 @@ class TeacherArm:
         per_surface: whether every surface has a teacher of its own.
         age: so many spans its labels are older than they need be.
         like: name of the arm whose choices it takes; None is tuned itself.
+        stabilisers: which of the deployment's it has.
     """
 
     name: str
@@ -33,6 +36,7 @@ class TeacherArm:
     per_surface: bool = False
     age: int = 0
     like: str | None = None
+    stabilisers: tuple[str, ...] = STABILISERS
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Point) -> TrainingJob:
         """What is trained."""
@@ -40,16 +44,20 @@ class TeacherArm:
         student = deployment.student
         names = deployment.teacher.features if self.history else student.features
         tasks = self.tasks or tuple(model.tasks)
-        optimizer = dataclasses.replace(model.optimizer, learning_rate=point.learning_rate)
+        optimizer = dataclasses.replace(
+            model.optimizer,
+            learning_rate=point.learning_rate,
+            warm_up_steps=model.optimizer.warm_up_steps if "warm-up" in self.stabilisers else 0,
+            clippy=model.optimizer.clippy and "clippy" in self.stabilisers,
+        )
+        clip = model.architecture.activation_clip if "activation-clip" in self.stabilisers else None
         sizes = scaled(student.architecture, self.width)
         return dataclasses.replace(
             model,
             seed=seed,
             features={name: deployment.features[name] for name in names},
             tasks={name: task for name, task in model.tasks.items() if name in tasks},
-            architecture=dataclasses.replace(
-                sizes, dropout=point.dropout, activation_clip=model.architecture.activation_clip
-            ),
+            architecture=dataclasses.replace(sizes, dropout=point.dropout, activation_clip=clip),
             optimizer=optimizer,
             batch_size=batch_size,
             passes=point.passes,

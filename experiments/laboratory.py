@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.arms import StudentArm, TeacherArm
 from experiments.comparison import ALL_SURFACES, Comparison, Pair, Row, largest_surface
-from experiments.criterion import gains
+from experiments.criterion import gains as gains_of
 from experiments.schedule import Kept, Schedule
 from experiments.settings import Experiment
 from experiments.trial import SoftLabelSource, Trial
@@ -105,7 +105,7 @@ class Laboratory:
 
     def _run(self, arms: Sequence[Arm]) -> dict[str, list[Kept]]:
         for arm in arms:
-            self._tune(arm)
+            self.tune(arm)
         last = self.experiment.reporting_spans[-1]
         trials = [
             self.trial(arm, self.choices[arm.name].point, seed, last)
@@ -118,7 +118,8 @@ class Laboratory:
             arm.name: kept[place * self.seeds : (place + 1) * self.seeds] for place, arm in enumerate(arms)
         }
 
-    def _tune(self, arm: Arm) -> None:
+    def tune(self, arm: Arm) -> None:
+        """Chooses an arm's settings on the tuning stretch."""
         if arm.like is not None:
             self.choices[arm.name] = self.choices[arm.like]
             return
@@ -137,13 +138,13 @@ class Laboratory:
     def _measure(self, arm: Arm, asked: Sequence[tuple[Point, int]]) -> list[dict[str, float]]:
         last = self.experiment.tuning_spans[-1]
         kept = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in asked])
-        return [self._gains(outcome) for outcome in kept]
+        return [self.gains(outcome) for outcome in kept]
 
-    def _gains(self, outcome: Kept) -> dict[str, float]:
+    def gains(self, outcome: Kept) -> dict[str, float]:
         """Of the tuning stretch, with what was known at its end."""
         stream = self.schedule.stream
         where = stream.spans[outcome.rows] >= self.experiment.tuning_spans.start
         columns = [stream.tasks.index(name) for name in outcome.tasks]
         tasks: Mapping[str, Any] = {name: self.deployment.tasks[name] for name in outcome.tasks}
         labels = self._known[outcome.rows[where]][:, columns]
-        return gains(labels, outcome.predictions[where], tasks, self.experiment.min_positives)
+        return gains_of(labels, outcome.predictions[where], tasks, self.experiment.min_positives)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import features, label_age, objectives, size, strategy
+from experiments import features, label_age, objectives, size, stability, strategy
 from experiments.comparison import ALL_SURFACES, Row, largest_surface, with_holm
 from experiments.laboratory import Laboratory
 from experiments.results import write_results
@@ -23,6 +23,7 @@ EXPERIMENTS: Mapping[str, Callable[[Laboratory], list[Row]]] = {
     "strategy": strategy.run,
     "size": size.run,
     "objectives": objectives.run,
+    "stability": stability.run,
     "label-age": label_age.run,
     "features": features.run,
 }
@@ -34,6 +35,7 @@ def run_experiment(
     deployment: Deployment,
     events: Path,
     out: Path,
+    cache: Path,
     *,
     seeds: int,
     processes: int,
@@ -47,7 +49,8 @@ def run_experiment(
         experiment: the protocol.
         deployment: the models.
         events: folder of the event log.
-        out: folder of trials and results.
+        out: folder of the results.
+        cache: folder of streams and trials; experiments on one log may share it.
         seeds: runs of every arm.
         processes: trials at once.
         per_surface: a student a surface, in place of one for all.
@@ -59,13 +62,13 @@ def run_experiment(
     from experiments.loading import load_stream
 
     say(f"reading {events}")
-    folder = load_stream(deployment, events, out / "streams")
+    folder = load_stream(deployment, events, cache / "streams")
     started = time.monotonic()
 
     def on_done(trial: Trial, left: int) -> None:
         say(f"  {trial.job.role} seed {trial.job.seed} done, {left} left, {time.monotonic() - started:.0f} s")
 
-    with Schedule(folder, out / "trials", processes, on_done) as schedule:
+    with Schedule(folder, cache / "trials", processes, on_done) as schedule:
         laboratory = Laboratory(experiment, deployment, schedule, seeds, per_surface=per_surface, say=say)
         rows = EXPERIMENTS[name](laboratory)
     rows = with_holm(rows, lambda row: _is_primary(row, experiment, schedule.stream))
