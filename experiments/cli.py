@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from experiments.online.cli import online
+from experiments.report.cli import report
 from pipeline.cli import cli
 from pipeline.refusal import run_or_refuse
 
@@ -44,7 +45,7 @@ def experiment(
     click.echo((out / "results.md").read_text())
 
 
-for command in (experiment, online):
+for command in (experiment, online, report):
     cli.add_command(command)
 
 

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments.arms import StudentArm, TeacherArm
 from experiments.comparison import ALL_SURFACES, Comparison, Pair, Row, largest_surface
 from experiments.criterion import gains as gains_of
@@ -47,6 +49,7 @@ class Laboratory:
         self.seeds = seeds
         self.per_surface = per_surface
         self.choices: dict[str, Choice] = {}
+        self.costs: dict[str, dict[str, Any]] = {}
         self.teachers: dict[str, TeacherArm] = {}
         self._say = say
         self._known = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
@@ -114,6 +117,8 @@ class Laboratory:
         ]
         self._say(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
         kept = self.schedule.run(trials)
+        for place, arm in enumerate(arms):
+            self.costs[arm.name] = _cost(arm, kept[place * self.seeds : (place + 1) * self.seeds])
         return {
             arm.name: kept[place * self.seeds : (place + 1) * self.seeds] for place, arm in enumerate(arms)
         }
@@ -148,3 +153,13 @@ class Laboratory:
         tasks: Mapping[str, Any] = {name: self.deployment.tasks[name] for name in outcome.tasks}
         labels = self._known[outcome.rows[where]][:, columns]
         return gains_of(labels, outcome.predictions[where], tasks, self.experiment.min_positives)
+
+
+def _cost(arm: Arm, kept: Sequence[Kept]) -> dict[str, Any]:
+    """Seconds are of the whole course on one core; the rest is of the served model."""
+    return {
+        "is_teacher": isinstance(arm, TeacherArm),
+        "seconds": float(np.mean([outcome.seconds for outcome in kept])),
+        "num_parameters": kept[0].num_parameters,
+        "flops_per_row": kept[0].flops_per_row,
+    }

@@ -21,7 +21,7 @@ from experiments.influence import Figure, ratio
 from experiments.intervals import Resamples, difference
 from experiments.laboratory import Laboratory
 from experiments.schedule import Kept
-from experiments.soft_labels import slice_signs
+from experiments.soft_labels import shifted, slice_signs
 
 Array = Any
 
@@ -42,9 +42,8 @@ def run(laboratory: Laboratory, arms: Mapping[str, Sequence[Kept]]) -> list[Row]
     turned = dict(arms) | laboratory.run_students(biased)
     rows: list[Row] = []
     for task in laboratory.deployment.student.distillation:
-        measure = _Measure(laboratory, turned, task)
-        rows += [measure.leak(name) for name in ARMS]
-        rows += [measure.leak(arm.name, injected=True) for arm in biased]
+        measure = Measure(laboratory, turned, task)
+        rows += [measure.leak(name) for name in (*ARMS, *(arm.name for arm in biased))]
         rows += [measure.against_half(f"{name}@bias", "direct@bias") for name in ARMS if name != "direct"]
     return rows
 
@@ -55,8 +54,14 @@ def _biased(name: str, teacher: str) -> StudentArm:
     return StudentArm(f"{name}@bias", teacher=teacher, strategy=strategy, head=head, bias=DIAL, like=name)  # type: ignore[arg-type]
 
 
-class _Measure:
-    """Contrasts of one task over all surfaces."""
+class Measure:
+    """The leak of one task, over all surfaces.
+
+    Args:
+        laboratory: names stream, stretch and slices.
+        arms: outcomes by name, by seed; the first teacher and the control among them.
+        task: which one.
+    """
 
     def __init__(self, laboratory: Laboratory, arms: Mapping[str, Sequence[Kept]], task: str) -> None:
         self._stream = laboratory.schedule.stream
@@ -71,11 +76,10 @@ class _Measure:
         self._resamples = Resamples(self._clusters, laboratory.seeds, draws, seed=0)
         self._injected = self._injected_contrast(laboratory)
 
-    def leak(self, name: str, injected: bool = False) -> Row:
+    def leak(self, name: str) -> Row:
         """The contrast of an arm less the control's, in shares of what the dial at `DIAL` injects."""
         figures = [self._contrasts(name), self._contrasts(CONTROL.name)]
-        row = self._row(name, "leak", figures, lambda arms: difference(arms) / self._injected)
-        return row if injected else dataclasses.replace(row, note="dial at 0")
+        return self._row(name, "leak", figures, lambda arms: difference(arms) / self._injected)
 
     def against_half(self, name: str, other: str) -> Row:
         """The arm's leak less half of the other's: below 0, it leaks less than half as much."""
@@ -112,8 +116,6 @@ class _Measure:
 
     def _injected_contrast(self, laboratory: Laboratory) -> float:
         """What the dial adds to the labels' contrast, over the rows that are reported."""
-        from experiments.soft_labels import shifted
-
         task = laboratory.deployment.tasks[self._task]
         teacher = self._arms[next(iter(laboratory.teachers))][0]
         where = (self._stream.spans[teacher.rows] >= self._spans.start) & (

@@ -11,6 +11,7 @@ from typing import Any
 from experiments import features, label_age, objectives, size, stability, strategy
 from experiments.comparison import ALL_SURFACES, Row, largest_surface, with_holm
 from experiments.laboratory import Laboratory
+from experiments.report.experiment_page import experiment_page
 from experiments.results import write_results
 from experiments.schedule import Schedule
 from experiments.settings import Experiment
@@ -76,9 +77,11 @@ def run_experiment(
         "title": f"{name}: {'a student a surface' if per_surface else 'one student for all surfaces'}",
         "protocol": _protocol(experiment, deployment, seeds),
         "experiment": to_json(experiment),
+        "costs": laboratory.costs,
         "choices": {arm: _told(choice) for arm, choice in laboratory.choices.items()},
     }
     write_results(out, rows, about)
+    (out / "report.html").write_text(experiment_page(out))
     return rows
 
 

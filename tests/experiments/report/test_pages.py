@@ -1,0 +1,109 @@
+import dataclasses
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from eventlog.errors import BadInput
+from experiments.comparison import SEEDS, Row
+from experiments.report.drawings import Bar, intervals, lines
+from experiments.report.experiment_page import experiment_page
+from experiments.results import write_results
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ABOUT = {
+    "title": "strategy: one student for all surfaces",
+    "protocol": "Burn-in 0:4; <ten> seeds.",
+    "choices": {
+        "control": {
+            "point": {"learning_rate": 0.1, "passes": 2, "dropout": 0.0, "soft_weight": 1.0},
+            "criterion": 0.05,
+            "front": [],
+        }
+    },
+    "costs": {
+        name: {"is_teacher": name == "teacher", "seconds": seconds, "num_parameters": 9, "flops_per_row": 8.0}
+        for name, seconds in (("teacher", 30.0), ("control", 5.0), ("auxiliary-logit", 6.0))
+    },
+}
+GAIN = Row(
+    "strategy", "auxiliary-logit", "all", "click", "auc", 10, 0.7123, 0.70, 0.72, versus="control",
+    difference=0.0111, difference_low=0.005, difference_high=0.015, positives=900, p_holm=0.012,
+)  # fmt: skip
+ROWS = [
+    dataclasses.replace(
+        GAIN, versus="", difference=None, difference_low=None, difference_high=None, p_holm=None
+    ),
+    GAIN,
+    dataclasses.replace(GAIN, interval=SEEDS, difference=0.9, p_holm=None),
+    dataclasses.replace(GAIN, task="comment", note="no evidence: 12 positives", p_holm=None),
+    Row("strategy", "auxiliary-logit", "all", "click", "calibration", 10, 1.02, 1.0, 1.04),
+]
+
+
+@pytest.fixture
+def page(tmp_path):
+    write_results(tmp_path / "out", ROWS, ABOUT)
+    return experiment_page(tmp_path / "out")
+
+
+def test_the_page_says_what_was_claimed_and_what_the_paper_found(page):
+    claimed, rest = page.split("Surface all")
+    assert "+0.0111 [+0.0050, +0.0150]" in claimed and "0.012" in claimed
+    assert "all, click: difference of auc" in rest
+    assert "comment: difference of auc" not in rest
+    assert "no evidence: 12 positives" in rest
+    assert "12.15" in rest
+    assert "0.9000" not in page
+
+
+def test_the_page_needs_nothing_from_elsewhere(page):
+    assert "<script" not in page
+    links = re.findall(r'(?:src|href)="([^"#][^"]*)"', page)
+    assert set(links) <= {"data:,"}
+    assert "&lt;ten&gt;" in page
+
+
+def test_the_teachers_cost_is_shared_by_the_fleet(page):
+    assert "as the fleet grows" in page
+    assert page.count("<svg") == 2
+
+
+def test_two_drawings_share_no_id():
+    drawings = [
+        intervals("one", [Bar("a", 1, 0, 2)]),
+        intervals("two", [Bar("a", 1, 0, 2)]),
+        lines("three", {"a": ([0, 1], [0, 1])}, x="x", y="y", diagonal=True),
+    ]
+    ids = [
+        set(re.findall(r'id="([^"]+)"', drawing.svg)) & set(re.findall(r"url\(#([^)]+)\)", drawing.svg))
+        for drawing in drawings
+    ]
+    assert all(ids) and not ids[0] & ids[1] and not ids[1] & ids[2]
+
+
+def test_a_folder_without_results_is_refused_in_one_line(tmp_path):
+    with pytest.raises(BadInput, match=r"results\.json: no results: expected what"):
+        experiment_page(tmp_path)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_chromium_shows_it_without_a_complaint_and_without_scrolling_sideways(page, tmp_path, width):
+    tell = "parent.postMessage(document.documentElement.scrollWidth + '/' + innerWidth, '*')"
+    (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{tell}</script></body>"))
+    # In a frame, since a window of Chromium's own is never narrower than 500 pixels.
+    (tmp_path / "frame.html").write_text(
+        "<!DOCTYPE html><link rel=icon href=data:,><script>onmessage = told => document.title = told.data"
+        f'</script><iframe style="border:0;width:{width}px;height:900px" src="page.html"></iframe>'
+    )
+    shown = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom",
+         "--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,900",
+         (tmp_path / "frame.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in shown.stderr
+    scrolled, inner = map(int, re.search(r"<title>(\d+)/(\d+)</title>", shown.stdout).groups())
+    assert inner == width and scrolled <= width

@@ -1,0 +1,73 @@
+import types
+
+import numpy as np
+import pytest
+
+from experiments.leak import ARMS, Measure
+from experiments.schedule import Kept
+from experiments.stream import Stream
+from models.tasks import Task
+
+ROWS, SEEDS = 4000, 3
+
+
+@pytest.fixture(scope="module")
+def laboratory():
+    """A stream of clicks by chance, whose slices are the hours."""
+    random = np.random.default_rng(0)
+    stream = Stream(
+        key="", tasks=("click",), surface_names=("tab_1",),
+        features={"hour": random.integers(0, 24, ROWS).astype(np.int32)},
+        labels=(random.random((ROWS, 1)) < 0.4).astype(np.float32),
+        spans=np.sort(random.integers(5, 8, ROWS)).astype(np.int32),
+        twins=np.arange(ROWS), clusters=random.integers(0, 500, ROWS).astype(np.int32),
+        surfaces=np.zeros(ROWS, np.int32), held_out=np.zeros(ROWS, bool),
+    )  # fmt: skip
+    return types.SimpleNamespace(
+        schedule=types.SimpleNamespace(stream=stream),
+        experiment=types.SimpleNamespace(slice_feature="hour", reporting_spans=range(6, 8), resamples=400),
+        deployment=types.SimpleNamespace(tasks={"click": Task(kind="binary", group="pet")}),
+        seeds=SEEDS,
+        teachers={"teacher": None},
+    )
+
+
+def kept(stream, share):
+    """Models that say 0.4, and so much of the dial's bias."""
+    sign = np.where(stream.features["hour"] % 2 == 0, 1, -1)
+    biased = 1 / (1 + 0.6 / 0.4 * np.exp(-sign.astype(float)))
+    said = (1 - share) * 0.4 + share * biased
+    noise = [np.random.default_rng(seed).normal(scale=0.01, size=ROWS) for seed in range(SEEDS)]
+    return [
+        Kept(np.arange(ROWS), ("click",), (said + each).astype(np.float32)[:, None], "", 1.0, 1, 1.0)
+        for each in noise
+    ]
+
+
+@pytest.fixture(scope="module")
+def measure(laboratory):
+    stream = laboratory.schedule.stream
+    arms = {"teacher": kept(stream, 0.0), "control": kept(stream, 0.0)}
+    arms |= {name: kept(stream, 0.0) for name in ARMS}
+    arms |= {"direct@bias": kept(stream, 0.8), "auxiliary-logit@bias": kept(stream, 0.2)}
+    return Measure(laboratory, arms, "click")
+
+
+def test_the_leak_is_the_share_of_the_injected_bias(measure):
+    for name, share in (("direct@bias", 0.8), ("auxiliary-logit@bias", 0.2)):
+        row = measure.leak(name)
+        assert row.mean == pytest.approx(share, abs=0.02)
+        assert row.low > 0
+
+
+def test_with_the_dial_at_0_no_arm_shows_a_leak(measure):
+    for name in ARMS:
+        row = measure.leak(name)
+        assert row.low <= 0 <= row.high
+        assert abs(row.mean) < 0.02
+
+
+def test_less_than_half_is_below_0_and_more_is_above(measure):
+    less = measure.against_half("auxiliary-logit@bias", "direct@bias")
+    assert less.mean == pytest.approx(0.2 - 0.4, abs=0.02) and less.high < 0
+    assert measure.against_half("direct@bias", "direct@bias").low > 0
