@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from experiments.advice.cli import advise
 from experiments.online.cli import online
 from experiments.report.cli import report
 from pipeline.cli import cli
@@ -45,7 +46,7 @@ def experiment(
     click.echo((out / "results.md").read_text())
 
 
-for command in (experiment, online, report):
+for command in (advise, experiment, online, report):
     cli.add_command(command)
 
 

@@ -134,9 +134,14 @@ def load(path: Path) -> tuple[Experiment, Deployment]:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the file"
         raise _refusal(path, f"{where}: {fault['msg']}", repr(fault["input"]), "Correct it.") from error
-    deployment = load_deployment(path.parent / experiment.deployment)
+    deployment = load_deployment(deployment_file(path, experiment))
     _check(path, experiment, deployment)
     return experiment, deployment
+
+
+def deployment_file(path: Path, experiment: Experiment) -> Path:
+    """The deployment that the experiment at `path` names."""
+    return path.parent / experiment.deployment
 
 
 def _check(path: Path, experiment: Experiment, deployment: Deployment) -> None:

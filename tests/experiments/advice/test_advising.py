@@ -1,0 +1,53 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import yaml
+
+from experiments.advice import advising
+from experiments.advice.candidates import Candidate
+from experiments.intervals import Estimate
+from experiments.settings import Experiment
+
+BEST = Candidate(4.0, "pet", "direct", 4.0)
+
+
+def advice(best, low):
+    gain = Estimate(0.02, (low, 0.03), None, 0.01)
+    return advising.Advice(best, BEST, gain, gain, 5, [{BEST.name: 0.02}], 61.0)
+
+
+def test_the_advice_is_a_configuration_that_loads(deployment, small_config, tmp_path):
+    from pipeline.config import load
+
+    told = advising.write_advice(advice(BEST, 0.01), deployment, small_config, tmp_path)
+    assert "direct pet of 4x, weight 4" in told and "[+0.0100, +0.0300] over the control with 5 seeds" in told
+    found = load(tmp_path / "recommended.yaml")
+    assert found.teacher.architecture.trunk == (32,)
+    assert set(found.student.distillation) == {"click", "long_view", "watch_time"}
+    assert found.student.distillation["click"].weight == 4.0
+
+
+def test_without_evidence_it_says_so_and_recommends_nothing(deployment, small_config, tmp_path):
+    told = advising.write_advice(advice(None, -0.01), deployment, small_config, tmp_path)
+    assert told.startswith("No evidence that distillation helps")
+    assert not (tmp_path / "recommended.yaml").exists()
+
+
+@pytest.mark.e2e
+def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatch):
+    few = [BEST, Candidate(2.0, "pet+pst", "auxiliary", 1.0)]
+    monkeypatch.setattr(advising, "candidates", lambda: few)
+    experiment = Experiment(
+        deployment="", tuning="2:3", reporting="4:6", batch_size=256, resamples=50, min_positives=50
+    )
+    said = []
+    found = advising.advise(
+        experiment, deployment, stream_folder, tmp_path, budget_seconds=1, processes=1, say=said.append
+    )
+    assert found.candidate in few and found.seeds == 3
+    assert len(found.rungs) == 1 and set(found.rungs[0]) == {one.name for one in few}
+    assert np.isfinite(found.gain.value) and found.gain.both[0] < found.gain.value < found.gain.both[1]
+    assert (found.best is None) == (found.gain.both[0] <= 0)
+    assert dataclasses.asdict(found)["seconds"] > 0
+    assert yaml.safe_dump(found.rungs)
