@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from eventlog.rows import SURFACE
 from experiments.tuning import Point
 from models.architecture import Architecture
 from models.distillation import Distillation
@@ -124,6 +125,16 @@ class StudentArm:
 
 
 CONTROL = StudentArm("control")
+
+
+def for_all_surfaces(job: TrainingJob, deployment: Deployment) -> TrainingJob:
+    """The job with the surface among its features: one model of all must know where it ranks.
+
+    Without it the control would lack what the teacher has for nothing, and distillation would seem to help.
+    """
+    if SURFACE in job.features or SURFACE not in deployment.features:
+        return job
+    return dataclasses.replace(job, features={**job.features, SURFACE: deployment.features[SURFACE]})
 
 
 def scaled(architecture: Architecture, width: float) -> Architecture:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.arms import StudentArm, TeacherArm
+from experiments.arms import StudentArm, TeacherArm, for_all_surfaces
 from experiments.comparison import ALL_SURFACES, Comparison, Pair, Row, largest_surface
 from experiments.criterion import gains as gains_of
 from experiments.schedule import Kept, Schedule
@@ -80,6 +80,8 @@ class Laboratory:
         """The course of an arm up to a span."""
         experiment = self.experiment
         job = arm.job(self.deployment, seed, experiment.batch_size, point)
+        if not (self.per_surface if isinstance(arm, StudentArm) else arm.per_surface):
+            job = for_all_surfaces(job, self.deployment)
         if isinstance(arm, TeacherArm):
             # Kept from the first span that it can predict: calibration looks back.
             return Trial(

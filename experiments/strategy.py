@@ -5,6 +5,7 @@ Reference: Khani et al., RecSys '24, Table 1 (direct and auxiliary distillation)
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from experiments import leak
@@ -25,9 +26,10 @@ STUDENTS = (
     PLACEBO,
     StudentArm("placebo-direct", teacher="teacher", strategy="direct", treatment="permuted"),
     StudentArm("auxiliary-same-size", teacher="teacher-same-size", strategy="auxiliary"),
-    StudentArm("auxiliary-scaled", teacher="teacher", strategy="auxiliary", trunk_gradient_scale=0.3),
-    StudentArm("auxiliary-calibrated", teacher="teacher", strategy="auxiliary", treatment="calibrated"),
-    StudentArm("auxiliary-soft", teacher="teacher", strategy="auxiliary", temperature=2.0),
+    # One thing changed, all else as chosen for the primary arm.
+    dataclasses.replace(AUXILIARY, name="auxiliary-scaled", trunk_gradient_scale=0.3, like=AUXILIARY.name),
+    dataclasses.replace(AUXILIARY, name="auxiliary-calibrated", treatment="calibrated", like=AUXILIARY.name),
+    dataclasses.replace(AUXILIARY, name="auxiliary-soft", temperature=2.0, like=AUXILIARY.name),
 )
 
 

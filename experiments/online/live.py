@@ -17,6 +17,7 @@ import numpy as np
 
 from eventlog.simulator import Visits, World, simulate, simulated_visits
 from eventlog.simulator.outcomes import DRAWS
+from experiments.arms import for_all_surfaces
 from experiments.online.effects import MEASURES, Change, change, measured
 from experiments.online.slates import slates
 from experiments.schedule import Kept, Schedule
@@ -211,7 +212,7 @@ def _train(
     surface = next(iter(deployment.surfaces))
 
     def trial(job: TrainingJob, seed: int, first_span: int, labels: SoftLabelSource | None = None) -> Trial:
-        own = dataclasses.replace(job, seed=seed, surface=None)
+        own = for_all_surfaces(dataclasses.replace(job, seed=seed, surface=None), deployment)
         return Trial(job=own, first_span=first_span, last_span=last, kept_from=1, labels=labels)
 
     teachers = [trial(deployment.teacher_job(), seed, 0) for seed in range(seeds)]
