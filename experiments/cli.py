@@ -33,16 +33,16 @@ def experiment(
     per_surface: bool,
 ) -> None:  # fmt: skip
     """Run one of the paper's tables on an event log, against a tuned control and a placebo."""
+    from experiments.progress import ExperimentProgress
     from experiments.running import run_experiment
     from experiments.settings import load
 
     protocol, deployment = load(config)
-    console = Console(stderr=True, soft_wrap=True)
-    run_experiment(
-        name, protocol, deployment, events, out, cache or out,
-        seeds=seeds, processes=processes, per_surface=per_surface,
-        say=lambda line: console.print(line, highlight=False, markup=False),
-    )  # fmt: skip
+    with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
+        run_experiment(
+            name, protocol, deployment, events, out, cache or out,
+            seeds=seeds, processes=processes, per_surface=per_surface, progress=progress,
+        )  # fmt: skip
     click.echo((out / "results.md").read_text())
 
 

@@ -43,9 +43,11 @@ def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str
 
     Args:
         kind: `binary` or `regression`.
-        spans: the rows of each span that have a label and a prediction.
+        spans: the rows of each span that have a label and a prediction; without any, nothing is defined.
         num_clusters: how many there are.
     """
+    if not spans:
+        return dict.fromkeys(METRICS[kind], Figure(float("nan"), np.zeros(num_clusters)))
     labels = np.concatenate([rows.labels for rows in spans]).astype(np.float64)
     predictions = np.concatenate([rows.predictions for rows in spans]).astype(np.float64)
     clusters = np.concatenate([rows.clusters for rows in spans])

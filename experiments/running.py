@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 from experiments import features, label_age, objectives, size, stability, strategy
 from experiments.comparison import ALL_SURFACES, Row, largest_surface, with_holm
 from experiments.laboratory import Laboratory
+from experiments.progress import ExperimentProgress
 from experiments.report.experiment_page import experiment_page
 from experiments.results import write_results
 from experiments.schedule import Schedule
 from experiments.settings import Experiment
 from experiments.stream import Stream
-from experiments.trial import Trial
 from models.settings import to_json
 from pipeline.config import Deployment
 
@@ -41,7 +40,7 @@ def run_experiment(
     seeds: int,
     processes: int,
     per_surface: bool,
-    say: Callable[[str], Any],
+    progress: ExperimentProgress,
 ) -> list[Row]:
     """Runs an experiment; what an earlier, interrupted call has done is not done again.
 
@@ -55,22 +54,19 @@ def run_experiment(
         seeds: runs of every arm.
         processes: trials at once.
         per_surface: a student a surface, in place of one for all.
-        say: told of progress, in lines.
+        progress: told what begins and ends.
 
     Raises:
         BadInput: if the log cannot be used.
     """
     from experiments.loading import load_stream
 
-    say(f"reading {events}")
+    progress.say(f"reading {events}")
     folder = load_stream(deployment, events, cache / "streams")
-    started = time.monotonic()
-
-    def on_done(trial: Trial, left: int) -> None:
-        say(f"  {trial.job.role} seed {trial.job.seed} done, {left} left, {time.monotonic() - started:.0f} s")
-
-    with Schedule(folder, cache / "trials", processes, on_done) as schedule:
-        laboratory = Laboratory(experiment, deployment, schedule, seeds, per_surface=per_surface, say=say)
+    with Schedule(folder, cache / "trials", processes, progress.on_done) as schedule:
+        laboratory = Laboratory(
+            experiment, deployment, schedule, seeds, per_surface=per_surface, say=progress.say
+        )
         rows = EXPERIMENTS[name](laboratory)
     rows = with_holm(rows, lambda row: _is_primary(row, experiment, schedule.stream))
     about = {

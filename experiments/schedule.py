@@ -18,6 +18,7 @@ import numpy as np
 from eventlog.errors import BadInput
 from experiments.stream import Stream, read_stream
 from experiments.trial import Trial
+from pipeline.noise import quieten
 
 Array = Any
 
@@ -139,6 +140,7 @@ def _as_they_end(jobs: dict[Future[None], Trial]) -> Iterator[tuple[Trial, int]]
 
 def _prepare_worker() -> None:
     """One core a worker: two models side by side learn faster than one that shares out its small products."""
+    quieten()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     with contextlib.suppress(RuntimeError):
         import tensorflow as tf

@@ -21,6 +21,7 @@ from experiments.influence import Figure, figures
 from experiments.intervals import Estimate, Resamples, difference
 from experiments.laboratory import Laboratory
 from experiments.objectives import tasks_of
+from experiments.progress import ExperimentProgress
 from experiments.schedule import Kept, Schedule
 from experiments.settings import Experiment
 from experiments.tuning import Choice, Point
@@ -64,7 +65,7 @@ def advise(
     *,
     budget_seconds: float,
     processes: int,
-    say: Callable[[str], Any],
+    progress: ExperimentProgress,
 ) -> Advice:
     """Searches on the tuning stretch and judges on the reporting stretch.
 
@@ -75,23 +76,26 @@ def advise(
         cache: folder of the trials.
         budget_seconds: to be spent; the first round of the search takes place in any case.
         processes: trials at once.
-        say: told of progress.
+        progress: told what begins and ends.
     """
     started = time.monotonic()
 
     def spent() -> float:
         return time.monotonic() - started
 
-    with Schedule(stream, cache, processes, lambda trial, left: None) as schedule:
-        bench = _Bench(experiment, deployment, schedule, say)
+    with Schedule(stream, cache, processes, progress.on_done) as schedule:
+        bench = _Bench(experiment, deployment, schedule, progress.say)
         rungs = halve(candidates(), bench.scores, lambda: _SHARE_OF_SEARCH * budget_seconds - spent(), spent)
         for number, rung in enumerate(rungs):
             best, score = next(iter(rung.scores.items()))
-            say(f"round {number + 1}: {len(rung.scores)} candidates, {rung.seconds:.0f} s; best {best.name}, "
-                f"{np.mean(score):+.4f}")  # fmt: skip
+            count = len(rung.scores)
+            progress.say(
+                f"round {number + 1}: {count} candidates, {rung.seconds:.0f} s; "
+                f"best {best.name}, {np.mean(score):+.4f}"
+            )
         found = next(iter(rungs[-1].scores))
         seeds = bench.affordable_seeds(budget_seconds - spent())
-        say(f"judging {found.name} with {seeds} seeds")
+        progress.say(f"judging {found.name} with {seeds} seeds")
         gain, default_gain = bench.judge(found, candidates()[0], seeds)
     told = [{one.name: float(np.mean(score)) for one, score in rung.scores.items()} for rung in rungs]
     shown = gain.both is not None and gain.both[0] > 0

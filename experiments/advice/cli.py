@@ -22,13 +22,14 @@ def advise(events: Path, budget_minutes: float, out: Path, config: Path, process
     """Find out which teacher, tasks, strategy and weight to use, and whether any helps."""
     from experiments.advice import advising
     from experiments.loading import load_stream
+    from experiments.progress import ExperimentProgress
     from experiments.settings import deployment_file, load
 
     experiment, deployment = load(config)
-    console = Console(stderr=True, soft_wrap=True)
     stream = load_stream(deployment, events, out / "streams")
-    advice = advising.advise(
-        experiment, deployment, stream, out / "trials", budget_seconds=60 * budget_minutes,
-        processes=processes, say=lambda line: console.print(line, highlight=False, markup=False),
-    )  # fmt: skip
+    with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
+        advice = advising.advise(
+            experiment, deployment, stream, out / "trials", budget_seconds=60 * budget_minutes,
+            processes=processes, progress=progress,
+        )  # fmt: skip
     click.echo(advising.write_advice(advice, deployment, deployment_file(config, experiment), out))

@@ -37,6 +37,7 @@ def online(
 ) -> None:  # fmt: skip
     """A simulated live experiment: what distillation changes for visitors, against the control."""
     from experiments.online.live import ARMS, CONTROL, Setting, changes, run_live
+    from experiments.progress import ExperimentProgress
     from pipeline.config import load
 
     deployment = load(config)
@@ -52,11 +53,10 @@ def online(
             f"two behind the burn-in {deployment.burn_in}", got=str(spans), fix="Ask for more spans.",
         )  # fmt: skip
     setting = Setting(spans=spans, examples_per_span=examples_per_span, visits=visits, world_seed=world)
-    console = Console(stderr=True, soft_wrap=True)
-    experiment, policies = run_live(
-        deployment, setting, names, out, seeds=seeds, processes=processes,
-        say=lambda line: console.print(line, highlight=False, markup=False),
-    )  # fmt: skip
+    with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
+        experiment, policies = run_live(
+            deployment, setting, names, out, seeds=seeds, processes=processes, progress=progress
+        )
     rows = []
     for arm in names:
         if arm == CONTROL:

@@ -8,7 +8,7 @@ which the same policy meets the same visitors with other luck.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from eventlog.simulator.outcomes import DRAWS
 from experiments.arms import for_all_surfaces
 from experiments.online.effects import MEASURES, Change, change, measured
 from experiments.online.slates import slates
+from experiments.progress import ExperimentProgress
 from experiments.schedule import Kept, Schedule
 from experiments.stream import Stream
 from experiments.trial import SoftLabelSource, Trial
@@ -124,7 +125,7 @@ def run_live(
     *,
     seeds: int,
     processes: int,
-    say: Callable[[str], Any],
+    progress: ExperimentProgress,
 ) -> tuple[LiveExperiment, dict[str, list[Policy]]]:
     """Simulates the world, trains the arms and lets each rank.
 
@@ -138,13 +139,10 @@ def run_live(
     ranked = range(deployment.burn_in_spans[-1] + 2, setting.spans)
     visits = [of_span for of_span in _visits(setting) if of_span.span in ranked]
     candidates = {of_span.span: of_span.table for of_span in visits}
-    say(f"ranking {setting.visits} visits on each of spans {ranked[0]} to {ranked[-1]}")
+    progress.say(f"ranking {setting.visits} visits on each of spans {ranked[0]} to {ranked[-1]}")
     folder = load_stream(deployment, log, out / "streams", candidates)
 
-    def on_done(trial: Trial, left: int) -> None:
-        say(f"  {trial.job.role} seed {trial.job.seed} done, {left} left")
-
-    with Schedule(folder, out / "trials", processes, on_done) as schedule:
+    with Schedule(folder, out / "trials", processes, progress.on_done) as schedule:
         outcomes = _train(deployment, setting, schedule, arms, seeds)
     experiment = LiveExperiment(visits, setting.candidates, setting.slots)
     return experiment, {

@@ -76,6 +76,15 @@ def test_the_recovered_share_is_the_students_gain_over_the_teachers():
     np.testing.assert_allclose(recovered(arms), [1 / 3, np.nan])
 
 
+def test_without_a_row_nothing_is_defined():
+    for kind in ("binary", "regression"):
+        for figure in figures(kind, [], 4).values():
+            assert np.isnan(figure.value) and not figure.influence.any()
+            resamples = Resamples(4, num_seeds=1, draws=9, seed=0)
+            estimate = resamples.estimate([[figure]], first, resamples.replicates([[figure]]))
+            assert (estimate.both, estimate.seeds, estimate.p) == (None, None, 1.0)
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []

@@ -3,10 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 from experiments.advice import advising
 from experiments.advice.candidates import Candidate
 from experiments.intervals import Estimate
+from experiments.progress import ExperimentProgress
 from experiments.settings import Experiment
 
 BEST = Candidate(4.0, "pet", "direct", 4.0)
@@ -41,10 +43,13 @@ def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatc
     experiment = Experiment(
         deployment="", tuning="2:3", reporting="4:6", batch_size=256, resamples=50, min_positives=50
     )
-    said = []
-    found = advising.advise(
-        experiment, deployment, stream_folder, tmp_path, budget_seconds=1, processes=1, say=said.append
-    )
+    with (tmp_path / "log").open("w") as log:
+        progress = ExperimentProgress(Console(file=log, width=200))
+        found = advising.advise(
+            experiment, deployment, stream_folder, tmp_path / "trials",
+            budget_seconds=1, processes=1, progress=progress,
+        )  # fmt: skip
+    assert "round 1: 2 candidates" in (tmp_path / "log").read_text()
     assert found.candidate in few and found.seeds == 3
     assert len(found.rungs) == 1 and set(found.rungs[0]) == {one.name for one in few}
     assert np.isfinite(found.gain.value) and found.gain.both[0] < found.gain.value < found.gain.both[1]

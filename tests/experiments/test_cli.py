@@ -1,0 +1,82 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from experiments import label_age
+
+
+def run(*arguments):
+    from click.testing import CliRunner
+
+    from pipeline.cli import cli
+
+    return CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
+
+
+@pytest.fixture
+def protocol(small_config, tmp_path):
+    document = {
+        "deployment": str(small_config), "tuning": "2:3", "reporting": "4:6", "batch_size": 256,
+        "grid": {"learning_rates": [0.1], "passes": [1], "dropouts": [0.0], "finalists": 1, "seeds": 1},
+        "resamples": 50, "min_positives": 50,
+        "primary": {"arm": "student-0-old", "endpoints": [{"task": "click", "metric": "auc"}]},
+    }  # fmt: skip
+    (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(document))
+    return tmp_path / "protocol.yaml"
+
+
+@pytest.mark.e2e
+def test_an_experiment_from_log_to_page_and_again_without_a_trial(
+    small_log, stream_folder, protocol, tmp_path, monkeypatch
+):
+    import experiments.cli  # noqa: F401 - adds its commands
+
+    monkeypatch.setattr(label_age, "AGES", (0, 2))
+    out = tmp_path / "out"
+    (out / "streams").mkdir(parents=True)
+    (out / "streams" / stream_folder.name).symlink_to(stream_folder)
+    arguments = ["experiment", "label-age", "--events", small_log, "--seeds", 2, "--out", out]
+    done = run(*arguments, "--config", protocol)
+    assert done.exit_code == 0
+
+    document = json.loads((out / "results.json").read_text())
+    arms = {row["arm"] for row in document["rows"]}
+    assert arms == {"control", "teacher-0-old", "student-0-old", "teacher-2-old", "student-2-old"}
+    primary = [row for row in document["rows"] if row["p_holm"] is not None]
+    assert {(row["surface"], row["arm"], row["versus"]) for row in primary} == {
+        ("all", "student-0-old", "control"), ("tab_1", "student-0-old", "control"),
+    }  # fmt: skip
+    assert document["about"]["costs"]["teacher-0-old"]["is_teacher"]
+    assert "<svg" in (out / "report.html").read_text()
+
+    trials = {path: path.stat().st_mtime_ns for path in (out / "trials").iterdir()}
+    assert run(*arguments, "--config", protocol).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "trials").iterdir()} == trials
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        (["experiment", "strategy", "--events", "none", "--out", "out"], "none: no event log"),
+        (
+            ["experiment", "strategy", "--events", ".", "--out", "o", "--config", "none.yaml"],
+            "not an experiment",
+        ),
+        (["online", "--config", "{config}", "--out", "out", "--arms", "student"], "arms cannot be compared"),
+        (["online", "--config", "{config}", "--out", "out", "--spans", "3"], "expected at least 4"),
+        (["report", "--out", "page.html"], "expected --experiment, or --config"),
+        (["report", "--experiment", "none", "--out", "page.html"], "results.json: no results"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, refusal, small_config, tmp_path):
+    told = [argument.format(config=small_config) for argument in arguments]
+    command = [Path(sys.executable).parent / "rankdistill", *told]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert refusal in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "page.html").exists()
