@@ -35,11 +35,11 @@ class Bar:
     high: float
 
 
-def intervals(caption: str, bars: Sequence[Bar]) -> Drawing:
-    """Numbers under each other, with their intervals, and 0."""
+def intervals(caption: str, bars: Sequence[Bar], *, lower_is_better: bool = False) -> Drawing:
+    """Numbers under each other with their intervals; green is better than 0, orange worse, grey neither."""
     figure, axes = _axes(0.8 + 0.3 * len(bars))
     for place, bar in enumerate(bars):
-        colour = GREY if bar.low <= 0 <= bar.high else GREEN if bar.value > 0 else ORANGE
+        colour = GREY if bar.low <= 0 <= bar.high else GREEN if (bar.value < 0) == lower_is_better else ORANGE
         axes.plot([bar.low, bar.high], [place, place], color=colour, linewidth=2)
         axes.plot(bar.value, place, "o", color=colour, markersize=5)
     axes.axvline(0, color="#222222", linewidth=0.8)

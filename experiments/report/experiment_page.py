@@ -11,6 +11,7 @@ import numpy as np
 
 from components.evaluation.report_page import Table
 from eventlog.errors import BadInput
+from experiments.arms import CONTROL
 from experiments.comparison import BOTH
 from experiments.report.drawings import Bar, Drawing, intervals, lines
 from experiments.report.page import Section, bounded, render
@@ -19,7 +20,11 @@ from experiments.results import RESULTS
 
 Json = Mapping[str, Any]
 
-_SHOWN_METRICS = ("auc", "rmse", "gain_recovered_auc", "gain_recovered_rmse", "divergence_rate", "leak")
+_RECOVERED = "gain_recovered_"
+_SHOWN_METRICS = (
+    *("auc", "rmse", f"{_RECOVERED}auc", f"{_RECOVERED}rmse"),
+    *("divergence_rate", "leak", "leak_less_half"),
+)
 _FLEETS = (1, 2, 5, 10, 20, 50, 100)
 
 
@@ -63,29 +68,36 @@ def _primary(rows: Sequence[Json]) -> Section:
 
 
 def _surface(rows: Sequence[Json], surface: str) -> Section:
+    """Per task and metric a table of arms and a drawing; comparisons without the control come last."""
     here = [row for row in rows if row["surface"] == surface and row["metric"] in _SHOWN_METRICS]
-    own = [row for row in here if not row["versus"] or row["metric"].startswith("gain")]
-    table = Table(
-        "Every arm's own figures, 95 % intervals",
-        ("arm", "task", "metric", "figure", "note"),
-        [[row["arm"], row["task"], row["metric"], _own(row), row["note"]] for row in own],
-    )
-    compared = [row for row in here if row["versus"] and not row["metric"].startswith("gain")]
-    differences = Table(
-        "Differences, 95 % intervals",
-        ("arms", "task", "metric", "difference", "note"),
+    measured = dict.fromkeys((row["task"], row["metric"]) for row in here)
+    tables = [_arms(here, task, metric) for task, metric in measured if not metric.startswith(_RECOVERED)]
+    others = [row for row in here if row["versus"] not in ("", CONTROL.name)]
+    if others:
+        cells = [[_arms_of(row), row["task"], row["metric"], _compared(row), row["note"]] for row in others]
+        tables.append(Table("Other comparisons", ("arms", "task", "metric", "difference", "note"), cells))
+    drawings = [_gains(here, surface, task, metric) for task, metric in measured]
+    return Section(f"Surface {surface}", tables=tables, drawings=[each for each in drawings if each])
+
+
+def _arms(rows: Sequence[Json], task: str, metric: str) -> Table:
+    """What stands beside an arm's name on a narrow page comes first: what it gains over the control."""
+    of_task = [row for row in rows if row["task"] == task]
+    own = [row for row in of_task if row["metric"] == metric and not row["versus"]]
+    gains = {row["arm"]: row for row in of_task if row["metric"] == metric and row["versus"] == CONTROL.name}
+    shares = {row["arm"]: row for row in of_task if row["metric"] == f"{_RECOVERED}{metric}"}
+    cells = [
         [
-            [f"{row['arm']} - {row['versus']}", row["task"], row["metric"], _difference(row), row["note"]]
-            for row in compared
-        ],
-    )
-    drawings = [
-        drawing
-        for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in here if row["versus"])
-        if (drawing := _gains(here, surface, task, metric)) is not None
+            row["arm"],
+            _difference(gains[row["arm"]]) if row["arm"] in gains else "-",
+            _own(row),
+            _own(shares[row["arm"]]) if row["arm"] in shares else "-",
+            row["note"],
+        ]
+        for row in own
     ]
-    tables = [shown for shown in (table, differences) if shown.rows]
-    return Section(f"Surface {surface}", tables=tables, drawings=drawings)
+    columns = ("arm", "less the control", metric, "share of the teacher's gain", "note")
+    return Table(f"{task}, {metric}", columns, cells)
 
 
 def _gains(rows: Sequence[Json], surface: str, task: str, metric: str) -> Drawing | None:
@@ -101,7 +113,8 @@ def _gains(rows: Sequence[Json], surface: str, task: str, metric: str) -> Drawin
         and row["difference_low"] is not None
         and not row["note"]
     ]
-    return intervals(f"{surface}, {task}: difference of {metric}", bars) if bars else None
+    caption = f"{surface}, {task}: difference of {metric}"
+    return intervals(caption, bars, lower_is_better=metric == "rmse") if bars else None
 
 
 def _calibration(rows: Sequence[Json]) -> Section:
@@ -143,6 +156,15 @@ def _choices(choices: Json) -> Section:
 def _paper(rows: Sequence[Json]) -> Section:
     names = dict.fromkeys(row["experiment"] for row in rows)
     return Section("The paper's figures", tables=[PAPER[name] for name in names if name in PAPER])
+
+
+def _arms_of(row: Json) -> str:
+    return f"{row['arm']} - {row['versus']}"
+
+
+def _compared(row: Json) -> str:
+    """A leak that is less than half of another arm's is one number of both."""
+    return _own(row) if row["difference"] is None else _difference(row)
 
 
 def _own(row: Json) -> str:

@@ -25,6 +25,7 @@ th, td { border-bottom: 1px solid #ddd; padding: .2em .7em; text-align: right; w
 th:first-child, td:first-child { text-align: left }
 figure { margin: 0 0 1.5em 0 } figcaption { font-weight: bold; font-size: .9em }
 svg { max-width: 100%; height: auto }
+@media (max-width: 30em) { td, th { white-space: normal; padding: .2em .4em } table { font-size: .8em } }
 @media print { body { max-width: none } h2, figure, table { break-inside: avoid } }
 </style></head><body><h1>{{ title }}</h1><p class="lead">{{ lead }}</p>
 {% for section in sections %}

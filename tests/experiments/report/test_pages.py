@@ -7,7 +7,7 @@ import pytest
 
 from eventlog.errors import BadInput
 from experiments.comparison import SEEDS, Row
-from experiments.report.drawings import Bar, intervals, lines
+from experiments.report.drawings import GREEN, ORANGE, Bar, intervals, lines
 from experiments.report.experiment_page import experiment_page
 from experiments.results import write_results
 
@@ -68,6 +68,12 @@ def test_the_page_needs_nothing_from_elsewhere(page):
 def test_the_teachers_cost_is_shared_by_the_fleet(page):
     assert "as the fleet grows" in page
     assert page.count("<svg") == 2
+
+
+def test_a_smaller_error_is_drawn_as_a_gain():
+    bars = [Bar("a", -1, -2, -0.5)]
+    assert GREEN in intervals("error", bars, lower_is_better=True).svg
+    assert ORANGE in intervals("auc", bars).svg
 
 
 def test_two_drawings_share_no_id():
