@@ -49,7 +49,7 @@ TABLES := runs/tables
 EXPERIMENT = $(BIN)/rankdistill experiment $(1) --config experiments/configs/simulator.yaml --events $(TABLES)/events --seeds 10 --out $(TABLES)/$(1) --cache $(TABLES)
 
 tables: $(READY) ## The paper's three tables, on a simulated world; half an hour
-	@$(BIN)/rankdistill events simulate --spans 12 --examples-per-span 4000 --seed 1 --out $(TABLES)/events
+	@$(BIN)/rankdistill events simulate --spans 11 --examples-per-span 3000 --seed 1 --out $(TABLES)/events
 	@$(call EXPERIMENT,strategy)
 	@$(call EXPERIMENT,size)
 	@$(call EXPERIMENT,objectives)
