@@ -49,11 +49,6 @@ class Stream:
         """`[rows]` bool: impressions of the span in which they lie."""
         return self.twins == np.arange(len(self.twins))
 
-    @property
-    def last_span(self) -> int:
-        """The number of the log's last span."""
-        return int(self.spans[-1])
-
     def rows(self, span: int) -> slice:
         """Where a span's rows lie."""
         first, end = np.searchsorted(self.spans, [span, span + 1])
