@@ -62,6 +62,7 @@ unit: $(READY) ## Run the quick tests alone
 
 chaos: $(READY) ## Kill a run more than a hundred times, and run two weeks of broken data; half an hour
 	$(BIN)/python -m pytest -m chaos tests/chaos
+	$(BIN)/python -m pytest -m chaos tests/e2e
 
 kubeflow-test: $(READY) ## Run the compiled pipelines as Kubeflow does, and check image and manifests
 	$(BIN)/python -m pytest -m kubeflow

@@ -47,7 +47,7 @@ def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatc
         progress = ExperimentProgress(Console(file=log, width=200))
         found = advising.advise(
             experiment, deployment, stream_folder, tmp_path / "trials",
-            budget_seconds=1, processes=1, progress=progress,
+            budget_seconds=1, processes=2, progress=progress,
         )  # fmt: skip
     assert "round 1: 2 candidates" in (tmp_path / "log").read_text()
     assert found.candidate in few and found.seeds == 3
