@@ -22,8 +22,8 @@ def test_a_run_tells_what_distillation_gave_each_surface(page):
 
 def test_labels_and_costs_are_told_span_by_span(page):
     labels = page.split("<h2>Labels</h2>")[1].split("<h2>")[0]
-    rows = re.findall(r"<tr><td>[0-9a-f]{6,}[^<]*</td><td>(\d+)</td><td>(\d+)</td>", labels)
-    assert [int(span) for span, _ in rows] == [2, 3, 4, 5, 6]
+    rows = re.findall(r"<tr><td>[^<]+</td><td>(\d+)</td><td>(\d+)</td>", labels)
+    assert sorted(int(span) for span, _ in rows) == [2, 3, 4, 5, 6]
     assert all(int(count) == 1500 for _, count in rows)
     assert labels.count("<svg") == 2
     cost = page.split("<h2>Cost</h2>")[1]
