@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.bootstrap import SpanRows
-from experiments.influence import METRICS, Figure, figures
+from components.evaluation.bootstrap import METRICS, SpanRows
+from experiments.influence import Figure, figures
 from experiments.intervals import Estimate, Resamples, difference, first, holm, recovered
-from experiments.schedule import Kept
+from experiments.outcome import Outcome
 from experiments.stream import Stream
 from models.tasks import Task
 
@@ -90,7 +90,7 @@ class Comparison:
         self,
         stream: Stream,
         tasks: Mapping[str, Task],
-        arms: Mapping[str, Sequence[Kept]],
+        arms: Mapping[str, Sequence[Outcome]],
         spans: range,
         resamples: int,
         min_positives: int,
@@ -104,6 +104,10 @@ class Comparison:
         self._clusters = int(stream.clusters.max()) + 1
         self._seeds = len(next(iter(arms.values())))
         self._resamples = Resamples(self._clusters, self._seeds, resamples, seed=0)
+        # A surface that is new has no model of its own yet; an arm that diverged must not empty the others'.
+        self._predicted = np.ones(len(stream.spans), bool)
+        for outcome in (each for of_arm in arms.values() for each in of_arm if not each.diverged):
+            self._predicted[outcome.rows] &= np.isfinite(outcome.predictions).all(axis=1)
 
     def rows(self, experiment: str, pairs: Sequence[Pair], surfaces: Sequence[str]) -> list[Row]:
         """The arms' own figures, then their differences, per surface, task and metric.
@@ -147,12 +151,17 @@ class Comparison:
                     rows += table.recovered(pair)
         return rows
 
-    def _span_rows(self, kept: Kept, surface: str, task: str) -> list[SpanRows]:
-        """Every row that has a label, predicted or not: a model without a prediction has no figure."""
+    def _span_rows(self, kept: Outcome, surface: str, task: str) -> list[SpanRows]:
+        """The rows that have a label, and a prediction of every arm that did not diverge."""
         stream, rows = self._stream, kept.rows
         labels = self._known[rows, stream.tasks.index(task)]
         of_span = stream.spans[rows]
-        where = ~np.isnan(labels) & (of_span >= self._spans.start) & (of_span < self._spans.stop)
+        where = (
+            self._predicted[rows]
+            & ~np.isnan(labels)
+            & (of_span >= self._spans.start)
+            & (of_span < self._spans.stop)
+        )
         if surface != ALL_SURFACES:
             where &= stream.surfaces[rows] == stream.surface_names.index(surface)
         predictions = kept.columns((task,))[:, 0]

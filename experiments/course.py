@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from experiments.outcome import Outcome
 from experiments.stream import Stream
 from experiments.trial import Trial
 from models.job import TrainingJob
@@ -19,29 +19,6 @@ from models.seeds import path_seed
 Array = Any
 
 _ROWS_AT_ONCE = 16_384
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a trial.
-
-    Attributes:
-        rows: `[kept]` int64, the fresh rows of the kept spans.
-        tasks: the job's.
-        predictions: `[kept, tasks]` float32, NaN without a model.
-        diverged: the reason, or nothing.
-        seconds: of learning and scoring, the tracing of the graphs apart.
-        num_parameters: of the served model.
-        flops_per_row: multiplications and additions that one served row takes.
-    """
-
-    rows: Array
-    tasks: tuple[str, ...]
-    predictions: Array
-    diverged: str
-    seconds: float
-    num_parameters: int
-    flops_per_row: float
 
 
 class Course:

@@ -18,11 +18,9 @@ from typing import Any
 import numpy as np
 
 from components.evaluation import metrics
-from components.evaluation.bootstrap import SpanRows
+from components.evaluation.bootstrap import METRICS, SpanRows
 
 Array = Any
-
-METRICS = {"binary": ("auc", "log_loss", "calibration"), "regression": ("rmse", "calibration")}
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,12 @@ def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str
 
     Args:
         kind: `binary` or `regression`.
-        spans: the rows of each span that have a label and a prediction; without any, nothing is defined.
+        spans: the rows of each span that have a label; without any, or with a prediction that is not finite,
+            nothing is defined.
         num_clusters: how many there are.
     """
-    if not spans:
+    # A missing prediction would rank above all others and pass for a good one.
+    if not spans or not all(np.isfinite(rows.predictions).all() for rows in spans):
         return dict.fromkeys(METRICS[kind], Figure(float("nan"), np.zeros(num_clusters)))
     labels = np.concatenate([rows.labels for rows in spans]).astype(np.float64)
     predictions = np.concatenate([rows.predictions for rows in spans]).astype(np.float64)

@@ -11,7 +11,8 @@ import numpy as np
 from experiments.arms import StudentArm, TeacherArm, for_all_surfaces
 from experiments.comparison import ALL_SURFACES, Comparison, Pair, Row, largest_surface
 from experiments.criterion import gains as gains_of
-from experiments.schedule import Kept, Schedule
+from experiments.outcome import Outcome
+from experiments.schedule import Schedule
 from experiments.settings import Experiment
 from experiments.trial import SoftLabelSource, Trial
 from experiments.tuning import Choice, Point, choose
@@ -54,7 +55,7 @@ class Laboratory:
         self._say = say
         self._known = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
 
-    def compare(self, name: str, arms: Mapping[str, Sequence[Kept]], pairs: Sequence[Pair]) -> list[Row]:
+    def compare(self, name: str, arms: Mapping[str, Sequence[Outcome]], pairs: Sequence[Pair]) -> list[Row]:
         """The rows of an experiment: over all surfaces, and on the largest."""
         stream, spans = self.schedule.stream, self.experiment.reporting_spans
         comparison = Comparison(
@@ -67,12 +68,12 @@ class Laboratory:
         )
         return comparison.rows(name, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
 
-    def run_teachers(self, arms: Sequence[TeacherArm]) -> dict[str, list[Kept]]:
+    def run_teachers(self, arms: Sequence[TeacherArm]) -> dict[str, list[Outcome]]:
         """Tunes teachers, then runs each with every seed over the whole stream: by arm, by seed."""
         self.teachers |= {arm.name: arm for arm in arms}
         return self._run(arms)
 
-    def run_students(self, arms: Sequence[StudentArm]) -> dict[str, list[Kept]]:
+    def run_students(self, arms: Sequence[StudentArm]) -> dict[str, list[Outcome]]:
         """The same of students and control, whose teachers have been run."""
         return self._run(arms)
 
@@ -108,7 +109,7 @@ class Laboratory:
             slice_feature=self.experiment.slice_feature if arm.bias else "",
         )
 
-    def _run(self, arms: Sequence[Arm]) -> dict[str, list[Kept]]:
+    def _run(self, arms: Sequence[Arm]) -> dict[str, list[Outcome]]:
         for arm in arms:
             self.tune(arm)
         last = self.experiment.reporting_spans[-1]
@@ -147,7 +148,7 @@ class Laboratory:
         kept = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in asked])
         return [self.gains(outcome) for outcome in kept]
 
-    def gains(self, outcome: Kept) -> dict[str, float]:
+    def gains(self, outcome: Outcome) -> dict[str, float]:
         """Of the tuning stretch, with what was known at its end."""
         stream = self.schedule.stream
         where = stream.spans[outcome.rows] >= self.experiment.tuning_spans.start
@@ -157,7 +158,7 @@ class Laboratory:
         return gains_of(labels, outcome.predictions[where], tasks, self.experiment.min_positives)
 
 
-def _cost(arm: Arm, kept: Sequence[Kept]) -> dict[str, Any]:
+def _cost(arm: Arm, kept: Sequence[Outcome]) -> dict[str, Any]:
     """Seconds are of the whole course on one core; the rest is of the served model."""
     return {
         "is_teacher": isinstance(arm, TeacherArm),

@@ -20,7 +20,7 @@ from experiments.comparison import ALL_SURFACES, BOTH, Row
 from experiments.influence import Figure, ratio
 from experiments.intervals import Resamples, difference
 from experiments.laboratory import Laboratory
-from experiments.schedule import Kept
+from experiments.outcome import Outcome
 from experiments.soft_labels import shifted, slice_signs
 
 Array = Any
@@ -30,7 +30,7 @@ DIAL = 1.0
 ARMS = ("direct", "auxiliary-logit", "auxiliary-tower")
 
 
-def run(laboratory: Laboratory, arms: Mapping[str, Sequence[Kept]]) -> list[Row]:
+def run(laboratory: Laboratory, arms: Mapping[str, Sequence[Outcome]]) -> list[Row]:
     """Leak with the dial up and with the dial at 0, and auxiliary's against half of direct's.
 
     Args:
@@ -63,7 +63,7 @@ class Measure:
         task: which one.
     """
 
-    def __init__(self, laboratory: Laboratory, arms: Mapping[str, Sequence[Kept]], task: str) -> None:
+    def __init__(self, laboratory: Laboratory, arms: Mapping[str, Sequence[Outcome]], task: str) -> None:
         self._stream = laboratory.schedule.stream
         self._arms = arms
         self._task = task

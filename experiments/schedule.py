@@ -5,42 +5,20 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eventlog.errors import BadInput
+from experiments.outcome import Outcome, read_outcome, write_outcome
 from experiments.stream import Stream, read_stream
 from experiments.trial import Trial
 from pipeline.noise import quieten
 
-Array = Any
-
 _STREAM: dict[Path, Stream] = {}
 """Of a worker: the stream that it has mapped."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A trial's outcome as it lies on disk; see `experiments.course.Outcome`."""
-
-    rows: Array
-    tasks: tuple[str, ...]
-    predictions: Array
-    diverged: str
-    seconds: float
-    num_parameters: int
-    flops_per_row: float
-
-    def columns(self, tasks: Sequence[str]) -> Array:
-        """`[rows, tasks]` float32: the predictions of some tasks."""
-        return self.predictions[:, [self.tasks.index(name) for name in tasks]]
 
 
 class Schedule:
@@ -75,7 +53,7 @@ class Schedule:
         """The trial's name."""
         return trial.key(self.stream.key)
 
-    def run(self, trials: Sequence[Trial]) -> list[Kept]:
+    def run(self, trials: Sequence[Trial]) -> list[Outcome]:
         """Outcomes of trials, in their order; those that are not kept yet are run.
 
         A distilled student's teacher must have been run.
@@ -115,20 +93,6 @@ class Schedule:
         return self._folder / f"{self.key(trial)}.npz"
 
 
-def read_outcome(path: Path) -> Kept:
-    """The inverse of what a worker writes."""
-    with np.load(path) as file:
-        return Kept(
-            rows=file["rows"],
-            tasks=tuple(file["tasks"].tolist()),
-            predictions=file["predictions"],
-            diverged=str(file["diverged"]),
-            seconds=float(file["seconds"]),
-            num_parameters=int(file["num_parameters"]),
-            flops_per_row=float(file["flops_per_row"]),
-        )
-
-
 def _as_they_end(jobs: dict[Future[None], Trial]) -> Iterator[tuple[Trial, int]]:
     waiting = set(jobs)
     while waiting:
@@ -160,11 +124,4 @@ def _run_one(stream_folder: Path, folder: Path, trial: Trial) -> None:
         tasks = {name: trial.job.tasks[name] for name in trial.job.distilled_tasks}
         labels = soft_labels(stream, teacher.rows, teacher.columns(tuple(tasks)), trial.labels.first_span)
         soft = treated(stream, labels, tasks, trial.labels, trial.job.seed)
-    outcome = Course(stream, trial, soft).run()
-    _write(folder / f"{trial.key(stream.key)}.npz", vars(outcome))
-
-
-def _write(path: Path, arrays: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{uuid.uuid4().hex}.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    write_outcome(Course(stream, trial, soft).run(), folder / f"{trial.key(stream.key)}.npz")

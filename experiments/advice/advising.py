@@ -21,8 +21,9 @@ from experiments.influence import Figure, figures
 from experiments.intervals import Estimate, Resamples, difference
 from experiments.laboratory import Laboratory
 from experiments.objectives import tasks_of
+from experiments.outcome import Outcome
 from experiments.progress import ExperimentProgress
-from experiments.schedule import Kept, Schedule
+from experiments.schedule import Schedule
 from experiments.settings import Experiment
 from experiments.tuning import Choice, Point
 from pipeline.config import Deployment
@@ -183,7 +184,7 @@ class _Bench:
         )
         return gain, default_gain
 
-    def _run(self, asked: Sequence[tuple[Candidate, int]], last: int) -> list[Kept]:
+    def _run(self, asked: Sequence[tuple[Candidate, int]], last: int) -> list[Outcome]:
         """Teachers first; candidates of one width and seed share one."""
         laboratory = self._laboratory
         for candidate, _ in asked:
@@ -206,16 +207,16 @@ class _Bench:
             ]
         )
 
-    def _controls(self, seeds: set[int], last: int) -> list[Kept]:
+    def _controls(self, seeds: set[int], last: int) -> list[Outcome]:
         return self._timed([self._laboratory.trial(CONTROL, self._point, seed, last) for seed in seeds])
 
-    def _timed(self, trials: list[Any]) -> list[Kept]:
+    def _timed(self, trials: list[Any]) -> list[Outcome]:
         began = time.monotonic()
         kept = self._schedule.run(trials)
         self._trial_seconds.append((time.monotonic() - began) / max(1, len(trials)))
         return kept
 
-    def _figure(self, kept: Kept) -> Figure:
+    def _figure(self, kept: Outcome) -> Figure:
         """The criterion on the reporting stretch, which is linear in the losses, with its influences."""
         stream, experiment = self._schedule.stream, self._experiment
         known = stream.known_labels()

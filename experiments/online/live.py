@@ -20,8 +20,9 @@ from eventlog.simulator.outcomes import DRAWS
 from experiments.arms import for_all_surfaces
 from experiments.online.effects import MEASURES, Change, change, measured
 from experiments.online.slates import slates
+from experiments.outcome import Outcome
 from experiments.progress import ExperimentProgress
-from experiments.schedule import Kept, Schedule
+from experiments.schedule import Schedule
 from experiments.stream import Stream
 from experiments.trial import SoftLabelSource, Trial
 from models.job import TrainingJob
@@ -204,7 +205,7 @@ def _visits(setting: Setting) -> list[Visits]:
 
 def _train(
     deployment: Deployment, setting: Setting, schedule: Schedule, arms: Sequence[str], seeds: int
-) -> dict[str, list[Kept]]:
+) -> dict[str, list[Outcome]]:
     """Teachers first, for their labels; then the rest. Students begin behind the burn-in, as deployed."""
     last, first = setting.spans - 1, deployment.burn_in_spans[-1] + 1
     surface = next(iter(deployment.surfaces))
@@ -231,7 +232,7 @@ def _train(
 
 
 def _scores(
-    stream: Stream, kept: Kept, candidates: Mapping[int, Any], ranking: Sequence[tuple[str, float]]
+    stream: Stream, kept: Outcome, candidates: Mapping[int, Any], ranking: Sequence[tuple[str, float]]
 ) -> dict[int, Array]:
     """By span the scores of its candidates, which lie behind its impressions."""
     worth = sum(weight * kept.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)

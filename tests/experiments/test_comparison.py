@@ -3,7 +3,7 @@ import pytest
 
 from components.evaluation import metrics
 from experiments.comparison import BOTH, SEEDS, Comparison, Pair, largest_surface
-from experiments.schedule import Kept
+from experiments.outcome import Outcome
 from experiments.stream import Stream
 from models.tasks import Task
 
@@ -30,7 +30,7 @@ def arm(stream, skill, tasks=("click", "watch")):
         said = skill * stream.features["signal"] + np.random.default_rng(seed).normal(size=ROWS) * 0.3
         columns = {"click": 1 / (1 + np.exp(-said)), "watch": said + 2}
         predictions = np.stack([columns[task] for task in tasks], axis=1).astype(np.float32)
-        kept.append(Kept(np.arange(ROWS), tasks, predictions, "", 1.0, 1, 1.0))
+        kept.append(Outcome(np.arange(ROWS), tasks, predictions, "", 1.0, 1, 1.0))
     return kept
 
 
@@ -75,6 +75,36 @@ def test_the_share_is_undefined_where_the_teachers_gain_does_not_exclude_0(strea
     found = comparison.rows("strategy", [Pair("student", "control", "teacher")], ("all",))
     share = only(found, task="watch", metric="gain_recovered_rmse")
     assert share.mean is None and share.note.startswith("undefined: the teacher's own gain")
+
+
+def test_a_diverged_seed_leaves_its_arm_without_figures_and_the_others_with_theirs(stream):
+    import dataclasses
+
+    broken = arm(stream, 0.6)
+    nothing = np.full_like(broken[0].predictions, np.nan)
+    broken[0] = dataclasses.replace(broken[0], predictions=nothing, diverged="training diverged")
+    arms = {"student": broken, "control": arm(stream, 0.3)}
+    comparison = Comparison(stream, TASKS, arms, range(2, 4), resamples=20, min_positives=1)
+    found = comparison.rows("strategy", [Pair("student", "control")], ("all",))
+    assert all(row.mean is None and row.difference is None for row in found if row.arm == "student")
+    assert all(row.mean is not None for row in found if row.arm == "control")
+
+
+def test_rows_that_an_arm_could_not_predict_yet_are_judged_for_none(stream):
+    import dataclasses
+
+    late, new = arm(stream, 0.6), stream.surfaces == 1
+    late = [
+        dataclasses.replace(kept, predictions=np.where(new[:, None], np.nan, kept.predictions))
+        for kept in late
+    ]
+    control = arm(stream, 0.3)
+    comparison = Comparison(
+        stream, TASKS, {"student": late, "control": control}, range(2, 4), resamples=20, min_positives=1
+    )
+    found = comparison.rows("strategy", [], ("all", "tab_1"))
+    row = {(row.arm, row.surface): row.mean for row in found if row.metric == "rmse" and row.interval == BOTH}
+    assert row["control", "all"] == row["control", "tab_1"] and row["student", "all"] is not None
 
 
 def test_few_positives_are_no_evidence(rows):

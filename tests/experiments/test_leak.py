@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.leak import ARMS, Measure
-from experiments.schedule import Kept
+from experiments.outcome import Outcome
 from experiments.stream import Stream
 from models.tasks import Task
 
@@ -39,7 +39,7 @@ def kept(stream, share):
     said = (1 - share) * 0.4 + share * biased
     noise = [np.random.default_rng(seed).normal(scale=0.01, size=ROWS) for seed in range(SEEDS)]
     return [
-        Kept(np.arange(ROWS), ("click",), (said + each).astype(np.float32)[:, None], "", 1.0, 1, 1.0)
+        Outcome(np.arange(ROWS), ("click",), (said + each).astype(np.float32)[:, None], "", 1.0, 1, 1.0)
         for each in noise
     ]
 
