@@ -18,7 +18,7 @@ from models.tasks import Task
 
 Array = Any
 
-ALL_SURFACES = "all"
+ALL_SURFACES = ALL_TASKS = "all"
 BOTH, SEEDS = "users and seeds", "seeds"
 """What an interval resamples."""
 

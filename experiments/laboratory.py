@@ -106,7 +106,7 @@ class Laboratory:
             first_span=self.experiment.tuning_spans.start,
             treatment=arm.treatment,
             bias=arm.bias,
-            slice_feature=self.experiment.slice_feature if arm.bias else "",
+            sliced_by=self.experiment.slice_feature if arm.bias else "",
         )
 
     def _run(self, arms: Sequence[Arm]) -> dict[str, list[Outcome]]:

@@ -30,10 +30,10 @@ class Grid:
         seeds: How many seeds each finalist gets in all.
     """
 
-    learning_rates: tuple[float, ...] = (0.05, 0.1, 0.2)
+    learning_rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     passes: tuple[int, ...] = (1, 2, 3)
     dropouts: tuple[float, ...] = (0.0, 0.2)
-    soft_weights: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    soft_weights: tuple[float, ...] = (2.0, 8.0, 32.0)
     finalists: int = 4
     seeds: int = 3
 

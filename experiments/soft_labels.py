@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.stream import Stream
 from experiments.trial import SoftLabelSource
+from models.seeds import path_seed
 from models.tasks import Task
 
 Array = Any
@@ -45,7 +46,7 @@ def treated(
         predictions: `[rows, tasks]` float32 of the teacher, before it learnt them; NaN where it has none.
         tasks: the columns of the predictions.
         source: what is done to them.
-        seed: of the permutation.
+        seed: of the permutation, and of which slices gain.
 
     Returns:
         `[rows, tasks]` float32; NaN where there is no label.
@@ -55,7 +56,7 @@ def treated(
     if source.treatment == "calibrated":
         return calibrated(stream, predictions, tasks)
     if source.bias:
-        return biased(stream, predictions, tasks, source)
+        return biased(stream, predictions, tasks, source, seed)
     return predictions
 
 
@@ -96,9 +97,11 @@ def calibrated(stream: Stream, predictions: Array, tasks: Mapping[str, Task]) ->
     return corrected
 
 
-def biased(stream: Stream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource) -> Array:
+def biased(
+    stream: Stream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
+) -> Array:
     """Turns the dial: see `SoftLabelSource.bias`."""
-    signs = slice_signs(stream, source.slice_feature)
+    signs = slice_signs(stream, source.sliced_by, seed)
     changed = np.array(predictions)
     for column, (name, task) in enumerate(tasks.items()):
         unit = 1.0 if task.kind == "binary" else float(np.nanstd(stream.labels[:, stream.tasks.index(name)]))
@@ -106,11 +109,12 @@ def biased(stream: Stream, predictions: Array, tasks: Mapping[str, Task], source
     return changed
 
 
-def slice_signs(stream: Stream, feature: str) -> Array:
-    """`[rows]` float32: +1 for every other value of a feature, -1 for the rest."""
+def slice_signs(stream: Stream, feature: str, seed: int) -> Array:
+    """`[rows]` float32: +1 for half of a feature's values, drawn by the seed, -1 for the rest."""
     values = np.asarray(stream.features[feature])
-    codes = values if values.ndim == 1 else values[:, 0]
-    return np.where(codes.astype(np.int64) % 2 == 0, 1.0, -1.0).astype(np.float32)
+    codes, which = np.unique(values if values.ndim == 1 else values[:, 0], return_inverse=True)
+    order = np.random.default_rng(path_seed(seed, f"slices/{feature}")).permutation(len(codes))
+    return np.where(order % 2 == 0, 1.0, -1.0).astype(np.float32)[which]
 
 
 def shifted(predictions: Array, shift: Any, task: Task) -> Array:

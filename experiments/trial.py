@@ -19,16 +19,16 @@ class SoftLabelSource:
         treatment: `none`; `permuted` exchanges the labels of rows at random within surface and span, the
             placebo: what a soft head does to training without anything to learn from it; `calibrated`
             scales them by the ratio of hard to soft labels per surface and task over earlier spans.
-        bias: The dial. So much is added to the labels of every other slice (of `slice_feature`) and taken
-            from the rest: logits for a probability, standard deviations of the labels for a regression.
-        slice_feature: The feature by whose value bias is injected and its leak is measured.
+        bias: The dial. So much is added to the labels of half of the slices, drawn by the job's seed, and
+            taken from the rest: logits for a probability, standard deviations of the labels for a regression.
+        sliced_by: The feature whose values are the slices; nothing with the dial at 0.
     """
 
     teacher: str
     first_span: int
     treatment: Literal["none", "permuted", "calibrated"] = "none"
     bias: float = 0.0
-    slice_feature: str = ""
+    sliced_by: str = ""
 
 
 @settings

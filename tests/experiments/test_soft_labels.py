@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.soft_labels import biased, calibrated, permuted, soft_labels, treated
+from experiments.soft_labels import biased, calibrated, permuted, slice_signs, soft_labels, treated
 from experiments.trial import SoftLabelSource
 from models.tasks import Task
 
@@ -42,12 +42,14 @@ def test_calibration_corrects_by_earlier_spans_alone(hand_made):
 
 
 def test_the_dial_adds_to_one_half_of_the_slices_and_takes_from_the_other(hand_made):
-    source = SoftLabelSource(teacher="", first_span=0, bias=1.0, slice_feature="hour")
-    found = biased(hand_made, PREDICTIONS, TASKS, source)
+    source = SoftLabelSource(teacher="", first_span=0, bias=1.0, sliced_by="hour")
+    found = biased(hand_made, PREDICTIONS, TASKS, source, seed=4)
+    signs = slice_signs(hand_made, "hour", 4)[:7]
+    assert set(signs) == {-1.0, 1.0}
     logit = np.log(found[:7, 0] / (1 - found[:7, 0])) - np.log(PREDICTIONS[:7, 0] / (1 - PREDICTIONS[:7, 0]))
-    np.testing.assert_allclose(logit, [-1, 1, -1, 1, -1, 1, -1], rtol=1e-4)
+    np.testing.assert_allclose(logit, signs, rtol=1e-4)
     spread = np.nanstd(hand_made.labels[:, 1])
-    np.testing.assert_allclose(found[:2, 1] - PREDICTIONS[:2, 1], [-spread, spread], rtol=1e-5)
+    np.testing.assert_allclose(found[:2, 1] - PREDICTIONS[:2, 1], spread * signs[:2], rtol=1e-5)
 
 
 @pytest.mark.parametrize("treatment", ["none", "permuted", "calibrated"])

@@ -44,14 +44,14 @@ def test_every_arm_gets_equally_many_trials_and_the_best_finalist_wins():
 
     grid = Grid(finalists=6, seeds=3)
     choice = choose(grid, measure)
-    assert len(asked) == 18 + 6 * 2
-    assert choice.point.learning_rate == 0.2
-    assert sorted(len(tried.gains) for tried in choice.tried) == [1] * 12 + [3] * 6
+    assert len(asked) == 24 + 6 * 2
+    assert choice.point.learning_rate == 0.4
+    assert sorted(len(tried.gains) for tried in choice.tried) == [1] * 18 + [3] * 6
 
 
 def test_weights_are_dealt_out_and_add_no_point():
     few, many = points(Grid(soft_weights=(1.0,))), points(Grid(soft_weights=(1.0, 4.0)))
-    assert len(few) == len(many) == 18
+    assert len(few) == len(many) == 24
     assert {point.soft_weight for point in many} == {1.0, 4.0}
     both = {(point.dropout, point.soft_weight) for point in many}
     assert len(both) == 4

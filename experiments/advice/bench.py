@@ -1,0 +1,147 @@
+"""What a candidate has over the control: to choose by on the tuning stretch, to show on the reporting one."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from components.evaluation.bootstrap import SpanRows
+from experiments.advice.candidates import Candidate
+from experiments.arms import CONTROL
+from experiments.criterion import criterion
+from experiments.influence import Figure, figures
+from experiments.intervals import Estimate, Resamples, difference
+from experiments.laboratory import Laboratory
+from experiments.outcome import Outcome
+from experiments.schedule import Schedule
+from experiments.settings import Experiment
+from experiments.tuning import Choice, Point
+from pipeline.config import Deployment
+
+_MOST_SEEDS, _LEAST_SEEDS = 10, 3
+
+
+class Bench:
+    """Runs candidates and the control, each under the deployment's own settings.
+
+    Args:
+        experiment: the protocol.
+        deployment: whose student is to be distilled.
+        schedule: runs trials.
+        say: told what begins.
+    """
+
+    def __init__(
+        self, experiment: Experiment, deployment: Deployment, schedule: Schedule, say: Callable[[str], Any]
+    ) -> None:
+        self._experiment = experiment
+        self._deployment = deployment
+        self._schedule = schedule
+        self._laboratory = Laboratory(
+            experiment, deployment, schedule, _MOST_SEEDS, per_surface=False, say=say
+        )
+        self._trial_seconds: list[float] = []
+        student, teacher = deployment.student, deployment.teacher
+        self._point = Point(
+            student.optimizer.learning_rate, student.passes, student.architecture.dropout, 1.0
+        )
+        self._teacher_point = Point(
+            teacher.optimizer.learning_rate, teacher.passes, teacher.architecture.dropout, 1.0
+        )
+
+    def scores(self, asked: Sequence[tuple[Candidate, int]]) -> list[float]:
+        """The criterion of each over the control's with the same seed, on the tuning stretch."""
+        last = self._experiment.tuning_spans[-1]
+        kept = self._run(asked, last)
+        seeds = sorted({seed for _, seed in asked})
+        controls = dict(zip(seeds, self._controls(seeds, last), strict=True))
+        gains = self._laboratory.gains
+        return [
+            criterion(gains(own)) - criterion(gains(controls[seed]))
+            for own, (_, seed) in zip(kept, asked, strict=True)
+        ]
+
+    def affordable_seeds(self, seconds: float) -> int:
+        """How many seeds of candidate, default, control and their teachers the rest of the budget allows."""
+        spans = self._experiment.reporting_spans[-1] + 1
+        stretch = spans / (self._experiment.tuning_spans[-1] + 1)
+        per_seed = 5 * stretch * float(np.mean(self._trial_seconds))
+        return int(np.clip(seconds / per_seed, _LEAST_SEEDS, _MOST_SEEDS))
+
+    def figures(self, candidate: Candidate | None, seeds: Sequence[int]) -> list[Figure]:
+        """The criterion of a candidate (None: of the control) on the reporting stretch, by seed."""
+        last = self._experiment.reporting_spans[-1]
+        if candidate is None:
+            return [self._figure(kept) for kept in self._controls(seeds, last)]
+        return [self._figure(kept) for kept in self._run([(candidate, seed) for seed in seeds], last)]
+
+    def less(self, own: Sequence[Figure], other: Sequence[Figure]) -> Estimate:
+        """What one has over another with the same seeds."""
+        clusters = int(self._schedule.stream.clusters.max()) + 1
+        resamples = Resamples(clusters, len(own), self._experiment.resamples, seed=0)
+        return resamples.estimate((own, other), difference, resamples.replicates((own, other)))
+
+    def _run(self, asked: Sequence[tuple[Candidate, int]], last: int) -> list[Outcome]:
+        """Teachers first; candidates of one width and seed share one."""
+        laboratory = self._laboratory
+        for candidate, _ in asked:
+            teacher = candidate.teacher
+            laboratory.teachers[teacher.name] = teacher
+            laboratory.choices[teacher.name] = Choice(self._teacher_point, ())
+        teachers = {(candidate.teacher, seed) for candidate, seed in asked}
+        self._timed(
+            [laboratory.trial(teacher, self._teacher_point, seed, last) for teacher, seed in teachers]
+        )
+        return self._timed(
+            [
+                laboratory.trial(
+                    candidate.student(self._deployment),
+                    dataclasses.replace(self._point, soft_weight=candidate.weight),
+                    seed,
+                    last,
+                )
+                for candidate, seed in asked
+            ]
+        )
+
+    def _controls(self, seeds: Sequence[int], last: int) -> list[Outcome]:
+        return self._timed([self._laboratory.trial(CONTROL, self._point, seed, last) for seed in seeds])
+
+    def _timed(self, trials: list[Any]) -> list[Outcome]:
+        began = time.monotonic()
+        kept = self._schedule.run(trials)
+        self._trial_seconds.append((time.monotonic() - began) / max(1, len(trials)))
+        return kept
+
+    def _figure(self, kept: Outcome) -> Figure:
+        """The criterion on the reporting stretch, which is linear in the losses, with its influences."""
+        stream, experiment = self._schedule.stream, self._experiment
+        known = stream.known_labels()
+        spans = stream.spans[kept.rows]
+        inside = (spans >= experiment.reporting_spans.start) & (spans < experiment.reporting_spans.stop)
+        values, influences = [], []
+        for place, name in enumerate(kept.tasks):
+            task = self._deployment.tasks[name]
+            labels = known[kept.rows, stream.tasks.index(name)]
+            where = inside & ~np.isnan(labels)
+            own = labels[where].astype(np.float64)
+            counted = min((own > 0.5).sum(), (own <= 0.5).sum()) if task.kind == "binary" else len(own)
+            if counted < experiment.min_positives:
+                continue
+            rows = SpanRows(own, stream.clusters[kept.rows[where]], kept.predictions[where, place])
+            found = figures(task.kind, [rows], int(stream.clusters.max()) + 1)
+            if task.kind == "binary":
+                mean = own.mean()
+                scale = -1 / -(mean * np.log(mean) + (1 - mean) * np.log1p(-mean))
+                loss, moved = found["log_loss"].value, found["log_loss"].influence
+            else:
+                scale = -1 / own.var()
+                loss = found["rmse"].value ** 2
+                moved = 2 * found["rmse"].value * found["rmse"].influence
+            values.append(1 + scale * loss)
+            influences.append(scale * moved)
+        return Figure(float(np.mean(values)), np.mean(influences, axis=0))
