@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,10 +17,13 @@ from models.job import TrainingJob
 from models.learner import Diverged, Learner
 from models.objective import Targets
 from models.seeds import path_seed
+from models.settings import from_json, to_json
 
 Array = Any
 
 _ROWS_AT_ONCE = 16_384
+_GRAPHS = 4
+"""So many are kept: a worker gets the seeds of one arm after each other, and tracing costs seconds."""
 
 
 class Course:
@@ -39,21 +44,21 @@ class Course:
         self._delayed = np.array([self._job.tasks[name].delayed for name in self._job.distilled_tasks], bool)
         self._fresh = stream.fresh
         spec = _spec(stream, self._job)
-        self._learner = Learner(self._job, spec)
-        self._score = tf.function(self._scores, input_signature=(spec[0],), autograph=False)
+        self._initial = Learner(self._job, spec).values()
+        # Without dropout the seed is in the initial weights alone.
+        job = self._job if self._job.architecture.dropout else dataclasses.replace(self._job, seed=0)
+        columns = tuple((name, tuple(column.shape), column.dtype.name) for name, column in spec[0].items())
+        self._learner, self._score = _traced(to_json(job), columns)
 
     def run(self) -> Outcome:
         """Goes over the spans."""
         stream, trial = self._stream, self._trial
         kept = stream.fresh_rows(range(trial.kept_from, trial.last_span + 1))
         predictions = np.full((len(stream.spans), len(self._columns)), np.nan, np.float32)
-        initial = self._learner.values()
-        # Traced before the clock starts, on the rows of one batch.
-        self._trace()
         diverged, started = "", time.monotonic()
         surfaces = range(len(stream.surface_names)) if trial.per_surface else (None,)
         for surface in surfaces:
-            self._learner.restore(initial)
+            self._learner.restore(self._initial)
             diverged = self._run(surface, predictions) or diverged
         return Outcome(
             rows=kept,
@@ -120,21 +125,33 @@ class Course:
             blocks.append(self._score(features).numpy())
         return np.concatenate(blocks)
 
-    def _scores(self, features: Any) -> Any:
-        logits = self._learner.ranker.hard_logits(features)
-        binary = tf.constant([[task.kind == "binary" for task in self._job.tasks.values()]])
+
+class _Graphs(NamedTuple):
+    """A learner, and what its model says of rows: `[rows, tasks]` on the tasks' own scales."""
+
+    learner: Learner
+    score: Any
+
+
+@functools.lru_cache(_GRAPHS)
+def _traced(job_json: str, columns: tuple[tuple[str, tuple[int | None, ...], str], ...]) -> _Graphs:
+    """Traced on two rows of zeros, so that no clock counts it."""
+    job = from_json(TrainingJob, job_json)
+    features = {name: tf.TensorSpec(shape, dtype) for name, shape, dtype in columns}
+    learner = Learner(job, (features, _targets_spec(job)))
+    binary = tf.constant([[task.kind == "binary" for task in job.tasks.values()]])
+
+    def scores(features: Any) -> Any:
+        logits = learner.ranker.hard_logits(features)
         return tf.where(binary, tf.sigmoid(logits), logits)
 
-    def _trace(self) -> None:
-        rows = np.arange(min(2, len(self._stream.spans)))
-        features = {name: tf.constant(self._stream.features[name][rows]) for name in self._job.features}
-        tasks, soft = len(self._columns), len(self._delayed)
-        nothing = Targets(
-            tf.zeros([len(rows), tasks]), tf.zeros([len(rows), tasks], tf.bool),
-            tf.zeros([len(rows), soft]), tf.zeros([len(rows), soft], tf.bool),
-        )  # fmt: skip
-        self._learner.train_block(features, nothing)
-        self._score(features)
+    score = tf.function(scores, input_signature=(features,), autograph=False)
+    rows = {name: tf.zeros([2, *spec.shape[1:]], spec.dtype) for name, spec in features.items()}
+    learner.train_block(
+        rows, Targets(*(tf.zeros([2, *spec.shape[1:]], spec.dtype) for spec in _targets_spec(job)))
+    )
+    score(rows)
+    return _Graphs(learner, score)
 
 
 def flops_per_row(learner: Learner) -> float:
@@ -149,9 +166,12 @@ def _spec(stream: Stream, job: TrainingJob) -> tuple[dict[str, tf.TensorSpec], T
         name: tf.TensorSpec([None, *stream.features[name].shape[1:]], stream.features[name].dtype)
         for name in job.features
     }
+    return features, _targets_spec(job)
+
+
+def _targets_spec(job: TrainingJob) -> Targets:
     tasks, soft = len(job.tasks), len(job.distilled_tasks)
-    targets = Targets(
+    return Targets(
         tf.TensorSpec([None, tasks], tf.float32), tf.TensorSpec([None, tasks], tf.bool),
         tf.TensorSpec([None, soft], tf.float32), tf.TensorSpec([None, soft], tf.bool),
     )  # fmt: skip
-    return features, targets
