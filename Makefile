@@ -80,6 +80,7 @@ bench: $(READY) ## Measure against the stock way and against the limit
 	$(BIN)/python -m benchmarks.span_overhead
 	$(BIN)/python -m benchmarks.micro_spans
 	$(BIN)/python -m benchmarks.fleet
+	$(BIN)/python -m benchmarks.advice --out runs/advice
 
 clean: ## Remove what the demos wrote
-	rm -rf runs/demo-* runs/tables
+	rm -rf runs/demo-* runs/tables runs/advice

@@ -148,10 +148,10 @@ class Laboratory:
         kept = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in asked])
         return [self.gains(outcome) for outcome in kept]
 
-    def gains(self, outcome: Outcome) -> dict[str, float]:
-        """Of the tuning stretch, with what was known at its end."""
-        stream = self.schedule.stream
-        where = stream.spans[outcome.rows] >= self.experiment.tuning_spans.start
+    def gains(self, outcome: Outcome, spans: range | None = None) -> dict[str, float]:
+        """By task, with what was known at the end of the tuning stretch: over it, or over some spans."""
+        stream, spans = self.schedule.stream, spans or self.experiment.tuning_spans
+        where = np.isin(stream.spans[outcome.rows], spans)
         columns = [stream.tasks.index(name) for name in outcome.tasks]
         tasks: Mapping[str, Any] = {name: self.deployment.tasks[name] for name in outcome.tasks}
         labels = self._known[outcome.rows[where]][:, columns]

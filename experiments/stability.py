@@ -16,6 +16,7 @@ from experiments.arms import STABILISERS, TeacherArm
 from experiments.comparison import ALL_SURFACES, SEEDS, Row
 from experiments.criterion import criterion
 from experiments.laboratory import Laboratory
+from experiments.outcome import Outcome
 
 Array = Any
 
@@ -27,8 +28,8 @@ WIDTH = 2.0
 def run(laboratory: Laboratory) -> list[Row]:
     """Tunes the naive teacher, then runs it and the stabilised ones up to the end of the tuning stretch.
 
-    A run has diverged if its loss or a weight is no longer finite, or if over the tuning stretch it knows no
-    more than the base rates.
+    A run has diverged if its loss or a weight is no longer finite, or if in some span it knew less than the
+    base rates: an online teacher's labels go out every span, and one bad day is not made good by later ones.
     """
     naive = TeacherArm("naive", width=WIDTH, stabilisers=())
     laboratory.tune(naive)
@@ -45,11 +46,23 @@ def run(laboratory: Laboratory) -> list[Row]:
         for arm in arms:
             kept = laboratory.schedule.run([laboratory.trial(arm, point, seed, last) for seed in seeds])
             gains = [criterion(laboratory.gains(outcome)) for outcome in kept]
-            diverged = [
-                bool(outcome.diverged) or gain <= 0 for outcome, gain in zip(kept, gains, strict=True)
-            ]
+            diverged = [bool(outcome.diverged) or worst_span(laboratory, outcome) < 0 for outcome in kept]
             rows += _rows(f"{arm.name} x{factor}", diverged, gains)
     return rows
+
+
+def worst_span(laboratory: Laboratory, outcome: Outcome) -> float:
+    """The least criterion of the spans that were scored, burn-in included.
+
+    Without delayed tasks, of which nothing can be known in the first spans.
+    """
+    delayed = {name for name, task in laboratory.deployment.tasks.items() if task.delayed}
+
+    def of_span(span: int) -> float:
+        gains = laboratory.gains(outcome, range(span, span + 1))
+        return criterion({name: gain for name, gain in gains.items() if name not in delayed})
+
+    return min(map(of_span, range(1, laboratory.experiment.tuning_spans.stop)))
 
 
 def _rows(arm: str, diverged: list[bool], gains: list[float]) -> list[Row]:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from experiments.advice.bench import Bench
 from experiments.advice.candidates import GROUPS, Candidate, candidates
 from experiments.advice.halving import halve
+from experiments.advice.pooling import pooled
 from experiments.arms import scaled
 from experiments.intervals import Estimate
 from experiments.objectives import tasks_of
@@ -37,7 +37,7 @@ class Advice:
         gain: its criterion less the control's, on the reporting stretch.
         default_gain: the same of the paper's advice.
         seeds: behind both.
-        rungs: per round of the search, names and mean scores.
+        rungs: per round of the search, names and what was thought of them.
         seconds: in all.
     """
 
@@ -78,20 +78,22 @@ def advise(
 
     with Schedule(stream, cache, processes, progress.on_done) as schedule:
         bench = Bench(experiment, deployment, schedule, progress.say)
-        rungs = halve(candidates(), bench.scores, lambda: _SHARE_OF_SEARCH * budget_seconds - spent(), spent)
+        rungs = halve(
+            candidates(), bench.scores, pooled, lambda: _SHARE_OF_SEARCH * budget_seconds - spent(), spent
+        )
         for number, rung in enumerate(rungs):
             best, score = next(iter(rung.scores.items()))
             count = len(rung.scores)
             progress.say(
                 f"round {number + 1}: {count} candidates, {rung.seconds:.0f} s; "
-                f"best {best.name}, {np.mean(score):+.4f}"
+                f"best {best.name}, {score:+.4f}"
             )
         found = next(iter(rungs[-1].scores))
         seeds = bench.affordable_seeds(budget_seconds - spent())
         progress.say(f"judging {found.name} with {seeds} seeds")
-        own, others, controls = (bench.figures(one, range(seeds)) for one in (found, candidates()[0], None))
-        gain, default_gain = bench.less(own, controls), bench.less(others, controls)
-    told = [{one.name: float(np.mean(score)) for one, score in rung.scores.items()} for rung in rungs]
+        figures = bench.figures(dict.fromkeys((found, candidates()[0], None)), range(seeds))
+        gain, default_gain = (bench.less(figures[one], figures[None]) for one in (found, candidates()[0]))
+    told = [{one.name: score for one, score in rung.scores.items()} for rung in rungs]
     shown = gain.both is not None and gain.both[0] > 0
     return Advice(found if shown else None, found, gain, default_gain, seeds, told, spent())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,12 +72,18 @@ class Bench:
         per_seed = 5 * stretch * float(np.mean(self._trial_seconds))
         return int(np.clip(seconds / per_seed, _LEAST_SEEDS, _MOST_SEEDS))
 
-    def figures(self, candidate: Candidate | None, seeds: Sequence[int]) -> list[Figure]:
-        """The criterion of a candidate (None: of the control) on the reporting stretch, by seed."""
-        last = self._experiment.reporting_spans[-1]
-        if candidate is None:
-            return [self._figure(kept) for kept in self._controls(seeds, last)]
-        return [self._figure(kept) for kept in self._run([(candidate, seed) for seed in seeds], last)]
+    def figures(
+        self, arms: Iterable[Candidate | None], seeds: Sequence[int]
+    ) -> dict[Candidate | None, list[Figure]]:
+        """The criterion of candidates (None: of the control) on the reporting stretch, by seed."""
+        last, arms = self._experiment.reporting_spans[-1], list(arms)
+        asked = [(one, seed) for one in arms if one for seed in seeds]
+        kept = iter(self._run(asked, last))
+        controls = self._controls(seeds, last) if None in arms else []
+        return {
+            one: [self._figure(next(kept)) for _ in seeds] if one else list(map(self._figure, controls))
+            for one in arms
+        }
 
     def less(self, own: Sequence[Figure], other: Sequence[Figure]) -> Estimate:
         """What one has over another with the same seeds."""

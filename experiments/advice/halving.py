@@ -5,11 +5,9 @@ Reference: Jamieson and Talwalkar, "Non-stochastic best arm identification", AIS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-import numpy as np
 
 C = TypeVar("C", bound=Hashable)
 
@@ -19,17 +17,18 @@ class Rung(Generic[C]):
     """One round.
 
     Attributes:
-        scores: by candidate, one a seed so far, best mean first.
+        scores: what is thought of each candidate after it, the best first.
         seconds: what the round took.
     """
 
-    scores: dict[C, tuple[float, ...]]
+    scores: dict[C, float]
     seconds: float
 
 
 def halve(
     candidates: Sequence[C],
     measure: Callable[[Sequence[tuple[C, int]]], list[float]],
+    estimate: Callable[[Mapping[C, Sequence[float]]], Mapping[C, float]],
     seconds_left: Callable[[], float],
     seconds_spent: Callable[[], float],
 ) -> list[Rung[C]]:
@@ -39,6 +38,7 @@ def halve(
         candidates: the first is kept in the first round whatever it scores: it is what would be done without
             advice.
         measure: scores of (candidate, seed) pairs, higher is better.
+        estimate: what to think of candidates, given all scores so far, one a seed; of those that are out too.
         seconds_left: of the budget.
         seconds_spent: since the beginning.
 
@@ -47,20 +47,20 @@ def halve(
     """
     rungs: list[Rung[C]] = []
     scores: dict[C, tuple[float, ...]] = dict.fromkeys(candidates, ())
-    seeds = 1
+    left, seeds = list(candidates), 1
     while True:
         began = seconds_spent()
-        asked = [(one, len(had) + more) for one, had in scores.items() for more in range(seeds - len(had))]
+        asked = [(one, seed) for one in left for seed in range(len(scores[one]), seeds)]
         for (one, _), score in zip(asked, measure(asked), strict=True):
             scores[one] = (*scores[one], score)
-        scores = dict(sorted(scores.items(), key=lambda item: -float(np.mean(item[1]))))
+        thought = estimate(scores)
+        left = sorted(left, key=lambda one: -thought[one])
         seconds = seconds_spent() - began
-        rungs.append(Rung(dict(scores), seconds))
-        kept = list(scores)[: max(1, len(scores) // 2)]
-        if len(rungs) == 1 and candidates[0] not in kept:
-            kept[-1] = candidates[0]
+        rungs.append(Rung({one: thought[one] for one in left}, seconds))
         # The next round asks half as many candidates for as many seeds again.
-        if len(scores) == 1 or seconds > seconds_left():
+        if len(left) == 1 or seconds > seconds_left():
             return rungs
-        scores = {one: scores[one] for one in kept}
+        left = left[: len(left) // 2]
+        if len(rungs) == 1 and candidates[0] not in left:
+            left[-1] = candidates[0]
         seeds *= 2

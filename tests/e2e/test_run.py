@@ -217,8 +217,8 @@ main()
 """
 
 
-# `make chaos` kills before the commit too, which is the easier half.
-@pytest.mark.parametrize("moment", [pytest.param("before", marks=pytest.mark.chaos), "after"])
+@pytest.mark.chaos
+@pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
     moment, deployment, place, store, small_config, tmp_path
 ):
@@ -244,7 +244,10 @@ def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
 
 
 def test_tfx_evaluator_runs_when_switched_on(small_document, place, tmp_path):
-    document = small_document | {"evaluation": small_document["evaluation"] | {"tfma": True}}
+    document = small_document | {
+        "evaluation": small_document["evaluation"] | {"tfma": True},
+        "surfaces": {"tab_0": small_document["surfaces"]["tab_0"]},
+    }
     path = tmp_path / "tfma.yaml"
     path.write_text(yaml.safe_dump(document))
     root = tmp_path / "root"

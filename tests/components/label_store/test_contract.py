@@ -138,6 +138,7 @@ def test_a_shard_must_have_exactly_the_columns_of_the_set(store, labels):
         writer.write("shard-0", labels.make_table(["a"], [0.5], [1.0]))
 
 
+@without_stock
 def test_a_new_task_is_added_and_older_sets_still_read(store, labels):
     old = labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
     columns = {"click": labels.CLICK, "watch_time": labels.WATCH}
@@ -148,6 +149,7 @@ def test_a_new_task_is_added_and_older_sets_still_read(store, labels):
         store.scan(old.set_id, ["soft_watch_time"])
 
 
+@without_stock
 def test_a_column_never_changes_its_meaning(store, labels):
     labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
     with pytest.raises(BadInput, match="column soft_click already means something else"):
@@ -157,6 +159,7 @@ def test_a_column_never_changes_its_meaning(store, labels):
     assert len(store.list_sets()) == 1
 
 
+@without_stock
 def test_the_checksum_is_that_of_the_rows_whatever_their_order_and_sharding(store, labels):
     whole = labels.make_table(["a", "b", "c"], [0.1, 0.2, 0.3])
     one = labels.publish(store, labels.make_key(3), whole)
@@ -165,6 +168,7 @@ def test_the_checksum_is_that_of_the_rows_whatever_their_order_and_sharding(stor
     assert one.checksum == two.checksum != other.checksum
 
 
+@without_stock
 def test_the_first_pin_of_a_span_stays(store, labels):
     first = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
     second = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.75]), supersede=True)
@@ -183,6 +187,7 @@ def test_only_a_published_set_can_be_pinned(store, labels):
     assert store.read_pin("phones", 3) is None
 
 
+@without_stock
 def test_collection_removes_what_was_never_published_and_nothing_else(store, labels):
     winner = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
     newer = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.625]), supersede=True)
@@ -205,6 +210,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(store, labels):
     assert store.delete_unpublished(older_than_seconds=-1, dry_run=True) == []
 
 
+@without_stock
 def test_expiry_removes_old_sets_and_never_a_pinned_one(store, labels):
     pinned = labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
     loose = labels.publish(store, labels.make_key(4), labels.make_table(["b"], [0.5]))
@@ -221,6 +227,7 @@ def test_expiry_removes_old_sets_and_never_a_pinned_one(store, labels):
         store.pin("phones", 4, loose.set_id)
 
 
+@without_stock
 def test_an_expired_set_s_key_can_be_labelled_again(store, labels):
     labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
     store.delete_expired(older_than_seconds=-1)
@@ -230,6 +237,7 @@ def test_an_expired_set_s_key_can_be_labelled_again(store, labels):
     assert labels.read_rows(store, again.set_id) == [("a", 0.75)]
 
 
+@without_stock
 def test_a_collected_attempt_can_no_longer_be_published(store, labels):
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
