@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -15,10 +16,12 @@ from eventlog.errors import BadInput
 from experiments.outcome import Outcome, read_outcome, write_outcome
 from experiments.stream import Stream, read_stream
 from experiments.trial import Trial
+from models.settings import to_json
 from pipeline.noise import quieten
 
 _STREAM: dict[Path, Stream] = {}
 """Of a worker: the stream that it has mapped."""
+_MOST_TOGETHER = 4
 
 
 class Schedule:
@@ -69,8 +72,8 @@ class Schedule:
     def _run(self, missing: Mapping[str, Trial]) -> None:
         pool = self._start()
         jobs = {
-            pool.submit(_run_one, self._stream_folder, self._folder, trial): trial
-            for trial in missing.values()
+            pool.submit(_run_some, self._stream_folder, self._folder, together): together
+            for together in _together(missing.values())
         }
         try:
             for trial, left in _as_they_end(jobs):
@@ -93,13 +96,29 @@ class Schedule:
         return self._folder / f"{self.key(trial)}.npz"
 
 
-def _as_they_end(jobs: dict[Future[None], Trial]) -> Iterator[tuple[Trial, int]]:
-    waiting = set(jobs)
+def _together(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """Trials of one arm for one worker, which traces their graph once; few, so that none is left alone."""
+    arms: dict[str, list[Trial]] = {}
+    for trial in trials:
+        labels = trial.labels and dataclasses.replace(trial.labels, teacher="")
+        arm = dataclasses.replace(trial, job=dataclasses.replace(trial.job, seed=0), labels=labels)
+        arms.setdefault(to_json(arm), []).append(trial)
+    return [
+        arm[start : start + _MOST_TOGETHER]
+        for arm in arms.values()
+        for start in range(0, len(arm), _MOST_TOGETHER)
+    ]
+
+
+def _as_they_end(jobs: dict[Future[None], list[Trial]]) -> Iterator[tuple[Trial, int]]:
+    waiting, left = set(jobs), sum(map(len, jobs.values()))
     while waiting:
         ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        for number, future in enumerate(ended):
+        for future in ended:
             future.result()
-            yield jobs[future], len(waiting) + len(ended) - number - 1
+            for trial in jobs[future]:
+                left -= 1
+                yield trial, left
 
 
 def _prepare_worker() -> None:
@@ -113,11 +132,16 @@ def _prepare_worker() -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def _run_one(stream_folder: Path, folder: Path, trial: Trial) -> None:
+def _run_some(stream_folder: Path, folder: Path, trials: Sequence[Trial]) -> None:
+    stream = _STREAM.setdefault(stream_folder, read_stream(stream_folder))
+    for trial in trials:
+        _run_one(stream, folder, trial)
+
+
+def _run_one(stream: Stream, folder: Path, trial: Trial) -> None:
     from experiments.course import Course
     from experiments.soft_labels import soft_labels, treated
 
-    stream = _STREAM.setdefault(stream_folder, read_stream(stream_folder))
     soft = None
     if trial.labels is not None:
         teacher = read_outcome(folder / f"{trial.labels.teacher}.npz")

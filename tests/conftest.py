@@ -35,6 +35,8 @@ def small_document():
     document["teacher"]["architecture"] = {"embedding_size": 4, "trunk": [16]}
     document["teacher"]["passes"] = document["student"]["passes"] = 1
     document["student"]["architecture"] = {"embedding_size": 4, "trunk": [8]}
+    # Its few steps would all be warm-up.
+    document["student"]["optimizer"] = {"name": "adagrad", "learning_rate": 0.1}
     document["evaluation"] = {"resamples": 20, "margin": 1.0}
     document["surfaces"] = {"tab_1": {}, "tab_0": {}}
     return document

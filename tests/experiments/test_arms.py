@@ -1,9 +1,6 @@
 import dataclasses
 
-import pytest
-
 from experiments.arms import CONTROL, StudentArm, TeacherArm, for_all_surfaces, scaled
-from experiments.stability import wilson
 from experiments.strategy import STUDENTS, pairs
 from experiments.tuning import Point
 
@@ -63,8 +60,3 @@ def test_every_distilled_arm_is_held_against_the_control_and_the_primary_one_aga
         ("auxiliary-logit", "direct"),
         ("direct", "placebo-direct"),
     } < found
-
-
-def test_the_interval_of_a_share():
-    low, high = wilson(0, 10)
-    assert (low, high) == (0.0, pytest.approx(0.2775, abs=1e-3))

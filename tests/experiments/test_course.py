@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.course import Course
+from experiments.course import Course, _traced
 from experiments.trial import Trial
 from models.distillation import Distillation
 
@@ -126,3 +126,16 @@ def test_the_harness_agrees_with_the_pipeline(finished_run, small_stream, deploy
             by_seed.append(np.mean(of_spans))
         of_pipeline = by_role[task]["control"][metric]
         assert abs(of_pipeline - np.mean(by_seed)) < 4 * np.std(by_seed, ddof=1) + 2e-3, (task, by_seed)
+
+
+@pytest.mark.parametrize(("dropout", "graphs"), [(0.0, 1), (0.2, 2)])
+def test_a_graph_that_another_seed_traced_gives_the_same(small_stream, control, dropout, graphs):
+    architecture = dataclasses.replace(control.architecture, dropout=dropout)
+    first, second = (dataclasses.replace(control, architecture=architecture, seed=seed) for seed in (0, 3))
+    _traced.cache_clear()
+    alone = course(small_stream, second, last_span=4).predictions
+    _traced.cache_clear()
+    other = course(small_stream, first, last_span=4).predictions
+    np.testing.assert_array_equal(course(small_stream, second, last_span=4).predictions, alone)
+    assert not np.array_equal(other, alone, equal_nan=True)
+    assert _traced.cache_info().currsize == graphs

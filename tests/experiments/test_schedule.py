@@ -4,13 +4,27 @@ import numpy as np
 import pytest
 
 from eventlog.errors import BadInput
-from experiments.schedule import Schedule
+from experiments.schedule import Schedule, _together
 from experiments.trial import SoftLabelSource, Trial
 from models.distillation import Distillation
 
-pytestmark = pytest.mark.e2e
+
+def test_a_worker_gets_a_few_seeds_of_one_arm(deployment):
+    def trial(seed, learnt, teacher=""):
+        job = dataclasses.replace(deployment.teacher_job(), seed=seed)
+        labels = SoftLabelSource(teacher=teacher, first_span=2) if teacher else None
+        return Trial(job=job, first_span=0, last_span=learnt, kept_from=1, labels=labels)
+
+    asked = [trial(seed, learnt) for seed in range(6) for learnt in (3, 4)]
+    asked += [trial(seed, 3, teacher=f"teacher-{seed}") for seed in range(3)]
+    found = _together(asked)
+    assert sorted(map(len, found)) == [2, 2, 3, 4, 4]
+    assert sorted(repr(one) for together in found for one in together) == sorted(map(repr, asked))
+    for together in found:
+        assert len({(one.last_span, one.labels is None) for one in together}) == 1
 
 
+@pytest.mark.e2e
 def test_trials_run_in_processes_and_are_kept(stream_folder, deployment, tmp_path):
     teacher = Trial(
         job=dataclasses.replace(deployment.teacher_job(), batch_size=512),
@@ -45,6 +59,7 @@ def test_trials_run_in_processes_and_are_kept(stream_folder, deployment, tmp_pat
     assert near > far + 0.1
 
 
+@pytest.mark.e2e
 def test_a_killed_worker_is_told_in_one_line(stream_folder, deployment, tmp_path):
     trials = [
         Trial(job=deployment.teacher_job(), first_span=0, last_span=last, kept_from=1) for last in (1, 2)

@@ -1,0 +1,61 @@
+import types
+
+import numpy as np
+import pytest
+
+from experiments.laboratory import Laboratory
+from experiments.outcome import Outcome
+from experiments.settings import Experiment
+from experiments.stability import wilson, worst_span
+from experiments.stream import Stream
+
+ROWS_A_SPAN, SPANS = 200, range(1, 4)
+
+
+@pytest.fixture
+def laboratory(deployment):
+    """Clicks that half of the rows promise, and an LTV of which nothing is known."""
+    rows = ROWS_A_SPAN * len(SPANS)
+    promising = np.arange(rows) % 2
+    clicks = (np.random.default_rng(0).random(rows) < 0.2 + 0.6 * promising).astype(np.float32)
+    stream = Stream(
+        key="", tasks=("click", "ltv"), surface_names=("tab_1",), features={},
+        labels=np.stack([clicks, np.arange(rows) % 7], axis=1).astype(np.float32),
+        spans=np.repeat(np.array(SPANS, np.int32), ROWS_A_SPAN), twins=np.arange(rows),
+        clusters=np.arange(rows), surfaces=np.zeros(rows, np.int32), held_out=np.zeros(rows, bool),
+    )  # fmt: skip
+    experiment = Experiment(deployment="", tuning="2:3", reporting="4:5", min_positives=10)
+    schedule = types.SimpleNamespace(stream=stream)
+    return Laboratory(experiment, deployment, schedule, 1, per_surface=False, say=print)
+
+
+def outcome(clicks, ltv=0.0):
+    said = np.stack([clicks, np.full(len(clicks), ltv)], axis=1).astype(np.float32)
+    return Outcome(np.arange(len(said)), ("click", "ltv"), said, "", 1.0, 1, 1.0)
+
+
+def knowing():
+    return np.where(np.arange(ROWS_A_SPAN * len(SPANS)) % 2, 0.8, 0.2)
+
+
+def test_a_teacher_that_knows_something_every_span_has_not_diverged(laboratory):
+    assert worst_span(laboratory, outcome(knowing())) > 0.1
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_one_bad_span_is_a_divergence_burn_in_included(laboratory, span):
+    said = knowing()
+    bad = slice((span - 1) * ROWS_A_SPAN, span * ROWS_A_SPAN)
+    said[bad] = 1 - said[bad]
+    assert worst_span(laboratory, outcome(said)) < 0
+    # Over the tuning stretch it looks as if nothing had been, if the bad span is of the burn-in.
+    assert (laboratory.gains(outcome(said))["click"] > 0) == (span == 1)
+
+
+def test_delayed_tasks_do_not_count(laboratory):
+    assert worst_span(laboratory, outcome(knowing(), ltv=1e6)) > 0.1
+
+
+def test_the_interval_of_no_divergence_among_ten_reaches_a_quarter():
+    low, high = wilson(0, 10)
+    assert low == 0 and high == pytest.approx(0.278, abs=0.001)
