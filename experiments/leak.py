@@ -2,8 +2,8 @@
 
 A dial adds a known bias to the labels of half of the slices and takes it from the rest. What a model's signed
 calibration error differs by between the two halves, over what the control's does, is the bias that has
-leaked; divided by what was injected into the labels, the share of it. Each seed draws halves of its own: what
-models have wrong by the hour in any case is no leak, and averages out.
+leaked; divided by what was injected into the labels, the share of it. Every two seeds turn the signs round: what
+models have wrong by the hour in any case is no leak, and cancels out.
 
 Reference: Khani et al., RecSys '24, on the bias that leaks under direct distillation.
 """

@@ -110,11 +110,15 @@ def biased(
 
 
 def slice_signs(stream: Stream, feature: str, seed: int) -> Array:
-    """`[rows]` float32: +1 for half of a feature's values, drawn by the seed, -1 for the rest."""
+    """`[rows]` float32: +1 for half of a feature's values, -1 for the rest.
+
+    Seeds 2k and 2k + 1 draw one half and turn it round: what has nothing to do with the signs cancels out.
+    """
     values = np.asarray(stream.features[feature])
     codes, which = np.unique(values if values.ndim == 1 else values[:, 0], return_inverse=True)
-    order = np.random.default_rng(path_seed(seed, f"slices/{feature}")).permutation(len(codes))
-    return np.where(order % 2 == 0, 1.0, -1.0).astype(np.float32)[which]
+    pair, turned = divmod(seed, 2)
+    order = np.random.default_rng(path_seed(pair, f"slices/{feature}")).permutation(len(codes))
+    return np.where(order % 2 == turned, 1.0, -1.0).astype(np.float32)[which]
 
 
 def shifted(predictions: Array, shift: Any, task: Task) -> Array:
