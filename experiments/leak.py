@@ -1,9 +1,9 @@
 """How much of a teacher's bias is found again in its student.
 
-A dial adds a known bias to the labels of half of the slices and takes it from the rest. What a model's signed
-calibration error differs by between the two halves, over what the control's does, is the bias that has
-leaked; divided by what was injected into the labels, the share of it. Every two seeds turn the signs round: what
-models have wrong by the hour in any case is no leak, and cancels out.
+A dial adds a known bias to the labels of half of the slices and takes it from the rest. What a model's
+signed calibration error differs by between the two halves, over what the control's does, is the bias that
+has leaked; divided by what was injected into the labels, the share of it. Every two seeds turn the signs
+round: what models have wrong by the hour in any case is no leak, and cancels out.
 
 Reference: Khani et al., RecSys '24, on the bias that leaks under direct distillation.
 """
