@@ -40,7 +40,8 @@ def markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
     if primary:
         lines += ["## Primary comparisons, declared beforehand", ""]
         lines += _table(primary, ("surface", "task", "metric", "arm", "versus"), with_p=True)
-    both = [row for row in rows if row.interval == BOTH]
+    # An experiment that counts runs, like stability, has no other interval than that over its seeds.
+    both = [row for row in rows if row.interval == BOTH] or list(rows)
     for surface in dict.fromkeys(row.surface for row in both):
         here = [row for row in both if row.surface == surface and row.metric != "calibration"]
         own = [row for row in here if not row.versus]

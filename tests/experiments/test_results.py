@@ -38,6 +38,12 @@ def test_results_are_written_for_programs_and_for_people(tmp_path):
     assert "| control | 0.1 | 2 | 0.0 | 1.0 | 0.0512 | 1 |" in exploratory
 
 
+def test_rates_over_seeds_are_told_where_there_is_nothing_else(tmp_path):
+    rate = Row("stability", "naive x2", "all", "all", "divergence_rate", 10, 0.5, 0.24, 0.76, interval=SEEDS)
+    write_results(tmp_path, [rate], ABOUT)
+    assert "| naive x2 | 0.5000 [0.2400, 0.7600]" in (tmp_path / "results.md").read_text()
+
+
 def test_only_primary_comparisons_keep_a_p_value():
     import dataclasses
 
