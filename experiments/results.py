@@ -73,11 +73,13 @@ def _with_bounds(value: float | None, low: float | None, high: float | None, sig
 
 
 def _choices(choices: Mapping[str, Any]) -> list[str]:
-    lines = ["| arm | learning rate | passes | dropout | soft weight | criterion | points not dominated |"]
+    lines = [
+        "| arm | learning rate | passes | input dropout | soft weight | criterion | points not dominated |"
+    ]
     lines.append("|" + " --- |" * 7)
     for arm, choice in choices.items():
         point = choice["point"]
-        cells = [arm, point["learning_rate"], point["passes"], point["dropout"], point["soft_weight"]]
+        cells = [arm, point["learning_rate"], point["passes"], point["input_dropout"], point["soft_weight"]]
         cells += [f"{choice['criterion']:.4f}", len(choice["front"])]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines

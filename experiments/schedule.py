@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -16,12 +15,13 @@ from eventlog.errors import BadInput
 from experiments.outcome import Outcome, read_outcome, write_outcome
 from experiments.stream import Stream, read_stream
 from experiments.trial import Trial
+from models.job import graph_of
 from models.settings import to_json
 from pipeline.noise import quieten
 
 _STREAM: dict[Path, Stream] = {}
 """Of a worker: the stream that it has mapped."""
-_MOST_TOGETHER = 4
+_MOST_TOGETHER = 12
 
 
 class Schedule:
@@ -73,7 +73,7 @@ class Schedule:
         pool = self._start()
         jobs = {
             pool.submit(_run_some, self._stream_folder, self._folder, together): together
-            for together in _together(missing.values())
+            for together in _together(list(missing.values()), self._processes)
         }
         try:
             for trial, left in _as_they_end(jobs):
@@ -96,17 +96,16 @@ class Schedule:
         return self._folder / f"{self.key(trial)}.npz"
 
 
-def _together(trials: Iterable[Trial]) -> list[list[Trial]]:
-    """Trials of one arm for one worker, which traces their graph once; few, so that none is left alone."""
-    arms: dict[str, list[Trial]] = {}
+def _together(trials: Sequence[Trial], processes: int) -> list[list[Trial]]:
+    """What one graph serves for one worker, which traces it once; no more than its share of all trials."""
+    served: dict[str, list[Trial]] = {}
     for trial in trials:
-        labels = trial.labels and dataclasses.replace(trial.labels, teacher="")
-        arm = dataclasses.replace(trial, job=dataclasses.replace(trial.job, seed=0), labels=labels)
-        arms.setdefault(to_json(arm), []).append(trial)
+        served.setdefault(to_json(graph_of(trial.job)), []).append(trial)
+    share = min(_MOST_TOGETHER, -(-len(trials) // processes))
     return [
-        arm[start : start + _MOST_TOGETHER]
-        for arm in arms.values()
-        for start in range(0, len(arm), _MOST_TOGETHER)
+        of_graph[start : start + share]
+        for of_graph in served.values()
+        for start in range(0, len(of_graph), share)
     ]
 
 

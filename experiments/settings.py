@@ -23,7 +23,7 @@ class Grid:
     Attributes:
         learning_rates: Of Adagrad, per trial.
         passes: Over each span.
-        dropouts: Of all hidden layers.
+        input_dropouts: Of what embeddings and numbers bring in.
         soft_weights: Factors of the soft losses, dealt out to the points, so that a distilled arm gets no
             more trials than the control.
         finalists: So many points, the best with one seed, get more seeds.
@@ -32,7 +32,7 @@ class Grid:
 
     learning_rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     passes: tuple[int, ...] = (1, 2, 3)
-    dropouts: tuple[float, ...] = (0.0, 0.2)
+    input_dropouts: tuple[float, ...] = (0.0, 0.15, 0.3)
     soft_weights: tuple[float, ...] = (2.0, 8.0, 32.0)
     finalists: int = 4
     seeds: int = 3

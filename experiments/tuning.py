@@ -19,13 +19,13 @@ class Point:
     Attributes:
         learning_rate: of Adagrad.
         passes: over each span.
-        dropout: of all hidden layers.
+        input_dropout: of what embeddings and numbers bring in.
         soft_weight: of the soft losses, which the control and teachers do not have.
     """
 
     learning_rate: float
     passes: int
-    dropout: float
+    input_dropout: float
     soft_weight: float
 
 
@@ -72,7 +72,7 @@ class Choice:
 
 def points(grid: Grid) -> list[Point]:
     """The grid's points; soft weights are dealt out at random, the same for every arm."""
-    settings = list(itertools.product(grid.learning_rates, grid.passes, grid.dropouts))
+    settings = list(itertools.product(grid.learning_rates, grid.passes, grid.input_dropouts))
     rounds = -(-len(settings) // len(grid.soft_weights))
     weights = np.random.default_rng(0).permutation(np.repeat(grid.soft_weights, rounds))
     return [Point(*setting, float(weight)) for setting, weight in zip(settings, weights, strict=False)]

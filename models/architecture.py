@@ -15,6 +15,8 @@ class Architecture:
         tower: widths of the hidden layers each task has of its own; may be empty.
         cross_layers: number of TFRS `Cross` layers (DCN-v2) between the features and the trunk.
         dropout: share of hidden units dropped in training, in [0, 1).
+        input_dropout: the same of what the embeddings and numbers bring in; what keeps the embeddings of
+            a student that passes over a span more than once from learning it by heart.
         activation_clip: largest value a hidden unit may take, > 0; None does not clip.
 
     Reference: Khani et al., RecSys '24: activation clipping stabilises a large teacher.
@@ -25,6 +27,7 @@ class Architecture:
     tower: tuple[int, ...] = ()
     cross_layers: int = 0
     dropout: float = 0.0
+    input_dropout: float = 0.0
     activation_clip: float | None = None
 
     def __post_init__(self) -> None:
@@ -33,8 +36,9 @@ class Architecture:
             raise ValueError(f"embedding_size and all layer widths must be >= 1, got {sizes}.")
         if self.cross_layers < 0:
             raise ValueError(f"cross_layers must be >= 0, got {self.cross_layers}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}. Use 0 to switch it off.")
+        for name, share in (("dropout", self.dropout), ("input_dropout", self.input_dropout)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {share}. Use 0 to switch it off.")
         if self.activation_clip is not None and not self.activation_clip > 0:
             raise ValueError(
                 f"activation_clip must be > 0, got {self.activation_clip}. Use null not to clip."

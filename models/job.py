@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
@@ -12,7 +13,7 @@ from models.optimizers import Optimizer
 from models.settings import settings
 from models.tasks import Task
 
-__all__ = ["Architecture", "Distillation", "Feature", "Optimizer", "Role", "Task", "TrainingJob"]
+__all__ = ["Architecture", "Distillation", "Feature", "Optimizer", "Role", "Task", "TrainingJob", "graph_of"]
 
 Role = Literal["teacher", "student", "control"]
 
@@ -98,3 +99,16 @@ class TrainingJob:
 
     def _strategy(self, task: str) -> str:
         return self.distillation[task].strategy if task in self.distillation else "none"
+
+
+def graph_of(job: TrainingJob) -> TrainingJob:
+    """What of a job its graph depends on: seed, passes, learning rate and soft weights are left out."""
+    return dataclasses.replace(
+        job,
+        seed=0,
+        passes=1,
+        optimizer=dataclasses.replace(job.optimizer, learning_rate=1.0),
+        distillation={
+            name: dataclasses.replace(settings, weight=1.0) for name, settings in job.distillation.items()
+        },
+    )

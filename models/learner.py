@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from eventlog.errors import BadInput
-from models.job import TrainingJob
-from models.objective import Losses, Objective, Targets
+from models.job import TrainingJob, graph_of
+from models.objective import Losses, Objective, Targets, soft_weights
 from models.ranker import Ranker
 from models.updates import Updates
 
 Tensor = Any
+BlockSpec = tuple[dict[str, tf.TensorSpec], Targets]
 
 
 class Diverged(BadInput):
@@ -44,15 +45,38 @@ class Learner:
     Args:
         job: what to train.
         block_spec: types and shapes of the features and `Targets` of a block of rows.
+        static_shapes: see `models.updates.Updates`.
     """
 
-    def __init__(self, job: TrainingJob, block_spec: tuple[dict[str, tf.TensorSpec], Targets]) -> None:
+    def __init__(self, job: TrainingJob, block_spec: BlockSpec, *, static_shapes: bool = False) -> None:
         self.job = job
         self.ranker = Ranker(job)
-        self.updates = Updates(job.optimizer, self.ranker.embedding_variables, self.ranker.dense_variables)
+        self.updates = Updates(
+            job.optimizer,
+            self.ranker.embedding_variables,
+            self.ranker.dense_variables,
+            static_shapes=static_shapes,
+        )
         self._objective = Objective(job)
-        # The whole block in the graph: a step from Python costs as much as a small batch.
-        self.train_block = tf.function(self._train_block, input_signature=block_spec)
+        self._seed = tf.Variable(job.seed, trainable=False, dtype=tf.int64)
+        self.train_block = self._traced(block_spec)
+        """Trains on the batches of a block `(features, targets)`, in their order; gives `BlockSums`."""
+
+    def become(self, job: TrainingJob) -> None:
+        """Takes the settings of another job that the same graph serves; weights stay as they are.
+
+        Raises:
+            ValueError: if the job differs in more than `graph_of` leaves out.
+        """
+        if graph_of(job) != graph_of(self.job):
+            raise ValueError(
+                "only seed, passes, learning rate and soft weights may differ, got another model. Make a "
+                "learner of its own."
+            )
+        self.job = job
+        self._seed.assign(job.seed)
+        self.updates.learning_rate.assign(job.optimizer.learning_rate)
+        self._objective.soft_weights.assign(soft_weights(job))
 
     @property
     def step(self) -> int:
@@ -110,8 +134,15 @@ class Learner:
                 fix="Lower learning_rate, or use warm_up_steps, activation_clip or clippy; check the labels.",
             )
 
+    def _traced(self, block_spec: BlockSpec) -> Callable[[Mapping[str, Tensor], Targets], BlockSums]:
+        # The whole block in the graph: a step from Python costs as much as a small batch.
+        traced: Callable[[Mapping[str, Tensor], Targets], BlockSums] = tf.function(
+            self._train_block, input_signature=block_spec
+        )
+        return traced
+
     def _train_block(self, features: Mapping[str, Tensor], targets: Targets) -> BlockSums:
-        """Trains on the batches of a block, in their order; the last one may be smaller."""
+        """The last batch may be smaller."""
         sums = self.no_sums()
         for start in tf.range(0, tf.shape(targets.hard)[0], self.job.batch_size):
             end = start + self.job.batch_size
@@ -123,8 +154,10 @@ class Learner:
     @tf.autograph.experimental.do_not_convert
     def _train_step(self, features: Mapping[str, Tensor], targets: Targets) -> Losses:
         """One update. Nothing in it needs AutoGraph, which would rewrite all of Keras for seconds."""
+        # Seeds and steps side by side in one number, so that no two runs drop the same units.
+        draw = self._seed * 2**32 + tf.cast(self.updates.step, tf.int64)
         with tf.GradientTape() as tape:
-            losses = self._objective(self.ranker(features, self.updates.step), targets)
+            losses = self._objective(self.ranker(features, draw), targets)
         self.updates.apply(tape.gradient(losses.total, self.updates.variables))
         return losses
 

@@ -59,7 +59,8 @@ class Objective:
         self._is_binary = [task.kind == "binary" for task in job.tasks.values()]
         self._hard_weights = [task.weight for task in job.tasks.values()]
         self._soft_is_binary = [job.tasks[name].kind == "binary" for name in job.distilled_tasks]
-        self._soft_weights = [settings.weight for settings in distillation]
+        self.soft_weights = tf.Variable(soft_weights(job), trainable=False, dtype=tf.float32)
+        """`[distilled tasks]` float32, a variable: a graph once traced serves other weights too."""
         self._temperatures = [settings.temperature for settings in distillation]
         # The column of (hard logits, soft logits) side by side that each soft label is compared with.
         self._soft_columns = [
@@ -75,7 +76,7 @@ class Objective:
             return Losses(total, hard, tf.zeros([0]))
         compared = tf.gather(tf.concat(logits, axis=1), self._soft_columns, axis=1)
         soft = mean_over_labels(self._soft(compared, targets), targets.soft_where)
-        total += tf.reduce_sum(soft * tf.constant(self._soft_weights, tf.float32))
+        total += tf.reduce_sum(soft * self.soft_weights)
         return Losses(total, hard, soft)
 
     def _hard(self, logits: Tensor, targets: Targets) -> Tensor:
@@ -87,3 +88,8 @@ class Objective:
         cross_entropy = soft_binary_loss(compared, targets.soft, targets.soft_where, self._temperatures)
         squared_error = regression_loss(compared, targets.soft, targets.soft_where)
         return tf.where(tf.constant([self._soft_is_binary]), cross_entropy, squared_error)
+
+
+def soft_weights(job: TrainingJob) -> list[float]:
+    """`[distilled tasks]`: the factors of the soft losses."""
+    return [job.distillation[name].weight for name in job.distilled_tasks]

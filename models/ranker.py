@@ -31,11 +31,7 @@ class RankerLogits(NamedTuple):
 
 
 class HiddenLayer(tf.keras.layers.Layer):
-    """Dense, ReLU, then clipping and dropout where the architecture asks for them.
-
-    Dropout is stateless, by path and step: a repeated or resumed run drops the same units, and a soft head
-    cannot shift what the layers it shares with the control drop.
-    """
+    """Dense, ReLU, then clipping and dropout where the architecture asks for them."""
 
     def __init__(self, width: int, path: str, architecture: Architecture, seed: int) -> None:
         super().__init__(name=path.replace("/", "_"))
@@ -47,22 +43,19 @@ class HiddenLayer(tf.keras.layers.Layer):
         )
         self._clip = architecture.activation_clip
         self._dropout = architecture.dropout
-        self._dropout_seed = path_seed(seed, f"{path}/dropout")
+        self._dropout_path = f"{path}/dropout"
 
     def build(self, input_shape: Tensor) -> None:
         """Makes the variables."""
         self._dense.build(input_shape)
         super().build(input_shape)
 
-    def call(self, inputs: Tensor, step: Tensor | None) -> Tensor:
-        """`[batch, width]` activations; dropout only where a training step is given."""
+    def call(self, inputs: Tensor, draw: Tensor | None) -> Tensor:
+        """`[batch, width]` activations; dropout only where a draw is given."""
         hidden = self._dense(inputs)
         if self._clip is not None:
             hidden = tf.minimum(hidden, self._clip)
-        if self._dropout and step is not None:
-            seed = tf.stack([tf.constant(self._dropout_seed, tf.int64), tf.cast(step, tf.int64)])
-            hidden = tf.nn.experimental.stateless_dropout(hidden, self._dropout, seed)
-        return hidden
+        return dropped(hidden, self._dropout, self._dropout_path, draw)
 
 
 class Ranker(tf.keras.Model):
@@ -102,23 +95,24 @@ class Ranker(tf.keras.Model):
         self._soft_logits = {name: self._logit(f"soft_logit/{name}", last) for name in self._soft_heads}
         self.built = True
 
-    def call(self, features: Mapping[str, Tensor], step: Tensor | None = None) -> RankerLogits:
+    def call(self, features: Mapping[str, Tensor], draw: Tensor | None = None) -> RankerLogits:
         """All heads' outputs.
 
         Args:
             features: by feature, as `TransformGraph` gives them.
-            step: scalar int64, the training step; None outside training, where nothing is dropped.
+            draw: scalar int64, another one in every step of every run: it chooses what dropout drops; None
+                outside training, where nothing is dropped.
         """
-        trunk = self._run(self._trunk, self._inputs(features), step)
-        towers = {name: self._run(self._towers[name], trunk, step) for name in self._tasks}
+        trunk = self._run(self._trunk, self._inputs(features, draw), draw)
+        towers = {name: self._run(self._towers[name], trunk, draw) for name in self._tasks}
         hard = [self._logits[name](towers[name]) for name in self._tasks]
-        soft = [self._soft(name, trunk, towers[name], step) for name in self._soft_heads]
+        soft = [self._soft(name, trunk, towers[name], draw) for name in self._soft_heads]
         no_heads = tf.zeros([tf.shape(trunk)[0], 0])
         return RankerLogits(tf.concat(hard, axis=1), tf.concat(soft, axis=1) if soft else no_heads)
 
     def hard_logits(self, features: Mapping[str, Tensor]) -> Tensor:
         """`[batch, tasks]` float32 of the hard heads alone: what is served. Traces no soft head."""
-        trunk = self._run(self._trunk, self._inputs(features), None)
+        trunk = self._run(self._trunk, self._inputs(features, None), None)
         towers = [self._run(self._towers[name], trunk, None) for name in self._tasks]
         hard = [self._logits[name](tower) for name, tower in zip(self._tasks, towers, strict=True)]
         return tf.concat(hard, axis=1)
@@ -156,13 +150,14 @@ class Ranker(tf.keras.Model):
         soft = {id(variable) for layer in soft_layers for variable in layer.trainable_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in soft]
 
-    def _inputs(self, features: Mapping[str, Tensor]) -> Tensor:
+    def _inputs(self, features: Mapping[str, Tensor], draw: Tensor | None) -> Tensor:
         """`[batch, width]` float32: embeddings, then numbers."""
         columns = [self._embedded(name, features[name]) for name in self._embeddings]
         numbers = [features[name] for name, feature in self._features.items() if not feature.embedded]
         if numbers:
             columns.append(tf.stack(numbers, axis=1))
-        inputs = crossed = tf.concat(columns, axis=1)
+        inputs = dropped(tf.concat(columns, axis=1), self._architecture.input_dropout, "input/dropout", draw)
+        crossed = inputs
         for layer in self._cross:
             crossed = layer(inputs, crossed)
         return crossed
@@ -174,17 +169,17 @@ class Ranker(tf.keras.Model):
         present = tf.cast(ids > 0, tf.float32)[:, :, tf.newaxis]
         return tf.math.divide_no_nan(tf.reduce_sum(vectors * present, 1), tf.reduce_sum(present, 1))
 
-    def _soft(self, name: str, trunk: Tensor, tower: Tensor, step: Tensor | None) -> Tensor:
+    def _soft(self, name: str, trunk: Tensor, tower: Tensor, draw: Tensor | None) -> Tensor:
         scale = self._soft_heads[name].trunk_gradient_scale
         if name not in self._soft_towers:
             return self._soft_logits[name](scale_gradient(tower, scale))
-        own_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), step)
+        own_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), draw)
         return self._soft_logits[name](own_tower)
 
     @staticmethod
-    def _run(layers: Sequence[HiddenLayer], inputs: Tensor, step: Tensor | None) -> Tensor:
+    def _run(layers: Sequence[HiddenLayer], inputs: Tensor, draw: Tensor | None) -> Tensor:
         for layer in layers:
-            inputs = layer(inputs, step)
+            inputs = layer(inputs, draw)
         return inputs
 
     def _embedding(self, name: str) -> Tensor:
@@ -218,6 +213,18 @@ class Ranker(tf.keras.Model):
         with tf.name_scope(path):
             layer.build((None, width))
         return layer
+
+
+def dropped(values: Tensor, share: float, path: str, draw: Tensor | None) -> Tensor:
+    """`values`, a share of them 0 and the others as much larger; untouched without a draw.
+
+    Dropout is stateless, by path and draw: a repeated or resumed run drops the same units, and a soft head
+    cannot shift what the layers it shares with the control drop.
+    """
+    if not share or draw is None:
+        return values
+    seed = tf.stack([tf.constant(path_seed(0, path), tf.int64), tf.cast(draw, tf.int64)])
+    return tf.nn.experimental.stateless_dropout(values, share, seed)
 
 
 def scale_gradient(inputs: Tensor, factor: float) -> Tensor:

@@ -18,22 +18,55 @@ _CLIPPY_ABSOLUTE_THRESHOLD = 1e-2
 
 
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise to the learning rate: (step + 1) / steps of it, then all of it.
+    """A linear rise to the learning rate: (step + 1) / steps of it, then all of it; 0 steps do not rise.
+
+    The rate is a variable, so that a graph once traced serves another rate too; checkpoints do not hold it.
 
     Reference: Khani et al., RecSys '24.
     """
 
     def __init__(self, learning_rate: float, steps: int) -> None:
-        self._learning_rate = learning_rate
+        self.learning_rate = tf.Variable(learning_rate, trainable=False, dtype=tf.float32)
         self._steps = steps
 
     def __call__(self, step: Tensor) -> Tensor:
         """The learning rate of `step`, which counts from 0 and goes on over warm starts."""
-        return self._learning_rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1.0) / self._steps)
+        if not self._steps:
+            return tf.identity(self.learning_rate)
+        return self.learning_rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1.0) / self._steps)
 
     def get_config(self) -> dict[str, float]:
         """The constructor's arguments."""
-        return {"learning_rate": self._learning_rate, "steps": self._steps}
+        return {"learning_rate": float(self.learning_rate), "steps": self._steps}
+
+
+class StaticShapes:
+    """Makes of a Keras optimizer one whose update of embeddings has no shape that depends on the batch.
+
+    Keras adds up the gradients of equal ids with `tf.unique`, whose result has as many rows as there are
+    ids: XLA compiles it into something slower than the plain graph. Here the first of equal ids gets the sum
+    and the others 0, which moves neither a slot nor a weight.
+    """
+
+    def _deduplicate_sparse_grad(self, gradients: Sequence[Any]) -> list[Any]:
+        return [_summed_at_first(each) if isinstance(each, tf.IndexedSlices) else each for each in gradients]
+
+
+class _StaticAdagrad(StaticShapes, tf.keras.optimizers.Adagrad):  # type: ignore[misc]
+    pass
+
+
+class _StaticAdam(StaticShapes, tf.keras.optimizers.Adam):  # type: ignore[misc]
+    pass
+
+
+_OPTIMIZERS = {
+    ("adagrad", False): tf.keras.optimizers.Adagrad,
+    ("adagrad", True): _StaticAdagrad,
+    ("adam", False): tf.keras.optimizers.Adam,
+    ("adam", True): _StaticAdam,
+}
+"""By name, and whether shapes are static."""
 
 
 class Updates:
@@ -46,13 +79,21 @@ class Updates:
         optimizer: which one, and its stabilisers.
         embeddings: variables with sparse gradients.
         dense: all others.
+        static_shapes: whether XLA is to compile the updates; it costs a pass over each table a step.
     """
 
-    def __init__(self, optimizer: Optimizer, embeddings: Sequence[Tensor], dense: Sequence[Tensor]) -> None:
-        rate: Any = optimizer.learning_rate
-        if optimizer.warm_up_steps:
-            rate = WarmUp(optimizer.learning_rate, optimizer.warm_up_steps)
-        main = tf.keras.optimizers.Adam if optimizer.name == "adam" else tf.keras.optimizers.Adagrad
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        embeddings: Sequence[Tensor],
+        dense: Sequence[Tensor],
+        *,
+        static_shapes: bool = False,
+    ) -> None:
+        rate = WarmUp(optimizer.learning_rate, optimizer.warm_up_steps)
+        self.learning_rate = rate.learning_rate
+        """After warm-up; a scalar float32 variable that may be assigned."""
+        main = _OPTIMIZERS[optimizer.name, static_shapes]
         self._groups = [list(embeddings), list(dense)] if optimizer.clippy else [[*embeddings, *dense]]
         self._optimizers = [main(learning_rate=rate)]
         if optimizer.clippy:
@@ -88,6 +129,15 @@ class Updates:
             group = gradients[start : start + len(variables)]
             optimizer.apply_gradients(zip(group, variables, strict=True))
             start += len(variables)
+
+
+def _summed_at_first(gradient: Any) -> Any:
+    ids, rows = gradient.indices, gradient.dense_shape[0]
+    sums = tf.math.unsorted_segment_sum(gradient.values, ids, rows)
+    places = tf.range(tf.size(ids))
+    first = tf.gather(tf.math.unsorted_segment_min(places, ids, rows), ids) == places
+    own = tf.where(first[:, tf.newaxis], tf.gather(sums, ids), 0.0)
+    return tf.IndexedSlices(own, ids, gradient.dense_shape)
 
 
 def _clippy(rate: Any) -> Any:

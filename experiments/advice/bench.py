@@ -47,10 +47,10 @@ class Bench:
         self._trial_seconds: list[float] = []
         student, teacher = deployment.student, deployment.teacher
         self._point = Point(
-            student.optimizer.learning_rate, student.passes, student.architecture.dropout, 1.0
+            student.optimizer.learning_rate, student.passes, student.architecture.input_dropout, 1.0
         )
         self._teacher_point = Point(
-            teacher.optimizer.learning_rate, teacher.passes, teacher.architecture.dropout, 1.0
+            teacher.optimizer.learning_rate, teacher.passes, teacher.architecture.input_dropout, 1.0
         )
 
     def scores(self, asked: Sequence[tuple[Candidate, int]]) -> list[float]:

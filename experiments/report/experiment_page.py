@@ -148,7 +148,7 @@ def _cost(costs: Json) -> Section:
 
 def _choices(choices: Json) -> Section:
     cells = [[arm, *choice["point"].values(), choice["criterion"]] for arm, choice in choices.items()]
-    columns = ("arm", "learning rate", "passes", "dropout", "soft weight", "criterion")
+    columns = ("arm", "learning rate", "passes", "input dropout", "soft weight", "criterion")
     text = "On the tuning stretch alone, with equally many trials for every arm."
     return Section("What was chosen", text, [Table("Choices", columns, cells)] if cells else [])
 

@@ -4,7 +4,7 @@ from experiments.arms import CONTROL, StudentArm, TeacherArm, for_all_surfaces, 
 from experiments.strategy import STUDENTS, pairs
 from experiments.tuning import Point
 
-POINT = Point(learning_rate=0.05, passes=3, dropout=0.2, soft_weight=4.0)
+POINT = Point(learning_rate=0.05, passes=3, input_dropout=0.2, soft_weight=4.0)
 
 
 def test_widths_are_multiplied_and_depths_stay(deployment):
@@ -40,7 +40,11 @@ def test_student_and_control_differ_by_their_soft_losses_alone(deployment):
     click, watch = student.distillation["click"], student.distillation["watch_time"]
     assert (click.weight, click.temperature, click.trunk_gradient_scale) == (4.0, 2.0, 0.3)
     assert watch.temperature == 1.0
-    assert (student.passes, student.optimizer.learning_rate, student.architecture.dropout) == (3, 0.05, 0.2)
+    assert (student.passes, student.optimizer.learning_rate, student.architecture.input_dropout) == (
+        3,
+        0.05,
+        0.2,
+    )
 
 
 def test_one_model_of_all_surfaces_sees_the_surface(deployment):

@@ -10,7 +10,7 @@ ABOUT = {
     "protocol": "Ten seeds.",
     "choices": {
         "control": {
-            "point": {"learning_rate": 0.1, "passes": 2, "dropout": 0.0, "soft_weight": 1.0},
+            "point": {"learning_rate": 0.1, "passes": 2, "input_dropout": 0.0, "soft_weight": 1.0},
             "criterion": 0.0512,
             "front": [{}],
         }

@@ -9,19 +9,23 @@ from experiments.trial import SoftLabelSource, Trial
 from models.distillation import Distillation
 
 
-def test_a_worker_gets_a_few_seeds_of_one_arm(deployment):
-    def trial(seed, learnt, teacher=""):
-        job = dataclasses.replace(deployment.teacher_job(), seed=seed)
+def test_a_worker_gets_what_one_graph_serves_and_no_more_than_its_share(deployment):
+    def trial(job, seed, teacher=""):
         labels = SoftLabelSource(teacher=teacher, first_span=2) if teacher else None
-        return Trial(job=job, first_span=0, last_span=learnt, kept_from=1, labels=labels)
+        return Trial(
+            job=dataclasses.replace(job, seed=seed), first_span=0, last_span=3, kept_from=1, labels=labels
+        )
 
-    asked = [trial(seed, learnt) for seed in range(6) for learnt in (3, 4)]
-    asked += [trial(seed, 3, teacher=f"teacher-{seed}") for seed in range(3)]
-    found = _together(asked)
-    assert sorted(map(len, found)) == [2, 2, 3, 4, 4]
+    control = deployment.control_job("tab_1")
+    slow = dataclasses.replace(control, optimizer=dataclasses.replace(control.optimizer, learning_rate=0.01))
+    student = deployment.student_job("tab_1")
+    asked = [trial(job, seed) for seed in range(3) for job in (control, slow)]
+    asked += [trial(student, seed, teacher=f"teacher-{seed}") for seed in range(2)]
+    found = _together(asked, processes=2)
+    assert sorted(map(len, found)) == [2, 2, 4]
     assert sorted(repr(one) for together in found for one in together) == sorted(map(repr, asked))
     for together in found:
-        assert len({(one.last_span, one.labels is None) for one in together}) == 1
+        assert len({one.job.role for one in together}) == 1
 
 
 @pytest.mark.e2e
@@ -61,9 +65,8 @@ def test_trials_run_in_processes_and_are_kept(stream_folder, deployment, tmp_pat
 
 @pytest.mark.e2e
 def test_a_killed_worker_is_told_in_one_line(stream_folder, deployment, tmp_path):
-    trials = [
-        Trial(job=deployment.teacher_job(), first_span=0, last_span=last, kept_from=1) for last in (1, 2)
-    ]
+    jobs = (deployment.teacher_job(), deployment.control_job("tab_1"))
+    trials = [Trial(job=job, first_span=0, last_span=1, kept_from=1) for job in jobs]
 
     def kill(trial, left):
         for process in schedule._start()._processes.values():

@@ -53,7 +53,7 @@ def test_weights_are_dealt_out_and_add_no_point():
     few, many = points(Grid(soft_weights=(1.0,))), points(Grid(soft_weights=(1.0, 4.0)))
     assert len(few) == len(many) == 24
     assert {point.soft_weight for point in many} == {1.0, 4.0}
-    both = {(point.dropout, point.soft_weight) for point in many}
+    both = {(point.input_dropout, point.soft_weight) for point in many}
     assert len(both) == 4
 
 

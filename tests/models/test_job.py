@@ -117,6 +117,11 @@ def test_a_job_that_contradicts_itself_is_refused(role: str, changes: dict[str, 
         ),
         (
             Architecture,
+            {"embedding_size": 1, "trunk": (), "input_dropout": -0.1},
+            r"input_dropout must be in \[0, 1\), got -0.1",
+        ),
+        (
+            Architecture,
             {"embedding_size": 1, "trunk": (), "activation_clip": 0.0},
             "activation_clip must be > 0",
         ),

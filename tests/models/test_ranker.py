@@ -170,8 +170,22 @@ def test_dropout_follows_the_step_and_happens_in_training_alone() -> None:
     np.testing.assert_array_equal(layer(many, None), tf.repeat([[1.0, 5.0, 0.0]], 1000, 0))
 
 
+def test_input_dropout_drops_what_the_features_bring_in_training_alone() -> None:
+    architecture = Architecture(embedding_size=1, trunk=(), input_dropout=0.5)
+    number = {"duration_seconds": Feature(kind="number")}
+    ranker = Ranker(job(features=number, tasks={"click": TASKS["click"]}, architecture=architecture))
+    kernel, bias = ranker.trainable_variables
+    kernel.assign([[1.0]])
+    bias.assign([0.0])
+    ones = {"duration_seconds": tf.ones([1000])}
+    said = ranker(ones, tf.constant(3, tf.int64)).hard.numpy()
+    assert set(np.unique(said)) == {0.0, 2.0}
+    assert math.isclose(said.mean(), 1.0, abs_tol=0.13)
+    np.testing.assert_array_equal(ranker(ones).hard, np.ones([1000, 1]))
+
+
 def test_soft_heads_do_not_change_what_the_shared_layers_drop() -> None:
-    architecture = Architecture(embedding_size=4, trunk=(16, 8), tower=(4,), dropout=0.3)
+    architecture = Architecture(embedding_size=4, trunk=(16, 8), tower=(4,), dropout=0.3, input_dropout=0.2)
     step = tf.constant(5, tf.int64)
     control: RankerLogits = Ranker(job("control", architecture=architecture))(BATCH, step)
     student = Ranker(job("student", architecture=architecture, distillation=AUXILIARY))(BATCH, step)

@@ -101,7 +101,7 @@ def test_a_run_says_how_each_pass_went(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="models.training"):
         run_fn(fn_args(tmp_path, job("teacher", passes=2, **SMALL), graph_dir, f"{shards}/*"))
-    lines = [record.getMessage() for record in caplog.records]
+    lines = [record.getMessage() for record in caplog.records if record.name == "models.training"]
     starts = [line.split(":")[0] for line in lines]
     assert starts == [f"teacher, span {span}, pass {number}" for span in (3, 4) for number in (0, 1)]
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines]
