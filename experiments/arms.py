@@ -10,6 +10,7 @@ from experiments.tuning import Point
 from models.architecture import Architecture
 from models.distillation import Distillation
 from models.job import TrainingJob
+from models.tasks import Task
 from pipeline.config import Deployment
 
 STABILISERS = ("warm-up", "activation-clip", "clippy")
@@ -78,6 +79,7 @@ class StudentArm:
         trunk_gradient_scale: see `models.distillation.Distillation`.
         temperature: of the binary tasks.
         tasks: the tasks distilled; None for those that the deployment distils.
+        value_loss: of the regressions' hard heads, see `models.tasks.Task`.
         bias: the dial, see `experiments.trial.SoftLabelSource`.
         like: name of the arm whose choices it takes; None is tuned itself.
     """
@@ -90,6 +92,7 @@ class StudentArm:
     trunk_gradient_scale: float = 1.0
     temperature: float = 1.0
     tasks: tuple[str, ...] | None = None
+    value_loss: Literal["squared", "ziln"] = "squared"
     bias: float = 0.0
     like: str | None = None
 
@@ -101,12 +104,16 @@ class StudentArm:
             model,
             surface=None,
             seed=seed,
+            tasks={name: self._task(task) for name, task in model.tasks.items()},
             distillation=self._distillation(deployment, point),
             architecture=dataclasses.replace(model.architecture, input_dropout=point.input_dropout),
             optimizer=dataclasses.replace(model.optimizer, learning_rate=point.learning_rate),
             batch_size=batch_size,
             passes=point.passes,
         )
+
+    def _task(self, task: Task) -> Task:
+        return dataclasses.replace(task, loss=self.value_loss) if task.kind == "regression" else task
 
     def _distillation(self, deployment: Deployment, point: Point) -> dict[str, Distillation]:
         if not self.teacher:

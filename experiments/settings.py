@@ -32,7 +32,7 @@ class Grid:
 
     learning_rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     passes: tuple[int, ...] = (1, 2, 3)
-    input_dropouts: tuple[float, ...] = (0.0, 0.15, 0.3)
+    input_dropouts: tuple[float, ...] = (0.0, 0.3)
     soft_weights: tuple[float, ...] = (2.0, 8.0, 32.0)
     finalists: int = 4
     seeds: int = 3

@@ -30,6 +30,8 @@ STUDENTS = (
     dataclasses.replace(AUXILIARY, name="auxiliary-scaled", trunk_gradient_scale=0.3, like=AUXILIARY.name),
     dataclasses.replace(AUXILIARY, name="auxiliary-calibrated", treatment="calibrated", like=AUXILIARY.name),
     dataclasses.replace(AUXILIARY, name="auxiliary-soft", temperature=2.0, like=AUXILIARY.name),
+    dataclasses.replace(AUXILIARY, name="auxiliary-ziln", value_loss="ziln", like=AUXILIARY.name),
+    dataclasses.replace(CONTROL, name="control-ziln", value_loss="ziln", like=CONTROL.name),
 )
 
 
@@ -41,11 +43,12 @@ def run(laboratory: Laboratory) -> list[Row]:
 
 def pairs() -> Sequence[Pair]:
     """Every arm against the control; the primary one against direct and placebo too."""
-    against_control = [Pair(arm.name, CONTROL.name, arm.teacher) for arm in STUDENTS if arm.teacher]
+    against_control = [Pair(arm.name, CONTROL.name, arm.teacher) for arm in STUDENTS if arm != CONTROL]
     teachers = [Pair(arm.name, CONTROL.name) for arm in (TEACHER, SAME_SIZE)]
     return [
         *against_control,
         *teachers,
         *(Pair(AUXILIARY.name, other.name) for other in (DIRECT, PLACEBO)),
         Pair(DIRECT.name, "placebo-direct"),
+        Pair("auxiliary-ziln", "control-ziln"),
     ]

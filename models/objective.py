@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from models.job import TrainingJob
-from models.losses import binary_loss, mean_over_labels, regression_loss, soft_binary_loss
+from models.losses import (
+    binary_loss,
+    mean_over_labels,
+    regression_loss,
+    soft_binary_loss,
+    zero_inflated_loss,
+)
 from models.ranker import RankerLogits
 
 Tensor = Any
@@ -57,6 +63,12 @@ class Objective:
         names = list(job.tasks)
         distillation = [job.distillation[name] for name in job.distilled_tasks]
         self._is_binary = [task.kind == "binary" for task in job.tasks.values()]
+        # Each task's column of (losses, zero-inflated losses) side by side.
+        self._zero_inflated = [names.index(name) for name, task in job.tasks.items() if task.loss == "ziln"]
+        self._hard_columns = [
+            len(names) + self._zero_inflated.index(column) if column in self._zero_inflated else column
+            for column in range(len(names))
+        ]
         self._hard_weights = [task.weight for task in job.tasks.values()]
         self._soft_is_binary = [job.tasks[name].kind == "binary" for name in job.distilled_tasks]
         self.soft_weights = tf.Variable(soft_weights(job), trainable=False, dtype=tf.float32)
@@ -70,19 +82,26 @@ class Objective:
 
     def __call__(self, logits: RankerLogits, targets: Targets) -> Losses:
         """The losses of a batch; see `Losses`."""
-        hard = mean_over_labels(self._hard(logits.hard, targets), targets.hard_where)
+        hard = mean_over_labels(self._hard(logits, targets), targets.hard_where)
         total = tf.reduce_sum(hard * tf.constant(self._hard_weights, tf.float32))
         if not self._soft_columns:
             return Losses(total, hard, tf.zeros([0]))
-        compared = tf.gather(tf.concat(logits, axis=1), self._soft_columns, axis=1)
+        compared = tf.gather(tf.concat([logits.hard, logits.soft], axis=1), self._soft_columns, axis=1)
         soft = mean_over_labels(self._soft(compared, targets), targets.soft_where)
         total += tf.reduce_sum(soft * self.soft_weights)
         return Losses(total, hard, soft)
 
-    def _hard(self, logits: Tensor, targets: Targets) -> Tensor:
-        cross_entropy = binary_loss(logits, targets.hard, targets.hard_where)
-        squared_error = regression_loss(logits, targets.hard, targets.hard_where)
-        return tf.where(tf.constant([self._is_binary]), cross_entropy, squared_error)
+    def _hard(self, logits: RankerLogits, targets: Targets) -> Tensor:
+        cross_entropy = binary_loss(logits.hard, targets.hard, targets.hard_where)
+        squared_error = regression_loss(logits.hard, targets.hard, targets.hard_where)
+        losses = tf.where(tf.constant([self._is_binary]), cross_entropy, squared_error)
+        if not self._zero_inflated:
+            return losses
+        labels, where = (
+            tf.gather(each, self._zero_inflated, axis=1) for each in (targets.hard, targets.hard_where)
+        )
+        own = zero_inflated_loss(logits.amounts, labels, where)
+        return tf.gather(tf.concat([losses, own], axis=1), self._hard_columns, axis=1)
 
     def _soft(self, compared: Tensor, targets: Targets) -> Tensor:
         cross_entropy = soft_binary_loss(compared, targets.soft, targets.soft_where, self._temperatures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,12 @@ import tensorflow_recommenders as tfrs
 from models.architecture import Architecture
 from models.features import Feature
 from models.job import TrainingJob
+from models.losses import expected_amount
 from models.seeds import path_seed
 
 Tensor = Any
+_NEARLY_ALL = 3.0
+"""A logit."""
 
 __all__ = ["Architecture", "Ranker", "RankerLogits"]
 
@@ -24,10 +28,13 @@ class RankerLogits(NamedTuple):
     Attributes:
         hard: `[batch, tasks]` float32: logits of binary tasks, expected values of regressions.
         soft: `[batch, auxiliary tasks]` float32: the same of the soft heads; no columns without any.
+        amounts: `[batch, tasks with loss ziln, 3]` float32, whose expectations are in `hard`; see
+            `models.losses.zero_inflated_loss`.
     """
 
     hard: Tensor
     soft: Tensor
+    amounts: Tensor
 
 
 class HiddenLayer(tf.keras.layers.Layer):
@@ -75,6 +82,7 @@ class Ranker(tf.keras.Model):
         architecture = job.architecture
         self._features: Mapping[str, Feature] = dict(job.features)
         self._tasks = tuple(job.tasks)
+        self._zero_inflated = tuple(name for name, task in job.tasks.items() if task.loss == "ziln")
         self._soft_heads = {name: job.distillation[name] for name in job.auxiliary_tasks}
         self._seed = job.seed
         self._architecture = architecture
@@ -86,13 +94,16 @@ class Ranker(tf.keras.Model):
         towers = {name: self._hidden(f"tower/{name}", architecture.tower, width) for name in self._tasks}
         self._towers = {name: layers for name, (layers, _) in towers.items()}
         last = architecture.tower[-1] if architecture.tower else width
-        self._logits = {name: self._logit(f"logit/{name}", last) for name in self._tasks}
+        self._logits = {
+            name: self._logit(f"logit/{name}", last, 3 if name in self._zero_inflated else 1)
+            for name in self._tasks
+        }
         self._soft_towers = {
             name: self._hidden(f"soft_tower/{name}", architecture.tower, width)[0]
             for name, soft_head in self._soft_heads.items()
             if soft_head.head == "tower"
         }
-        self._soft_logits = {name: self._logit(f"soft_logit/{name}", last) for name in self._soft_heads}
+        self._soft_logits = {name: self._logit(f"soft_logit/{name}", last, 1) for name in self._soft_heads}
         self.built = True
 
     def call(self, features: Mapping[str, Tensor], draw: Tensor | None = None) -> RankerLogits:
@@ -105,17 +116,27 @@ class Ranker(tf.keras.Model):
         """
         trunk = self._run(self._trunk, self._inputs(features, draw), draw)
         towers = {name: self._run(self._towers[name], trunk, draw) for name in self._tasks}
-        hard = [self._logits[name](towers[name]) for name in self._tasks]
+        raw = {name: self._logits[name](towers[name]) for name in self._tasks}
         soft = [self._soft(name, trunk, towers[name], draw) for name in self._soft_heads]
-        no_heads = tf.zeros([tf.shape(trunk)[0], 0])
-        return RankerLogits(tf.concat(hard, axis=1), tf.concat(soft, axis=1) if soft else no_heads)
+        amounts = [raw[name] for name in self._zero_inflated]
+        rows = tf.shape(trunk)[0]
+        return RankerLogits(
+            self._hard(raw),
+            tf.concat(soft, axis=1) if soft else tf.zeros([rows, 0]),
+            tf.stack(amounts, axis=1) if amounts else tf.zeros([rows, 0, 3]),
+        )
 
     def hard_logits(self, features: Mapping[str, Tensor]) -> Tensor:
         """`[batch, tasks]` float32 of the hard heads alone: what is served. Traces no soft head."""
         trunk = self._run(self._trunk, self._inputs(features, None), None)
-        towers = [self._run(self._towers[name], trunk, None) for name in self._tasks]
-        hard = [self._logits[name](tower) for name, tower in zip(self._tasks, towers, strict=True)]
-        return tf.concat(hard, axis=1)
+        towers = {name: self._run(self._towers[name], trunk, None) for name in self._tasks}
+        return self._hard({name: self._logits[name](tower) for name, tower in towers.items()})
+
+    def _hard(self, raw: Mapping[str, Tensor]) -> Tensor:
+        columns = [
+            expected_amount(output) if name in self._zero_inflated else output for name, output in raw.items()
+        ]
+        return tf.concat(columns, axis=1)
 
     def start_at(self, outputs: Mapping[str, float]) -> None:
         """Sets what the heads of tasks say before anything is learnt: their biases, hard and soft alike.
@@ -128,7 +149,12 @@ class Ranker(tf.keras.Model):
         """
         for heads in (self._logits, self._soft_logits):
             for name in outputs.keys() & heads.keys():
-                heads[name].bias.assign([outputs[name]])
+                output = outputs[name]
+                if heads is self._logits and name in self._zero_inflated:
+                    # What share is 0 is not known here: nearly all above 0, a deviation of 1.
+                    heads[name].bias.assign([_NEARLY_ALL, output * (1 + math.exp(-_NEARLY_ALL)), 0.0])
+                else:
+                    heads[name].bias.assign([output])
 
     @property
     def embedding_variables(self) -> list[Tensor]:
@@ -207,9 +233,9 @@ class Ranker(tf.keras.Model):
             width = layer_width
         return layers, width
 
-    def _logit(self, path: str, width: int) -> Tensor:
+    def _logit(self, path: str, width: int, units: int) -> Tensor:
         initializer = tf.keras.initializers.GlorotUniform(seed=path_seed(self._seed, path))
-        layer = tf.keras.layers.Dense(1, kernel_initializer=initializer, name=path.replace("/", "_"))
+        layer = tf.keras.layers.Dense(units, kernel_initializer=initializer, name=path.replace("/", "_"))
         with tf.name_scope(path):
             layer.build((None, width))
         return layer

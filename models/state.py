@@ -158,7 +158,7 @@ def check_resumable(uri: str, record: StateRecord, job: TrainingJob, feature_ver
 
 def _meaning(job: TrainingJob) -> dict[str, str]:
     soft_heads = {name: job.distillation[name].head for name in job.auxiliary_tasks}
-    tasks = {name: (task.kind, task.unit, task.scale) for name, task in job.tasks.items()}
+    tasks = {name: (task.kind, task.unit, task.scale, task.loss) for name, task in job.tasks.items()}
     return {
         "role": job.role,
         "surface": str(job.surface),

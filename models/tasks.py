@@ -22,8 +22,10 @@ class Task:
             exact way back, so the served value stays on this scale.
         delayed: whether the hard label comes with the matured row instead of the fresh one.
         weight: factor of this task's hard loss, >= 0.
+        loss: of a regression's hard head: `squared`, or `ziln` (zero-inflated lognormal) for amounts that are
+            often 0 and else heavy-tailed, never below 0; soft label and served value are its expectation.
 
-    Reference: Khani et al., RecSys '24 (PET and PST tasks).
+    Reference: Khani et al., RecSys '24 (PET and PST tasks); Wang et al., arXiv 1912.07753 (ZILN).
     """
 
     kind: Literal["binary", "regression"]
@@ -32,6 +34,7 @@ class Task:
     scale: Literal["identity", "log1p"] = "identity"
     delayed: bool = False
     weight: float = 1.0
+    loss: Literal["squared", "ziln"] = "squared"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight >= 0):
@@ -40,3 +43,5 @@ class Task:
             raise ValueError(
                 f'a binary task has scale "identity", got "{self.scale}". Use kind "regression" for amounts.'
             )
+        if self.kind == "binary" and self.loss != "squared":
+            raise ValueError(f'loss is for kind "regression", got "{self.loss}" on kind "binary". Remove it.')

@@ -47,6 +47,11 @@ def test_student_and_control_differ_by_their_soft_losses_alone(deployment):
     )
 
 
+def test_a_value_head_of_its_own_is_that_of_the_regressions(deployment):
+    tasks = dataclasses.replace(CONTROL, value_loss="ziln").job(deployment, 1, 64, POINT).tasks
+    assert {name for name, task in tasks.items() if task.loss == "ziln"} == {"watch_time", "ltv"}
+
+
 def test_one_model_of_all_surfaces_sees_the_surface(deployment):
     job = CONTROL.job(deployment, 0, 64, POINT)
     assert "surface" not in job.features

@@ -104,6 +104,7 @@ def test_a_job_that_contradicts_itself_is_refused(role: str, changes: dict[str, 
             {"kind": "bag", "buckets": 3, "log": True},
             'log is for kind "number" alone, got it on kind "bag"',
         ),
+        (Task, {"kind": "binary", "group": "pet", "loss": "ziln"}, 'got "ziln" on kind "binary"'),
         (Architecture, {"embedding_size": 0, "trunk": ()}, r"widths must be >= 1, got \(0,\)"),
         (
             Architecture,

@@ -12,7 +12,14 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.losses import binary_loss, mean_over_labels, regression_loss, soft_binary_loss
+from models.losses import (
+    binary_loss,
+    expected_amount,
+    mean_over_labels,
+    regression_loss,
+    soft_binary_loss,
+    zero_inflated_loss,
+)
 
 Loss = Callable[[Any, Any, Any], Any]
 
@@ -21,7 +28,13 @@ def soft_loss_at_two(logits: Any, labels: Any, where: Any) -> Any:
     return soft_binary_loss(logits, labels, where, [2.0] * logits.shape[1])
 
 
-LOSSES = [binary_loss, regression_loss, soft_loss_at_two]
+def zero_inflated_of_one_number(logits: Any, labels: Any, where: Any) -> Any:
+    """The number is logit, mean and log deviation at once, so that it can take the others' place."""
+    return zero_inflated_loss(tf.stack([logits, logits, logits / 8], axis=2), labels, where)
+
+
+SOFT_LOSSES = [binary_loss, regression_loss, soft_loss_at_two]
+LOSSES = [*SOFT_LOSSES, zero_inflated_of_one_number]
 
 
 def column(*values: float) -> Any:
@@ -39,6 +52,21 @@ def test_binary_loss_is_the_negative_log_probability_of_the_label() -> None:
 
 def test_regression_loss_is_the_squared_difference() -> None:
     np.testing.assert_array_equal(regression_loss(column(1.5, -1), column(1, 2), ALL), [[0.25], [9.0]])
+
+
+def test_zero_inflated_loss_is_that_of_being_above_0_and_of_how_much() -> None:
+    # Above 0 with probability 0.75; mean 2, deviation e.
+    amounts = tf.constant([[[math.log(3), 2.0, 1.0]], [[math.log(3), 2.0, 1.0]]])
+    density = 0.5 * (3 / math.e) ** 2 + 1 + 0.5 * math.log(2 * math.pi)
+    expected = [[-math.log(0.75) + density], [-math.log(0.25)]]
+    np.testing.assert_allclose(zero_inflated_loss(amounts, column(5, 0), ALL), expected, rtol=1e-6)
+    np.testing.assert_allclose(expected_amount(amounts), [[[1.5]], [[1.5]]], rtol=1e-6)
+
+
+def test_an_amount_that_is_hit_exactly_is_no_infinite_gain() -> None:
+    amounts = tf.constant([[[50.0, 2.0, -90.0]]])
+    found = zero_inflated_loss(amounts, tf.constant([[2.0]]), tf.constant([[True]]))
+    np.testing.assert_allclose(found, [[math.log(0.1) + 0.5 * math.log(2 * math.pi)]], rtol=1e-6)
 
 
 def test_soft_loss_at_temperature_one_is_cross_entropy_against_the_probability() -> None:
@@ -70,7 +98,7 @@ def test_a_certain_teacher_gives_a_finite_loss_at_any_temperature(probability: f
     assert np.isfinite(loss).all()
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", SOFT_LOSSES)
 def test_a_soft_label_of_the_student_itself_gives_no_gradient(loss: Loss) -> None:
     logits = tf.Variable([[0.7], [0.7]])
     own = logits.value() if loss is regression_loss else tf.sigmoid(logits)

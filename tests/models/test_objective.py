@@ -32,8 +32,18 @@ def losses_of(distillation: dict[str, Distillation], logits: RankerLogits, label
     return Objective(job(role, tasks=TASKS, distillation=distillation))(logits, labels)
 
 
+def with_soft(hard: Any, soft: Any, amounts: Any = None) -> RankerLogits:
+    """Without zero-inflated tasks unless `amounts` are given."""
+    rows = len(hard) if isinstance(hard, list) else hard.shape[0]
+    return RankerLogits(
+        tf.convert_to_tensor(hard),
+        tf.reshape(tf.constant(soft, tf.float32), [rows, -1]),
+        tf.zeros([rows, 0, 3]) if amounts is None else tf.constant(amounts, tf.float32),
+    )
+
+
 def hard_only(hard: list[list[float]]) -> RankerLogits:
-    return RankerLogits(tf.constant(hard), tf.zeros([len(hard), 0]))
+    return with_soft(hard, [[]] * len(hard))
 
 
 def test_each_task_is_averaged_over_its_own_labelled_rows_and_weighted() -> None:
@@ -52,7 +62,7 @@ def test_a_task_without_any_label_adds_nothing() -> None:
 
 def test_the_auxiliary_loss_is_on_the_soft_head_times_its_weight_and_not_the_task_weight() -> None:
     distillation = {"click": Distillation(strategy="auxiliary", weight=0.5)}
-    logits = RankerLogits(tf.constant([[0.0, 0.0]]), tf.constant([[math.log(3)]]))
+    logits = with_soft([[0.0, 0.0]], [[math.log(3)]])
     losses = losses_of(distillation, logits, targets([[NAN, NAN]], [[0.5]]))
     expected = -(0.5 * math.log(0.75) + 0.5 * math.log(0.25))
     np.testing.assert_allclose(losses.soft, [expected], rtol=1e-6)
@@ -64,7 +74,7 @@ def test_direct_and_auxiliary_tasks_each_find_their_logit() -> None:
         "click": Distillation(strategy="auxiliary"),
         "watch_time": Distillation(strategy="direct", weight=3.0),
     }
-    logits = RankerLogits(tf.constant([[7.0, 2.0]]), tf.constant([[0.0]]))
+    logits = with_soft([[7.0, 2.0]], [[0.0]])
     losses = losses_of(distillation, logits, targets([[NAN, NAN]], [[1.0, 4.0]]))
     np.testing.assert_allclose(losses.soft, [math.log(2), 4.0], rtol=1e-6)
     np.testing.assert_allclose(losses.total, math.log(2) + 3 * 4.0, rtol=1e-6)
@@ -81,7 +91,7 @@ def gradients(
 ) -> tuple[Any, Any]:
     variable = tf.Variable([[0.3, 1.0], [-0.7, 2.0]])
     with tf.GradientTape() as tape:
-        logits = RankerLogits(variable, tf.zeros([2, 0]))
+        logits = with_soft(variable, [[], []])
         total = losses_of(distillation, logits, targets(hard, soft)).total
     return total.numpy(), tape.gradient(total, variable).numpy()
 
@@ -111,3 +121,16 @@ def test_each_kind_of_task_uses_its_own_loss(column: int) -> None:
     losses = losses_of({}, hard_only([[2.0, 2.0]]), targets(labels, [[]]))
     expected = [math.log(1 + math.exp(2.0)), 4.0][column]
     np.testing.assert_allclose(losses.hard[column], expected, rtol=1e-6)
+
+
+def test_a_zero_inflated_task_has_its_own_loss_and_is_distilled_by_its_expectation() -> None:
+    tasks = {**TASKS, "watch_time": Task(kind="regression", group="pet", unit="seconds", loss="ziln")}
+    distillation = {"watch_time": Distillation(strategy="direct")}
+    # Above 0 with probability 0.75, mean 2: 1.5 is expected, and the teacher says 1.
+    logits = with_soft([[0.0, 1.5]], [[]], [[[math.log(3), 2.0, 0.0]]])
+    losses = Objective(job("student", tasks=tasks, distillation=distillation))(
+        logits, targets([[NAN, 3.0]], [[1.0]])
+    )
+    density = 0.5 + 0.5 * math.log(2 * math.pi)
+    np.testing.assert_allclose(losses.hard, [0.0, -math.log(0.75) + density], rtol=1e-6)
+    np.testing.assert_allclose(losses.soft, [0.25], rtol=1e-6)

@@ -12,6 +12,7 @@ from models.distillation import Distillation
 from models.features import Feature
 from models.ranker import HiddenLayer, Ranker, RankerLogits, scale_gradient
 from models.seeds import path_seed
+from models.tasks import Task
 from tests.models.tiny_world import AUXILIARY, FEATURES, TASKS, TEACHER_ONLY, job
 
 BATCH = {
@@ -168,6 +169,21 @@ def test_dropout_follows_the_step_and_happens_in_training_alone() -> None:
     # Kept units are doubled, so the mean stays: 1000 draws of 0 or 2, standard deviation 0.032.
     assert math.isclose(float(tf.reduce_mean(first[:, 0])), 1.0, abs_tol=0.13)
     np.testing.assert_array_equal(layer(many, None), tf.repeat([[1.0, 5.0, 0.0]], 1000, 0))
+
+
+def test_a_zero_inflated_task_is_served_by_its_expectation_and_starts_at_the_mean() -> None:
+    tasks = {**TASKS, "watch_time": Task(kind="regression", group="pet", unit="seconds", loss="ziln")}
+    ranker = Ranker(job("student", tasks=tasks, distillation=AUXILIARY))
+    said = ranker(BATCH)
+    assert (said.hard.shape, said.soft.shape, said.amounts.shape) == ((2, 3), (2, 2), (2, 1, 3))
+    some, mean = 1 / (1 + np.exp(-said.amounts[:, 0, 0])), said.amounts[:, 0, 1]
+    np.testing.assert_allclose(said.hard[:, 1], some * mean, rtol=1e-6)
+    np.testing.assert_array_equal(ranker.hard_logits(BATCH), said.hard)
+    for variable in ranker.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    ranker.start_at({"watch_time": 4.0})
+    np.testing.assert_allclose(ranker(BATCH).hard[:, 1], [4.0, 4.0], rtol=1e-6)
+    np.testing.assert_allclose(ranker(BATCH).soft[:, 1], [4.0, 4.0], rtol=1e-6)
 
 
 def test_input_dropout_drops_what_the_features_bring_in_training_alone() -> None:
