@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.bootstrap import METRICS, SpanRows
+from components.evaluation.curves import calibration_curve
 from experiments.influence import Figure, figures
 from experiments.intervals import Estimate, Resamples, difference, first, holm, recovered
 from experiments.outcome import Outcome
@@ -122,6 +123,21 @@ class Comparison:
             for name, task in self._tasks.items():
                 found += self._of_task(experiment, pairs, surface, name, task)
         return found
+
+    def calibration(self, task: str) -> dict[str, tuple[list[float], list[float]]]:
+        """A binary task's mean prediction and share of positives in bins, all seeds together, by arm."""
+        curves = {}
+        for arm, outcomes in self._arms.items():
+            spans = [rows for kept in outcomes if task in kept.tasks
+                     for rows in self._span_rows(kept, ALL_SURFACES, task)]  # fmt: skip
+            if spans and all(np.isfinite(rows.predictions).all() for rows in spans):
+                labels, predictions = (
+                    np.concatenate([getattr(rows, name) for rows in spans]).astype(np.float64)
+                    for name in ("labels", "predictions")
+                )
+                predicted, observed = calibration_curve(labels, predictions)
+                curves[arm] = (predicted.tolist(), observed.tolist())
+        return curves
 
     def _of_task(
         self, experiment: str, pairs: Sequence[Pair], surface: str, name: str, task: Task

@@ -51,12 +51,14 @@ class Laboratory:
         self.per_surface = per_surface
         self.choices: dict[str, Choice] = {}
         self.costs: dict[str, dict[str, Any]] = {}
+        self.curves: dict[str, dict[str, Any]] = {}
+        """Calibration of the primary endpoints' binary tasks, by task and arm."""
         self.teachers: dict[str, TeacherArm] = {}
         self._say = say
         self._known = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
 
     def compare(self, name: str, arms: Mapping[str, Sequence[Outcome]], pairs: Sequence[Pair]) -> list[Row]:
-        """The rows of an experiment: over all surfaces, and on the largest."""
+        """The rows of an experiment: over all surfaces, and on the largest; keeps the calibration curves."""
         stream, spans = self.schedule.stream, self.experiment.reporting_spans
         comparison = Comparison(
             stream,
@@ -66,6 +68,9 @@ class Laboratory:
             self.experiment.resamples,
             self.experiment.min_positives,
         )
+        for endpoint in self.experiment.primary.endpoints:
+            if self.deployment.tasks[endpoint.task].kind == "binary":
+                self.curves[endpoint.task] = comparison.calibration(endpoint.task)
         return comparison.rows(name, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
 
     def run_teachers(self, arms: Sequence[TeacherArm]) -> dict[str, list[Outcome]]:

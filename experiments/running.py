@@ -74,6 +74,7 @@ def run_experiment(
         "protocol": _protocol(experiment, deployment, seeds),
         "experiment": to_json(experiment),
         "costs": laboratory.costs,
+        "curves": laboratory.curves,
         "choices": {arm: _told(choice) for arm, choice in laboratory.choices.items()},
     }
     write_results(out, rows, about)

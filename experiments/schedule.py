@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +22,7 @@ from pipeline.noise import quieten
 
 _STREAM: dict[Path, Stream] = {}
 """Of a worker: the stream that it has mapped."""
-_MOST_TOGETHER = 12
+_MOST_TOGETHER = 6
 
 
 class Schedule:
@@ -123,12 +124,34 @@ def _as_they_end(jobs: dict[Future[None], list[Trial]]) -> Iterator[tuple[Trial,
 def _prepare_worker() -> None:
     """One core a worker: two models side by side learn faster than one that shares out its small products."""
     quieten()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     with contextlib.suppress(RuntimeError):
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+        _hear_xla_out(tf)
+
+
+def _hear_xla_out(tf: Any) -> None:
+    """With its first cluster XLA greets on stderr, whatever the log level: here, where nobody hears it."""
+    heard = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            tf.function(lambda: tf.constant(0) + 1, jit_compile=True)()
+        finally:
+            os.dup2(heard, 2)
+            os.close(heard)
+
+
+def _end_with_parent() -> None:
+    """A worker whose experiment was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_some(stream_folder: Path, folder: Path, trials: Sequence[Trial]) -> None:

@@ -13,7 +13,7 @@ from components.evaluation.report_page import Table
 from eventlog.errors import BadInput
 from experiments.arms import CONTROL
 from experiments.comparison import BOTH
-from experiments.report.drawings import Bar, Drawing, intervals, lines
+from experiments.report.drawings import COLOURS, Bar, Drawing, intervals, lines
 from experiments.report.page import Section, bounded, render
 from experiments.report.paper import PAPER
 from experiments.results import RESULTS
@@ -46,7 +46,7 @@ def experiment_page(folder: Path) -> str:
     sections = [
         _primary(rows),
         *(_surface(shown, surface) for surface in dict.fromkeys(row["surface"] for row in shown)),
-        _calibration(shown),
+        _calibration(shown, about["curves"]),
         _cost(about.get("costs", {})),
         _choices(about["choices"]),
         _paper(rows),
@@ -117,11 +117,19 @@ def _gains(rows: Sequence[Json], surface: str, task: str, metric: str) -> Drawin
     return intervals(caption, bars, lower_is_better=metric == "rmse") if bars else None
 
 
-def _calibration(rows: Sequence[Json]) -> Section:
+def _calibration(rows: Sequence[Json], curves: Json) -> Section:
     found = [row for row in rows if row["metric"] == "calibration" and not row["versus"]]
     cells = [[row["arm"], row["surface"], row["task"], _own(row)] for row in found if not row["note"]]
     table = Table("Mean prediction over mean label", ("arm", "surface", "task", "calibration"), cells)
-    return Section("Calibration", "1 is unbiased; above 1 promises too much.", [table] if cells else [])
+    drawings = [
+        lines(
+            f"{task}, all surfaces", dict(list(of_task.items())[: len(COLOURS)]),
+            x="prediction", y="share of positives", diagonal=True,
+        )
+        for task, of_task in curves.items() if of_task
+    ]  # fmt: skip
+    text = "1 is unbiased; above 1 promises too much. On a dashed line a prediction is what happens."
+    return Section("Calibration", text, [table] if cells else [], drawings)
 
 
 def _cost(costs: Json) -> Section:

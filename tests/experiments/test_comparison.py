@@ -126,3 +126,18 @@ def test_an_arm_without_a_task_has_no_row_of_it(stream):
 
 def test_the_largest_surface_is_that_of_most_impressions(stream):
     assert largest_surface(stream, range(0, 4)) == "tab_1"
+
+
+def test_calibration_holds_every_arms_bins_over_all_seeds_of_the_stretch(stream):
+    arms = {"student": arm(stream, 0.6), "blind": arm(stream, 0.0), "other": arm(stream, 1.0, ("watch",))}
+    comparison = Comparison(stream, TASKS, arms, range(2, 4), resamples=10, min_positives=300)
+    found = comparison.calibration("click")
+    assert set(found) == {"student", "blind"}
+    rate = stream.labels[stream.spans >= 2, 0].mean()
+    for predicted, observed in found.values():
+        assert predicted == sorted(predicted) and len(observed) == 10
+        assert np.mean(observed) == pytest.approx(rate, abs=1e-3)
+    # Noise alone ranks nothing: as many clicks in its first bin as in its last.
+    spread = {name: observed[-1] - observed[0] for name, (_, observed) in found.items()}
+    assert spread["student"] > 0.3
+    assert abs(spread["blind"]) < 0.1

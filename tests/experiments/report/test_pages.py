@@ -22,6 +22,7 @@ ABOUT = {
             "front": [],
         }
     },
+    "curves": {"click": {"control": [[0.1, 0.6], [0.2, 0.5]], "auxiliary-logit": [[0.1, 0.6], [0.1, 0.6]]}},
     "costs": {
         name: {"is_teacher": name == "teacher", "seconds": seconds, "num_parameters": 9, "flops_per_row": 8.0}
         for name, seconds in (("teacher", 30.0), ("control", 5.0), ("auxiliary-logit", 6.0))
@@ -70,7 +71,14 @@ def test_the_page_needs_nothing_from_elsewhere(page):
 
 def test_the_teachers_cost_is_shared_by_the_fleet(page):
     assert "as the fleet grows" in page
-    assert page.count("<svg") == 2
+    assert page.split("<h2>Cost</h2>")[1].count("<svg") == 1
+
+
+def test_calibration_is_drawn_beside_its_ratios(page):
+    section = page.split("<h2>Calibration</h2>")[1].split("<h2>")[0]
+    assert "1.0200 [1.0000, 1.0400]" in section
+    assert section.count("<svg") == 1 and "click, all surfaces" in section
+    assert all(name in section.split("<svg")[1] for name in ("control", "auxiliary-logit"))
 
 
 def test_a_smaller_error_is_drawn_as_a_gain():
