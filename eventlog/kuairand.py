@@ -15,8 +15,10 @@ import pyarrow.dataset as ds
 
 from eventlog.errors import BadInput
 from eventlog.history import HistoryState
-from eventlog.kuairand_source import BATCH_ROWS, MEMORY_LIMIT, KuaiRandSource
+from eventlog.kuairand_source import BATCH_ROWS, DRAWN_AT_RANDOM, MEMORY_LIMIT, KuaiRandSource
+from eventlog.random_exposures import write_random_exposures
 from eventlog.rows import (
+    EXAMPLE_ID,
     HISTORY_ENTITIES,
     IMMEDIATE_TASKS,
     IMPRESSION_SPAN,
@@ -112,11 +114,16 @@ def _span_tables(
 ) -> Iterator[pa.Table]:
     # Matured rows first: they are the older ones, and the span is in order of time.
     yield from matured_rows(out, span)
+    random = []
     for table in reader.rows(date, span):
+        random.append(table.filter(table[DRAWN_AT_RANDOM])[EXAMPLE_ID])
         history = state.features(table)
         yield pa.Table.from_arrays(
             table.columns + history.columns, names=table.column_names + history.column_names
         )
+    # Before the span is complete, so that no complete one lacks them.
+    ids = [chunk for column in random for chunk in column.chunks]
+    write_random_exposures(out, span, pa.concat_arrays(ids) if ids else pa.array([], pa.string()))
 
 
 def _fresh_rows(log: Path, spans: range, columns: list[str] | None = None) -> Any:

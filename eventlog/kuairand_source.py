@@ -22,6 +22,8 @@ from eventlog.errors import BadInput
 MEMORY_LIMIT = "2GB"
 """DuckDB spills to its temporary folder beyond this."""
 BATCH_ROWS = 131_072
+DRAWN_AT_RANDOM = "drawn_at_random"
+"""Whether the impression is one of the release's random interventions."""
 
 _BAD_FILES = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)
 """What DuckDB raises for a file's content; its other errors are ours."""
@@ -40,6 +42,7 @@ _LOG_COLUMNS = (
     "duration_ms",
     "is_profile_enter",
     "tab",
+    "is_rand",
 )
 _KEY_COLUMNS = ("user_id", "video_id", "date", "time_ms", "tab")
 _USER_COLUMNS = (
@@ -102,7 +105,7 @@ class KuaiRandSource:
 
         Yields:
             Tables of at most BATCH_ROWS rows with the log's fixed columns, features and labels (delayed
-            ones null), without history.
+            ones null), without history; and DRAWN_AT_RANDOM, bool.
         """
         reader = self._run(self._rows_query, [date, span]).fetch_record_batch(BATCH_ROWS)
         for batch in reader:
@@ -126,7 +129,9 @@ class KuaiRandSource:
                 )
         columns = [name for name, *_ in self._run("DESCRIBE log").fetchall()]
         self._rows_query = _ROWS.format(
-            tie_breakers=", ".join(f'"{column}"' for column in columns), traits=_traits()
+            tie_breakers=", ".join(f'"{column}"' for column in columns),
+            traits=_traits(),
+            drawn_at_random=DRAWN_AT_RANDOM,
         )
 
     def _run(self, query: str, parameters: list[Any] | None = None) -> Any:
@@ -252,7 +257,8 @@ SELECT
   CAST(number(follow_user_num) AS FLOAT) AS follow_user_num,
   CAST(number(fans_user_num) AS FLOAT) AS fans_user_num,
   CAST(number(friend_user_num) AS FLOAT) AS friend_user_num,
-  CAST(number(register_days) AS FLOAT) AS register_days
+  CAST(number(register_days) AS FLOAT) AS register_days,
+  coalesce(is_rand = 1, false) AS {drawn_at_random}
 FROM impressions LEFT JOIN users USING (user_id) LEFT JOIN videos USING (video_id)
 ORDER BY event_time_ms, example_id
 """

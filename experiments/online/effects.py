@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,22 @@ def measured(outcomes: Mapping[str, Array]) -> dict[str, Array]:
         ENGAGEMENT: np.expm1(outcomes["watch_time"].astype(np.float64)),
         SATISFACTION: outcomes["long_view"].astype(np.float64) + outcomes["like"],
     }
+
+
+def mean_changes(totals: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> dict[str, Change]:
+    """The change by measure, the mean over seeds; its error adds that of the users and that of the seeds.
+
+    Args:
+        totals: by seed, the users' sums by measure under the policy and under the control; see `change`.
+    """
+    found = {}
+    for measure in MEASURES:
+        of_seeds = [change(treated[measure], control[measure]) for treated, control in totals]
+        values = np.array([one.value for one in of_seeds])
+        between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
+        users = np.mean([one.error**2 for one in of_seeds])
+        found[measure] = Change(float(values.mean()), float(np.sqrt(users + between)))
+    return found
 
 
 def change(treated: Array, control: Array) -> Change:

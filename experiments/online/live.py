@@ -7,7 +7,6 @@ which the same policy meets the same visitors with other luck.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +16,16 @@ import numpy as np
 
 from eventlog.simulator import Visits, World, simulate, simulated_visits
 from eventlog.simulator.outcomes import DRAWS
-from experiments.arms import for_all_surfaces
-from experiments.online.effects import MEASURES, Change, change, measured
+from experiments.online.effects import MEASURES, Change, change, mean_changes, measured
+from experiments.online.policies import RANKING, scores_of, train_arms
 from experiments.online.slates import slates
 from experiments.outcome import Outcome
 from experiments.progress import ExperimentProgress
 from experiments.schedule import Schedule
 from experiments.stream import Stream
-from experiments.trial import SoftLabelSource, Trial
-from models.job import TrainingJob
 from pipeline.config import Deployment
 
 Array = Any
-
-CONTROL, STUDENT, TEACHER = ARMS = ("control", "student", "teacher")
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Setting:
         candidates: of each visit.
         slots: places a visit has.
         world_seed: chooses the world.
-        ranking: by task, what a unit of its prediction is worth in the score.
+        ranking: see `experiments.online.policies.RANKING`.
     """
 
     spans: int = 10
@@ -53,7 +48,7 @@ class Setting:
     candidates: int = 20
     slots: int = 5
     world_seed: int = 1
-    ranking: tuple[tuple[str, float], ...] = (("click", 1.0), ("long_view", 1.0), ("like", 2.0))
+    ranking: tuple[tuple[str, float], ...] = RANKING
 
 
 @dataclass(frozen=True)
@@ -144,7 +139,7 @@ def run_live(
     folder = load_stream(deployment, log, out / "streams", candidates)
 
     with Schedule(folder, out / "trials", processes, progress.on_done) as schedule:
-        outcomes = _train(deployment, setting, schedule, arms, seeds)
+        outcomes = train_arms(deployment, schedule, arms, seeds, setting.spans - 1)
     experiment = LiveExperiment(visits, setting.candidates, setting.slots)
     return experiment, {
         arm: [
@@ -157,19 +152,13 @@ def run_live(
 def changes(
     experiment: LiveExperiment, policies: Sequence[Policy], controls: Sequence[Policy], luck: int
 ) -> dict[str, Change]:
-    """The change by measure, the mean over seeds; its error adds that of the users and that of the seeds."""
-    by_seed: dict[str, list[Change]] = {measure: [] for measure in MEASURES}
-    for policy, control in zip(policies, controls, strict=True):
-        treated, untreated = experiment.totals(policy, luck), experiment.totals(control, luck)
-        for measure in MEASURES:
-            by_seed[measure].append(change(treated[measure], untreated[measure]))
-    found = {}
-    for measure, of_seeds in by_seed.items():
-        values = np.array([one.value for one in of_seeds])
-        between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
-        users = np.mean([one.error**2 for one in of_seeds])
-        found[measure] = Change(float(values.mean()), float(np.sqrt(users + between)))
-    return found
+    """The change by measure; see `mean_changes`."""
+    return mean_changes(
+        [
+            (experiment.totals(policy, luck), experiment.totals(control, luck))
+            for policy, control in zip(policies, controls, strict=True)
+        ]
+    )
 
 
 def same_policy(
@@ -203,39 +192,11 @@ def _visits(setting: Setting) -> list[Visits]:
     return found
 
 
-def _train(
-    deployment: Deployment, setting: Setting, schedule: Schedule, arms: Sequence[str], seeds: int
-) -> dict[str, list[Outcome]]:
-    """Teachers first, for their labels; then the rest. Students begin behind the burn-in, as deployed."""
-    last, first = setting.spans - 1, deployment.burn_in_spans[-1] + 1
-    surface = next(iter(deployment.surfaces))
-
-    def trial(job: TrainingJob, seed: int, first_span: int, labels: SoftLabelSource | None = None) -> Trial:
-        own = for_all_surfaces(dataclasses.replace(job, seed=seed, surface=None), deployment)
-        return Trial(job=own, first_span=first_span, last_span=last, kept_from=1, labels=labels)
-
-    teachers = [trial(deployment.teacher_job(), seed, 0) for seed in range(seeds)]
-    found = {TEACHER: schedule.run(teachers)} if {TEACHER, STUDENT} & set(arms) else {}
-    if CONTROL in arms:
-        controls = [trial(deployment.control_job(surface), seed, first) for seed in range(seeds)]
-        found[CONTROL] = schedule.run(controls)
-    if STUDENT in arms:
-        students = [
-            trial(
-                deployment.student_job(surface), seed, first,
-                SoftLabelSource(teacher=schedule.key(teachers[seed]), first_span=first),
-            )
-            for seed in range(seeds)
-        ]  # fmt: skip
-        found[STUDENT] = schedule.run(students)
-    return {arm: found[arm] for arm in arms}
-
-
 def _scores(
     stream: Stream, kept: Outcome, candidates: Mapping[int, Any], ranking: Sequence[tuple[str, float]]
 ) -> dict[int, Array]:
     """By span the scores of its candidates, which lie behind its impressions."""
-    worth = sum(weight * kept.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)
+    worth = scores_of(kept, ranking)
     scores = {}
     for span, table in candidates.items():
         of_span = np.flatnonzero(stream.spans[kept.rows] == span)

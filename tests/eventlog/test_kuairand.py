@@ -14,6 +14,7 @@ import pytest
 from eventlog.checks import check_span
 from eventlog.errors import BadInput
 from eventlog.kuairand import write_kuairand
+from eventlog.random_exposures import read_random_exposures
 from eventlog.rows import HISTORY, LOG_SCHEMA
 from eventlog.spans import complete_spans, span_files
 
@@ -98,6 +99,18 @@ def test_an_impression_becomes_a_row_with_the_columns_of_both_feature_files(tmp_
     assert row["label_ltv"] is None
 
 
+def test_impressions_drawn_at_random_are_told_beside_the_log(tmp_path: Path) -> None:
+    rows = [impression(1, 7, 0), impression(1, 8, 0, 13.0, is_rand=1), impression(2, 7, 1)]
+    log = convert(tmp_path, rows)
+    assert len(read_span(log, 0)) == 2
+    (drawn,) = read_random_exposures(log, range(2)).to_pylist()
+    assert drawn == read_span(log, 0)[1]["example_id"]
+    with pytest.raises(
+        BadInput, match="no random exposures: expected impressions drawn at random in spans 1 to 1"
+    ):
+        read_random_exposures(log, range(1, 2))
+
+
 def test_exact_duplicates_are_dropped_and_other_collisions_get_an_ordinal(tmp_path: Path) -> None:
     row = impression(1, 7, 0)
     log = convert(tmp_path, [row, row, {**row, "tab": 6}])
@@ -153,7 +166,7 @@ def test_several_parts_compressed_or_not_standard_and_random_are_one_log(tmp_pat
     source = tmp_path / "KuaiRand-27K"
     (source / "data").mkdir(parents=True)
     first = impression(1, 7, 0)
-    del first["is_rand"]
+    del first["hourmin"]
     write_csv(source / "data" / "log_standard_4_08_to_4_21_27k_part1.csv", [first])
     write_csv(source / "data" / "log_standard_4_08_to_4_21_27k_part2.csv.gz", [impression(2, 7, 0, 13)])
     write_csv(source / "data" / "log_random_4_22_to_5_08_27k.csv", [impression(3, 7, 0, 14, is_rand=1)])

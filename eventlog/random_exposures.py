@@ -1,0 +1,51 @@
+"""Which impressions of a log were drawn at random, and not chosen by a policy: what a replay needs.
+
+LOG/_random_exposures/span=N.parquet    their `example_id`s, of spans that have some
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eventlog.errors import BadInput
+from eventlog.rows import EXAMPLE_ID, LOG_SCHEMA
+
+FOLDER = "_random_exposures"
+_SCHEMA = pa.schema([LOG_SCHEMA.field(EXAMPLE_ID)])
+
+
+def write_random_exposures(log: Path, span: int, example_ids: pa.Array) -> None:
+    """Writes those of one span, in place of what a killed writer left; nothing where there are none."""
+    file = _file(log, span)
+    if not len(example_ids):
+        file.unlink(missing_ok=True)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}")
+    pq.write_table(pa.Table.from_arrays([example_ids], schema=_SCHEMA), partial)
+    partial.replace(file)
+
+
+def read_random_exposures(log: Path, spans: range) -> pa.Array:
+    """The `example_id`s of some spans, `[exposures]` string.
+
+    Raises:
+        BadInput: if none of these spans has any.
+    """
+    files = [file for file in (_file(log, span) for span in spans) if file.is_file()]
+    if not files:
+        raise BadInput(
+            "no random exposures",
+            where=str(log / FOLDER),
+            expected=f"impressions drawn at random in spans {spans.start} to {spans.stop - 1}",
+            got="none",
+            fix="Convert KuaiRand with its log_random files, or leave --replay out.",
+        )
+    return pa.concat_tables(map(pq.read_table, files))[EXAMPLE_ID].combine_chunks()
+
+
+def _file(log: Path, span: int) -> Path:
+    return log / FOLDER / f"span={span}.parquet"
