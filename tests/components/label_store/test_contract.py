@@ -110,6 +110,7 @@ def test_a_set_without_rows_can_be_published(store, labels):
     assert labels.read_rows(store, record.set_id) == []
 
 
+@without_stock
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1.5, -0.125])
 def test_a_label_that_is_no_probability_refuses_publication(store, labels, value):
     with pytest.raises(BadInput, match=f"probabilities in .0, 1., got soft_click = {value} of example 'b'"):
@@ -117,6 +118,7 @@ def test_a_label_that_is_no_probability_refuses_publication(store, labels, value
     assert store.list_sets() == []
 
 
+@without_stock
 def test_an_expected_value_may_be_any_finite_number(store, labels):
     columns = {"click": labels.CLICK, "watch_time": labels.WATCH}
     labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5], [-12.0]), columns=columns)
@@ -125,6 +127,7 @@ def test_an_expected_value_may_be_any_finite_number(store, labels):
         labels.publish(store, labels.make_key(4), table, columns=columns)
 
 
+@without_stock
 def test_an_example_id_in_two_shards_refuses_publication(store, labels):
     tables = [labels.make_table(["a", "b"], [0.1, 0.2]), labels.make_table(["b"], [0.2])]
     with pytest.raises(BadInput, match="labelled twice: expected each example_id once in a span, got b"):
@@ -132,6 +135,7 @@ def test_an_example_id_in_two_shards_refuses_publication(store, labels):
     assert store.list_sets() == []
 
 
+@without_stock
 def test_a_shard_must_have_exactly_the_columns_of_the_set(store, labels):
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     with pytest.raises(ValueError, match="a label shard has columns"):
@@ -180,6 +184,7 @@ def test_the_first_pin_of_a_span_stays(store, labels):
     assert store.read_pin("phones", 4) is None
 
 
+@without_stock
 def test_only_a_published_set_can_be_pinned(store, labels):
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     with pytest.raises(BadInput, match="no published set"):
@@ -202,6 +207,7 @@ def test_collection_removes_what_was_never_published_and_nothing_else(store, lab
     assert store.read_pin("phones", 3) == winner.set_id
 
 
+@without_stock
 def test_a_dry_run_says_what_would_go_and_removes_nothing(store, labels):
     loser = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [loser.write("shard-0", labels.make_table(["a"], [0.75]))]
@@ -247,12 +253,14 @@ def test_a_collected_attempt_can_no_longer_be_published(store, labels):
     assert store.list_sets() == []
 
 
+@without_stock
 def test_a_writer_and_its_shards_travel_to_workers(store, labels):
     writer = pickle.loads(pickle.dumps(store.stage(labels.make_key(), {"click": labels.CLICK})))
     shard = pickle.loads(pickle.dumps(writer.write("shard-0", labels.make_table(["a"], [0.5]))))
     assert store.publish(writer, [shard], labels.FACTS).rows == 1
 
 
+@without_stock
 @pytest.mark.parametrize("name", ["", "a/b", "a.b", "../up", "a b"])
 def test_a_name_that_is_no_path_segment_is_refused(store, name):
     with pytest.raises(BadInput, match="expected letters, digits, _ and -"):
