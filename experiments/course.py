@@ -22,7 +22,7 @@ from models.settings import from_json, to_json
 Array = Any
 
 _ROWS_AT_ONCE = 16_384
-_GRAPHS = 8
+_GRAPHS = 16
 """So many are kept: a worker gets what one graph serves after each other, and tracing costs seconds."""
 _WORTH_COMPILING = 300
 """Steps: XLA takes 5 seconds more for a graph, and 3 milliseconds less for a step."""

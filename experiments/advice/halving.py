@@ -57,8 +57,9 @@ def halve(
         left = sorted(left, key=lambda one: -thought[one])
         seconds = seconds_spent() - began
         rungs.append(Rung({one: thought[one] for one in left}, seconds))
-        # The next round asks half as many candidates for as many seeds again.
-        if len(left) == 1 or seconds > seconds_left():
+        # The next round asks half as many candidates for as many seeds again, which takes no longer a score.
+        next_seconds = seconds * (len(left) // 2) * seeds / len(asked)
+        if len(left) == 1 or next_seconds > seconds_left():
             return rungs
         left = left[: len(left) // 2]
         if len(rungs) == 1 and candidates[0] not in left:
