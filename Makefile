@@ -77,6 +77,7 @@ bench: $(READY) ## Measure against the stock way and against the limit
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.simulate
 	$(BIN)/python -m benchmarks.label_store
+	$(BIN)/python -m benchmarks.trials
 	$(BIN)/python -m benchmarks.span_overhead
 	$(BIN)/python -m benchmarks.micro_spans
 	$(BIN)/python -m benchmarks.fleet

@@ -123,7 +123,7 @@ class StudentArm:
             name: Distillation(
                 strategy=self.strategy,
                 head=self.head,
-                weight=point.soft_weight,
+                weight=point.soft_weight * deployment.tasks[name].weight,
                 temperature=self.temperature if deployment.tasks[name].kind == "binary" else 1.0,
                 trunk_gradient_scale=self.trunk_gradient_scale,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pydantic
@@ -80,6 +81,8 @@ class Experiment:
         students_from: The first span that students and control learn. Soft labels come from the first span
             of the tuning stretch on, to students that have learnt hard labels until then.
         batch_size: Of all models, in place of the deployment's.
+        task_weights: Factors of tasks' losses, hard and soft, in place of the deployment's; the same for
+            every arm, and chosen, as all else, on the tuning stretch.
         grid: What tuning tries.
         resamples: Of clusters and seeds, behind each interval.
         min_positives: A binary task with fewer over the stretch gives no evidence and does not count in the
@@ -93,6 +96,7 @@ class Experiment:
     reporting: str
     students_from: int = 0
     batch_size: int = 128
+    task_weights: dict[str, float] = dataclasses.field(default_factory=dict)
     grid: Grid = dataclasses.field(default_factory=Grid)
     resamples: int = 2000
     min_positives: int = 300
@@ -136,12 +140,20 @@ def load(path: Path) -> tuple[Experiment, Deployment]:
         raise _refusal(path, f"{where}: {fault['msg']}", repr(fault["input"]), "Correct it.") from error
     deployment = load_deployment(deployment_file(path, experiment))
     _check(path, experiment, deployment)
-    return experiment, deployment
+    return experiment, _weighted(deployment, experiment.task_weights)
 
 
 def deployment_file(path: Path, experiment: Experiment) -> Path:
     """The deployment that the experiment at `path` names."""
     return path.parent / experiment.deployment
+
+
+def _weighted(deployment: Deployment, weights: Mapping[str, float]) -> Deployment:
+    tasks = {
+        name: dataclasses.replace(task, weight=weights.get(name, task.weight))
+        for name, task in deployment.tasks.items()
+    }
+    return dataclasses.replace(deployment, tasks=tasks)
 
 
 def _check(path: Path, experiment: Experiment, deployment: Deployment) -> None:
@@ -153,6 +165,8 @@ def _check(path: Path, experiment: Experiment, deployment: Deployment) -> None:
         if endpoint.task not in deployment.student.tasks:
             tasks = ", ".join(deployment.student.tasks)
             raise _refusal(path, f"endpoints among {tasks}", endpoint.task, "Name another task.")
+    for name in experiment.task_weights.keys() - deployment.tasks.keys():
+        raise _refusal(path, f"task_weights of {', '.join(deployment.tasks)}", name, "Name another task.")
     if experiment.slice_feature not in deployment.features:
         raise _refusal(
             path, "slice_feature among the deployment's features", experiment.slice_feature, "Name another."

@@ -20,7 +20,7 @@ class Point:
         learning_rate: of Adagrad.
         passes: over each span.
         input_dropout: of what embeddings and numbers bring in.
-        soft_weight: of the soft losses, which the control and teachers do not have.
+        soft_weight: of the soft losses, which the control and teachers do not have; times the task's own.
     """
 
     learning_rate: float

@@ -132,8 +132,11 @@ def _recommended(best: Candidate, deployment: Deployment, config: Path) -> Mappi
     document["teacher"]["architecture"] |= {
         "embedding_size": sizes.embedding_size, "trunk": list(sizes.trunk), "tower": list(sizes.tower),
     }  # fmt: skip
+    for name, task in deployment.tasks.items():
+        # The protocol's, where it has some of its own.
+        document["tasks"][name]["weight"] = task.weight
     document["student"]["distillation"] = {
-        name: {"strategy": best.strategy, "weight": best.weight}
+        name: {"strategy": best.strategy, "weight": best.weight * deployment.tasks[name].weight}
         for name in tasks_of(deployment, GROUPS[best.groups])
     }
     return document

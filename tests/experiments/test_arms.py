@@ -47,6 +47,14 @@ def test_student_and_control_differ_by_their_soft_losses_alone(deployment):
     )
 
 
+def test_a_soft_loss_has_the_weight_of_its_task_too(deployment):
+    tasks = {**deployment.tasks, "ltv": dataclasses.replace(deployment.tasks["ltv"], weight=0.25)}
+    weighted = dataclasses.replace(deployment, tasks=tasks)
+    job = StudentArm("a", teacher="t", strategy="direct").job(weighted, 1, 64, POINT)
+    assert (job.distillation["ltv"].weight, job.distillation["click"].weight) == (1.0, 4.0)
+    assert job.tasks["ltv"].weight == 0.25
+
+
 def test_a_value_head_of_its_own_is_that_of_the_regressions(deployment):
     tasks = dataclasses.replace(CONTROL, value_loss="ziln").job(deployment, 1, 64, POINT).tasks
     assert {name for name, task in tasks.items() if task.loss == "ziln"} == {"watch_time", "ltv"}

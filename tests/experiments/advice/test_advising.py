@@ -22,12 +22,18 @@ def advice(best, low):
 def test_the_advice_is_a_configuration_that_loads(deployment, small_config, tmp_path):
     from pipeline.config import load
 
-    told = advising.write_advice(advice(BEST, 0.01), deployment, small_config, tmp_path)
+    tasks = {
+        **deployment.tasks,
+        "watch_time": dataclasses.replace(deployment.tasks["watch_time"], weight=0.5),
+    }
+    weighted = dataclasses.replace(deployment, tasks=tasks)
+    told = advising.write_advice(advice(BEST, 0.01), weighted, small_config, tmp_path)
     assert "direct pet of 4x, weight 4" in told and "[+0.0100, +0.0300] over the control with 5 seeds" in told
     found = load(tmp_path / "recommended.yaml")
     assert found.teacher.architecture.trunk == (32,)
     assert set(found.student.distillation) == {"click", "long_view", "watch_time"}
     assert found.student.distillation["click"].weight == 4.0
+    assert (found.student.distillation["watch_time"].weight, found.tasks["watch_time"].weight) == (2.0, 0.5)
 
 
 def test_without_evidence_it_says_so_and_recommends_nothing(deployment, small_config, tmp_path):
