@@ -1,6 +1,6 @@
 """Whether `rankdistill advise` finds what is best in ten simulated worlds, and beats the paper's advice.
 
-Usage: `python -m benchmarks.advice --out DIR [--minutes 2] [--worlds default,newcomers]`. Each world is
+Usage: `python -m benchmarks.advice --out DIR [--minutes 3] [--worlds default,newcomers]`. Each world is
 advised in the budget. Then every candidate is run with seeds that the advice did not see, on the stretch on
 which it chose nothing; the best few, the paper's advice and the one advised with more seeds. What is best
 is "none" where no candidate's mean is above the control's. Regret is what the best has over the answer, in
@@ -73,7 +73,7 @@ def main() -> None:
     """Runs the worlds and prints; the last line is for machines."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--worlds", default=",".join(WORLDS))
     parser.add_argument("--examples-per-span", type=int, default=1500)
     parser.add_argument(

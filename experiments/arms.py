@@ -79,6 +79,8 @@ class StudentArm:
         trunk_gradient_scale: see `models.distillation.Distillation`.
         temperature: of the binary tasks.
         tasks: the tasks distilled; None for those that the deployment distils.
+        unweighed: tasks with a soft loss of weight 0. They teach nothing, but arms that distil different
+            tasks share a graph, which is traced once.
         value_loss: of the regressions' hard heads, see `models.tasks.Task`.
         bias: the dial, see `experiments.trial.SoftLabelSource`.
         like: name of the arm whose choices it takes; None is tuned itself.
@@ -92,6 +94,7 @@ class StudentArm:
     trunk_gradient_scale: float = 1.0
     temperature: float = 1.0
     tasks: tuple[str, ...] | None = None
+    unweighed: tuple[str, ...] = ()
     value_loss: Literal["squared", "ziln"] = "squared"
     bias: float = 0.0
     like: str | None = None
@@ -123,11 +126,11 @@ class StudentArm:
             name: Distillation(
                 strategy=self.strategy,
                 head=self.head,
-                weight=point.soft_weight * deployment.tasks[name].weight,
+                weight=0.0 if name in self.unweighed else point.soft_weight * deployment.tasks[name].weight,
                 temperature=self.temperature if deployment.tasks[name].kind == "binary" else 1.0,
                 trunk_gradient_scale=self.trunk_gradient_scale,
             )
-            for name in names
+            for name in (*names, *self.unweighed)
         }
 
 

@@ -45,9 +45,13 @@ class Candidate:
         return TeacherArm(f"teacher-{self.width:g}x", width=self.width)
 
     def student(self, deployment: Deployment) -> StudentArm:
-        """The student's arm."""
+        """The student's arm; all of one strategy share a graph."""
         tasks = tasks_of(deployment, GROUPS[self.groups])
-        return StudentArm(self.name, teacher=self.teacher.name, strategy=self.strategy, tasks=tasks)
+        every = tasks_of(deployment, GROUPS["all"])
+        return StudentArm(
+            self.name, teacher=self.teacher.name, strategy=self.strategy, tasks=tasks,
+            unweighed=tuple(name for name in every if name not in tasks),
+        )  # fmt: skip
 
 
 def candidates() -> list[Candidate]:

@@ -3,6 +3,7 @@ import dataclasses
 from experiments.arms import CONTROL, StudentArm, TeacherArm, for_all_surfaces, scaled
 from experiments.strategy import STUDENTS, pairs
 from experiments.tuning import Point
+from models.job import graph_of
 
 POINT = Point(learning_rate=0.05, passes=3, input_dropout=0.2, soft_weight=4.0)
 
@@ -53,6 +54,16 @@ def test_a_soft_loss_has_the_weight_of_its_task_too(deployment):
     job = StudentArm("a", teacher="t", strategy="direct").job(weighted, 1, 64, POINT)
     assert (job.distillation["ltv"].weight, job.distillation["click"].weight) == (1.0, 4.0)
     assert job.tasks["ltv"].weight == 0.25
+
+
+def test_what_is_not_weighed_shares_the_graph_of_what_is(deployment):
+    both, click = (
+        StudentArm("a", teacher="t", strategy="direct", tasks=("click", *more), unweighed=unweighed)
+        for more, unweighed in ((("ltv",), ()), ((), ("ltv",)))
+    )
+    found = click.job(deployment, 1, 64, POINT)
+    assert (found.distillation["click"].weight, found.distillation["ltv"].weight) == (4.0, 0.0)
+    assert graph_of(found) == graph_of(both.job(deployment, 1, 64, POINT))
 
 
 def test_a_value_head_of_its_own_is_that_of_the_regressions(deployment):

@@ -57,6 +57,22 @@ def test_a_student_without_labels_is_the_control(small_stream, control, student)
     )
 
 
+@pytest.mark.parametrize("strategy", ["auxiliary", "direct"])
+def test_a_soft_loss_without_weight_teaches_nothing(small_stream, student, strategy):
+    random = np.random.default_rng(0)
+    labels = random.random((len(small_stream.spans), 2)).astype(np.float32)
+    click = {"click": Distillation(strategy=strategy, weight=2.0)}
+    both = {**click, "ltv": Distillation(strategy=strategy, weight=0.0)}
+    alone, beside = (
+        course(
+            small_stream, dataclasses.replace(student, distillation=told), labels[:, : len(told)]
+        ).predictions
+        for told in (click, both)
+    )
+    np.testing.assert_allclose(beside, alone, rtol=1e-4, atol=1e-6)
+    assert np.nanmax(np.abs(course(small_stream, student, labels).predictions - alone)) > 1e-3
+
+
 def test_fresh_rows_learn_immediate_labels_and_matured_rows_delayed_ones(small_stream, student):
     last = small_stream.spans == 6
     nothing = np.full((len(small_stream.spans), 2), np.nan, np.float32)
