@@ -137,7 +137,11 @@ class Laboratory:
             self.choices[arm.name] = self.choices[arm.like]
             return
         self._say(f"tuning {arm.name}")
-        self.choices[arm.name] = choose(self.experiment.grid, lambda asked: self._measure(arm, asked))
+        self.choices[arm.name] = choose(
+            self.experiment.grid,
+            lambda asked: self._measure(arm, asked),
+            distilled=isinstance(arm, StudentArm) and bool(arm.teacher),
+        )
         chosen = dataclasses.asdict(self.choices[arm.name].point)
         self._say(f"chose for {arm.name}: " + ", ".join(f"{name} {value}" for name, value in chosen.items()))
         if isinstance(arm, TeacherArm):

@@ -25,9 +25,9 @@ class Grid:
         learning_rates: Of Adagrad, per trial.
         passes: Over each span.
         input_dropouts: Of what embeddings and numbers bring in.
-        soft_weights: Factors of the soft losses, dealt out to the points, so that a distilled arm gets no
-            more trials than the control.
-        finalists: So many points, the best with one seed, get more seeds.
+        soft_weights: Factors of the soft losses, dealt out to the points. The best points are tried with the
+            others too, for which an arm without soft losses gets as many other learning rates.
+        finalists: So many points, the best with one seed, are looked at again and get more seeds.
         seeds: How many seeds each finalist gets in all.
     """
 

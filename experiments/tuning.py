@@ -1,7 +1,8 @@
-"""Choosing on the tuning stretch: equal trials for every arm, the best few with more seeds."""
+"""Choosing on the tuning stretch: equal trials for every arm, the best few looked at again."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,19 +79,22 @@ def points(grid: Grid) -> list[Point]:
     return [Point(*setting, float(weight)) for setting, weight in zip(settings, weights, strict=False)]
 
 
-def choose(grid: Grid, measure: Callable[[Sequence[tuple[Point, int]]], list[dict[str, float]]]) -> Choice:
-    """Tries every point with one seed, then the best few with more.
+def choose(
+    grid: Grid,
+    measure: Callable[[Sequence[tuple[Point, int]]], list[dict[str, float]]],
+    *,
+    distilled: bool,
+) -> Choice:
+    """Tries every point with one seed, looks again beside the best few, then gives the best more seeds.
 
     Args:
         grid: what is tried.
         measure: gains by task of (point, seed) pairs, in their order.
+        distilled: whether soft weights mean anything to the arm.
     """
-    tried_points = points(grid)
-    first = measure([(point, 0) for point in tried_points])
-    ranked = sorted(
-        (Tried(point, (gains,)) for point, gains in zip(tried_points, first, strict=True)),
-        key=lambda tried: -tried.criterion,
-    )
+    ranked = _ranked(measure, points(grid))
+    beside = [point for tried in ranked[: grid.finalists] for point in _beside(tried.point, grid, distilled)]
+    ranked = sorted([*ranked, *_ranked(measure, beside)], key=lambda tried: -tried.criterion)
     finalists, rest = ranked[: grid.finalists], ranked[grid.finalists :]
     seeds = range(1, grid.seeds)
     more = measure([(tried.point, seed) for tried in finalists for seed in seeds])
@@ -100,6 +104,27 @@ def choose(grid: Grid, measure: Callable[[Sequence[tuple[Point, int]]], list[dic
     ]
     best = max(again, key=lambda tried: tried.criterion)
     return Choice(best.point, (*again, *rest))
+
+
+def _ranked(
+    measure: Callable[[Sequence[tuple[Point, int]]], list[dict[str, float]]], asked: Sequence[Point]
+) -> list[Tried]:
+    """With one seed, the best first."""
+    found = measure([(point, 0) for point in asked])
+    tried = [Tried(point, (gains,)) for point, gains in zip(asked, found, strict=True)]
+    return sorted(tried, key=lambda each: -each.criterion)
+
+
+def _beside(point: Point, grid: Grid, distilled: bool) -> list[Point]:
+    """What the deal left out: the other soft weights; as many other learning rates where there are none.
+
+    They lie within half an octave of the point's: +1/2, -1/2, +1/4, -1/4, ...
+    """
+    others = [weight for weight in grid.soft_weights if weight != point.soft_weight]
+    if distilled:
+        return [dataclasses.replace(point, soft_weight=weight) for weight in others]
+    octaves = [(-1) ** place / (2 + place // 2 * 2) for place in range(len(others))]
+    return [dataclasses.replace(point, learning_rate=point.learning_rate * 2**octave) for octave in octaves]
 
 
 def _mean_gains(tried: Tried) -> dict[str, float]:

@@ -31,22 +31,47 @@ def test_rare_and_unknown_tasks_do_not_count():
     assert criterion({}) == -np.inf
 
 
-def test_every_arm_gets_equally_many_trials_and_the_best_finalist_wins():
+@pytest.mark.parametrize("distilled", [True, False])
+def test_every_arm_gets_equally_many_trials_and_the_best_finalist_wins(distilled):
     asked = []
 
     def measure(pairs):
         asked.extend(pairs)
-        # Seed 0 flatters a point with many passes; the other seeds do not.
+        # Seed 0 flatters points with many passes; the other seeds do not.
         return [
-            {"click": point.learning_rate + (0.5 if seed == 0 and point.passes == 3 else 0)}
+            {"click": -abs(point.learning_rate - 0.2) + (0.01 if seed == 0 and point.passes == 3 else 0)}
             for point, seed in pairs
         ]
 
     grid = Grid(finalists=6, seeds=3)
-    choice = choose(grid, measure)
-    assert len(asked) == 24 + 6 * 2
-    assert choice.point.learning_rate == 0.4
-    assert sorted(len(tried.gains) for tried in choice.tried) == [1] * 18 + [3] * 6
+    choice = choose(grid, measure, distilled=distilled)
+    assert len(asked) == len(set(asked)) == 24 + 6 * 2 + 6 * 2
+    assert choice.point.learning_rate == 0.2
+    assert sorted(len(tried.gains) for tried in choice.tried) == [1] * 30 + [3] * 6
+
+
+def test_the_best_points_meet_the_soft_weights_that_were_not_dealt_to_them():
+    grid = Grid(learning_rates=(0.1,), passes=(1,), input_dropouts=(0.0,), finalists=1, seeds=1)
+    (dealt,) = points(grid)
+    wanted = next(weight for weight in grid.soft_weights if weight != dealt.soft_weight)
+    found = choose(
+        grid,
+        lambda pairs: [{"click": float(point.soft_weight == wanted)} for point, _ in pairs],
+        distilled=True,
+    )
+    assert found.point.soft_weight == wanted
+    assert {tried.point.soft_weight for tried in found.tried} == set(grid.soft_weights)
+
+
+def test_an_arm_without_soft_losses_gets_learning_rates_beside_the_best_instead():
+    grid = Grid(learning_rates=(0.1,), passes=(1,), input_dropouts=(0.0,), finalists=1, seeds=1)
+    found = choose(
+        grid, lambda pairs: [{"click": point.learning_rate} for point, _ in pairs], distilled=False
+    )
+    assert sorted(tried.point.learning_rate for tried in found.tried) == pytest.approx(
+        [0.1 * 2**-0.5, 0.1, 0.1 * 2**0.5]
+    )
+    assert found.point.learning_rate == pytest.approx(0.1 * 2**0.5)
 
 
 def test_weights_are_dealt_out_and_add_no_point():
