@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from experiments.beginnings import Beginning, common_until, name_of, remember, remembered
 from experiments.outcome import Outcome
 from experiments.stream import Stream
 from experiments.trial import Trial
@@ -57,17 +58,22 @@ class Course:
         stream, trial = self._stream, self._trial
         kept = stream.fresh_rows(range(trial.kept_from, trial.last_span + 1))
         predictions = np.full((len(stream.spans), len(self._columns)), np.nan, np.float32)
-        diverged, started = "", time.monotonic()
+        diverged, seconds = "", 0.0
         surfaces = range(len(stream.surface_names)) if trial.per_surface else (None,)
         for surface in surfaces:
-            self._learner.restore(self._initial)
-            diverged = self._run(surface, predictions) or diverged
+            started, spared = time.monotonic(), 0.0
+            try:
+                spared, learnt = self._begin(surface, predictions)
+                self._go_over(range(common_until(trial), trial.last_span + 1), surface, predictions, learnt)
+            except Diverged as error:
+                diverged = str(error)
+            seconds += time.monotonic() - started + spared
         return Outcome(
             rows=kept,
             tasks=tuple(self._job.tasks),
             predictions=predictions[kept],
             diverged=diverged,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
             num_parameters=sum(
                 int(np.prod(weight.shape)) for weight in self._learner.ranker.served_variables
             ),
@@ -79,21 +85,32 @@ class Course:
         learnt = (spans >= self._trial.first_span) & (spans <= self._trial.last_span)
         return int((learnt & ~self._stream.held_out).sum()) * self._job.passes // self._job.batch_size
 
-    def _run(self, surface: int | None, predictions: Array) -> str:
-        trial, learnt = self._trial, False
-        for span in range(trial.first_span, trial.last_span + 1):
-            scored = self._rows_of(span + trial.age, surface, self._fresh)
-            if learnt and len(scored) and span + trial.age <= trial.last_span:
+    def _begin(self, surface: int | None, predictions: Array) -> tuple[float, bool]:
+        """Goes to where the trial parts from its like; seconds spared in this, and whether it has learnt."""
+        trial, started = self._trial, time.monotonic()
+        spans = range(trial.first_span, common_until(trial))
+        name = name_of(self._stream.key, trial, surface)
+        if spans and (known := remembered(name)):
+            self._learner.restore(known.values)
+            return known.seconds, known.learnt
+        self._learner.restore(self._initial)
+        learnt = self._go_over(spans, surface, predictions, learnt=False)
+        if spans:
+            remember(name, Beginning(self._learner.values(), learnt, time.monotonic() - started))
+        return 0.0, learnt
+
+    def _go_over(self, spans: range, surface: int | None, predictions: Array, learnt: bool) -> bool:
+        trial = self._trial
+        for span in spans:
+            told = span + trial.age
+            scored = self._rows_of(told, surface, self._fresh)
+            if learnt and len(scored) and trial.kept_from <= told <= trial.last_span:
                 predictions[scored] = self._scored(scored)
             rows = self._rows_of(span, surface, ~self._stream.held_out)
-            if not len(rows):
-                continue
-            try:
+            if len(rows):
                 self._learn(span, rows, is_new=not learnt)
-            except Diverged as error:
-                return str(error)
-            learnt = True
-        return ""
+                learnt = True
+        return learnt
 
     def _rows_of(self, span: int, surface: int | None, where: Array) -> Array:
         place = self._stream.rows(span)

@@ -39,9 +39,9 @@ class Schedule:
         self, stream: Path, folder: Path, processes: int, on_done: Callable[[Trial, int], Any]
     ) -> None:
         self.stream = read_stream(stream)
+        self.processes = processes
         self._stream_folder = stream
         self._folder = folder
-        self._processes = processes
         self._on_done = on_done
         self._pool: ProcessPoolExecutor | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class Schedule:
         pool = self._start()
         jobs = {
             pool.submit(_run_some, self._stream_folder, self._folder, together): together
-            for together in _together(list(missing.values()), self._processes)
+            for together in _together(list(missing.values()), self.processes)
         }
         try:
             for trial, left in _as_they_end(jobs):
@@ -89,7 +89,7 @@ class Schedule:
         if self._pool is None:
             # Spawned and not forked: TensorFlow's threads do not outlive a fork.
             self._pool = ProcessPoolExecutor(
-                self._processes, multiprocessing.get_context("spawn"), initializer=_prepare_worker
+                self.processes, multiprocessing.get_context("spawn"), initializer=_prepare_worker
             )
         return self._pool
 

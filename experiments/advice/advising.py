@@ -79,8 +79,9 @@ def advise(
     with Schedule(stream, cache, processes, progress.on_done) as schedule:
         bench = Bench(experiment, deployment, schedule, progress.say)
         rungs = halve(
-            candidates(), bench.scores, pooled, lambda: _SHARE_OF_SEARCH * budget_seconds - spent(), spent
-        )
+            candidates(), bench.scores, pooled, bench.forecast,
+            lambda: _SHARE_OF_SEARCH * budget_seconds - spent(), spent,
+        )  # fmt: skip
         for number, rung in enumerate(rungs):
             best, score = next(iter(rung.scores.items()))
             count = len(rung.scores)

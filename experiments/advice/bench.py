@@ -19,6 +19,7 @@ from experiments.laboratory import Laboratory
 from experiments.outcome import Outcome
 from experiments.schedule import Schedule
 from experiments.settings import Experiment
+from experiments.trial import Trial
 from experiments.tuning import Choice, Point
 from pipeline.config import Deployment
 
@@ -44,7 +45,7 @@ class Bench:
         self._laboratory = Laboratory(
             experiment, deployment, schedule, _MOST_SEEDS, per_surface=False, say=say
         )
-        self._trial_seconds: list[float] = []
+        self._student_seconds = self._teacher_seconds = 0.0
         student, teacher = deployment.student, deployment.teacher
         self._point = Point(
             student.optimizer.learning_rate, student.passes, student.architecture.input_dropout, 1.0
@@ -56,20 +57,25 @@ class Bench:
     def scores(self, asked: Sequence[tuple[Candidate, int]]) -> list[float]:
         """The criterion of each over the control's with the same seed, on the tuning stretch."""
         last = self._experiment.tuning_spans[-1]
-        kept = self._run(asked, last)
         seeds = sorted({seed for _, seed in asked})
-        controls = dict(zip(seeds, self._controls(seeds, last), strict=True))
+        controls, kept = self._run(asked, seeds, last)
         gains = self._laboratory.gains
         return [
-            criterion(gains(own)) - criterion(gains(controls[seed]))
+            criterion(gains(own)) - criterion(gains(controls[seeds.index(seed)]))
             for own, (_, seed) in zip(kept, asked, strict=True)
         ]
+
+    def forecast(self, asked: Sequence[tuple[Candidate, int]]) -> float:
+        """Seconds that their scores will take, going by the last ones."""
+        teachers = {(candidate.width, seed) for candidate, seed in asked}
+        controls = {seed for _, seed in asked}
+        return self._teacher_seconds * len(teachers | controls) + self._student_seconds * len(asked)
 
     def affordable_seeds(self, seconds: float) -> int:
         """How many seeds of candidate, default, control and their teachers the rest of the budget allows."""
         spans = self._experiment.reporting_spans[-1] + 1
         stretch = spans / (self._experiment.tuning_spans[-1] + 1)
-        per_seed = 5 * stretch * float(np.mean(self._trial_seconds))
+        per_seed = stretch * (3 * self._teacher_seconds + 2 * self._student_seconds)
         return int(np.clip(seconds / per_seed, _LEAST_SEEDS, _MOST_SEEDS))
 
     def figures(
@@ -78,8 +84,8 @@ class Bench:
         """The criterion of candidates (None: of the control) on the reporting stretch, by seed."""
         last, arms = self._experiment.reporting_spans[-1], list(arms)
         asked = [(one, seed) for one in arms if one for seed in seeds]
-        kept = iter(self._run(asked, last))
-        controls = self._controls(seeds, last) if None in arms else []
+        controls, of_candidates = self._run(asked, seeds if None in arms else (), last)
+        kept = iter(of_candidates)
         return {
             one: [self._figure(next(kept)) for _ in seeds] if one else list(map(self._figure, controls))
             for one in arms
@@ -91,37 +97,43 @@ class Bench:
         resamples = Resamples(clusters, len(own), self._experiment.resamples, seed=0)
         return resamples.estimate((own, other), difference, resamples.replicates((own, other)))
 
-    def _run(self, asked: Sequence[tuple[Candidate, int]], last: int) -> list[Outcome]:
-        """Teachers first; candidates of one width and seed share one."""
+    def _run(
+        self, asked: Sequence[tuple[Candidate, int]], controls: Sequence[int], last: int
+    ) -> tuple[list[Outcome], list[Outcome]]:
+        """Controls of some seeds, and candidates; those of one width and seed share a teacher."""
         laboratory = self._laboratory
         for candidate, _ in asked:
             teacher = candidate.teacher
             laboratory.teachers[teacher.name] = teacher
             laboratory.choices[teacher.name] = Choice(self._teacher_point, ())
-        teachers = {(candidate.teacher, seed) for candidate, seed in asked}
-        self._timed(
-            [laboratory.trial(teacher, self._teacher_point, seed, last) for teacher, seed in teachers]
-        )
-        return self._timed(
-            [
-                laboratory.trial(
-                    candidate.student(self._deployment),
-                    dataclasses.replace(self._point, soft_weight=candidate.weight),
-                    seed,
-                    last,
-                )
-                for candidate, seed in asked
-            ]
-        )
+        teachers = dict.fromkeys((candidate.teacher, seed) for candidate, seed in asked)
+        # Whoever needs nobody's labels goes first, the widest before all.
+        first = [
+            laboratory.trial(teacher, self._teacher_point, seed, last)
+            for teacher, seed in sorted(teachers, key=lambda pair: -pair[0].width)
+        ]
+        first += [laboratory.trial(CONTROL, self._point, seed, last) for seed in controls]
+        of_first, self._teacher_seconds = self._timed(first)
+        students = [
+            laboratory.trial(
+                candidate.student(self._deployment),
+                dataclasses.replace(self._point, soft_weight=candidate.weight),
+                seed,
+                last,
+            )
+            for candidate, seed in asked
+        ]
+        of_students, self._student_seconds = self._timed(students)
+        return of_first[len(teachers) :], of_students
 
-    def _controls(self, seeds: Sequence[int], last: int) -> list[Outcome]:
-        return self._timed([self._laboratory.trial(CONTROL, self._point, seed, last) for seed in seeds])
-
-    def _timed(self, trials: list[Any]) -> list[Outcome]:
+    def _timed(self, trials: Sequence[Trial]) -> tuple[list[Outcome], float]:
+        """Their outcomes, and an upper bound of the seconds that one more of them takes."""
         began = time.monotonic()
         kept = self._schedule.run(trials)
-        self._trial_seconds.append((time.monotonic() - began) / max(1, len(trials)))
-        return kept
+        # A wall clock counts the tracing of graphs, a trial's own what another had learnt for it.
+        by_wall = (time.monotonic() - began) / len(trials)
+        by_trial = float(np.mean([outcome.seconds for outcome in kept])) / self._schedule.processes
+        return kept, min(by_wall, by_trial)
 
     def _figure(self, kept: Outcome) -> Figure:
         """The criterion on the reporting stretch, which is linear in the losses, with its influences."""

@@ -29,6 +29,7 @@ def halve(
     candidates: Sequence[C],
     measure: Callable[[Sequence[tuple[C, int]]], list[float]],
     estimate: Callable[[Mapping[C, Sequence[float]]], Mapping[C, float]],
+    forecast: Callable[[Sequence[tuple[C, int]]], float],
     seconds_left: Callable[[], float],
     seconds_spent: Callable[[], float],
 ) -> list[Rung[C]]:
@@ -39,6 +40,7 @@ def halve(
             advice.
         measure: scores of (candidate, seed) pairs, higher is better.
         estimate: what to think of candidates, given all scores so far, one a seed; of those that are out too.
+        forecast: seconds that `measure` will take, going by what it has taken.
         seconds_left: of the budget.
         seconds_spent: since the beginning.
 
@@ -48,20 +50,20 @@ def halve(
     rungs: list[Rung[C]] = []
     scores: dict[C, tuple[float, ...]] = dict.fromkeys(candidates, ())
     left, seeds = list(candidates), 1
+    asked = [(one, 0) for one in left]
     while True:
         began = seconds_spent()
-        asked = [(one, seed) for one in left for seed in range(len(scores[one]), seeds)]
         for (one, _), score in zip(asked, measure(asked), strict=True):
             scores[one] = (*scores[one], score)
         thought = estimate(scores)
         left = sorted(left, key=lambda one: -thought[one])
-        seconds = seconds_spent() - began
-        rungs.append(Rung({one: thought[one] for one in left}, seconds))
-        # The next round asks half as many candidates for as many seeds again, which takes no longer a score.
-        next_seconds = seconds * (len(left) // 2) * seeds / len(asked)
-        if len(left) == 1 or next_seconds > seconds_left():
+        rungs.append(Rung({one: thought[one] for one in left}, seconds_spent() - began))
+        if len(left) == 1:
             return rungs
         left = left[: len(left) // 2]
         if len(rungs) == 1 and candidates[0] not in left:
             left[-1] = candidates[0]
         seeds *= 2
+        asked = [(one, seed) for one in left for seed in range(len(scores[one]), seeds)]
+        if forecast(asked) > seconds_left():
+            return rungs

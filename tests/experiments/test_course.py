@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from experiments import beginnings
 from experiments.course import Course, _traced
-from experiments.trial import Trial
+from experiments.trial import SoftLabelSource, Trial
 from models.distillation import Distillation
 
 
@@ -55,6 +56,40 @@ def test_a_student_without_labels_is_the_control(small_stream, control, student)
     np.testing.assert_array_equal(
         course(small_stream, student, nothing).predictions, course(small_stream, control).predictions
     )
+
+
+def test_what_students_have_in_common_is_learnt_once(small_stream, student, monkeypatch):
+    soft = np.random.default_rng(0).random((len(small_stream.spans), 2)).astype(np.float32)
+    soft[small_stream.spans < 5] = np.nan
+    labels = SoftLabelSource(teacher="a", first_span=5)
+    heavier = {name: dataclasses.replace(each, weight=4.0) for name, each in student.distillation.items()}
+    heavy = dataclasses.replace(student, distillation=heavier)
+    alone = course(small_stream, heavy, soft, labels=labels, kept_from=5)
+    beginnings._BEGINNINGS.clear()
+    course(small_stream, student, soft, labels=labels, kept_from=5)
+    learnt = []
+    monkeypatch.setattr(
+        Course, "_learn", lambda self, span, *rest, learn=Course._learn, **told: (
+            learnt.append(span), learn(self, span, *rest, **told)
+        ),
+    )  # fmt: skip
+    after = course(small_stream, heavy, soft, labels=labels, kept_from=5)
+    np.testing.assert_array_equal(after.predictions, alone.predictions)
+    assert learnt == [5, 6]
+    # The whole course counts, whoever has gone it.
+    (common,) = beginnings._BEGINNINGS.values()
+    assert after.seconds > common.seconds > 0
+    # Another seed has nothing in common with them, nor has what keeps earlier predictions.
+    course(small_stream, dataclasses.replace(heavy, seed=1), soft, labels=labels, kept_from=5)
+    course(small_stream, heavy, soft, labels=labels, kept_from=4)
+    assert learnt == [5, 6] + [2, 3, 4, 5, 6] * 2
+
+
+def test_only_the_latest_beginnings_are_remembered():
+    beginnings._BEGINNINGS.clear()
+    for name in "abcdefghij":
+        beginnings.remember(name, beginnings.Beginning([], True, 1.0))
+    assert beginnings.remembered("b") is None and beginnings.remembered("c")
 
 
 @pytest.mark.parametrize("strategy", ["auxiliary", "direct"])

@@ -20,7 +20,7 @@ class Clock:
         return [worth[name] + (5.0 if (name, seed) == ("b", 0) else 0.0) for name, seed in pairs]
 
     def run(self):
-        return halve(list("abcd"), self.measure, means, lambda: self.budget - self.now, lambda: self.now)
+        return halve(list("abcd"), self.measure, means, len, lambda: self.budget - self.now, lambda: self.now)
 
 
 def test_half_go_on_with_twice_the_seeds_until_one_is_left():
