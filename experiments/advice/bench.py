@@ -45,7 +45,8 @@ class Bench:
         self._laboratory = Laboratory(
             experiment, deployment, schedule, _MOST_SEEDS, per_surface=False, say=say
         )
-        self._student_seconds = self._teacher_seconds = 0.0
+        self.student_seconds = self.teacher_seconds = 0.0
+        """Of the budget, one more trial takes at most this, going by the latest ones."""
         student, teacher = deployment.student, deployment.teacher
         self._point = Point(
             student.optimizer.learning_rate, student.passes, student.architecture.input_dropout, 1.0
@@ -69,13 +70,13 @@ class Bench:
         """Seconds that their scores will take, going by the last ones."""
         teachers = {(candidate.width, seed) for candidate, seed in asked}
         controls = {seed for _, seed in asked}
-        return self._teacher_seconds * len(teachers | controls) + self._student_seconds * len(asked)
+        return self.teacher_seconds * len(teachers | controls) + self.student_seconds * len(asked)
 
     def affordable_seeds(self, seconds: float) -> int:
         """How many seeds of candidate, default, control and their teachers the rest of the budget allows."""
         spans = self._experiment.reporting_spans[-1] + 1
         stretch = spans / (self._experiment.tuning_spans[-1] + 1)
-        per_seed = stretch * (3 * self._teacher_seconds + 2 * self._student_seconds)
+        per_seed = stretch * (3 * self.teacher_seconds + 2 * self.student_seconds)
         return int(np.clip(seconds / per_seed, _LEAST_SEEDS, _MOST_SEEDS))
 
     def figures(
@@ -113,7 +114,7 @@ class Bench:
             for teacher, seed in sorted(teachers, key=lambda pair: -pair[0].width)
         ]
         first += [laboratory.trial(CONTROL, self._point, seed, last) for seed in controls]
-        of_first, self._teacher_seconds = self._timed(first)
+        of_first, self.teacher_seconds = self._timed(first)
         students = [
             laboratory.trial(
                 candidate.student(self._deployment),
@@ -123,7 +124,7 @@ class Bench:
             )
             for candidate, seed in asked
         ]
-        of_students, self._student_seconds = self._timed(students)
+        of_students, self.student_seconds = self._timed(students)
         return of_first[len(teachers) :], of_students
 
     def _timed(self, trials: Sequence[Trial]) -> tuple[list[Outcome], float]:
