@@ -44,7 +44,7 @@ def test_without_evidence_it_says_so_and_recommends_nothing(deployment, small_co
 
 @pytest.mark.e2e
 def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatch):
-    few = [BEST, Candidate(2.0, "pet+pst", "auxiliary", 1.0)]
+    few = [BEST, Candidate(4.0, "pet+pst", "direct", 1.0)]
     monkeypatch.setattr(advising, "candidates", lambda: few)
     experiment = Experiment(
         deployment="", tuning="2:3", reporting="4:6", batch_size=256, resamples=50, min_positives=50
