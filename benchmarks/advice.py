@@ -22,7 +22,6 @@ from experiments.advice.advising import Advice, advise
 from experiments.advice.bench import Bench
 from experiments.advice.candidates import Candidate, candidates
 from experiments.influence import Figure
-from experiments.loading import load_stream
 from experiments.progress import ExperimentProgress
 from experiments.schedule import Schedule
 from experiments.settings import Experiment, load
@@ -71,6 +70,9 @@ class Found:
 
 def main() -> None:
     """Runs the worlds and prints; the last line is for machines."""
+    # Workers import this module: Beam and Transform, which they do not need, would cost the budget seconds.
+    from experiments.loading import load_stream
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=3.0)
