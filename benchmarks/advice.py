@@ -24,8 +24,7 @@ from experiments.advice.candidates import Candidate, candidates
 from experiments.influence import Figure
 from experiments.progress import ExperimentProgress
 from experiments.schedule import Schedule
-from experiments.settings import Experiment, load
-from pipeline.config import Deployment
+from experiments.settings import load
 
 WORLDS = {
     "default": World(),
@@ -94,43 +93,33 @@ def main() -> None:
                 progress.say(f"world {name}")
                 simulate(folder / "events", SPANS, arguments.examples_per_span, seed=1, world=WORLDS[name])
                 stream = load_stream(deployment, folder / "events", folder / "streams")
-                advice = advise(
-                    experiment, deployment, stream, folder / "trials", budget_seconds=60 * arguments.minutes,
-                    processes=2, progress=progress,
-                )  # fmt: skip
-                found = judged(
-                    experiment, deployment, stream, folder / "trials", advice, arguments.seeds, progress
-                )
+                with Schedule(stream, folder / "trials", 2, progress.on_done) as schedule:
+                    advice = advise(
+                        experiment, deployment, schedule,
+                        budget_seconds=60 * arguments.minutes, progress=progress,
+                    )  # fmt: skip
+                    bench = Bench(experiment, deployment, schedule, progress.say)
+                    found = judged(bench, advice, arguments.seeds, progress)
                 kept.write_text(json.dumps(dataclasses.asdict(found)))
             outcomes[name] = Found(**json.loads(kept.read_text()))
             print(f"{name}: {outcomes[name]}", flush=True)
     print(f"BENCH {json.dumps(summary(list(outcomes.values())))}")
 
 
-def judged(
-    experiment: Experiment,
-    deployment: Deployment,
-    stream: Path,
-    cache: Path,
-    advice: Advice,
-    seeds: tuple[int, int],
-    progress: ExperimentProgress,
-) -> Found:
+def judged(bench: Bench, advice: Advice, seeds: tuple[int, int], progress: ExperimentProgress) -> Found:
     """Holds the advice against every candidate."""
     default = candidates()[0]
-    with Schedule(stream, cache, 2, progress.on_done) as schedule:
-        bench = Bench(experiment, deployment, schedule, progress.say)
-        progress.say("judging every candidate")
-        few, many = (range(FIRST_SEED, FIRST_SEED + count) for count in seeds)
-        first = {one: _mean(own) for one, own in bench.figures(candidates(), few).items()}
-        finalists = sorted(first, key=lambda one: -first[one])[:FINALISTS]
-        progress.say("judging the best again")
-        asked: list[Candidate | None] = [None, *dict.fromkeys([*finalists, default, advice.candidate])]
-        figures = bench.figures(asked, many)
-        gains = {one: _mean(own) - _mean(figures[None]) for one, own in figures.items()}
-        # The control is among them, with a gain of 0.
-        best = max(gains, key=lambda one: gains[one])
-        ahead = bench.less(figures[best], figures[advice.best])
+    progress.say("judging every candidate")
+    few, many = (range(FIRST_SEED, FIRST_SEED + count) for count in seeds)
+    first = {one: _mean(own) for one, own in bench.figures(candidates(), few).items()}
+    finalists = sorted(first, key=lambda one: -first[one])[:FINALISTS]
+    progress.say("judging the best again")
+    asked: list[Candidate | None] = [None, *dict.fromkeys([*finalists, default, advice.candidate])]
+    figures = bench.figures(asked, many)
+    gains = {one: _mean(own) - _mean(figures[None]) for one, own in figures.items()}
+    # The control is among them, with a gain of 0.
+    best = max(gains, key=lambda one: gains[one])
+    ahead = bench.less(figures[best], figures[advice.best])
     return Found(
         best=_name(best),
         answer=_name(advice.best),

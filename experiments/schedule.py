@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -16,9 +11,9 @@ from eventlog.errors import BadInput
 from experiments.outcome import Outcome, read_outcome, write_outcome
 from experiments.stream import Stream, read_stream
 from experiments.trial import Trial
+from experiments.workers import Piece, Workers
 from models.job import graph_of
 from models.settings import to_json
-from pipeline.noise import quieten
 
 _STREAM: dict[Path, Stream] = {}
 """Of a worker: the stream that it has mapped."""
@@ -43,15 +38,14 @@ class Schedule:
         self._stream_folder = stream
         self._folder = folder
         self._on_done = on_done
-        self._pool: ProcessPoolExecutor | None = None
+        self.workers = Workers(processes, _run_some)
         folder.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Schedule:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        self.workers.close(wait=kind is None)
 
     def key(self, trial: Trial) -> str:
         """The trial's name."""
@@ -71,90 +65,41 @@ class Schedule:
         return [read_outcome(self._file(trial)) for trial in trials]
 
     def _run(self, missing: Mapping[str, Trial]) -> None:
-        pool = self._start()
-        jobs = {
-            pool.submit(_run_some, self._stream_folder, self._folder, together): together
-            for together in _together(list(missing.values()), self.processes)
-        }
+        pieces = [
+            Piece(graph, (self._stream_folder, self._folder, together))
+            for graph, together in _together(list(missing.values()), self.processes)
+        ]
+        left = len(missing)
         try:
-            for trial, left in _as_they_end(jobs):
-                self._on_done(trial, left)
+            for piece in self.workers.run(pieces):
+                for trial in piece.work[-1]:
+                    left -= 1
+                    self._on_done(trial, left)
         except BrokenProcessPool as error:
             raise BadInput(
                 "a worker was killed", where=str(self._folder), expected="enough memory for every process",
                 got=str(error), fix="Run again with fewer --processes: what is done is kept.",
             ) from error  # fmt: skip
 
-    def _start(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            # Spawned and not forked: TensorFlow's threads do not outlive a fork.
-            self._pool = ProcessPoolExecutor(
-                self.processes, multiprocessing.get_context("spawn"), initializer=_prepare_worker
-            )
-        return self._pool
-
     def _file(self, trial: Trial) -> Path:
         return self._folder / f"{self.key(trial)}.npz"
 
 
-def _together(trials: Sequence[Trial], processes: int) -> list[list[Trial]]:
+def _together(trials: Sequence[Trial], processes: int) -> list[tuple[str, list[Trial]]]:
     """What one graph serves for one worker, which traces it once; no more than its share of all trials."""
     served: dict[str, list[Trial]] = {}
     for trial in trials:
         served.setdefault(to_json(graph_of(trial.job)), []).append(trial)
     share = min(_MOST_TOGETHER, -(-len(trials) // processes))
     return [
-        of_graph[start : start + share]
-        for of_graph in served.values()
+        (graph, of_graph[start : start + share])
+        for graph, of_graph in served.items()
         for start in range(0, len(of_graph), share)
     ]
 
 
-def _as_they_end(jobs: dict[Future[None], list[Trial]]) -> Iterator[tuple[Trial, int]]:
-    waiting, left = set(jobs), sum(map(len, jobs.values()))
-    while waiting:
-        ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in ended:
-            future.result()
-            for trial in jobs[future]:
-                left -= 1
-                yield trial, left
-
-
-def _prepare_worker() -> None:
-    """One core a worker: two models side by side learn faster than one that shares out its small products."""
-    quieten()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    with contextlib.suppress(RuntimeError):
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        _hear_xla_out(tf)
-
-
-def _hear_xla_out(tf: Any) -> None:
-    """With its first cluster XLA greets on stderr, whatever the log level: here, where nobody hears it."""
-    heard = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            tf.function(lambda: tf.constant(0) + 1, jit_compile=True)()
-        finally:
-            os.dup2(heard, 2)
-            os.close(heard)
-
-
-def _end_with_parent() -> None:
-    """A worker whose experiment was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run_some(stream_folder: Path, folder: Path, trials: Sequence[Trial]) -> None:
+def _run_some(work: tuple[Path, Path, Sequence[Trial]]) -> None:
+    stream_folder, folder, trials = work
     stream = _STREAM.setdefault(stream_folder, read_stream(stream_folder))
     for trial in trials:
         _run_one(stream, folder, trial)

@@ -53,11 +53,9 @@ class Advice:
 def advise(
     experiment: Experiment,
     deployment: Deployment,
-    stream: Path,
-    cache: Path,
+    schedule: Schedule,
     *,
     budget_seconds: float,
-    processes: int,
     progress: ExperimentProgress,
 ) -> Advice:
     """Searches on the tuning stretch and judges on the reporting stretch.
@@ -65,10 +63,8 @@ def advise(
     Args:
         experiment: the protocol; models learn as the deployment says, with the experiment's batch size.
         deployment: whose student is to be distilled.
-        stream: the stream's folder.
-        cache: folder of the trials.
+        schedule: runs trials.
         budget_seconds: to be spent; the first round of the search takes place in any case.
-        processes: trials at once.
         progress: told what begins and ends.
     """
     started = time.monotonic()
@@ -76,24 +72,22 @@ def advise(
     def spent() -> float:
         return time.monotonic() - started
 
-    with Schedule(stream, cache, processes, progress.on_done) as schedule:
-        bench = Bench(experiment, deployment, schedule, progress.say)
-        rungs = halve(
-            candidates(), bench.scores, pooled, bench.forecast,
-            lambda: _SHARE_OF_SEARCH * budget_seconds - spent(), spent,
-        )  # fmt: skip
-        for number, rung in enumerate(rungs):
-            best, score = next(iter(rung.scores.items()))
-            count = len(rung.scores)
-            progress.say(
-                f"round {number + 1}: {count} candidates, {rung.seconds:.0f} s; "
-                f"best {best.name}, {score:+.4f}"
-            )
-        found = next(iter(rungs[-1].scores))
-        seeds = bench.affordable_seeds(budget_seconds - spent())
-        progress.say(f"judging {found.name} with {seeds} seeds")
-        figures = bench.figures(dict.fromkeys((found, candidates()[0], None)), range(seeds))
-        gain, default_gain = (bench.less(figures[one], figures[None]) for one in (found, candidates()[0]))
+    bench = Bench(experiment, deployment, schedule, progress.say)
+    rungs = halve(
+        candidates(), bench.scores, pooled, bench.forecast,
+        lambda: _SHARE_OF_SEARCH * budget_seconds - spent(), spent,
+    )  # fmt: skip
+    for number, rung in enumerate(rungs):
+        best, score = next(iter(rung.scores.items()))
+        count = len(rung.scores)
+        progress.say(
+            f"round {number + 1}: {count} candidates, {rung.seconds:.0f} s; best {best.name}, {score:+.4f}"
+        )
+    found = next(iter(rungs[-1].scores))
+    seeds = bench.affordable_seeds(budget_seconds - spent())
+    progress.say(f"judging {found.name} with {seeds} seeds")
+    figures = bench.figures(dict.fromkeys((found, candidates()[0], None)), range(seeds))
+    gain, default_gain = (bench.less(figures[one], figures[None]) for one in (found, candidates()[0]))
     told = [{one.name: score for one, score in rung.scores.items()} for rung in rungs]
     shown = gain.both is not None and gain.both[0] > 0
     return Advice(found if shown else None, found, gain, default_gain, seeds, told, spent())

@@ -23,13 +23,16 @@ def advise(events: Path, budget_minutes: float, out: Path, config: Path, process
     from experiments.advice import advising
     from experiments.loading import load_stream
     from experiments.progress import ExperimentProgress
+    from experiments.schedule import Schedule
     from experiments.settings import deployment_file, load
 
     experiment, deployment = load(config)
     stream = load_stream(deployment, events, out / "streams")
-    with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
+    with (
+        ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress,
+        Schedule(stream, out / "trials", processes, progress.on_done) as schedule,
+    ):
         advice = advising.advise(
-            experiment, deployment, stream, out / "trials", budget_seconds=60 * budget_minutes,
-            processes=processes, progress=progress,
-        )  # fmt: skip
+            experiment, deployment, schedule, budget_seconds=60 * budget_minutes, progress=progress
+        )
     click.echo(advising.write_advice(advice, deployment, deployment_file(config, experiment), out))

@@ -1,9 +1,4 @@
 import dataclasses
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,41 +21,11 @@ def test_a_worker_gets_what_one_graph_serves_and_no_more_than_its_share(deployme
     student = deployment.student_job("tab_1")
     asked = [trial(job, seed) for seed in range(3) for job in (control, slow)]
     asked += [trial(student, seed, teacher=f"teacher-{seed}") for seed in range(2)]
-    found = _together(asked, processes=2)
+    found = [together for _, together in _together(asked, processes=2)]
     assert sorted(map(len, found)) == [2, 2, 4]
     assert sorted(repr(one) for together in found for one in together) == sorted(map(repr, asked))
     for together in found:
         assert len({one.job.role for one in together}) == 1
-
-
-ORPHAN = """
-import multiprocessing, os, threading, time
-from experiments.schedule import _end_with_parent
-def work():
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    time.sleep(120)
-if __name__ == "__main__":
-    worker = multiprocessing.get_context("spawn").Process(target=work)
-    worker.start()
-    print(worker.pid, flush=True)
-    time.sleep(120)
-"""
-
-
-def test_a_worker_does_not_outlive_an_experiment_that_was_killed(tmp_path):
-    (tmp_path / "parent.py").write_text(ORPHAN)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    parent = subprocess.Popen(
-        [sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, env=environment
-    )
-    worker = Path("/proc") / parent.stdout.readline().decode().strip()
-    assert worker.is_dir()
-    parent.kill()
-    parent.wait()
-    deadline = time.monotonic() + 60
-    while worker.is_dir() and (worker / "stat").read_text().split()[2] != "Z":
-        assert time.monotonic() < deadline, "the worker lives on"
-        time.sleep(0.1)
 
 
 @pytest.mark.e2e
@@ -104,7 +69,7 @@ def test_a_killed_worker_is_told_in_one_line(stream_folder, deployment, tmp_path
     trials = [Trial(job=job, first_span=0, last_span=1, kept_from=1) for job in jobs]
 
     def kill(trial, left):
-        for process in schedule._start()._processes.values():
+        for process in schedule.workers.processes():
             process.kill()
 
     refused = pytest.raises(BadInput, match=r"a worker was killed.*fewer --processes")

@@ -9,6 +9,7 @@ from experiments.advice import advising
 from experiments.advice.candidates import Candidate
 from experiments.intervals import Estimate
 from experiments.progress import ExperimentProgress
+from experiments.schedule import Schedule
 from experiments.settings import Experiment
 
 BEST = Candidate(4.0, "pet", "direct", 4.0)
@@ -51,10 +52,8 @@ def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatc
     )
     with (tmp_path / "log").open("w") as log:
         progress = ExperimentProgress(Console(file=log, width=200))
-        found = advising.advise(
-            experiment, deployment, stream_folder, tmp_path / "trials",
-            budget_seconds=1, processes=2, progress=progress,
-        )  # fmt: skip
+        with Schedule(stream_folder, tmp_path / "trials", 2, progress.on_done) as schedule:
+            found = advising.advise(experiment, deployment, schedule, budget_seconds=1, progress=progress)
     assert "round 1: 2 candidates" in (tmp_path / "log").read_text()
     assert found.candidate in few and found.seeds == 3
     assert len(found.rungs) == 1 and set(found.rungs[0]) == {one.name for one in few}
