@@ -46,12 +46,17 @@ class Course:
         self._columns = [stream.tasks.index(name) for name in self._job.tasks]
         self._delayed = np.array([self._job.tasks[name].delayed for name in self._job.distilled_tasks], bool)
         self._fresh = stream.fresh
-        spec = _spec(stream, self._job)
-        self._initial = Learner(self._job, spec).values()
-        columns = tuple((name, tuple(column.shape), column.dtype.name) for name, column in spec[0].items())
+        self._spec = _spec(stream, self._job)
+        features, _ = self._spec
+        columns = tuple((name, tuple(column.shape), column.dtype.name) for name, column in features.items())
         compiled = self._num_steps() >= _WORTH_COMPILING
         self._learner, self._score = _traced(to_json(graph_of(self._job)), columns, compiled)
         self._learner.become(self._job)
+
+    @functools.cached_property
+    def _initial(self) -> list[Array]:
+        """Of a new model; making one takes as long as learning from thousands of rows."""
+        return Learner(self._job, self._spec).values()
 
     def run(self) -> Outcome:
         """Goes over the spans."""
