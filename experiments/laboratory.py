@@ -32,6 +32,7 @@ class Laboratory:
         seeds: with how many seeds every arm is reported.
         per_surface: whether every surface has a student of its own.
         say: told what begins.
+        labels_from: the first span whose rows have soft labels; None for that of the tuning stretch.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Laboratory:
         *,
         per_surface: bool,
         say: Callable[[str], Any],
+        labels_from: int | None = None,
     ) -> None:
         self.experiment = experiment
         self.deployment = deployment
@@ -55,6 +57,7 @@ class Laboratory:
         """Calibration of the primary endpoints' binary tasks, by task and arm."""
         self.teachers: dict[str, TeacherArm] = {}
         self._say = say
+        self._labels_from = experiment.tuning_spans.start if labels_from is None else labels_from
         self._known = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
 
     def compare(self, name: str, arms: Mapping[str, Sequence[Outcome]], pairs: Sequence[Pair]) -> list[Row]:
@@ -108,7 +111,7 @@ class Laboratory:
         labelling = self.trial(teacher, self.choices[arm.teacher].point, seed, last_span)
         return SoftLabelSource(
             teacher=self.schedule.key(labelling),
-            first_span=self.experiment.tuning_spans.start,
+            first_span=self._labels_from,
             treatment=arm.treatment,
             bias=arm.bias,
             sliced_by=self.experiment.slice_feature if arm.bias else "",

@@ -32,7 +32,8 @@ class Advice:
     """What was found.
 
     Attributes:
-        best: the candidate; None where nothing excludes no gain.
+        best: of the search's best and the paper's advice what gave more on the reporting stretch; None where
+            the gain of neither excludes 0.
         candidate: the best of the search, advised or not.
         gain: its criterion less the control's, on the reporting stretch.
         default_gain: the same of the paper's advice.
@@ -89,8 +90,14 @@ def advise(
     figures = bench.figures(dict.fromkeys((found, candidates()[0], None)), range(seeds))
     gain, default_gain = (bench.less(figures[one], figures[None]) for one in (found, candidates()[0]))
     told = [{one.name: score for one, score in rung.scores.items()} for rung in rungs]
-    shown = gain.both is not None and gain.both[0] > 0
-    return Advice(found if shown else None, found, gain, default_gain, seeds, told, spent())
+    advised = shown_best({found: gain, candidates()[0]: default_gain})
+    return Advice(advised, found, gain, default_gain, seeds, told, spent())
+
+
+def shown_best(gains: Mapping[Candidate, Estimate]) -> Candidate | None:
+    """Of those whose gain excludes 0."""
+    shown = [one for one, gain in gains.items() if gain.both is not None and gain.both[0] > 0]
+    return max(shown, key=lambda one: gains[one].value, default=None)
 
 
 def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path) -> str:
@@ -107,13 +114,12 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     }
     (out / "advice.json").write_text(json.dumps(document, indent=1))
     evidence = (
-        f"criterion {_shown(advice.gain)} over the control with {advice.seeds} seeds "
-        f"(the paper's advice: {_shown(advice.default_gain)}); {advice.seconds:.0f} s spent"
+        f"criterion over the control with {advice.seeds} seeds: "
+        f"{advice.candidate.name} {_shown(advice.gain)}, "
+        f"the paper's advice {_shown(advice.default_gain)}; {advice.seconds:.0f} s spent"
     )
     if advice.best is None:
-        return (
-            f"No evidence that distillation helps: the best found, {advice.candidate.name}, has {evidence}."
-        )
+        return f"No evidence that distillation helps: {evidence}."
     recommended = out / "recommended.yaml"
     recommended.write_text(yaml.safe_dump(_recommended(advice.best, deployment, config), sort_keys=False))
     return f"Advice: {advice.best.name}. Evidence: {evidence}. Configuration: {recommended}"

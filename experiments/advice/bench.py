@@ -42,9 +42,17 @@ class Bench:
         self._experiment = experiment
         self._deployment = deployment
         self._schedule = schedule
-        self._laboratory = Laboratory(
-            experiment, deployment, schedule, _MOST_SEEDS, per_surface=False, say=say
-        )
+
+        def laboratory(labels_from: int) -> Laboratory:
+            return Laboratory(
+                experiment, deployment, schedule, _MOST_SEEDS,
+                per_surface=False, say=say, labels_from=labels_from,
+            )  # fmt: skip
+
+        tuning = experiment.tuning_spans
+        # What labels do in their first span says little of what they do later on.
+        self.search = laboratory(max(experiment.students_from + 1, tuning.start - len(tuning)))
+        self.judgement = laboratory(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
         """Of the budget, one more trial takes at most this, going by the latest ones."""
         student, teacher = deployment.student, deployment.teacher
@@ -59,8 +67,8 @@ class Bench:
         """The criterion of each over the control's with the same seed, on the tuning stretch."""
         last = self._experiment.tuning_spans[-1]
         seeds = sorted({seed for _, seed in asked})
-        controls, kept = self._run(asked, seeds, last)
-        gains = self._laboratory.gains
+        controls, kept = self._run(self.search, asked, seeds, last)
+        gains = self.search.gains
         return [
             criterion(gains(own)) - criterion(gains(controls[seeds.index(seed)]))
             for own, (_, seed) in zip(kept, asked, strict=True)
@@ -85,7 +93,7 @@ class Bench:
         """The criterion of candidates (None: of the control) on the reporting stretch, by seed."""
         last, arms = self._experiment.reporting_spans[-1], list(arms)
         asked = [(one, seed) for one in arms if one for seed in seeds]
-        controls, of_candidates = self._run(asked, seeds if None in arms else (), last)
+        controls, of_candidates = self._run(self.judgement, asked, seeds if None in arms else (), last)
         kept = iter(of_candidates)
         return {
             one: [self._figure(next(kept)) for _ in seeds] if one else list(map(self._figure, controls))
@@ -99,14 +107,14 @@ class Bench:
         return resamples.estimate((own, other), difference, resamples.replicates((own, other)))
 
     def _run(
-        self, asked: Sequence[tuple[Candidate, int]], controls: Sequence[int], last: int
+        self,
+        laboratory: Laboratory,
+        asked: Sequence[tuple[Candidate, int]],
+        controls: Sequence[int],
+        last: int,
     ) -> tuple[list[Outcome], list[Outcome]]:
         """Controls of some seeds, and candidates; those of one width and seed share a teacher."""
-        laboratory = self._laboratory
-        for candidate, _ in asked:
-            teacher = candidate.teacher
-            laboratory.teachers[teacher.name] = teacher
-            laboratory.choices[teacher.name] = Choice(self._teacher_point, ())
+        students = self.students(laboratory, asked, last)
         teachers = dict.fromkeys((candidate.teacher, seed) for candidate, seed in asked)
         # Whoever needs nobody's labels goes first, the widest before all.
         first = [
@@ -115,7 +123,18 @@ class Bench:
         ]
         first += [laboratory.trial(CONTROL, self._point, seed, last) for seed in controls]
         of_first, self.teacher_seconds = self._timed(first)
-        students = [
+        of_students, self.student_seconds = self._timed(students)
+        return of_first[len(teachers) :], of_students
+
+    def students(
+        self, laboratory: Laboratory, asked: Sequence[tuple[Candidate, int]], last: int
+    ) -> list[Trial]:
+        """The trials of candidates under one of the two protocols, up to a span."""
+        for candidate, _ in asked:
+            teacher = candidate.teacher
+            laboratory.teachers[teacher.name] = teacher
+            laboratory.choices[teacher.name] = Choice(self._teacher_point, ())
+        return [
             laboratory.trial(
                 candidate.student(self._deployment),
                 dataclasses.replace(self._point, soft_weight=candidate.weight),
@@ -124,8 +143,6 @@ class Bench:
             )
             for candidate, seed in asked
         ]
-        of_students, self.student_seconds = self._timed(students)
-        return of_first[len(teachers) :], of_students
 
     def _timed(self, trials: Sequence[Trial]) -> tuple[list[Outcome], float]:
         """Their outcomes, and an upper bound of the seconds that one more of them takes."""

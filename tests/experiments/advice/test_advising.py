@@ -6,7 +6,7 @@ import yaml
 from rich.console import Console
 
 from experiments.advice import advising
-from experiments.advice.candidates import Candidate
+from experiments.advice.candidates import Candidate, candidates
 from experiments.intervals import Estimate
 from experiments.progress import ExperimentProgress
 from experiments.schedule import Schedule
@@ -29,7 +29,10 @@ def test_the_advice_is_a_configuration_that_loads(deployment, small_config, tmp_
     }
     weighted = dataclasses.replace(deployment, tasks=tasks)
     told = advising.write_advice(advice(BEST, 0.01), weighted, small_config, tmp_path)
-    assert "direct pet of 4x, weight 4" in told and "[+0.0100, +0.0300] over the control with 5 seeds" in told
+    assert told.startswith(
+        "Advice: direct pet of 4x, weight 4. Evidence: criterion over the control with 5 seeds"
+    )
+    assert "direct pet of 4x, weight 4 +0.0200 [+0.0100, +0.0300], the paper's advice +0.0200" in told
     found = load(tmp_path / "recommended.yaml")
     assert found.teacher.architecture.trunk == (32,)
     assert set(found.student.distillation) == {"click", "long_view", "watch_time"}
@@ -41,6 +44,16 @@ def test_without_evidence_it_says_so_and_recommends_nothing(deployment, small_co
     told = advising.write_advice(advice(None, -0.01), deployment, small_config, tmp_path)
     assert told.startswith("No evidence that distillation helps")
     assert not (tmp_path / "recommended.yaml").exists()
+
+
+def test_what_gave_most_is_advised_of_what_has_shown_that_it_helps():
+    found, default = BEST, candidates()[0]
+    little, much = Estimate(0.01, (0.005, 0.02), None, 0.01), Estimate(0.02, (0.01, 0.03), None, 0.01)
+    unsure = Estimate(0.03, (-0.01, 0.07), None, 0.3)
+    assert advising.shown_best({found: much, default: little}) == found
+    assert advising.shown_best({found: little, default: much}) == default
+    assert advising.shown_best({found: unsure, default: little}) == default
+    assert advising.shown_best({found: unsure, default: unsure}) is None
 
 
 @pytest.mark.e2e
@@ -58,6 +71,6 @@ def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatc
     assert found.candidate in few and found.seeds == 3
     assert len(found.rungs) == 1 and set(found.rungs[0]) == {one.name for one in few}
     assert np.isfinite(found.gain.value) and found.gain.both[0] < found.gain.value < found.gain.both[1]
-    assert (found.best is None) == (found.gain.both[0] <= 0)
+    assert found.best in (found.candidate, few[0], None)
     assert dataclasses.asdict(found)["seconds"] > 0
     assert yaml.safe_dump(found.rungs)

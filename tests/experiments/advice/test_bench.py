@@ -27,3 +27,17 @@ def test_what_is_left_of_the_budget_buys_seeds_of_the_longer_stretch(bench):
     seed = (3 * 8 + 2 * 2) * 7 / 4
     assert bench.affordable_seeds(5.5 * seed) == 5
     assert (bench.affordable_seeds(0), bench.affordable_seeds(1000 * seed)) == (3, 10)
+
+
+def test_in_the_search_labels_begin_as_many_spans_earlier_as_the_tuning_stretch_has(
+    stream_folder, deployment, tmp_path
+):
+    candidate = Candidate(2.0, "pet", "direct", 1.0)
+    for tuning, first in (("4:5", 2), ("2:3", 1)):
+        experiment = Experiment(deployment="", tuning=tuning, reporting="6:6")
+        with Schedule(stream_folder, tmp_path / "trials", 1, print) as schedule:
+            made = Bench(experiment, deployment, schedule, print)
+        asked = made.students(made.search, [(candidate, 0)], last=5)
+        assert [trial.labels.first_span for trial in asked] == [first]
+        judged = made.students(made.judgement, [(candidate, 0)], last=6)
+        assert [trial.labels.first_span for trial in judged] == [experiment.tuning_spans.start]
