@@ -49,8 +49,8 @@ class Course:
         self._spec = _spec(stream, self._job)
         features, _ = self._spec
         columns = tuple((name, tuple(column.shape), column.dtype.name) for name, column in features.items())
-        compiled = self._num_steps() >= _WORTH_COMPILING
-        self._learner, self._score = _traced(to_json(graph_of(self._job)), columns, compiled)
+        self._compiled = self._num_steps() >= _WORTH_COMPILING
+        self._learner, self._score = _traced(to_json(graph_of(self._job)), columns, self._compiled)
         self._learner.become(self._job)
 
     @functools.cached_property
@@ -94,7 +94,8 @@ class Course:
         """Goes to where the trial parts from its like; seconds spared in this, and whether it has learnt."""
         trial, started = self._trial, time.monotonic()
         spans = range(trial.first_span, common_until(trial))
-        name = name_of(self._stream.key, trial, surface)
+        # Compiled steps round otherwise: what a trial gives must not depend on what a worker did before.
+        name = f"{name_of(self._stream.key, trial, surface)} {self._compiled}"
         if spans and (known := remembered(name)):
             self._learner.restore(known.values)
             return known.seconds, known.learnt
