@@ -23,7 +23,7 @@ from experiments.schedule import Schedule
 from experiments.settings import Experiment
 from pipeline.config import Deployment
 
-_SHARE_OF_SEARCH = 0.6
+_SHARE_OF_SEARCH = 0.75
 """Of the budget; the rest shows what the best gives, with more seeds, where nothing was chosen."""
 
 
