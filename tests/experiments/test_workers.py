@@ -57,16 +57,12 @@ def test_it_helps_another_out_but_leaves_it_a_last_short_piece(seconds, helps):
     assert choice(pieces[:1], known, seconds, 0) is (pieces[0] if helps else None)
 
 
-def note_process(path):
-    with Path(path).open("a") as file:
-        file.write(f"{os.getpid()}\n")
-
-
 def test_every_graph_stays_with_its_worker_from_call_to_call(tmp_path):
-    workers = Workers(2, note_process)
+    workers = Workers(2, subprocess.run)
     graphs = ("a", "b")
+    noted = {graph: ["sh", "-c", f"echo $PPID >> {tmp_path / graph}"] for graph in graphs}
     for _ in range(3):
-        done = [piece.graph for piece in workers.run([Piece(graph, tmp_path / graph) for graph in graphs])]
+        done = [piece.graph for piece in workers.run([Piece(graph, noted[graph]) for graph in graphs])]
         assert sorted(done) == ["a", "b"]
     workers.close(wait=True)
     of_a, of_b = ((tmp_path / graph).read_text().split() for graph in graphs)
