@@ -2,9 +2,10 @@
 
 Usage: `python -m benchmarks.advice --out DIR [--minutes 3] [--worlds default,newcomers]`. Each world is
 advised in the budget. Then every candidate is run with seeds that the advice did not see, on the stretch that
-its search did not see (between its best, the paper's advice and none it chooses there); the best few, the paper's advice and the one advised with more seeds. What is best
-is "none" where no candidate's mean is above the control's. Regret is what the best has over the answer, in
-the criterion; "no evidence" means the control. A world that is done is not done again.
+its search did not see (between its best, the paper's advice and none it chooses there); the best few, the
+paper's advice and the one advised with more seeds. What is best is "none" where no candidate's mean is above
+the control's. Regret is what the best has over the answer, in the criterion; "no evidence" means the control.
+A world that is done is not done again.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from experiments.settings import Experiment
 from pipeline.config import Deployment
 
 _SHARE_OF_SEARCH = 0.75
-"""Of the budget; the rest shows what its best gives, with more seeds, on spans that the search did not see."""
+"""Of the budget; the rest shows what its best gives, with more seeds, on spans the search did not see."""
 
 
 @dataclasses.dataclass(frozen=True)
