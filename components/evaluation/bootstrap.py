@@ -63,12 +63,12 @@ class SpanFigures:
             if kind == "binary"
         ]
         per_row = metrics.log_losses if kind == "binary" else metrics.squared_errors
-        self._rows, self._losses, self._predictions, self._labels = np.zeros((4, num_clusters))
+        # Rows, losses, predictions and labels by cluster, in one array: one product weighs all of them.
+        self._totals = np.zeros((4, num_clusters))
         for rows in spans:
-            self._rows += _sums(rows.clusters, num_clusters)
-            self._losses += _sums(rows.clusters, num_clusters, per_row(rows.labels, rows.predictions))
-            self._predictions += _sums(rows.clusters, num_clusters, rows.predictions)
-            self._labels += _sums(rows.clusters, num_clusters, rows.labels)
+            losses = per_row(rows.labels, rows.predictions)
+            for place, values in enumerate((None, losses, rows.predictions, rows.labels)):
+                self._totals[place] += _sums(rows.clusters, num_clusters, values)
 
     def under(self, counts: Array) -> dict[str, Array]:
         """The figures when each cluster counts as often as `counts` says.
@@ -79,8 +79,8 @@ class SpanFigures:
         Returns:
             metric -> `[weightings]` float64, NaN where it is undefined.
         """
-        mean_loss = _ratio(self._losses @ counts, self._rows @ counts)
-        bias = _ratio(self._predictions @ counts, self._labels @ counts)
+        rows, losses, predictions, labels = self._totals @ counts
+        mean_loss, bias = _ratio(losses, rows), _ratio(predictions, labels)
         if self._kind == "regression":
             return {"rmse": np.sqrt(mean_loss), "calibration": bias}
         return {"auc": self._mean_auc(counts), "log_loss": mean_loss, "calibration": bias}
@@ -96,15 +96,16 @@ class SpanFigures:
 
     def once(self) -> dict[str, float]:
         """The figures of the rows as they are: metric -> float, NaN where it is undefined."""
-        counts = np.ones((self._rows.size, 1))
+        counts = np.ones((self._totals.shape[1], 1))
         return {metric: float(values[0]) for metric, values in self.under(counts).items()}
 
     def resampled(self, resamples: int, seed: int) -> dict[str, Array]:
         """metric -> `[resamples]` float64; equal seeds and clusters give paired resamples."""
-        chunks = [self.under(np.empty((self._rows.size, 0)))]
+        num_clusters = self._totals.shape[1]
+        chunks = [self.under(np.empty((num_clusters, 0)))]
         for start in range(0, resamples, RESAMPLES_PER_CHUNK):
             indices = range(start, min(start + RESAMPLES_PER_CHUNK, resamples))
-            chunks.append(self.under(cluster_counts(self._rows.size, indices, seed)))
+            chunks.append(self.under(cluster_counts(num_clusters, indices, seed)))
         return {metric: np.concatenate([chunk[metric] for chunk in chunks]) for metric in METRICS[self._kind]}
 
 
