@@ -1,7 +1,5 @@
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -72,11 +70,18 @@ def test_an_experiment_from_log_to_page_and_again_without_a_trial(
         (["report", "--experiment", "none", "--out", "page.html"], "results.json: no results"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, refusal, small_config, tmp_path):
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments, refusal, small_config, tmp_path, monkeypatch, capsys
+):
+    from experiments.cli import main
+
     told = [argument.format(config=small_config) for argument in arguments]
-    command = [Path(sys.executable).parent / "rankdistill", *told]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert refusal in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    monkeypatch.setattr(sys, "argv", ["rankdistill", *told])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert refusal in said.splitlines()[-1]
+    assert "Traceback" not in said
     assert not (tmp_path / "page.html").exists()
