@@ -48,7 +48,7 @@ endif
 TABLES := runs/tables
 EXPERIMENT = $(BIN)/rankdistill experiment $(1) --config experiments/configs/simulator.yaml --events $(TABLES)/events --seeds 10 --out $(TABLES)/$(1) --cache $(TABLES)
 
-tables: $(READY) ## The paper's three tables, on a simulated world; half an hour
+tables: $(READY) ## The paper's three tables, on a simulated world; three quarters of an hour
 	@$(BIN)/rankdistill events simulate --spans 11 --examples-per-span 3000 --seed 1 --out $(TABLES)/events
 	@$(call EXPERIMENT,strategy)
 	@$(call EXPERIMENT,size)
