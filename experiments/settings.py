@@ -27,7 +27,7 @@ class Grid:
         input_dropouts: Of what embeddings and numbers bring in.
         soft_weights: Factors of the soft losses, dealt out to the points. The best points are tried with the
             others too, for which an arm without soft losses gets as many other learning rates.
-        finalists: So many points, the best with one seed, are looked at again and get more seeds.
+        finalists: So many points are looked at again, and get all seeds; twice as many get all but one.
         seeds: How many seeds each finalist gets in all.
     """
 

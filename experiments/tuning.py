@@ -87,6 +87,8 @@ def choose(
 ) -> Choice:
     """Tries every point with one seed, looks again beside the best few, then gives the best more seeds.
 
+    With each seed more, half as many points are left (successive halving): the last one is for the finalists.
+
     Args:
         grid: what is tried.
         measure: gains by task of (point, seed) pairs, in their order.
@@ -94,16 +96,19 @@ def choose(
     """
     ranked = _ranked(measure, points(grid))
     beside = [point for tried in ranked[: grid.finalists] for point in _beside(tried.point, grid, distilled)]
-    ranked = sorted([*ranked, *_ranked(measure, beside)], key=lambda tried: -tried.criterion)
-    finalists, rest = ranked[: grid.finalists], ranked[grid.finalists :]
-    seeds = range(1, grid.seeds)
-    more = measure([(tried.point, seed) for tried in finalists for seed in seeds])
-    again = [
-        Tried(tried.point, (*tried.gains, *more[place * len(seeds) : (place + 1) * len(seeds)]))
-        for place, tried in enumerate(finalists)
-    ]
-    best = max(again, key=lambda tried: tried.criterion)
-    return Choice(best.point, (*again, *rest))
+    left = sorted([*ranked, *_ranked(measure, beside)], key=lambda tried: -tried.criterion)
+    dropped: list[Tried] = []
+    for seed in range(1, grid.seeds):
+        # One seed alone would fill the places with neighbours of whatever it flatters.
+        places = grid.finalists * 2 ** (grid.seeds - 1 - seed)
+        dropped += left[places:]
+        found = measure([(tried.point, seed) for tried in left[:places]])
+        again = [
+            Tried(tried.point, (*tried.gains, gains))
+            for tried, gains in zip(left[:places], found, strict=True)
+        ]
+        left = sorted(again, key=lambda tried: -tried.criterion)
+    return Choice(left[0].point, (*left, *dropped))
 
 
 def _ranked(

@@ -45,9 +45,26 @@ def test_every_arm_gets_equally_many_trials_and_the_best_finalist_wins(distilled
 
     grid = Grid(finalists=6, seeds=3)
     choice = choose(grid, measure, distilled=distilled)
-    assert len(asked) == len(set(asked)) == 24 + 6 * 2 + 6 * 2
+    assert len(asked) == len(set(asked)) == 24 + 6 * 2 + 12 + 6
     assert choice.point.learning_rate == 0.2
-    assert sorted(len(tried.gains) for tried in choice.tried) == [1] * 30 + [3] * 6
+    assert sorted(len(tried.gains) for tried in choice.tried) == [1] * 24 + [2] * 6 + [3] * 6
+
+
+def test_who_is_second_to_the_neighbours_of_what_one_seed_flatters_can_still_win():
+    grid = Grid(
+        learning_rates=(0.1, 0.2), passes=(1,), input_dropouts=(0.0,), soft_weights=(1.0, 2.0, 4.0),
+        finalists=3, seeds=3,
+    )  # fmt: skip
+
+    def measure(pairs):
+        # With seed 0 all four beside .1 and .2 are better than .2 itself, which every other seed prefers.
+        first = {0.1: 0.5, 0.2: 0.6}
+        return [
+            {"click": float(rate == 0.2) if seed else first.get(rate, 0.7)}
+            for rate, seed in ((point.learning_rate, seed) for point, seed in pairs)
+        ]
+
+    assert choose(grid, measure, distilled=False).point.learning_rate == 0.2
 
 
 def test_the_best_points_meet_the_soft_weights_that_were_not_dealt_to_them():
