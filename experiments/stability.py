@@ -6,12 +6,14 @@ Reference: Tang et al., Clippy, arXiv 2302.09178, section 5; Khani et al., RecSy
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from components.evaluation.bootstrap import CONFIDENCE
+from components.evaluation import metrics
+from components.evaluation.bootstrap import CONFIDENCE, cluster_counts, interval
 from experiments.arms import STABILISERS, TeacherArm
 from experiments.comparison import ALL_SURFACES, SEEDS, Row
 from experiments.criterion import criterion
@@ -23,13 +25,16 @@ Array = Any
 FACTORS = (1, 2, 3, 4)
 """Of the naive teacher's own tuned learning rate."""
 WIDTH = 2.0
+DRAWS = 1000
+"""Resamples of the users of a span in which less was known than the base rates."""
 
 
 def run(laboratory: Laboratory) -> list[Row]:
     """Tunes the naive teacher, then runs it and the stabilised ones up to the end of the tuning stretch.
 
     A run has diverged if its loss or a weight is no longer finite, or if in some span it knew less than the
-    base rates: an online teacher's labels go out every span, and one bad day is not made good by later ones.
+    base rates, beyond what other users might show: an online teacher's labels go out every span, and one bad
+    day is not made good by later ones.
     """
     naive = TeacherArm("naive", width=WIDTH, stabilisers=())
     laboratory.tune(naive)
@@ -46,23 +51,53 @@ def run(laboratory: Laboratory) -> list[Row]:
         for arm in arms:
             kept = laboratory.schedule.run([laboratory.trial(arm, point, seed, last) for seed in seeds])
             gains = [criterion(laboratory.gains(outcome)) for outcome in kept]
-            diverged = [bool(outcome.diverged) or worst_span(laboratory, outcome) < 0 for outcome in kept]
+            diverged = [bool(outcome.diverged) or knew_less(laboratory, outcome) for outcome in kept]
             rows += _rows(f"{arm.name} x{factor}", diverged, gains)
     return rows
 
 
-def worst_span(laboratory: Laboratory, outcome: Outcome) -> float:
-    """The least criterion of the spans that were scored, burn-in included.
+def knew_less(laboratory: Laboratory, outcome: Outcome) -> bool:
+    """Whether in some span that was scored, burn-in included, a teacher knew less than the base rates.
 
-    Without delayed tasks, of which nothing can be known in the first spans.
+    By the criterion, and for other users too: its interval lies below 0. What other users might undo, such as
+    a first day after which little is known yet, is no divergence. Delayed tasks do not count: nothing can be
+    known of them in the first spans.
     """
-    delayed = {name for name, task in laboratory.deployment.tasks.items() if task.delayed}
+    for span in range(1, laboratory.experiment.tuning_spans.stop):
+        known = {
+            name: gain
+            for name, gain in laboratory.gains(outcome, range(span, span + 1)).items()
+            if not laboratory.deployment.tasks[name].delayed
+        }
+        if known and criterion(known) < 0:
+            bounds = interval(_resampled(laboratory, outcome, span, list(known)))
+            if bounds is None or bounds[1] < 0:  # None: some prediction is no number.
+                return True
+    return False
 
-    def of_span(span: int) -> float:
-        gains = laboratory.gains(outcome, range(span, span + 1))
-        return criterion({name: gain for name, gain in gains.items() if name not in delayed})
 
-    return min(map(of_span, range(1, laboratory.experiment.tuning_spans.stop)))
+def _resampled(laboratory: Laboratory, outcome: Outcome, span: int, tasks: Sequence[str]) -> Array:
+    """`[DRAWS]` criteria of a span's predictions, its users resampled and its base rates as they are."""
+    stream = laboratory.schedule.stream
+    where = stream.spans[outcome.rows] == span
+    rows, predictions = outcome.rows[where], outcome.predictions[where]
+    users, user_of_row = np.unique(stream.clusters[rows], return_inverse=True)
+    counts = cluster_counts(len(users), range(DRAWS), seed=0)
+    drawn = []
+    for name in tasks:
+        labels = stream.labels[rows, stream.tasks.index(name)]
+        known = ~np.isnan(labels)
+        kind = laboratory.deployment.tasks[name].kind
+        per_row = metrics.log_losses if kind == "binary" else metrics.squared_errors
+        own, base = (
+            np.bincount(user_of_row[known], per_row(labels[known], said), minlength=len(users)) @ counts
+            for said in (
+                predictions[known, outcome.tasks.index(name)],
+                np.full(known.sum(), labels[known].mean(dtype=np.float64)),
+            )
+        )
+        drawn.append(1 - own / base)
+    return np.mean(drawn, axis=0)
 
 
 def _rows(arm: str, diverged: list[bool], gains: list[float]) -> list[Row]:
