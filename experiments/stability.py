@@ -13,10 +13,12 @@ import numpy as np
 from scipy import stats
 
 from components.evaluation import metrics
-from components.evaluation.bootstrap import CONFIDENCE, cluster_counts, interval
+from components.evaluation.bootstrap import CONFIDENCE, interval
 from experiments.arms import STABILISERS, TeacherArm
 from experiments.comparison import ALL_SURFACES, SEEDS, Row
 from experiments.criterion import criterion
+from experiments.influence import ratio
+from experiments.intervals import Resamples
 from experiments.laboratory import Laboratory
 from experiments.outcome import Outcome
 
@@ -25,8 +27,6 @@ Array = Any
 FACTORS = (1, 2, 3, 4)
 """Of the naive teacher's own tuned learning rate."""
 WIDTH = 2.0
-DRAWS = 1000
-"""Resamples of the users of a span in which less was known than the base rates."""
 
 
 def run(laboratory: Laboratory) -> list[Row]:
@@ -77,27 +77,23 @@ def knew_less(laboratory: Laboratory, outcome: Outcome) -> bool:
 
 
 def _resampled(laboratory: Laboratory, outcome: Outcome, span: int, tasks: Sequence[str]) -> Array:
-    """`[DRAWS]` criteria of a span's predictions, its users resampled and its base rates as they are."""
+    """`[resamples]` criteria of a span's predictions, its users resampled and its base rates as they are."""
     stream = laboratory.schedule.stream
     where = stream.spans[outcome.rows] == span
     rows, predictions = outcome.rows[where], outcome.predictions[where]
     users, user_of_row = np.unique(stream.clusters[rows], return_inverse=True)
-    counts = cluster_counts(len(users), range(DRAWS), seed=0)
-    drawn = []
+    shares = []
     for name in tasks:
         labels = stream.labels[rows, stream.tasks.index(name)]
         known = ~np.isnan(labels)
+        labels, said = labels[known], predictions[known, outcome.tasks.index(name)]
         kind = laboratory.deployment.tasks[name].kind
         per_row = metrics.log_losses if kind == "binary" else metrics.squared_errors
-        own, base = (
-            np.bincount(user_of_row[known], per_row(labels[known], said), minlength=len(users)) @ counts
-            for said in (
-                predictions[known, outcome.tasks.index(name)],
-                np.full(known.sum(), labels[known].mean(dtype=np.float64)),
-            )
-        )
-        drawn.append(1 - own / base)
-    return np.mean(drawn, axis=0)
+        base_rate = np.full(len(labels), labels.mean(dtype=np.float64))
+        losses, base_losses = per_row(labels, said), per_row(labels, base_rate)
+        shares.append([ratio(losses, base_losses, user_of_row[known], len(users))])
+    resamples = Resamples(len(users), num_seeds=1, draws=laboratory.experiment.resamples, seed=0)
+    return 1 - resamples.replicates(shares).mean(axis=1)
 
 
 def _rows(arm: str, diverged: list[bool], gains: list[float]) -> list[Row]:
