@@ -12,7 +12,7 @@ $(error STORE must be delta or bigquery, got '$(STORE)')
 endif
 DEMO := runs/demo-$(if $(KUAIRAND),kuairand,simulated)$(if $(filter bigquery,$(STORE)),-bigquery)
 RUN := $(BIN)/rankdistill run --config pipeline/configs/demo.yaml --events $(DEMO)/events --root $(DEMO)/root --spans 5:9
-BESIDE_BIGQUERY := $(BIN)/python -m benchmarks.bigquery_server --data $(DEMO)/bigquery --
+BESIDE_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigquery --
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 

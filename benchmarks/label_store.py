@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=int, default=1_000_000)
     chosen = parser.parse_args(arguments)
-    from benchmarks.bigquery_server import running
-    from benchmarks.storage_server import cloud_storage
+    from testing.bigquery_server import running
+    from testing.storage_server import cloud_storage
 
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
@@ -176,8 +176,8 @@ def write_stock(server: Any, shards: Sequence[str]) -> int:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from benchmarks.bigquery_server import PROJECT
-    from benchmarks.stock_bigquery import pointed_at
+    from testing.bigquery_server import PROJECT
+    from testing.stock_bigquery import pointed_at
 
     schema = "example_id:STRING,event_date:DATE,surface:STRING," + ",".join(
         f"soft_{task}:FLOAT64" for task in TASKS

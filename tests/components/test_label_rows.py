@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from benchmarks.bigquery_server import PROJECT, missing_python, running
-from benchmarks.stock_bigquery import pointed_at
-from benchmarks.storage_server import cloud_storage
+from testing.bigquery_server import PROJECT, missing_python, running
+from testing.stock_bigquery import pointed_at
+from testing.storage_server import cloud_storage
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, StagedShard, row_schema
 from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect

@@ -15,7 +15,7 @@ from google.cloud import bigquery
 from rich.console import Console
 from tfx.types import standard_artifacts
 
-from benchmarks.bigquery_server import PROJECT, missing_python, running
+from testing.bigquery_server import PROJECT, missing_python, running
 from components.event_store import complete_spans
 from components.event_store.complete_spans import CompleteSpans
 from components.event_store.event_table import EventTable

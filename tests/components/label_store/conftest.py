@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from benchmarks.bigquery_server import BigQueryServer, missing_python, running
+from testing.bigquery_server import BigQueryServer, missing_python, running
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.schemes import open_store
 

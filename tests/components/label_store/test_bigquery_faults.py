@@ -12,7 +12,7 @@ import pytest
 from google.cloud import bigquery as bigquery_client
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-from benchmarks.bigquery_server import PROJECT, running
+from testing.bigquery_server import PROJECT, running
 from components.label_store.bigquery_jobs import JobRunner
 from components.label_store.bigquery_location import parse_location
 from components.label_store.schemes import open_store

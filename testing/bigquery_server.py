@@ -1,6 +1,6 @@
 """A BigQuery on this machine: installs local-bigquery once, starts it on free ports, stops it.
 
-`python -m benchmarks.bigquery_server --data DIR -- COMMAND` runs a command beside the server; `{store}` in it
+`python -m testing.bigquery_server --data DIR -- COMMAND` runs a command beside the server; `{store}` in it
 becomes the URI of a label store there, whose tables are made first. Only 127.0.0.1 is listened on.
 """
 

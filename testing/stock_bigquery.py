@@ -13,7 +13,7 @@ from apache_beam.io.gcp.internal.clients.bigquery import bigquery_v2_client
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from benchmarks.bigquery_server import PROJECT
+from testing.bigquery_server import PROJECT
 
 
 @contextlib.contextmanager
