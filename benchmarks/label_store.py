@@ -58,7 +58,7 @@ def measure(
     folder: Path, server: Any, shards: list[str], num_labels: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The three ratios, and labels per second of each side."""
-    from components.label_store.bigquery_location import parse_location
+    from components.label_store.bigquery.location import parse_location
     from components.label_store.schemes import open_store
 
     uri = server.store_uri("ours", Path("/unused")).replace(
@@ -210,7 +210,7 @@ def _dict_rows(path: str) -> Iterator[dict[str, Any]]:
 
 def read_stream(location: Any, record: Any, columns: Sequence[str]) -> int:
     """Takes the messages of one read session as they come; returns how many rows they say they hold."""
-    from components.label_store.bigquery_reading import open_session
+    from components.label_store.bigquery.reading import open_session
 
     client = location.read_client()
     session = open_session(client, location, record, columns, None)

@@ -18,7 +18,7 @@ from components.evaluation.predictions import (
     write_predictions,
 )
 from components.evaluation.progressive import progressive_figures
-from components.evaluation.scoring_rows import has_model, read_matured_labels, score_span
+from components.transforms.scoring_rows import has_model, read_matured_labels, score_span
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, split_files
 from eventlog.rows import MATURITY_SPANS
 from models.settings import from_json

@@ -15,7 +15,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.artifacts import Found, SoftLabels
 from components.beam_executor import BeamExecutor
 from components.evaluation.label_checks import LabelChecks
-from components.evaluation.scoring_rows import has_model
+from components.transforms.scoring_rows import has_model
 from components.label_store.base import LabelSetKey
 from components.label_store.certificate import certify, write_certificate
 from components.label_store.publication import UnfitLabels

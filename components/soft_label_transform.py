@@ -104,7 +104,7 @@ def join_in_bigquery(*, store_uri: str, events_table: str, **join: Any) -> JoinR
     # Imported when asked for: a run without BigQuery does not pay for its clients.
     from components.event_store.event_table import EventTable
     from components.event_store.join_in_bigquery import BigQueryJoin
-    from components.label_store.bigquery_location import parse_location
+    from components.label_store.bigquery.location import parse_location
 
     location = parse_location(store_uri.partition("://")[2])
     return BigQueryJoin(events=EventTable(location, events_table), **join).run()

@@ -74,7 +74,7 @@ def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
 def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
     """Read spans of impressions from a BigQuery table."""
     from components.event_store.event_table import EventTable
-    from components.label_store.bigquery_location import parse_location
+    from components.label_store.bigquery.location import parse_location
     from eventlog.spans import parse_range
 
     location = parse_location(uri.removeprefix("bigquery://"))

@@ -128,7 +128,7 @@ class Loop:
 
         from components.event_store.complete_spans import CompleteSpans
         from components.event_store.event_table import EventTable
-        from components.label_store.bigquery_location import parse_location
+        from components.label_store.bigquery.location import parse_location
 
         location = parse_location(self.deployment.label_store.partition("://")[2])
         table = CompleteSpans(

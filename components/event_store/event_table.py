@@ -17,7 +17,7 @@ from google.api_core import exceptions
 from google.cloud import bigquery
 from google.cloud.bigquery_storage import types
 
-from components.label_store.bigquery_location import BigQueryLocation
+from components.label_store.bigquery.location import BigQueryLocation
 from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, LOG_SCHEMA
 from eventlog.spans import SUCCESS, span_folder, write_span

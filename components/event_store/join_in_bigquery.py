@@ -15,9 +15,9 @@ from google.cloud import bigquery
 
 from components.event_store.event_table import SPAN, EventTable, in_log_columns
 from components.label_store.base import EVENT_DATE, LabelSetRecord
-from components.label_store.bigquery_jobs import JobRunner
-from components.label_store.bigquery_location import LABELS
-from components.label_store.bigquery_tables import LABEL_SET
+from components.label_store.bigquery.jobs import JobRunner
+from components.label_store.bigquery.location import LABELS
+from components.label_store.bigquery.tables import LABEL_SET
 from components.transforms.encode_events import split_rows
 from components.transforms.join_labels import (
     JoinReport,

@@ -11,14 +11,14 @@ from eventlog.errors import BadInput
 
 def _open_delta(location: str) -> LabelStore:
     # Imported when asked for: no user pays for a backend that is not his.
-    from components.label_store.delta import DeltaLabelStore
+    from components.label_store.delta.store import DeltaLabelStore
 
     return DeltaLabelStore(location)
 
 
 def _open_bigquery(location: str) -> LabelStore:
-    from components.label_store.bigquery import BigQueryLabelStore
-    from components.label_store.bigquery_location import parse_location
+    from components.label_store.bigquery.store import BigQueryLabelStore
+    from components.label_store.bigquery.location import parse_location
 
     return BigQueryLabelStore(parse_location(location))
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from tfx.orchestration.portable import launcher
 
-from components.label_store.delta import DeltaLabelStore
-from components.label_store.delta_table import Snapshot
+from components.label_store.delta.store import DeltaLabelStore
+from components.label_store.delta.table import Snapshot
 from models import training
 from models.training import TrainingRun
 

@@ -204,7 +204,7 @@ def test_steps_are_told_in_plain_lines(place):
 KILLED = """
 import os, signal, sys
 moment = sys.argv[1]
-from components.label_store.delta import DeltaLabelStore
+from components.label_store.delta.store import DeltaLabelStore
 original = DeltaLabelStore.publish
 def publish(self, *arguments, **options):
     if moment == "after":

@@ -21,7 +21,7 @@ from components.event_store.complete_spans import CompleteSpans
 from components.event_store.event_table import EventTable
 from components.event_store.join_in_bigquery import BigQueryJoin
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
-from components.label_store.bigquery_location import parse_location
+from components.label_store.bigquery.location import parse_location
 from components.label_store.resolving import LabelSource
 from components.label_store.schemes import open_store
 from components.soft_label_transform import SoftLabelTransformExecutor

@@ -70,7 +70,7 @@ def uri(request, tmp_path) -> Iterator[str]:
 def _gcp_dataset() -> Iterator[str]:
     if GCP_STORE not in os.environ:
         pytest.skip(f"no real project is configured: {GCP_STORE} is not set")
-    from components.label_store.bigquery_location import parse_location
+    from components.label_store.bigquery.location import parse_location
 
     given = parse_location(os.environ[GCP_STORE].removeprefix("bigquery://"))
     location = dataclasses.replace(given, dataset=f"{given.dataset}_{uuid.uuid4().hex}")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.label_store.delta import DeltaLabelStore
+from components.label_store.delta.store import DeltaLabelStore
 from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from google.cloud import bigquery
 
 from components.label_store.base import ShardWriter, SoftColumn, StagedShard, StockSink, row_schema
-from components.label_store.bigquery_jobs import JobRunner
-from components.label_store.bigquery_location import LABELS, BigQueryLocation
-from components.label_store.bigquery_tables import LABEL_SET
+from components.label_store.bigquery.jobs import JobRunner
+from components.label_store.bigquery.location import LABELS, BigQueryLocation
+from components.label_store.bigquery.tables import LABEL_SET
 from components.label_store.publication import collected, describe_shard, prepare_rows
 
 _FOLDER = "label_set="

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.label_store.bigquery_location import parse_location
+from components.label_store.bigquery.location import parse_location
 from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 

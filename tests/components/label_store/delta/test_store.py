@@ -9,8 +9,8 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError
 
-from components.label_store.delta import DeltaLabelStore
-from components.label_store.delta_table import Snapshot
+from components.label_store.delta.store import DeltaLabelStore
+from components.label_store.delta.table import Snapshot
 
 KILLS = {
     "while a shard is being written": """
@@ -23,7 +23,7 @@ def write_half(table, path, **options):
 pq.write_table = write_half
 """,
     "between the record and the commit": """
-from components.label_store.delta_table import Snapshot
+from components.label_store.delta.table import Snapshot
 def die(*arguments):
     os.kill(os.getpid(), 9)
 Snapshot.publish = die

@@ -12,8 +12,8 @@ import pyarrow as pa
 from google.cloud.bigquery_storage import types
 
 from components.label_store.base import EVENT_DATE, LabelSetRecord
-from components.label_store.bigquery_location import LABELS, BigQueryLocation
-from components.label_store.bigquery_tables import LABEL_SET
+from components.label_store.bigquery.location import LABELS, BigQueryLocation
+from components.label_store.bigquery.tables import LABEL_SET
 from eventlog.rows import SURFACE
 
 _STREAMS = 8

@@ -18,15 +18,15 @@ from google.api_core.retry import Retry
 from google.cloud import bigquery
 
 from components.label_store.base import EVENT_DATE, SoftColumn
-from components.label_store.bigquery_jobs import TRANSIENT
-from components.label_store.bigquery_location import LABEL_SETS, LABELS, BigQueryLocation
-from components.label_store.bigquery_registry import missing_tables
+from components.label_store.bigquery.jobs import TRANSIENT
+from components.label_store.bigquery.location import LABEL_SETS, LABELS, BigQueryLocation
+from components.label_store.bigquery.registry import missing_tables
 from components.label_store.publication import column_conflict
 from eventlog.errors import BadInput
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX
 
 LABEL_SET = "label_set"
-_SCHEMAS = Path(__file__).resolve().parents[2] / "schema"
+_SCHEMAS = Path(__file__).resolve().parents[3] / "schema"
 _CLUSTERING = [LABEL_SET, EXAMPLE_ID]
 _DAY_MS = 24 * 3600 * 1000
 _LOST_RACE = (exceptions.PreconditionFailed, exceptions.Conflict, exceptions.BadRequest)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from components.label_store.base import StagedShard
-from components.label_store.bigquery_shards import job_id_of, load_groups
+from components.label_store.bigquery.shards import job_id_of, load_groups
 
 
 def shard(number: int, rows: int = 10) -> StagedShard:

@@ -8,7 +8,7 @@ import uuid
 import pytest
 from google.cloud import bigquery as bq
 
-from components.label_store.bigquery_location import parse_location
+from components.label_store.bigquery.location import parse_location
 from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 

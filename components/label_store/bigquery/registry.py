@@ -19,8 +19,8 @@ from google.api_core import exceptions
 from google.cloud import bigquery
 
 from components.label_store.base import LabelSetKey, LabelSetRecord
-from components.label_store.bigquery_jobs import JobRunner
-from components.label_store.bigquery_location import LABEL_SETS, BigQueryLocation
+from components.label_store.bigquery.jobs import JobRunner
+from components.label_store.bigquery.location import LABEL_SETS, BigQueryLocation
 from eventlog.errors import BadInput
 
 LOADING, PUBLISHED, BARRED, COLLECTED = "loading", "published", "barred", "collected"

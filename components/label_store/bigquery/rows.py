@@ -7,9 +7,9 @@ from typing import Any
 from google.cloud import bigquery
 
 from components.label_store.base import EVENT_DATE, LabelSetRecord
-from components.label_store.bigquery_jobs import JobRunner
-from components.label_store.bigquery_location import LABELS, BigQueryLocation
-from components.label_store.bigquery_tables import LABEL_SET
+from components.label_store.bigquery.jobs import JobRunner
+from components.label_store.bigquery.location import LABELS, BigQueryLocation
+from components.label_store.bigquery.tables import LABEL_SET
 from eventlog.rows import EXAMPLE_ID
 
 # The dates find the partitions, which BigQuery insists on; the id finds the blocks in them.

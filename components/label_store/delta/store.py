@@ -37,8 +37,8 @@ from components.label_store.base import (
     row_schema,
     unknown_set,
 )
-from components.label_store.delta_shards import DeltaShardWriter, settle_file
-from components.label_store.delta_table import COLLECTED, Snapshot, make_snapshot, read_snapshot
+from components.label_store.delta.shards import DeltaShardWriter, settle_file
+from components.label_store.delta.table import COLLECTED, Snapshot, make_snapshot, read_snapshot
 from components.label_store.fingerprints import duplicated_ids
 from components.label_store.publication import (
     collected,

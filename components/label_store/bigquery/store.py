@@ -31,10 +31,10 @@ from components.label_store.base import (
     row_schema,
     unknown_set,
 )
-from components.label_store.bigquery_jobs import JobRunner
-from components.label_store.bigquery_location import LABELS, BigQueryLocation
-from components.label_store.bigquery_reading import read_rows
-from components.label_store.bigquery_registry import (
+from components.label_store.bigquery.jobs import JobRunner
+from components.label_store.bigquery.location import LABELS, BigQueryLocation
+from components.label_store.bigquery.reading import read_rows
+from components.label_store.bigquery.registry import (
     BARRED,
     COLLECTED,
     LOADING,
@@ -42,15 +42,15 @@ from components.label_store.bigquery_registry import (
     Registry,
     missing_tables,
 )
-from components.label_store.bigquery_rows import count_rows, delete_rows, repeated_ids
-from components.label_store.bigquery_shards import (
+from components.label_store.bigquery.rows import count_rows, delete_rows, repeated_ids
+from components.label_store.bigquery.shards import (
     BigQueryShardWriter,
     load_shards,
     remove_staged,
     require_staged,
     staged_before,
 )
-from components.label_store.bigquery_tables import add_columns, make_tables
+from components.label_store.bigquery.tables import add_columns, make_tables
 from components.label_store.publication import (
     collected,
     draft_record,

@@ -1,0 +1,1 @@
+"""Soft labels in BigQuery: shards, load jobs and one publishing statement."""

@@ -1,0 +1,1 @@
+"""Soft labels in a Delta Lake table: the embedded default."""
