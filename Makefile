@@ -23,12 +23,12 @@ help: ## List the commands
 
 setup: $(READY) ## Make .venv from the lock file
 
-$(READY): uv.lock pyproject.toml .python-version
+$(READY): uv.lock pyproject.toml setup.py .python-version
 	@python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null || { \
 	  echo "make: Python 3.10 is needed and python3 here is another: 'pyenv install 3.10' puts it where .python-version selects it." >&2; exit 2; }
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv sync --quiet --frozen
+	$(BIN)/uv sync --quiet --frozen --reinstall-package rankdistill
 	@touch $(READY)
 
 demo: $(READY) ## Run the whole chain on this machine

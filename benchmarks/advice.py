@@ -22,10 +22,10 @@ from eventlog.simulator import World, simulate
 from experiments.advice.advising import Advice, advise
 from experiments.advice.bench import Bench
 from experiments.advice.candidates import Candidate, candidates
-from experiments.influence import Figure
-from experiments.progress import ExperimentProgress
-from experiments.schedule import Schedule
-from experiments.settings import load
+from experiments.protocol.settings import load
+from experiments.statistics.influence import Figure
+from experiments.trials.progress import ExperimentProgress
+from experiments.trials.schedule import Schedule
 
 WORLDS = {
     "default": World(),
@@ -71,7 +71,7 @@ class Found:
 def main() -> None:
     """Runs the worlds and prints; the last line is for machines."""
     # Workers import this module: Beam and Transform, which they do not need, would cost the budget seconds.
-    from experiments.loading import load_stream
+    from experiments.trials.loading import load_stream
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)

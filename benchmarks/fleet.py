@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks.span_overhead import write_deployment
 from components.span_records import recorded_spans
 from eventlog.simulator import simulate
-from pipeline.fleet import Member, plan_fleet
-from pipeline.place import Place
+from pipeline.driver.fleet import Member, plan_fleet
+from pipeline.paths import RunPaths
 
 BURN_IN = 2
 EXAMPLES = 2_000
@@ -55,7 +55,7 @@ def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, 
     log.mkdir()
     for span in range(BURN_IN + 1):
         _publish(whole, log, span)
-    command = [sys.executable, "-m", "pipeline.cli", "fleet", "--config", str(folder / "deployment.yaml")]
+    command = [sys.executable, "-m", "rankdistill", "fleet", "--config", str(folder / "deployment.yaml")]
     command += ["--events", str(log), "--root", str(root), "--memory-gib", str(MEMORY_GIB)]
     fleet = subprocess.Popen(command)
     try:
@@ -101,7 +101,7 @@ def _publish(whole: Path, log: Path, span: int) -> None:
 
 def _is_done(members: Sequence[Member], root: Path, log: Path, span: int) -> bool:
     return all(
-        span in recorded_spans(Place(root / member.name, log).records, branch)
+        span in recorded_spans(RunPaths(root / member.name, log).records, branch)
         for member in members
         for branch in member.branches
     )

@@ -34,22 +34,22 @@ def measure(folder: Path, spans: int, examples: int) -> dict[str, float]:
     from rich.console import Console
 
     from eventlog.simulator import simulate
-    from pipeline.loop import Loop
-    from pipeline.metrics import write_metrics
-    from pipeline.noise import quieten
-    from pipeline.place import Place
-    from pipeline.progress import Progress
+    from pipeline.driver.loop import Loop
+    from pipeline.driver.progress import Progress
+    from pipeline.logging_setup import quieten
+    from pipeline.observation.metrics import write_metrics
+    from pipeline.paths import RunPaths
 
     quieten()
     simulate(folder / "log", spans=BURN_IN + spans, examples_per_span=examples, seed=1)
     deployment = write_deployment(folder, BURN_IN)
-    place = Place(folder / "root", folder / "log")
-    loop = Loop(deployment, place, Progress(Console(soft_wrap=True, quiet=True)))
+    paths = RunPaths(folder / "root", folder / "log")
+    loop = Loop(deployment, paths, Progress(Console(soft_wrap=True, quiet=True)))
     resident, seconds = [], []
     for span in range(BURN_IN, BURN_IN + spans):
         started = time.perf_counter()
         loop.catch_up(range(BURN_IN, span + 1))
-        write_metrics(deployment, place)
+        write_metrics(deployment, paths)
         seconds.append(time.perf_counter() - started)
         resident.append(resident_mib())
         print(f"span {span}: {seconds[-1]:.1f} s, {resident[-1]:.0f} MiB", flush=True)

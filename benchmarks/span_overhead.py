@@ -41,27 +41,27 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
 
     from components.label_store.schemes import open_store
     from eventlog.simulator import simulate
-    from pipeline.loop import Loop
-    from pipeline.noise import quieten
-    from pipeline.place import Place
-    from pipeline.progress import Progress
+    from pipeline.driver.loop import Loop
+    from pipeline.driver.progress import Progress
+    from pipeline.logging_setup import quieten
+    from pipeline.paths import RunPaths
 
     quieten()
     last = BURN_IN + WARM_SPANS
     simulate(folder / "log", spans=last + 1, examples_per_span=examples, seed=1)
     deployment = write_deployment(folder, BURN_IN)
-    place = Place(folder / "root", folder / "log")
-    loop = Loop(deployment, place, Progress(Console(soft_wrap=True)))
+    paths = RunPaths(folder / "root", folder / "log")
+    loop = Loop(deployment, paths, Progress(Console(soft_wrap=True)))
     loop.catch_up(range(BURN_IN, last))
     with _profiled(profile):
         started = time.perf_counter()
         loop.catch_up(range(BURN_IN, last + 1))
         wall = time.perf_counter() - started
-    training = sum(_step_seconds(run) for run in _runs(place, last))
-    inference, labelling = _inference_seconds(place, deployment, last)
+    training = sum(_step_seconds(run) for run in _runs(paths, last))
+    inference, labelling = _inference_seconds(paths, deployment, last)
     (record,) = (
         each
-        for each in open_store(place.label_store(deployment.label_store)).list_sets()
+        for each in open_store(paths.label_store(deployment.label_store)).list_sets()
         if each.key.span == last
     )
     lag = (record.created_ms - record.facts.extra["ready_ms"]) / 1000
@@ -76,7 +76,7 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
 
 def write_deployment(folder: Path, burn_in: int) -> Any:
     """The demo's deployment with a shorter burn-in: its file in the folder, and what it says."""
-    from pipeline.config import load
+    from pipeline.config_file import load_deployment
 
     config = Path(__file__).parents[1] / "pipeline" / "configs" / "demo.yaml"
     (folder / "deployment.yaml").write_text(
@@ -84,7 +84,7 @@ def write_deployment(folder: Path, burn_in: int) -> Any:
         .replace('burn_in: "0:4"', f'burn_in: "0:{burn_in - 1}"')
         .replace("schema: ../../", f"schema: {config.parents[2]}/")
     )
-    return load(folder / "deployment.yaml")
+    return load_deployment(folder / "deployment.yaml")
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ def _profiled(path: Path | None) -> Iterator[None]:
     profile.dump_stats(path)
 
 
-def _runs(place: Any, span: int) -> Iterator[tuple[Any, list[str]]]:
+def _runs(paths: Any, span: int) -> Iterator[tuple[Any, list[str]]]:
     """Every training of the span: its run, still in this process, and the shards it read."""
     from components.span_records import TEACHER, read_record
     from components.transforms.shards import TRAINED_SPLITS, split_files
@@ -106,7 +106,7 @@ def _runs(place: Any, span: int) -> Iterator[tuple[Any, list[str]]]:
 
     for run in training._TRACED.values():
         branch = run.job.surface or TEACHER
-        examples = read_record(place.records, branch, span).slots["examples"]
+        examples = read_record(paths.records, branch, span).slots["examples"]
         yield run, [path for split in TRAINED_SPLITS for path in split_files(examples, split)]
 
 
@@ -122,7 +122,7 @@ def _step_seconds(training: tuple[Any, list[str]]) -> float:
     return float(run.job.passes * taken)
 
 
-def _inference_seconds(place: Any, deployment: Any, span: int) -> tuple[float, float]:
+def _inference_seconds(paths: Any, deployment: Any, span: int) -> tuple[float, float]:
     """Seconds of scoring a span's rows, each model once, loaded; and those of the teacher's alone."""
     import pyarrow as pa
 
@@ -132,7 +132,7 @@ def _inference_seconds(place: Any, deployment: Any, span: int) -> tuple[float, f
     from models.scoring import load_scorer
 
     def seconds(branch: str, role: str) -> float:
-        slots = read_record(place.records, branch, span).slots
+        slots = read_record(paths.records, branch, span).slots
         files = [path for split in FRESH_SPLITS for path in split_files(slots["examples"], split)]
         scorer = load_scorer(slots[role])
         for _ in range(2):

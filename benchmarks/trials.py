@@ -23,7 +23,7 @@ from models.features import Feature
 from models.job import TrainingJob
 from models.learner import Learner
 from models.objective import Targets
-from pipeline.config import load
+from pipeline.config_file import load_deployment
 
 _CONFIG = Path(__file__).parents[1] / "pipeline" / "configs" / "demo.yaml"
 _BAG = 20
@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    deployment = load(_CONFIG)
+    deployment = load_deployment(_CONFIG)
     jobs = {"student": deployment.student_job("tab_1"), "teacher": deployment.teacher_job()}
     result: dict[str, Any] = {"name": "trials", "rows": arguments.rows, "batch_size": arguments.batch_size}
     for role, job in jobs.items():

@@ -13,8 +13,8 @@ from tfx.utils import io_utils
 
 from components.evaluation.candidate import Verdict, candidate_verdict
 from components.evaluation.push_gate import GateVerdict
-from components.transforms.scoring_rows import has_model, predict_rows, read_labels
 from components.training_deferral import hand_on
+from components.transforms.scoring_rows import has_model, predict_rows, read_labels
 from components.transforms.shards import HELD_OUT_SPLITS, split_files
 from models.job import TrainingJob
 from models.settings import from_json

@@ -15,12 +15,12 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.artifacts import Found, SoftLabels
 from components.beam_executor import BeamExecutor
 from components.evaluation.label_checks import LabelChecks
-from components.transforms.scoring_rows import has_model
 from components.label_store.base import LabelSetKey
 from components.label_store.certificate import certify, write_certificate
 from components.label_store.publication import UnfitLabels
 from components.span_example_gen import READY_MS
 from components.transforms.label_shards import label_span
+from components.transforms.scoring_rows import has_model
 from eventlog.errors import BadInput
 from models.settings import from_json, to_json
 from models.state import STATE_FOLDER, StateRecord, read_record

@@ -6,7 +6,7 @@ import click
 import yaml
 
 from eventlog.errors import BadInput
-from pipeline.refusal import run_or_refuse
+from pipeline.errors import run_or_refuse
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -17,11 +17,11 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--out", type=_FOLDER, default=None, help="Folder of the YAMLs. Default: compiled/<name>.")
 def main(config: Path, out: Path | None) -> None:
     """Write bootstrap.yaml, teacher.yaml, a student-<surface>.yaml each, and fleet.yaml: all in one."""
-    from pipeline.config import load
-    from pipeline.noise import quieten
+    from pipeline.config_file import load_deployment
+    from pipeline.logging_setup import quieten
 
     quieten()
-    deployment = load(config)
+    deployment = load_deployment(config)
     from pipeline.kubeflow.lint import find_faults
     from pipeline.kubeflow.target import compile_all
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.refusal import run_or_refuse
+from pipeline.errors import run_or_refuse
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -27,7 +27,7 @@ def main(
     dry_run: bool,
 ) -> None:
     """Upload, run and schedule what compile.py wrote. What is unchanged is not uploaded again."""
-    from pipeline.noise import quieten
+    from pipeline.logging_setup import quieten
 
     quieten()
     from pipeline.kubeflow.submission import Pipelines

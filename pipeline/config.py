@@ -9,14 +9,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import json
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
-
-import pydantic
-import yaml
 
 from components.evaluation.label_checks import LabelChecks
 from components.evaluation.push_gate import PushRule
@@ -328,68 +323,3 @@ def _chosen(key: str, names: tuple[str, ...], known: Mapping[str, Any]) -> dict[
 def _suggestion(name: str, known: Any) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {sorted(known)}."
-
-
-def load(path: Path) -> Deployment:
-    """Reads a deployment's YAML.
-
-    Raises:
-        BadInput: if the file is missing, is no YAML, or holds an unknown key or a wrong value; the first
-            fault is named with its key.
-    """
-    if not path.is_file():
-        raise BadInput(
-            "no such configuration", where=str(path), expected="a YAML file", got="nothing",
-            fix="pipeline/configs/ holds working ones.",
-        )  # fmt: skip
-    try:
-        document = yaml.safe_load(path.read_text())
-        deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
-    except (yaml.YAMLError, TypeError) as error:
-        raise BadInput(
-            "not a configuration", where=str(path), expected="YAML with one mapping",
-            got=" ".join(str(error).split()), fix="Mend the file.",
-        ) from error  # fmt: skip
-    except pydantic.ValidationError as error:
-        raise _refusal(path, error.errors()[0]) from error
-    schema = (path.parent / deployment.schema).resolve()
-    if not schema.is_file():
-        raise BadInput(
-            "no such schema", where=f"{path}: schema", expected="a TFMD schema in text format",
-            got=deployment.schema, fix="Give its path relative to the configuration file.",
-        )  # fmt: skip
-    return dataclasses.replace(deployment, schema=str(schema))
-
-
-def _refusal(path: Path, fault: Mapping[str, Any]) -> BadInput:
-    location = fault["loc"]
-    key = ".".join(str(part) for part in location) or "the file"
-    where = f"{path}: {key}"
-    if fault["type"] == "unexpected_keyword_argument":
-        siblings = _fields_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), siblings, n=1)
-        fix = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(siblings)}."
-        return BadInput("unknown key", where=where, expected="a known key", got=repr(location[-1]), fix=fix)
-    if fault["type"] == "value_error":
-        reason = str(fault["ctx"]["error"]).rstrip(".")
-        return BadInput(
-            "refused", where=where, expected="settings that agree", got=reason, fix="Correct the file."
-        )
-    got = "nothing" if fault["type"] == "missing" else repr(fault["input"])
-    return BadInput(
-        "wrong value", where=where, expected=str(fault["msg"]), got=got, fix="See pipeline/configs/demo.yaml."
-    )
-
-
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    """The known keys at a place in the YAML, found by following the types."""
-    current: Any = Deployment
-    for part in location:
-        if dataclasses.is_dataclass(current):
-            current = typing.get_type_hints(current).get(str(part))
-        else:
-            current = (typing.get_args(current) or (None,))[-1]
-        members = [member for member in typing.get_args(current) if dataclasses.is_dataclass(member)]
-        if members and typing.get_origin(current) is not dict:
-            current = members[0]
-    return [field.name for field in dataclasses.fields(current)] if dataclasses.is_dataclass(current) else []

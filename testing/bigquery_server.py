@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", default="rankdistill")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="after --; {store} becomes the store's URI")
     chosen = parser.parse_args(arguments)
-    from pipeline.noise import quieten
+    from pipeline.logging_setup import quieten
 
     quieten()
     from components.label_store.schemes import open_store

@@ -73,13 +73,13 @@ def finished_run(small_config, small_log, tmp_path_factory):
     """A run on this machine over all spans of the small world; its log is `log.txt` beside its root."""
     from rich.console import Console
 
-    from pipeline.config import load
-    from pipeline.loop import Loop
-    from pipeline.place import Place
-    from pipeline.progress import Progress
+    from pipeline.config_file import load_deployment
+    from pipeline.driver.loop import Loop
+    from pipeline.driver.progress import Progress
+    from pipeline.paths import RunPaths
 
-    place = Place(root=tmp_path_factory.mktemp("run") / "root", events=small_log)
-    with (place.root.parent / "log.txt").open("w") as log:
-        done, stuck = Loop(load(small_config), place, Progress(Console(file=log))).catch_up()
+    paths = RunPaths(root=tmp_path_factory.mktemp("run") / "root", events=small_log)
+    with (paths.root.parent / "log.txt").open("w") as log:
+        done, stuck = Loop(load_deployment(small_config), paths, Progress(Console(file=log))).catch_up()
     assert (done, stuck) == ([2, 3, 4, 5, 6], {})
-    return place
+    return paths

@@ -14,7 +14,7 @@ from components.label_store.schemes import open_store
 from components.soft_label_bulk_inferrer import teacher_record
 from components.span_records import BOOTSTRAP, SpanRecord, write_record
 from eventlog.errors import BadInput
-from pipeline import cli
+from rankdistill.command_line import main
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def refusal(small_config, log, tmp_path, capfd, monkeypatch):
         before = files_under(root)
         capfd.readouterr()
         with pytest.raises(SystemExit) as stopped:
-            cli.main()
+            main()
         out, err = capfd.readouterr()
         lines = err.splitlines()
         assert stopped.value.code == 2

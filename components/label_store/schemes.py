@@ -17,8 +17,8 @@ def _open_delta(location: str) -> LabelStore:
 
 
 def _open_bigquery(location: str) -> LabelStore:
-    from components.label_store.bigquery.store import BigQueryLabelStore
     from components.label_store.bigquery.location import parse_location
+    from components.label_store.bigquery.store import BigQueryLabelStore
 
     return BigQueryLabelStore(parse_location(location))
 

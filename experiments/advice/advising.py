@@ -15,13 +15,14 @@ from experiments.advice.bench import Bench
 from experiments.advice.candidates import GROUPS, Candidate, candidates
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pooled
-from experiments.arms import scaled
-from experiments.intervals import Estimate
-from experiments.objectives import tasks_of
-from experiments.progress import ExperimentProgress
-from experiments.schedule import Schedule
-from experiments.settings import Experiment
+from experiments.protocol.arms import scaled
+from experiments.protocol.settings import Experiment
+from experiments.statistics.intervals import Estimate
+from experiments.tables.objectives import tasks_of
+from experiments.trials.progress import ExperimentProgress
+from experiments.trials.schedule import Schedule
 from pipeline.config import Deployment
+from pipeline.config_file import read_document
 
 _SHARE_OF_SEARCH = 0.75
 """Of the budget; the rest shows what its best gives, with more seeds, on spans the search did not see."""
@@ -127,7 +128,7 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
 
 def _recommended(best: Candidate, deployment: Deployment, config: Path) -> Mapping[str, Any]:
     """The deployment's own file with the teacher's size and the student's distillation as advised."""
-    document: dict[str, Any] = yaml.safe_load(config.read_text())
+    document = read_document(config)
     sizes = scaled(deployment.student.architecture, best.width)
     document["schema"] = deployment.schema
     document["teacher"]["architecture"] |= {

@@ -19,10 +19,10 @@ from eventlog.simulator.outcomes import DRAWS
 from experiments.online.effects import MEASURES, Change, change, mean_changes, measured
 from experiments.online.policies import RANKING, scores_of, train_arms
 from experiments.online.slates import slates
-from experiments.outcome import Outcome
-from experiments.progress import ExperimentProgress
-from experiments.schedule import Schedule
-from experiments.stream import Stream
+from experiments.trials.outcome import Outcome
+from experiments.trials.progress import ExperimentProgress
+from experiments.trials.schedule import Schedule
+from experiments.trials.stream import Stream
 from pipeline.config import Deployment
 
 Array = Any
@@ -128,7 +128,7 @@ def run_live(
     Returns:
         The experiment, and by arm a policy a seed.
     """
-    from experiments.loading import load_stream
+    from experiments.trials.loading import load_stream
 
     log = out / f"log-{setting.world_seed}-{setting.spans}x{setting.examples_per_span}"
     simulate(log, setting.spans, setting.examples_per_span, setting.world_seed)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.arms import for_all_surfaces
-from experiments.outcome import Outcome
-from experiments.schedule import Schedule
-from experiments.trial import SoftLabelSource, Trial
+from experiments.protocol.arms import for_all_surfaces
+from experiments.trials.outcome import Outcome
+from experiments.trials.schedule import Schedule
+from experiments.trials.trial import SoftLabelSource, Trial
 from models.job import TrainingJob
 from pipeline.config import Deployment
 

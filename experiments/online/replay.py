@@ -23,10 +23,10 @@ from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import complete_spans, span_files
 from experiments.online.effects import MEASURES, measured
 from experiments.online.policies import scores_of, train_arms
-from experiments.outcome import Outcome
-from experiments.progress import ExperimentProgress
-from experiments.schedule import Schedule
-from experiments.stream import Stream
+from experiments.trials.outcome import Outcome
+from experiments.trials.progress import ExperimentProgress
+from experiments.trials.schedule import Schedule
+from experiments.trials.stream import Stream
 from pipeline.config import Deployment
 
 Array = Any
@@ -63,7 +63,7 @@ def run_replay(
     Raises:
         BadInput: if the log is none, or has no random exposures there.
     """
-    from experiments.loading import load_stream
+    from experiments.trials.loading import load_stream
 
     last = complete_spans(log)[-1]
     spans = range(deployment.burn_in_spans[-1] + 2, last + 1)

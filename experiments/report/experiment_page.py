@@ -11,12 +11,12 @@ import numpy as np
 
 from components.evaluation.report_page import Table
 from eventlog.errors import BadInput
-from experiments.arms import CONTROL
-from experiments.comparison import BOTH
+from experiments.protocol.arms import CONTROL
 from experiments.report.drawings import COLOURS, Bar, Drawing, intervals, lines
 from experiments.report.page import Section, bounded, render
 from experiments.report.paper import PAPER
-from experiments.results import RESULTS
+from experiments.report.results import RESULTS
+from experiments.statistics.comparison import BOTH
 
 Json = Mapping[str, Any]
 

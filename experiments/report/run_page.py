@@ -18,26 +18,26 @@ from eventlog.rows import LABEL_PREFIX
 from experiments.report.drawings import Bar, Drawing, intervals, lines
 from experiments.report.page import Section, bounded, render
 from pipeline.config import Deployment
-from pipeline.decisions import finished
-from pipeline.place import Place
-from pipeline.summary import summarize
+from pipeline.observation.decisions import finished
+from pipeline.observation.summary import summarize
+from pipeline.paths import RunPaths
 
 Json = Mapping[str, Any]
 
 
-def run_page(deployment: Deployment, place: Place) -> str:
+def run_page(deployment: Deployment, paths: RunPaths) -> str:
     """The HTML of what a run has published so far.
 
     Raises:
         BadInput: if the run's records cannot be read.
     """
-    summary = summarize(deployment, place)
+    summary = summarize(deployment, paths)
     spans = summary["spans"]
     lead = f"Spans {min(spans)} to {max(spans)}." if spans else "No span has been learnt yet."
     surfaces = [_surface(name, found) for name, found in summary["surfaces"].items()]
     return render(
         f"Run {deployment.name}", f"{lead} Every model was judged on spans that it had not seen.",
-        [*surfaces, _calibration(deployment, place), _labels(deployment, place, summary), _cost(summary)],
+        [*surfaces, _calibration(deployment, paths), _labels(deployment, paths, summary), _cost(summary)],
     )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def _surface(name: str, found: Json) -> Section:
     return Section(f"Surface {name}", tables=[table], drawings=[intervals(caption, bars)] if bars else [])
 
 
-def _calibration(deployment: Deployment, place: Place) -> Section:
+def _calibration(deployment: Deployment, paths: RunPaths) -> Section:
     """Of the first immediate binary task, surface by surface, over all spans."""
     task = next(
         (name for name, task in deployment.tasks.items() if task.kind == "binary" and not task.delayed), None
@@ -69,7 +69,7 @@ def _calibration(deployment: Deployment, place: Place) -> Section:
     for surface in deployment.surfaces if task else ():
         tables = [
             read_predictions(Path(record.slots["figures"]) / FRESH, deployment.tasks)
-            for record in finished(place, surface)
+            for record in finished(paths, surface)
             if not record.skipped
         ]
         if tables and task:
@@ -91,12 +91,12 @@ def _calibration_drawing(surface: str, task: str, table: pa.Table) -> Drawing | 
     return lines(f"{surface}, {task}", curves, x="prediction", y="share of positives", diagonal=True)
 
 
-def _labels(deployment: Deployment, place: Place, summary: Json) -> Section:
+def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
     coverage = {}
     for surface in deployment.surfaces:
         reports = {
             record.span: read_join_report(record.slots["examples"])
-            for record in finished(place, surface)
+            for record in finished(paths, surface)
             if not record.skipped
         }
         if reports:

@@ -17,8 +17,8 @@ from eventlog.checks import EmptySpan, check_span
 from eventlog.errors import BadInput
 from models.settings import from_json
 from pipeline.config import Deployment
-from pipeline.due import Due, NotYet, labels_are_due, next_due, skip, skip_late
-from pipeline.place import Place
+from pipeline.driver.due_spans import Due, NotYet, labels_are_due, next_due, skip, skip_late
+from pipeline.paths import RunPaths
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,30 +50,30 @@ def DueSpan(  # noqa: N802 - called like a class
     Raises:
         BadInput: if nothing is due, or another span than the one that was asked for.
     """
-    place = Place(Path(root), Path(events), on_cluster=True)
-    due = find_due(from_json(Deployment, deployment), place, json.loads(branches), wanted)
+    paths = RunPaths(Path(root), Path(events), on_cluster=True)
+    due = find_due(from_json(Deployment, deployment), paths, json.loads(branches), wanted)
     _LOG.info("span %d, version %d", due.span, due.version)
     span.write(due.span)
     version.write(due.version)
 
 
-def find_due(deployment: Deployment, place: Place, branches: list[str], wanted: int) -> Due:
+def find_due(deployment: Deployment, paths: RunPaths, branches: list[str], wanted: int) -> Due:
     """What `DueSpan` chooses.
 
     Raises:
         BadInput: see there.
     """
-    if not recorded_spans(place.records, BOOTSTRAP):
+    if not recorded_spans(paths.records, BOOTSTRAP):
         raise NotYet(
-            "no bootstrap", where=place.records, expected="a finished run of the bootstrap's pipeline",
+            "no bootstrap", where=paths.records, expected="a finished run of the bootstrap's pipeline",
             got="none", fix="Run bootstrap.yaml, and wait for its end.",
         )  # fmt: skip
-    due = next_due(deployment, place, branches, None)
-    while due is not None and _is_skipped(deployment, place, due):
-        due = next_due(deployment, place, branches, None)
+    due = next_due(deployment, paths, branches, None)
+    while due is not None and _is_skipped(deployment, paths, due):
+        due = next_due(deployment, paths, branches, None)
     if due is None:
         raise NotYet(
-            "nothing is due", where=str(place.events), expected="a span that is complete and not yet run",
+            "nothing is due", where=str(paths.events), expected="a span that is complete and not yet run",
             got="none", fix="Wait for the next span; a schedule may well look more often than spans come.",
         )  # fmt: skip
     if wanted not in (NEXT, due.span):
@@ -87,7 +87,7 @@ def find_due(deployment: Deployment, place: Place, branches: list[str], wanted: 
             got=f"{', '.join(due.branches)} behind the others",
             fix="Run the pipelines of those that are behind until they have caught up.",
         )  # fmt: skip
-    if TEACHER not in branches and not labels_are_due(deployment, place, due):
+    if TEACHER not in branches and not labels_are_due(deployment, paths, due):
         raise NotYet(
             "no labels yet", where=f"span {due.span}", expected="the teacher's label set of the span",
             got="none", fix="Run the teacher's pipeline; the step is tried again, then by the next run.",
@@ -95,15 +95,15 @@ def find_due(deployment: Deployment, place: Place, branches: list[str], wanted: 
     return due
 
 
-def _is_skipped(deployment: Deployment, place: Place, due: Due) -> bool:
+def _is_skipped(deployment: Deployment, paths: RunPaths, due: Due) -> bool:
     """Skips a span that is late, or in which nothing was shown, as the loop on one machine does."""
     if due.missing:
-        skip_late(deployment, place, due)
+        skip_late(deployment, paths, due)
         return True
     try:
-        check_span(place.events, due.span, due.version)
+        check_span(paths.events, due.span, due.version)
     except EmptySpan as error:
-        skip(place, due, str(error))
+        skip(paths, due, str(error))
         return True
     except BadInput:
         # SpanExampleGen says so, where a person looks for it.

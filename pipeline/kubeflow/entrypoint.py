@@ -27,7 +27,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from tfx.utils import import_utils, name_utils
 
 from components.artifacts import UI_TYPES
-from pipeline.refusal import refusal
+from pipeline.errors import refusal
 
 STAGED_UNDER = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
 """Where the launcher stages what lies in an object store, by scheme."""

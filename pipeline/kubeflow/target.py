@@ -19,14 +19,14 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from components.span_records import TEACHER
 from eventlog.errors import BadInput
 from models.settings import to_json
-from pipeline.bootstrap import bootstrap_components
 from pipeline.cluster import SPAN
 from pipeline.config import Deployment
-from pipeline.dag import all_branches, close, span_components
+from pipeline.dag.burn_in import bootstrap_components
+from pipeline.dag.pipelines import all_branches, close, span_components
 from pipeline.kubeflow import entrypoint
 from pipeline.kubeflow.due_span import NEXT, DueSpan
 from pipeline.kubeflow.spec import finish
-from pipeline.place import Place
+from pipeline.paths import RunPaths
 
 BOOTSTRAP, FLEET = "bootstrap", "fleet"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -74,28 +74,28 @@ def runner_config(deployment: Deployment) -> KubeflowV2DagRunnerConfig:
 
 def build(deployment: Deployment, name: str, branches: tuple[str, ...]) -> pipeline.Pipeline:
     """The TFX pipeline behind `compile_one`."""
-    place = cluster_place(deployment)
+    paths = cluster_paths(deployment)
     title = f"{deployment.name}-{name}".replace("_", "-")
     with new_registry():
         if not branches:
-            components = bootstrap_components(deployment, place)
-            return close(title, deployment, place, components)
+            components = bootstrap_components(deployment, paths)
+            return close(title, deployment, paths, components)
         due = DueSpan(
             deployment=to_json(deployment),
-            root=str(place.root),
-            events=str(place.events),
+            root=str(paths.root),
+            events=str(paths.events),
             branches=json.dumps(branches),
             wanted=data_types.RuntimeParameter(name=SPAN, ptype=int),
         )
         span, version = (due.outputs[key].future()[0].value for key in ("span", "version"))
-        components = [due, *span_components(deployment, place, span, version, branches)]
-        return close(title, deployment, place, components)
+        components = [due, *span_components(deployment, paths, span, version, branches)]
+        return close(title, deployment, paths, components)
 
 
-def cluster_place(deployment: Deployment) -> Place:
+def cluster_paths(deployment: Deployment) -> RunPaths:
     """The folders of a run on the cluster; every step sees them."""
     shared = Path(deployment.cluster.shared)
-    return Place(root=shared / "root", events=shared / "events", on_cluster=True)
+    return RunPaths(root=shared / "root", events=shared / "events", on_cluster=True)
 
 
 def for_cluster(deployment: Deployment) -> Deployment:

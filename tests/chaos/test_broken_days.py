@@ -18,12 +18,12 @@ from eventlog.simulator import simulate
 from eventlog.spans import span_files, write_span
 from models.state import STATE_FOLDER
 from models.state import read_record as read_state
-from pipeline.cli import cli
-from pipeline.config import load
-from pipeline.loop import Loop
-from pipeline.place import Place
-from pipeline.progress import Progress
-from pipeline.summary import summarize, write_summary
+from pipeline.config_file import load_deployment
+from pipeline.driver.loop import Loop
+from pipeline.driver.progress import Progress
+from pipeline.observation.summary import summarize, write_summary
+from pipeline.paths import RunPaths
+from rankdistill.command_line import cli
 
 pytestmark = pytest.mark.chaos
 
@@ -61,7 +61,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def place(whole, tmp_path_factory):
+def paths(whole, tmp_path_factory):
     folder = tmp_path_factory.mktemp("broken")
     log = folder / "log"
     shutil.copytree(whole, log)
@@ -72,7 +72,7 @@ def place(whole, tmp_path_factory):
     rewrite(log, NAN, nan_labels)
     again = pq.read_table(span_files(log, RESTATED_IN_TIME)[0])
     write_span(log, RESTATED_IN_TIME, [newest(again, 350)], version=1)
-    return Place(folder / "root", log)
+    return RunPaths(folder / "root", log)
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +87,19 @@ def config(small_document, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def summary(config, whole, place):
+def summary(config, whole, paths):
     """Of the run: the log as it is broken, then what comes late, then what is re-stated."""
-    deployment = load(config)
-    with place.root.parent.joinpath("log.txt").open("w") as file:
-        loop = Loop(deployment, place, Progress(Console(file=file)))
+    deployment = load_deployment(config)
+    with paths.root.parent.joinpath("log.txt").open("w") as file:
+        loop = Loop(deployment, paths, Progress(Console(file=file)))
         done, stuck = loop.catch_up(range(2, 11))
         assert stuck == {}
-        shutil.copytree(whole / f"span={LATE}", place.events / f"span={LATE}")
-        again = pq.read_table(span_files(place.events, RESTATED_LATE)[0])
-        write_span(place.events, RESTATED_LATE, [newest(again, 300)], version=1)
+        shutil.copytree(whole / f"span={LATE}", paths.events / f"span={LATE}")
+        again = pq.read_table(span_files(paths.events, RESTATED_LATE)[0])
+        write_span(paths.events, RESTATED_LATE, [newest(again, 300)], version=1)
         done += loop.catch_up()[0]
-    write_summary(summarize(deployment, place), place.summary)
-    return json.loads(place.summary.read_text())
+    write_summary(summarize(deployment, paths), paths.summary)
+    return json.loads(paths.summary.read_text())
 
 
 def decisions(summary, span, branch=None):
@@ -107,9 +107,9 @@ def decisions(summary, span, branch=None):
     return [(d["what"], d["outcome"], d["reason"]) for d in found if branch in (None, d["branch"])]
 
 
-def test_the_loop_ends_with_every_span_recorded(summary, place):
+def test_the_loop_ends_with_every_span_recorded(summary, paths):
     for branch in (TEACHER, "tab_1", "tab_0"):
-        assert recorded_spans(place.records, branch) == list(range(2, SPANS))
+        assert recorded_spans(paths.records, branch) == list(range(2, SPANS))
     skipped = [each for each in summary["decisions"] if each["what"] == "span"]
     assert [each["span"] for each in skipped if each["branch"] == TEACHER] == SKIPPED
 
@@ -131,51 +131,51 @@ def test_a_span_that_cannot_be_used_is_skipped_by_all_and_the_summary_says_why(s
 
 
 def test_what_came_late_or_was_restated_late_is_labelled_by_the_teacher_of_then_and_not_learnt(
-    summary, place, config
+    summary, paths, config
 ):
     for span in (LATE, RESTATED_LATE):
         assert ("restated", "labelled again") in [each[:2] for each in decisions(summary, span, "relabelled")]
-    store = open_store(place.label_store(load(config).label_store))
+    store = open_store(paths.label_store(load_deployment(config).label_store))
     sets = {(record.key.span, record.key.span_version): record for record in store.list_sets()}
     assert sets[LATE, 0].key.teacher_version.endswith("-00002")
     assert sets[RESTATED_LATE, 0].key.teacher_version == sets[RESTATED_LATE, 1].key.teacher_version
     assert (sets[RESTATED_LATE, 0].rows, sets[RESTATED_LATE, 1].rows) == (400, 300)
-    teacher = read_record(place.records, TEACHER, SPANS - 1).slots["teacher"]
+    teacher = read_record(paths.records, TEACHER, SPANS - 1).slots["teacher"]
     assert read_state(f"{teacher}/{STATE_FOLDER}").spans == [0, 1, 2, 6, 8, 9, 10, 11, 12, 13]
 
 
-def test_what_was_restated_in_time_is_run_as_restated(place, config):
-    assert read_record(place.records, TEACHER, RESTATED_IN_TIME).version == 1
-    store = open_store(place.label_store(load(config).label_store))
+def test_what_was_restated_in_time_is_run_as_restated(paths, config):
+    assert read_record(paths.records, TEACHER, RESTATED_IN_TIME).version == 1
+    store = open_store(paths.label_store(load_deployment(config).label_store))
     versions = [r.key.span_version for r in store.list_sets() if r.key.span == RESTATED_IN_TIME]
     assert versions == [1]
 
 
-def test_a_day_without_a_surface_is_no_fault(summary, place):
+def test_a_day_without_a_surface_is_no_fault(summary, paths):
     outcomes = {(what, outcome) for what, outcome, _ in decisions(summary, WITHOUT_SURFACE, "tab_0")}
     assert ("join", "joined") in outcomes
-    student = read_record(place.records, "tab_0", WITHOUT_SURFACE).slots["student"]
+    student = read_record(paths.records, "tab_0", WITHOUT_SURFACE).slots["student"]
     assert WITHOUT_SURFACE not in read_state(f"{student}/{STATE_FOLDER}").spans
 
 
-def test_a_control_of_every_other_span_has_learnt_them_all_and_one_that_is_off_is_absent(summary, place):
+def test_a_control_of_every_other_span_has_learnt_them_all_and_one_that_is_off_is_absent(summary, paths):
     student, control = (
-        read_state(f"{read_record(place.records, 'tab_1', 12).slots[role]}/{STATE_FOLDER}").spans
+        read_state(f"{read_record(paths.records, 'tab_1', 12).slots[role]}/{STATE_FOLDER}").spans
         for role in ("student", "control")
     )
     assert student == control == [2, 6, 8, 9, 10, 11, 12]
-    assert "control" not in read_record(place.records, "tab_0", 12).slots
+    assert "control" not in read_record(paths.records, "tab_0", 12).slots
     rests = [reason for what, _, reason in decisions(summary, 12, "tab_0") if what == "push"]
     assert rests == [] or "candidate check" in rests[0]
 
 
-def test_status_and_metrics_tell_of_it(config, place, summary):
-    command = ["status", "--config", str(config), "--events", str(place.events), "--root", str(place.root)]
+def test_status_and_metrics_tell_of_it(config, paths, summary):
+    command = ["status", "--config", str(config), "--events", str(paths.events), "--root", str(paths.root)]
     told = CliRunner().invoke(cli, [*command, "--json"], catch_exceptions=False)
     assert told.exit_code == 0
     assert json.loads(told.output)
-    from pipeline.metrics import write_metrics
+    from pipeline.observation.metrics import write_metrics
 
-    write_metrics(load(config), place)
-    text = (place.root / "metrics.prom").read_text()
+    write_metrics(load_deployment(config), paths)
+    text = (paths.root / "metrics.prom").read_text()
     assert "spans_skipped_total" in text

@@ -20,13 +20,13 @@ from components.label_store.schemes import open_store
 from components.span_records import BOOTSTRAP, TEACHER, read_record, recorded_spans
 from models.state import STATE_FOLDER
 from models.state import read_record as read_state
-from pipeline.config import load
-from pipeline.dag import bootstrap_pipeline, span_pipeline
-from pipeline.decisions import decisions
-from pipeline.lock import only_loop
-from pipeline.loop import Loop
-from pipeline.place import Place
-from pipeline.progress import Progress
+from pipeline.config_file import load_deployment
+from pipeline.dag.pipelines import bootstrap_pipeline, span_pipeline
+from pipeline.driver.lock import only_loop
+from pipeline.driver.loop import Loop
+from pipeline.driver.progress import Progress
+from pipeline.observation.decisions import decisions
+from pipeline.paths import RunPaths
 from tests.chaos.kills import arm, arm_clock, enumerate_kills, random_seconds
 from tests.chaos.world import SPANS, SURFACES, write_config, write_world
 from tests.comparing import assert_bit_equal, sets_by_key
@@ -50,39 +50,39 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deployment(world):
-    return load(write_config(world / "chaos.yaml"))
+    return load_deployment(write_config(world / "chaos.yaml"))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(world, deployment):
-    place = Place(world / "undisturbed", world / "log")
-    assert in_child(lambda: run(deployment, place), world / "undisturbed.txt") == 0
-    return place
+    paths = RunPaths(world / "undisturbed", world / "log")
+    assert in_child(lambda: run(deployment, paths), world / "undisturbed.txt") == 0
+    return paths
 
 
 @pytest.fixture(scope="module")
 def killed(world, deployment):
     """The run that is killed at every point, then at random, then left to finish; with what a reader saw."""
-    place = Place(world / "killed", world / "log")
-    reader = fork(lambda: read_all_the_time(deployment, place, world / "seen.json"), world / "reader.txt")
-    kills = all_kills(deployment, place)
+    paths = RunPaths(world / "killed", world / "log")
+    reader = fork(lambda: read_all_the_time(deployment, paths, world / "seen.json"), world / "reader.txt")
+    kills = all_kills(deployment, paths)
     for kill in kills:
-        status = in_child(lambda kill=kill: run(deployment, place, lambda: arm(kill)), world / "last.txt")
+        status = in_child(lambda kill=kill: run(deployment, paths, lambda: arm(kill)), world / "last.txt")
         assert status == -signal.SIGKILL, f"{kill}: {status}\n{(world / 'last.txt').read_text()[-3000:]}"
     for seconds in random_seconds(RANDOM_KILLS, seed=7):
-        clocked = lambda seconds=seconds: run(deployment, place, lambda: arm_clock(seconds))  # noqa: E731
+        clocked = lambda seconds=seconds: run(deployment, paths, lambda: arm_clock(seconds))  # noqa: E731
         assert in_child(clocked, world / "last.txt") == -signal.SIGKILL
-    assert in_child(lambda: run(deployment, place), world / "end.txt") == 0
+    assert in_child(lambda: run(deployment, paths), world / "end.txt") == 0
     (world / "stop").touch()
     assert wait(reader) == 0
     print(f"{len(kills)} enumerated and {RANDOM_KILLS} random kills")
     assert len(kills) + RANDOM_KILLS >= 60
-    return place
+    return paths
 
 
-def all_kills(deployment, place):
-    bootstrap = node_ids(bootstrap_pipeline(deployment, place))
-    spans = {span: node_ids(span_pipeline(deployment, place, span)) for span in RUN_SPANS}
+def all_kills(deployment, paths):
+    bootstrap = node_ids(bootstrap_pipeline(deployment, paths))
+    spans = {span: node_ids(span_pipeline(deployment, paths, span)) for span in RUN_SPANS}
     # The last spans are left to the random ones, which would pass points by that are still to come.
     return enumerate_kills(bootstrap, spans, RUN_SPANS[:-4], SURFACES)
 
@@ -92,17 +92,17 @@ def node_ids(dag):
     return [node.pipeline_node.node_info.id for node in Compiler().compile(dag).nodes]
 
 
-def run(deployment, place, before=lambda: None):
+def run(deployment, paths, before=lambda: None):
     tf.config.experimental.enable_op_determinism()
     before()
-    with only_loop(place.root):
-        _, stuck = Loop(deployment, place, Progress(Console(file=sys.stdout))).catch_up()
+    with only_loop(paths.root):
+        _, stuck = Loop(deployment, paths, Progress(Console(file=sys.stdout))).catch_up()
     assert not stuck, stuck
 
 
-def read_all_the_time(deployment, place, report):
+def read_all_the_time(deployment, paths, report):
     """Looks at every published set until told to stop; a set must be whole whenever it is seen."""
-    store, looks, torn = open_store(place.label_store(deployment.label_store)), 0, []
+    store, looks, torn = open_store(paths.label_store(deployment.label_store)), 0, []
     while not (report.parent / "stop").exists():
         for record in store.list_sets():
             ids = [
@@ -150,8 +150,8 @@ def in_child(work, log):
     return status
 
 
-def pins(deployment, place):
-    store = open_store(place.label_store(deployment.label_store))
+def pins(deployment, paths):
+    store = open_store(paths.label_store(deployment.label_store))
     return {span: store.find_set(store.read_pin(deployment.fleet, span)).key for span in RUN_SPANS}
 
 
@@ -176,7 +176,7 @@ def test_weights_slots_and_steps_of_every_span_are_bit_equal(branch, undisturbed
     assert recorded_spans(killed.records, branch) == recorded_spans(undisturbed.records, branch) == RUN_SPANS
     compared = 0
     for span in RUN_SPANS:
-        slots = [read_record(place.records, branch, span).slots for place in (undisturbed, killed)]
+        slots = [read_record(paths.records, branch, span).slots for paths in (undisturbed, killed)]
         for role in ROLES[branch]:
             first, second = (f"{slot[role]}/{STATE_FOLDER}" for slot in slots)
             assert read_state(first) == read_state(second)
@@ -186,9 +186,9 @@ def test_weights_slots_and_steps_of_every_span_are_bit_equal(branch, undisturbed
 
 def test_the_feature_graph_is_the_same(undisturbed, killed):
     versions = []
-    for place in (undisturbed, killed):
-        (span,) = recorded_spans(place.records, BOOTSTRAP)
-        teacher = read_record(place.records, BOOTSTRAP, span).slots["teacher"]
+    for paths in (undisturbed, killed):
+        (span,) = recorded_spans(paths.records, BOOTSTRAP)
+        teacher = read_record(paths.records, BOOTSTRAP, span).slots["teacher"]
         versions.append(read_state(f"{teacher}/{STATE_FOLDER}").feature_version)
     assert versions[0] == versions[1]
 

@@ -13,8 +13,8 @@ from components.transforms.join_labels import read_join_report
 from eventlog.simulator import simulate
 from models.state import STATE_FOLDER
 from models.state import read_record as read_state
-from pipeline.config import load
-from pipeline.place import Place
+from pipeline.config_file import load_deployment
+from pipeline.paths import RunPaths
 from tests.chaos.world import SURFACES, write_config
 from tests.comparing import variables_of
 
@@ -40,30 +40,30 @@ def world(tmp_path_factory):
 def rankdistill(world, command, config, root, *options):
     arguments = ["--config", str(world / config), "--events", str(world / "log"), "--root", str(world / root)]
     subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", command, *arguments, *options], check=True, timeout=900
+        [sys.executable, "-m", "rankdistill", command, *arguments, *options], check=True, timeout=900
     )
 
 
 @pytest.fixture(scope="module")
 def fleet(world):
     rankdistill(world, "fleet", "fleet.yaml", "fleet", "--until-caught-up")
-    return {name: Place(world / "fleet" / name, world / "log") for name in MEMBERS}
+    return {name: RunPaths(world / "fleet" / name, world / "log") for name in MEMBERS}
 
 
 @pytest.fixture(scope="module")
 def alone(world):
     rankdistill(world, "run", "fleet.yaml", "alone")
-    return Place(world / "alone", world / "log")
+    return RunPaths(world / "alone", world / "log")
 
 
 @pytest.fixture(scope="module")
 def store(world):
-    place = Place(world / "fleet", world / "log")
-    return place.label_store(load(world / "fleet.yaml").label_store)
+    paths = RunPaths(world / "fleet", world / "log")
+    return paths.label_store(load_deployment(world / "fleet.yaml").label_store)
 
 
-def state_of(place, branch, role, span=SPANS[-1]):
-    return f"{read_record(place.records, branch, span).slots[role]}/{STATE_FOLDER}"
+def state_of(paths, branch, role, span=SPANS[-1]):
+    return f"{read_record(paths.records, branch, span).slots[role]}/{STATE_FOLDER}"
 
 
 @pytest.mark.parametrize("member", MEMBERS)
@@ -74,7 +74,7 @@ def test_each_member_runs_its_branches_and_no_others(fleet, member):
 
 
 def test_members_share_one_label_set_a_span(world, fleet, alone, store):
-    by_itself = alone.label_store(load(world / "fleet.yaml").label_store)
+    by_itself = alone.label_store(load_deployment(world / "fleet.yaml").label_store)
     shared, own = (open_store(uri).list_sets() for uri in (store, by_itself))
     assert [record.key.span for record in shared] == SPANS
     assert [record.checksum for record in shared] == [record.checksum for record in own]
@@ -84,7 +84,7 @@ def test_members_share_one_label_set_a_span(world, fleet, alone, store):
 @pytest.mark.parametrize("member", ["students-0", "students-1"])
 def test_a_surface_apart_learns_what_it_learns_in_one_process(fleet, alone, member, role):
     (surface,) = MEMBERS[member]
-    apart, together = (state_of(place, surface, role) for place in (fleet[member], alone))
+    apart, together = (state_of(paths, surface, role) for paths in (fleet[member], alone))
     assert read_state(apart) == read_state(together)
     expected = variables_of(together)
     for name, value in variables_of(apart).items():
@@ -95,10 +95,10 @@ def test_a_new_surface_begins_with_past_label_sets_and_goes_on(world, fleet, sto
     options = ["--branch", NEW, "--teacher-root", str(world / "fleet" / TEACHER), "--until-caught-up"]
     options += ["--label-store", store]
     rankdistill(world, "serve-loop", "with-new.yaml", "new", *options)
-    place = Place(world / "new", world / "log")
+    paths = RunPaths(world / "new", world / "log")
 
-    assert recorded_spans(place.records, NEW) == SPANS[1:]
-    assert read_state(state_of(place, NEW, "student")).spans == SPANS[1:]
+    assert recorded_spans(paths.records, NEW) == SPANS[1:]
+    assert read_state(state_of(paths, NEW, "student")).spans == SPANS[1:]
     for span in SPANS[1:]:
-        report = read_join_report(read_record(place.records, NEW, span).slots["examples"])
+        report = read_join_report(read_record(paths.records, NEW, span).slots["examples"])
         assert (report.decision, report.coverage) == ("joined", 1.0)

@@ -25,12 +25,12 @@ from components.transforms.shards import HELD_OUT_SPLITS
 from eventlog.errors import BadInput
 from models.state import SERVING_FOLDER, STATE_FOLDER
 from models.state import read_record as read_state
-from pipeline.config import load
-from pipeline.lineage import labelling_model, model_lineage, open_metadata, refuse_leaking_teacher
-from pipeline.loop import Loop
-from pipeline.place import Place
-from pipeline.progress import Progress
-from pipeline.summary import summarize, write_summary
+from pipeline.config_file import load_deployment
+from pipeline.driver.loop import Loop
+from pipeline.driver.progress import Progress
+from pipeline.observation.lineage import labelling_model, model_lineage, open_metadata, refuse_leaking_teacher
+from pipeline.observation.summary import summarize, write_summary
+from pipeline.paths import RunPaths
 
 pytestmark = pytest.mark.e2e
 
@@ -38,31 +38,31 @@ SPANS = [2, 3, 4, 5, 6]
 SURFACES = ("tab_1", "tab_0")
 
 
-def run_due(deployment, place, wanted, progress):
+def run_due(deployment, paths, wanted, progress):
     """The spans run now; no surface may stay behind."""
-    done, stuck = Loop(deployment, place, progress).catch_up(wanted)
+    done, stuck = Loop(deployment, paths, progress).catch_up(wanted)
     assert stuck == {}
     return done
 
 
 @pytest.fixture(scope="module")
 def deployment(small_config):
-    return load(small_config)
+    return load_deployment(small_config)
 
 
 @pytest.fixture(scope="module")
-def place(finished_run):
+def paths(finished_run):
     return finished_run
 
 
 @pytest.fixture(scope="module")
-def summary(deployment, place):
-    return summarize(deployment, place)
+def summary(deployment, paths):
+    return summarize(deployment, paths)
 
 
 @pytest.fixture(scope="module")
-def store(deployment, place):
-    return open_store(place.label_store(deployment.label_store))
+def store(deployment, paths):
+    return open_store(paths.label_store(deployment.label_store))
 
 
 def test_the_summary_has_every_figure_of_every_role(summary, tmp_path):
@@ -83,10 +83,10 @@ def test_the_summary_has_every_figure_of_every_role(summary, tmp_path):
     assert read["seconds"]["Trainer_teacher"] > 0
 
 
-def test_delayed_figures_come_from_predictions_made_when_the_row_was_fresh(place):
+def test_delayed_figures_come_from_predictions_made_when_the_row_was_fresh(paths):
     # Labels of span 3, the first that a student has predicted, mature in span 6.
-    matured = pq.read_table(Path(read_record(place.records, "tab_1", 6).slots["figures"]) / "matured.parquet")
-    fresh = pq.read_table(Path(read_record(place.records, "tab_1", 3).slots["figures"]) / "fresh.parquet")
+    matured = pq.read_table(Path(read_record(paths.records, "tab_1", 6).slots["figures"]) / "matured.parquet")
+    fresh = pq.read_table(Path(read_record(paths.records, "tab_1", 3).slots["figures"]) / "fresh.parquet")
     fresh = fresh.take(pc.index_in(matured["example_id"], fresh["example_id"].combine_chunks()))
 
     assert set(matured["impression_span"].to_pylist()) == {3}
@@ -97,11 +97,11 @@ def test_delayed_figures_come_from_predictions_made_when_the_row_was_fresh(place
         assert matured[column].to_pylist() == fresh[column].to_pylist(), column
 
 
-def test_every_fresh_row_has_a_label_from_the_first_span_on(place, summary):
+def test_every_fresh_row_has_a_label_from_the_first_span_on(paths, summary):
     for surface in SURFACES:
         assert summary["surfaces"][surface]["coverage"] == 1.0
         for span in SPANS:
-            report = read_join_report(read_record(place.records, surface, span).slots["examples"])
+            report = read_join_report(read_record(paths.records, surface, span).slots["examples"])
             assert report.fresh_rows == report.labelled_fresh_rows > 0
 
 
@@ -112,16 +112,16 @@ def test_one_label_set_a_span_with_its_lag(summary, store):
     assert len(store.list_sets()) == len(SPANS)
 
 
-def test_all_surfaces_of_a_fleet_joined_the_pinned_set(deployment, place, store):
+def test_all_surfaces_of_a_fleet_joined_the_pinned_set(deployment, paths, store):
     for span in SPANS:
         pinned = store.read_pin(deployment.fleet, span)
         for surface in SURFACES:
-            folder = Path(read_record(place.records, surface, span).slots["examples"])
+            folder = Path(read_record(paths.records, surface, span).slots["examples"])
             assert json.loads((folder / "join_report.json").read_text())["label_sets"][0] == pinned
 
 
-def test_mlmd_says_which_set_each_join_read(deployment, place, store):
-    with metadata.Metadata(metadata.sqlite_metadata_connection_config(place.metadata)) as handle:
+def test_mlmd_says_which_set_each_join_read(deployment, paths, store):
+    with metadata.Metadata(metadata.sqlite_metadata_connection_config(paths.metadata)) as handle:
         joins = [
             {name: value.int_value or value.string_value for name, value in each.custom_properties.items()}
             for kind in handle.store.get_execution_types()
@@ -134,20 +134,20 @@ def test_mlmd_says_which_set_each_join_read(deployment, place, store):
     }
 
 
-def test_no_label_comes_from_a_teacher_that_trained_on_the_span(place, store):
+def test_no_label_comes_from_a_teacher_that_trained_on_the_span(paths, store):
     for record in store.list_sets():
         assert record.facts.label_age_spans == 1
         assert record.key.teacher_version.endswith(f"-{record.key.span - 1:05d}")
-    latest = read_record(place.records, TEACHER, SPANS[-1]).slots["teacher"]
+    latest = read_record(paths.records, TEACHER, SPANS[-1]).slots["teacher"]
     with pytest.raises(BadInput, match=r"labels of span 6: the teacher has trained on the span it labels"):
         teacher_record(latest, SPANS[-1], "previous")
     assert teacher_record(latest, SPANS[-1], "current").spans == [0, 1, *SPANS]
 
 
-def test_models_go_on_from_the_span_before(place):
+def test_models_go_on_from_the_span_before(paths):
     for surface, role in (("tab_1", "student"), ("tab_1", "control"), ("tab_0", "student")):
         states = [
-            read_state(f"{read_record(place.records, surface, span).slots[role]}/{STATE_FOLDER}")
+            read_state(f"{read_record(paths.records, surface, span).slots[role]}/{STATE_FOLDER}")
             for span in SPANS
         ]
         assert [state.spans for state in states] == [SPANS[: n + 1] for n in range(len(SPANS))]
@@ -157,8 +157,8 @@ def test_models_go_on_from_the_span_before(place):
         assert len({state.feature_version for state in states}) == 1
 
 
-def test_the_served_student_is_its_control_in_shape(place):
-    record = read_record(place.records, "tab_1", SPANS[-1]).slots
+def test_the_served_student_is_its_control_in_shape(paths):
+    record = read_record(paths.records, "tab_1", SPANS[-1]).slots
     student, control = (
         tf.saved_model.load(f"{record[role]}/{SERVING_FOLDER}") for role in ("student", "control")
     )
@@ -178,9 +178,9 @@ def test_the_served_student_is_its_control_in_shape(place):
     ]
 
 
-def test_what_was_blessed_is_what_serves(place):
-    pushed = sorted(Path(place.serving("tab_1")).iterdir())
-    blessed = Path(read_record(place.records, "tab_1", SPANS[-1]).slots["student"]) / SERVING_FOLDER
+def test_what_was_blessed_is_what_serves(paths):
+    pushed = sorted(Path(paths.serving("tab_1")).iterdir())
+    blessed = Path(read_record(paths.records, "tab_1", SPANS[-1]).slots["student"]) / SERVING_FOLDER
 
     def files(folder):
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -189,13 +189,13 @@ def test_what_was_blessed_is_what_serves(place):
     assert files(pushed[-1]) == files(blessed), "the graph, the weights, and no training state"
 
 
-def test_a_second_run_finds_nothing_due(deployment, place):
-    with Path(place.root.parent / "again.txt").open("w") as log:
-        assert run_due(deployment, place, None, Progress(Console(file=log))) == []
+def test_a_second_run_finds_nothing_due(deployment, paths):
+    with Path(paths.root.parent / "again.txt").open("w") as log:
+        assert run_due(deployment, paths, None, Progress(Console(file=log))) == []
 
 
-def test_steps_are_told_in_plain_lines(place):
-    text = (place.root.parent / "log.txt").read_text()
+def test_steps_are_told_in_plain_lines(paths):
+    text = (paths.root.parent / "log.txt").read_text()
 
     assert "span 5 [" in text and "Trainer_teacher" in text
     assert "\x1b" not in text
@@ -212,7 +212,7 @@ def publish(self, *arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 DeltaLabelStore.publish = publish
 sys.argv = ["rankdistill", "run", *sys.argv[2:]]
-from pipeline.cli import main
+from rankdistill.command_line import main
 main()
 """
 
@@ -220,12 +220,12 @@ main()
 @pytest.mark.chaos
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
-    moment, deployment, place, store, small_config, tmp_path
+    moment, deployment, paths, store, small_config, tmp_path
 ):
     """Killed before the commit nothing is visible; after it and before MLMD knows, the set stays the one."""
     root = tmp_path / "root"
-    shutil.copytree(place.root / "records" / "bootstrap", root / "records" / "bootstrap")
-    arguments = ["--config", small_config, "--events", place.events, "--root", root, "--spans", "2:2"]
+    shutil.copytree(paths.root / "records" / "bootstrap", root / "records" / "bootstrap")
+    arguments = ["--config", small_config, "--events", paths.events, "--root", root, "--spans", "2:2"]
     command = [sys.executable, "-c", KILLED, moment, *map(str, arguments)]
     killed = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2])
     labels = open_store(f"delta:{root}/labels")
@@ -235,7 +235,7 @@ def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
     assert len(before) == (1 if moment == "after" else 0)
     assert recorded_spans(str(root / "records"), TEACHER) == []
     with (tmp_path / "log.txt").open("w") as log:
-        again = Place(root=root, events=place.events)
+        again = RunPaths(root=root, events=paths.events)
         assert run_due(deployment, again, range(2, 3), Progress(Console(file=log))) == [2]
     after = labels.list_sets()
     assert len(after) == 1
@@ -243,7 +243,7 @@ def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
     assert after[0].checksum == store.list_sets()[0].checksum, "labels by content as in the undisturbed run"
 
 
-def test_tfx_evaluator_runs_when_switched_on(small_document, place, tmp_path):
+def test_tfx_evaluator_runs_when_switched_on(small_document, paths, tmp_path):
     document = small_document | {
         "evaluation": small_document["evaluation"] | {"tfma": True},
         "surfaces": {"tab_0": small_document["surfaces"]["tab_0"]},
@@ -251,11 +251,11 @@ def test_tfx_evaluator_runs_when_switched_on(small_document, place, tmp_path):
     path = tmp_path / "tfma.yaml"
     path.write_text(yaml.safe_dump(document))
     root = tmp_path / "root"
-    shutil.copytree(place.root / "records" / "bootstrap", root / "records" / "bootstrap")
-    sliced = Place(root=root, events=place.events)
+    shutil.copytree(paths.root / "records" / "bootstrap", root / "records" / "bootstrap")
+    sliced = RunPaths(root=root, events=paths.events)
 
     with (tmp_path / "log.txt").open("w") as log:
-        run_due(load(path), sliced, range(2, 3), Progress(Console(file=log)))
+        run_due(load_deployment(path), sliced, range(2, 3), Progress(Console(file=log)))
 
     with metadata.Metadata(metadata.sqlite_metadata_connection_config(sliced.metadata)) as handle:
         (evaluation, *_) = handle.store.get_artifacts_by_type("ModelEvaluation")
@@ -267,21 +267,21 @@ def test_tfx_evaluator_runs_when_switched_on(small_document, place, tmp_path):
     assert overall["click"][""]["example_count"]["doubleValue"] == report_rows(sliced, HELD_OUT_SPLITS[0])
 
 
-def report_rows(place, split):
+def report_rows(paths, split):
     """Rows of one split of the joined Examples of tab_0, whose evaluation comes first."""
-    folder = Path(read_record(place.records, "tab_0", 2).slots["examples"]) / f"Split-{split}"
+    folder = Path(read_record(paths.records, "tab_0", 2).slots["examples"]) / f"Split-{split}"
     return sum(1 for path in sorted(folder.iterdir()) for _ in tf.data.TFRecordDataset(str(path), "GZIP"))
 
 
 @pytest.fixture(scope="module")
-def mlmd(place):
-    return open_metadata(place.root)
+def mlmd(paths):
+    return open_metadata(paths.root)
 
 
-def test_mlmd_and_every_model_tell_the_same_of_what_was_learnt(place, mlmd):
+def test_mlmd_and_every_model_tell_the_same_of_what_was_learnt(paths, mlmd):
     for branch, role in ((TEACHER, "teacher"), ("tab_1", "student"), ("tab_0", "control")):
         for span in SPANS:
-            model = read_record(place.records, branch, span).slots[role]
+            model = read_record(paths.records, branch, span).slots[role]
             state = read_state(f"{model}/{STATE_FOLDER}")
             found = model_lineage(mlmd, model)
             assert (found.uri, found.role, found.surface) == (model, role, state.surface)
@@ -289,14 +289,14 @@ def test_mlmd_and_every_model_tell_the_same_of_what_was_learnt(place, mlmd):
             assert found.trainings == len(state.spans) - (role == "teacher"), "the burn-in is one"
 
 
-def test_a_pushed_folder_leads_back_to_labels_teachers_graph_and_schema(deployment, place, mlmd, store):
+def test_a_pushed_folder_leads_back_to_labels_teachers_graph_and_schema(deployment, paths, mlmd, store):
     pins = tuple(store.read_pin(deployment.fleet, span) for span in SPANS)
-    bootstrap = read_record(place.records, "bootstrap", 1).slots
-    pushed = sorted(Path(place.serving("tab_1")).iterdir())
+    bootstrap = read_record(paths.records, "bootstrap", 1).slots
+    pushed = sorted(Path(paths.serving("tab_1")).iterdir())
 
     found = model_lineage(mlmd, str(pushed[-1]))
 
-    assert found.uri.startswith(f"{place.artifacts}/Trainer_student_tab_1/model/")
+    assert found.uri.startswith(f"{paths.artifacts}/Trainer_student_tab_1/model/")
     assert (found.spans, found.label_sets) == (tuple(SPANS), pins)
     assert found.teachers == tuple(
         f"{record.key.teacher}.{record.key.teacher_version}" for record in map(store.find_set, pins)
@@ -306,7 +306,7 @@ def test_a_pushed_folder_leads_back_to_labels_teachers_graph_and_schema(deployme
     assert model_lineage(mlmd, str(pushed[0])).spans == (SPANS[0],)
 
 
-def test_every_label_came_from_a_model_that_may_label_its_span_and_none_after_it(place, mlmd):
+def test_every_label_came_from_a_model_that_may_label_its_span_and_none_after_it(paths, mlmd):
     labellings = mlmd.get_executions_by_type("components.soft_label_bulk_inferrer.SoftLabelBulkInferrer")
     spans = []
     for labelling in labellings:
@@ -323,8 +323,8 @@ def test_every_label_came_from_a_model_that_may_label_its_span_and_none_after_it
     assert sorted(spans) == SPANS
 
 
-def test_a_teacher_whose_state_lies_is_still_refused_by_mlmd(place, mlmd):
-    teacher = read_record(place.records, TEACHER, SPANS[-1]).slots["teacher"]
+def test_a_teacher_whose_state_lies_is_still_refused_by_mlmd(paths, mlmd):
+    teacher = read_record(paths.records, TEACHER, SPANS[-1]).slots["teacher"]
     state = Path(teacher, STATE_FOLDER, "state.json")
     told = state.read_text()
     try:
@@ -337,17 +337,17 @@ def test_a_teacher_whose_state_lies_is_still_refused_by_mlmd(place, mlmd):
 
 
 def test_a_surface_without_labels_stays_behind_alone_and_catches_up_when_its_policy_allows(
-    small_document, place, tmp_path
+    small_document, paths, tmp_path
 ):
     def deployment_with(**changes):
         surfaces = small_document["surfaces"] | {"tab_0": {"labels": {"teacher": "nobody"}, **changes}}
         path = tmp_path / "behind.yaml"
         path.write_text(yaml.safe_dump(small_document | {"surfaces": surfaces}))
-        return load(path)
+        return load_deployment(path)
 
     root = tmp_path / "root"
-    shutil.copytree(place.root / "records" / "bootstrap", root / "records" / "bootstrap")
-    behind = Place(root=root, events=place.events)
+    shutil.copytree(paths.root / "records" / "bootstrap", root / "records" / "bootstrap")
+    behind = RunPaths(root=root, events=paths.events)
     with (tmp_path / "log.txt").open("w") as log:
         progress = Progress(Console(file=log))
         done, stuck = Loop(deployment_with(), behind, progress).catch_up(range(2, 3))

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.stream import Stream
+from experiments.trials.stream import Stream
 
 TASKS = ("click", "watch_time", "ltv")
 
@@ -11,24 +11,24 @@ TASKS = ("click", "watch_time", "ltv")
 @pytest.fixture(scope="session")
 def stream_folder(small_config, small_log, tmp_path_factory):
     """The small world, its features fitted and all rows transformed."""
-    from experiments.loading import load_stream
-    from pipeline.config import load
+    from experiments.trials.loading import load_stream
+    from pipeline.config_file import load_deployment
 
-    return load_stream(load(small_config), small_log, tmp_path_factory.mktemp("streams"))
+    return load_stream(load_deployment(small_config), small_log, tmp_path_factory.mktemp("streams"))
 
 
 @pytest.fixture
 def small_stream(stream_folder):
-    from experiments.stream import read_stream
+    from experiments.trials.stream import read_stream
 
     return read_stream(stream_folder)
 
 
 @pytest.fixture
 def deployment(small_config):
-    from pipeline.config import load
+    from pipeline.config_file import load_deployment
 
-    return load(small_config)
+    return load_deployment(small_config)
 
 
 @pytest.fixture

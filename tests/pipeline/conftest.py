@@ -11,8 +11,8 @@ from components.evaluation.push_gate import GateVerdict
 from components.span_records import RELABELLED, TEACHER, SpanRecord, write_record
 from components.transforms.join_labels import JoinReport, write_report
 from eventlog.spans import SUCCESS, span_folder
-from pipeline.config import load
-from pipeline.place import Place
+from pipeline.config_file import load_deployment
+from pipeline.paths import RunPaths
 
 SURFACE = "tab_1"
 ROLES = ("student", "control")
@@ -22,15 +22,15 @@ class Run:
     """A root whose log holds spans 0 to 9 and whose burn-in ends with span 4."""
 
     def __init__(self, folder):
-        self.deployment = load(Path(__file__).parents[2] / "pipeline" / "configs" / "demo.yaml")
-        self.place = Place(root=folder / "root", events=folder / "log")
+        self.deployment = load_deployment(Path(__file__).parents[2] / "pipeline" / "configs" / "demo.yaml")
+        self.paths = RunPaths(root=folder / "root", events=folder / "log")
         for span in range(10):
-            written = span_folder(self.place.events, span)
+            written = span_folder(self.paths.events, span)
             written.mkdir(parents=True)
             (written / SUCCESS).touch()
 
     def skip(self, branch, span, reason):
-        write_record(self.place.records, branch, SpanRecord(span=span, skipped=reason))
+        write_record(self.paths.records, branch, SpanRecord(span=span, skipped=reason))
 
     def teacher(
         self, span, *, discarded=None, labels=None, anomalies=None, branch=TEACHER, version=0, **slots
@@ -44,7 +44,7 @@ class Run:
             split = Path(slots["anomalies"], "Split-train")
             split.mkdir()
             (split / "SchemaDiff.pb").write_bytes(anomalies.SerializeToString())
-        write_record(self.place.records, branch, SpanRecord(span=span, version=version, slots=slots))
+        write_record(self.paths.records, branch, SpanRecord(span=span, version=version, slots=slots))
 
     def relabel(self, span, version, labels=None):
         self.teacher(span, branch=RELABELLED, version=version, labels=labels)
@@ -74,14 +74,14 @@ class Run:
             verdict = GateVerdict(push, reason, rests_on, None, None, [], 0)
             slots["gate"] = self.folder(span, branch, "gate", gate=dataclasses.asdict(verdict))
         slots["figures"] = self.folder(span, branch, "figures", figures=figures or {})
-        write_record(self.place.records, branch, SpanRecord(span=span, slots=slots))
+        write_record(self.paths.records, branch, SpanRecord(span=span, slots=slots))
 
     def blessing(self, span, branch, role, discarded):
         verdict = Verdict(discarded is None, discarded or "finite", None, None, {}, {})
         return self.folder(span, branch, f"{role}_blessing", verdict=dataclasses.asdict(verdict))
 
     def folder(self, span, branch, slot, **files):
-        folder = self.place.root / "artifacts" / branch / slot / str(span)
+        folder = self.paths.root / "artifacts" / branch / slot / str(span)
         folder.mkdir(parents=True)
         for name, content in files.items():
             (folder / f"{name}.json").write_text(json.dumps(content))

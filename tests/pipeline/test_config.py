@@ -7,7 +7,8 @@ import yaml
 
 from eventlog.errors import BadInput
 from models.settings import from_json, to_json
-from pipeline.config import Deployment, load
+from pipeline.config import Deployment
+from pipeline.config_file import load_deployment
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 
@@ -27,7 +28,7 @@ def refused(tmp_path, document):
         path = tmp_path / "changed.yaml"
         path.write_text(yaml.safe_dump(document))
         with pytest.raises(BadInput) as caught:
-            load(path)
+            load_deployment(path)
         return str(caught.value).removeprefix(str(path))
 
     return load_changed
@@ -35,7 +36,7 @@ def refused(tmp_path, document):
 
 @pytest.mark.parametrize("name", ["kuairand.yaml", "demo.yaml"])
 def test_the_shipped_configurations_load(name):
-    deployment = load(CONFIGS / name)
+    deployment = load_deployment(CONFIGS / name)
 
     assert set(deployment.surfaces) == {"tab_1", "tab_0", "tab_4"}
     assert len(deployment.tasks) == 7
@@ -43,7 +44,7 @@ def test_the_shipped_configurations_load(name):
 
 
 def test_control_is_the_student_without_distillation():
-    deployment = load(CONFIGS / "kuairand.yaml")
+    deployment = load_deployment(CONFIGS / "kuairand.yaml")
     student, control = deployment.student_job("tab_1"), deployment.control_job("tab_1")
 
     assert student.distilled_tasks
@@ -51,7 +52,7 @@ def test_control_is_the_student_without_distillation():
 
 
 def test_history_is_the_teachers_alone():
-    deployment = load(CONFIGS / "kuairand.yaml")
+    deployment = load_deployment(CONFIGS / "kuairand.yaml")
 
     assert any(name.startswith("history_") for name in deployment.teacher_job().features)
     assert not any(name.startswith("history_") for name in deployment.student_job("tab_1").features)
@@ -64,7 +65,7 @@ def test_a_surface_may_have_a_student_of_its_own(tmp_path, document):
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(document))
 
-    deployment = load(path)
+    deployment = load_deployment(path)
 
     assert (deployment.student_job("tab_0").passes, deployment.student_job("tab_1").passes) == (5, 2)
 
@@ -76,7 +77,7 @@ def test_a_surface_may_read_another_teachers_labels_under_pins_of_its_own(tmp_pa
     path = tmp_path / "two.yaml"
     path.write_text(yaml.safe_dump(document))
 
-    deployment = load(path)
+    deployment = load_deployment(path)
 
     fleet, source = deployment.label_source("tab_0")
     assert (fleet, source.teacher, source.max_age_spans) == ("students-history-4x", "history-4x", 2)
@@ -85,7 +86,7 @@ def test_a_surface_may_read_another_teachers_labels_under_pins_of_its_own(tmp_pa
 
 
 def test_a_deployment_survives_json():
-    deployment = load(CONFIGS / "kuairand.yaml")
+    deployment = load_deployment(CONFIGS / "kuairand.yaml")
 
     assert from_json(Deployment, to_json(deployment)) == deployment
 
@@ -136,12 +137,12 @@ def test_what_is_wrong_is_named_with_its_key(document, refused, change, message)
 
 def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
     with pytest.raises(BadInput, match="no such configuration"):
-        load(tmp_path / "none.yaml")
+        load_deployment(tmp_path / "none.yaml")
     (tmp_path / "broken.yaml").write_text("name: [")
     with pytest.raises(
         BadInput, match=r"broken.yaml: not a configuration: .* line 1, column .*Mend the file"
     ):
-        load(tmp_path / "broken.yaml")
+        load_deployment(tmp_path / "broken.yaml")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_a_surface_s_settings_that_cannot_work_are_refused(refused, document, ch
 
 
 def test_a_configuration_s_version_is_that_of_its_settings(tmp_path, document):
-    first = load(CONFIGS / "kuairand.yaml")
+    first = load_deployment(CONFIGS / "kuairand.yaml")
     copied = dataclasses.replace(first, schema=str(tmp_path / "impressions.pbtxt"))
     changed = dataclasses.replace(first, seed=first.seed + 1)
 
@@ -173,7 +174,7 @@ def test_a_configuration_s_version_is_that_of_its_settings(tmp_path, document):
 
 
 def test_a_surface_begins_behind_the_burn_in_or_with_its_own_bootstrap():
-    deployment = load(CONFIGS / "demo.yaml")
+    deployment = load_deployment(CONFIGS / "demo.yaml")
     surface = dataclasses.replace(deployment.surfaces["tab_0"], bootstrap="7:9")
     later = dataclasses.replace(deployment, surfaces=deployment.surfaces | {"tab_0": surface})
 

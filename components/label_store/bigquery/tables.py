@@ -10,7 +10,6 @@ import functools
 import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from google.api_core import exceptions
@@ -24,9 +23,9 @@ from components.label_store.bigquery.registry import missing_tables
 from components.label_store.publication import column_conflict
 from eventlog.errors import BadInput
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX
+from eventlog.shipped_schema import shipped_schema
 
 LABEL_SET = "label_set"
-_SCHEMAS = Path(__file__).resolve().parents[3] / "schema"
 _CLUSTERING = [LABEL_SET, EXAMPLE_ID]
 _DAY_MS = 24 * 3600 * 1000
 _LOST_RACE = (exceptions.PreconditionFailed, exceptions.Conflict, exceptions.BadRequest)
@@ -102,7 +101,7 @@ def add_columns(
 @functools.cache
 def fixed_fields(name: str) -> tuple[bigquery.SchemaField, ...]:
     """The fixed columns of a table, from `schema/<name>.bq.json`."""
-    fields = json.loads((_SCHEMAS / f"{name}.bq.json").read_text())
+    fields = json.loads(shipped_schema(f"{name}.bq.json").read_text())
     return tuple(bigquery.SchemaField.from_api_repr(field) for field in fields)
 
 

@@ -15,7 +15,6 @@ from google.cloud import bigquery
 from rich.console import Console
 from tfx.types import standard_artifacts
 
-from testing.bigquery_server import PROJECT, missing_python, running
 from components.event_store import complete_spans
 from components.event_store.complete_spans import CompleteSpans
 from components.event_store.event_table import EventTable
@@ -35,12 +34,13 @@ from eventlog.rows import LOG_SCHEMA
 from eventlog.spans import span_files, span_versions
 from models.settings import to_json
 from models.tasks import Task
-from pipeline.cli import cli
-from pipeline.config import load
-from pipeline.due import NotYet
-from pipeline.loop import Loop
-from pipeline.place import Place
-from pipeline.progress import Progress
+from pipeline.config_file import load_deployment
+from pipeline.driver.due_spans import NotYet
+from pipeline.driver.loop import Loop
+from pipeline.driver.progress import Progress
+from pipeline.paths import RunPaths
+from rankdistill.command_line import cli
+from testing.bigquery_server import PROJECT, missing_python, running
 
 pytestmark = [
     pytest.mark.e2e,
@@ -188,24 +188,24 @@ def test_the_teachers_loop_fetches_what_is_complete_and_waits_for_the_rest(compl
     table, say = complete
     say("(0, 0), (1, 0)")
     deployment = dataclasses.replace(
-        load(CONFIG), label_store=uri, events_table=events.name, spans_table=table.name
+        load_deployment(CONFIG), label_store=uri, events_table=events.name, spans_table=table.name
     )
-    place = Place(tmp_path / "root", tmp_path / "log")
-    surfaces = Loop(deployment, place, Progress(Console(quiet=True)), ["tab_1"])
+    paths = RunPaths(tmp_path / "root", tmp_path / "log")
+    surfaces = Loop(deployment, paths, Progress(Console(quiet=True)), ["tab_1"])
     with pytest.raises(NotYet):
         surfaces.catch_up()
-    assert list(place.events.iterdir()) == []
+    assert list(paths.events.iterdir()) == []
     with pytest.raises(NotYet, match=r"the burn-in needs span 2: .* got spans 0 to 1"):
-        Loop(deployment, place, Progress(Console(quiet=True))).catch_up()
+        Loop(deployment, paths, Progress(Console(quiet=True))).catch_up()
 
 
 def test_a_bigquery_that_does_not_answer_is_waited_for(events, location, tmp_path, monkeypatch):
     monkeypatch.setattr(complete_spans, "_PATIENCE_SECONDS", 1.0)
     nobody = dataclasses.replace(location, endpoint="http://127.0.0.1:9")
     deployment = dataclasses.replace(
-        load(CONFIG), label_store=nobody.uri, events_table=events.name, spans_table=events.name
+        load_deployment(CONFIG), label_store=nobody.uri, events_table=events.name, spans_table=events.name
     )
-    loop = Loop(deployment, Place(tmp_path / "root", tmp_path / "log"), Progress(Console(quiet=True)))
+    loop = Loop(deployment, RunPaths(tmp_path / "root", tmp_path / "log"), Progress(Console(quiet=True)))
     with pytest.raises(NotYet, match="BigQuery does not answer: expected the complete spans"):
         loop.catch_up()
 

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from testing.bigquery_server import BigQueryServer, missing_python, running
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.schemes import open_store
+from testing.bigquery_server import BigQueryServer, missing_python, running
 
 ROOT = Path(__file__).resolve().parents[3]
 GCP_STORE = "RANKDISTILL_GCP_STORE"

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from testing.bigquery_server import PROJECT, missing_python, running
-from testing.stock_bigquery import pointed_at
-from testing.storage_server import cloud_storage
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, StagedShard, row_schema
 from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
 from components.transforms.label_rows import ReadLabels, StageLabels
 from eventlog.errors import BadInput
+from testing.bigquery_server import PROJECT, missing_python, running
+from testing.stock_bigquery import pointed_at
+from testing.storage_server import cloud_storage
 
 KEY = LabelSetKey(teacher="big", teacher_version="7", span=3)
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")

@@ -2,8 +2,8 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from components.transforms import scoring_rows
 from components.evaluation.predictions import predictions_schema
+from components.transforms import scoring_rows
 from components.transforms.shards import shard_name, split_files, split_folder, write_records, write_shard
 from eventlog.errors import BadInput
 from models.tasks import Task

@@ -7,10 +7,10 @@ from rich.console import Console
 
 from experiments.advice import advising
 from experiments.advice.candidates import Candidate, candidates
-from experiments.intervals import Estimate
-from experiments.progress import ExperimentProgress
-from experiments.schedule import Schedule
-from experiments.settings import Experiment
+from experiments.protocol.settings import Experiment
+from experiments.statistics.intervals import Estimate
+from experiments.trials.progress import ExperimentProgress
+from experiments.trials.schedule import Schedule
 
 BEST = Candidate(4.0, "pet", "direct", 4.0)
 
@@ -21,7 +21,7 @@ def advice(best, low):
 
 
 def test_the_advice_is_a_configuration_that_loads(deployment, small_config, tmp_path):
-    from pipeline.config import load
+    from pipeline.config_file import load_deployment
 
     tasks = {
         **deployment.tasks,
@@ -33,7 +33,7 @@ def test_the_advice_is_a_configuration_that_loads(deployment, small_config, tmp_
         "Advice: direct pet of 4x, weight 4. Evidence: criterion over the control with 5 seeds"
     )
     assert "direct pet of 4x, weight 4 +0.0200 [+0.0100, +0.0300], the paper's advice +0.0200" in told
-    found = load(tmp_path / "recommended.yaml")
+    found = load_deployment(tmp_path / "recommended.yaml")
     assert found.teacher.architecture.trunk == (32,)
     assert set(found.student.distillation) == {"click", "long_view", "watch_time"}
     assert found.student.distillation["click"].weight == 4.0

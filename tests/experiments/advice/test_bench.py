@@ -2,8 +2,8 @@ import pytest
 
 from experiments.advice.bench import Bench
 from experiments.advice.candidates import Candidate
-from experiments.schedule import Schedule
-from experiments.settings import Experiment
+from experiments.protocol.settings import Experiment
+from experiments.trials.schedule import Schedule
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import span_files
 from experiments.online.policies import scores_of
 from experiments.online.replay import _exposures, _totals, run_replay
-from experiments.outcome import Outcome
+from experiments.trials.outcome import Outcome
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_matured_twins_of_random_exposures_are_no_exposures(small_stream, small_
 def test_arms_are_replayed_from_log_to_totals(small_log, small_stream, stream_folder, deployment, tmp_path):
     from rich.console import Console
 
-    from experiments.progress import ExperimentProgress
+    from experiments.trials.progress import ExperimentProgress
 
     log = tmp_path / "log"
     log.mkdir()

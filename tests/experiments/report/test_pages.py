@@ -6,10 +6,10 @@ import subprocess
 import pytest
 
 from eventlog.errors import BadInput
-from experiments.comparison import SEEDS, Row
 from experiments.report.drawings import GREEN, ORANGE, Bar, intervals, lines
 from experiments.report.experiment_page import experiment_page
-from experiments.results import write_results
+from experiments.report.results import write_results
+from experiments.statistics.comparison import SEEDS, Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ABOUT = {

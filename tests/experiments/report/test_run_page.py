@@ -8,9 +8,9 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def page(finished_run, small_config):
     from experiments.report.run_page import run_page
-    from pipeline.config import load
+    from pipeline.config_file import load_deployment
 
-    return run_page(load(small_config), finished_run)
+    return run_page(load_deployment(small_config), finished_run)
 
 
 def test_a_run_tells_what_distillation_gave_each_surface(page):

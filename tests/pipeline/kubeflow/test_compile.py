@@ -15,7 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from eventlog.errors import BadInput
 from pipeline.cluster import Cluster, Step
-from pipeline.config import load
+from pipeline.config_file import load_deployment
 from pipeline.kubeflow.target import compile_all, compile_one
 from tests.conftest import REPOSITORY
 
@@ -27,7 +27,7 @@ NEWEST_KFP = "kfp==2.17.3"
 
 @pytest.fixture(scope="module")
 def deployment():
-    return load(CONFIG)
+    return load_deployment(CONFIG)
 
 
 @pytest.fixture(scope="module")

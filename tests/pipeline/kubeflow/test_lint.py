@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from pipeline.cluster import Cluster
-from pipeline.config import load
+from pipeline.config_file import load_deployment
 from pipeline.kubeflow.lint import RULES, find_faults
 from pipeline.kubeflow.target import compile_all
 from tests.conftest import REPOSITORY
@@ -15,7 +15,9 @@ from tests.conftest import REPOSITORY
 @pytest.fixture(scope="module")
 def deployment():
     cluster = Cluster(secrets={"bigquery": {"key.json": "GOOGLE_CREDENTIALS"}})
-    return dataclasses.replace(load(REPOSITORY / "pipeline" / "configs" / "kuairand.yaml"), cluster=cluster)
+    return dataclasses.replace(
+        load_deployment(REPOSITORY / "pipeline" / "configs" / "kuairand.yaml"), cluster=cluster
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from components.span_records import BOOTSTRAP, TEACHER, read_record, recorded_sp
 from eventlog.spans import span_folder
 from models.state import STATE_FOLDER
 from pipeline.cluster import Cluster, Step
-from pipeline.config import load
-from pipeline.kubeflow.target import cluster_place, compile_all
+from pipeline.config_file import load_deployment
+from pipeline.kubeflow.target import cluster_paths, compile_all
 from tests.comparing import assert_bit_equal, sets_by_key
 from tests.conftest import REPOSITORY
 from tests.pipeline.kubeflow.backend import Backend, FailedError
@@ -34,7 +34,7 @@ def deployment(small_config, small_log, tmp_path_factory):
     for span in range(SPANS[-1] + 1):
         span_folder(shared / "events", span).symlink_to(span_folder(small_log, span))
     cluster = Cluster(shared=str(shared), home=str(REPOSITORY))
-    return dataclasses.replace(load(small_config), cluster=cluster)
+    return dataclasses.replace(load_deployment(small_config), cluster=cluster)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def backend(deployment, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def place(deployment, backend):
-    return cluster_place(deployment)
+def paths(deployment, backend):
+    return cluster_paths(deployment)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,14 @@ def here(finished_run):
     return finished_run
 
 
-def test_every_branch_has_recorded_every_span(place):
+def test_every_branch_has_recorded_every_span(paths):
     for branch in (TEACHER, *SURFACES):
-        assert recorded_spans(place.records, branch) == SPANS
-    assert len(recorded_spans(place.records, BOOTSTRAP)) == 1
+        assert recorded_spans(paths.records, branch) == SPANS
+    assert len(recorded_spans(paths.records, BOOTSTRAP)) == 1
 
 
-def test_the_label_sets_are_those_of_a_run_here(deployment, place, here):
-    on_cluster, locally = (sets_by_key(each.label_store(deployment.label_store)) for each in (place, here))
+def test_the_label_sets_are_those_of_a_run_here(deployment, paths, here):
+    on_cluster, locally = (sets_by_key(each.label_store(deployment.label_store)) for each in (paths, here))
 
     assert [key.span for key in on_cluster] == SPANS
     assert on_cluster == {key: of_set for key, of_set in locally.items() if key.span in SPANS}
@@ -78,25 +78,25 @@ def test_the_label_sets_are_those_of_a_run_here(deployment, place, here):
     ("branch", "role"),
     [(TEACHER, "teacher"), *((surface, role) for surface in SURFACES for role in ("student", "control"))],
 )
-def test_the_models_are_bit_equal_to_those_of_a_run_here(place, here, branch, role):
+def test_the_models_are_bit_equal_to_those_of_a_run_here(paths, here, branch, role):
     for span in SPANS:
         states = [
-            f"{read_record(each.records, branch, span).slots[role]}/{STATE_FOLDER}" for each in (place, here)
+            f"{read_record(each.records, branch, span).slots[role]}/{STATE_FOLDER}" for each in (paths, here)
         ]
         assert assert_bit_equal(*states, f"span {span}") > 10
 
 
-def test_what_a_span_leaves_lies_in_the_shared_folder(deployment, place):
+def test_what_a_span_leaves_lies_in_the_shared_folder(deployment, paths):
     for branch in (BOOTSTRAP, TEACHER, *SURFACES):
-        for span in recorded_spans(place.records, branch):
-            for uri in read_record(place.records, branch, span).slots.values():
+        for span in recorded_spans(paths.records, branch):
+            for uri in read_record(paths.records, branch, span).slots.values():
                 assert uri.startswith(f"{deployment.cluster.shared}/root/published/")
                 assert Path(uri).exists()
 
 
-def test_students_are_pushed_into_the_shared_folder(place):
+def test_students_are_pushed_into_the_shared_folder(paths):
     for surface in SURFACES:
-        versions = list(Path(place.serving(surface)).iterdir())
+        versions = list(Path(paths.serving(surface)).iterdir())
         assert versions
         assert all((version / "saved_model.pb").exists() for version in versions)
 

@@ -12,11 +12,11 @@ import pytest
 from google.cloud import bigquery as bigquery_client
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-from testing.bigquery_server import PROJECT, running
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import parse_location
 from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
+from testing.bigquery_server import PROJECT, running
 
 pytestmark = pytest.mark.e2e
 

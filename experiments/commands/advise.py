@@ -1,0 +1,37 @@
+"""`rankdistill advise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from experiments.commands.options import processes_option, protocol_option
+from pipeline.commands.options import FOLDER, events_option
+
+
+@click.command()
+@events_option
+@click.option("--budget-minutes", type=click.FloatRange(min=0), required=True, help="To be spent.")
+@click.option("--out", type=FOLDER, required=True, help="The advice, and a configuration to run.")
+@protocol_option
+@processes_option
+def advise(events: Path, budget_minutes: float, out: Path, config: Path, processes: int) -> None:
+    """Find out which teacher, tasks, strategy and weight to use, and whether any helps."""
+    from experiments.advice import advising
+    from experiments.protocol.settings import deployment_file, load
+    from experiments.trials.loading import load_stream
+    from experiments.trials.progress import ExperimentProgress
+    from experiments.trials.schedule import Schedule
+
+    experiment, deployment = load(config)
+    stream = load_stream(deployment, events, out / "streams")
+    with (
+        ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress,
+        Schedule(stream, out / "trials", processes, progress.on_done) as schedule,
+    ):
+        advice = advising.advise(
+            experiment, deployment, schedule, budget_seconds=60 * budget_minutes, progress=progress
+        )
+    click.echo(advising.write_advice(advice, deployment, deployment_file(config, experiment), out))

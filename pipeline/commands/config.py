@@ -1,0 +1,28 @@
+"""`rankdistill config`: look at a deployment's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.commands.options import FILE
+
+
+@click.group()
+def config() -> None:
+    """Look at a deployment's configuration."""
+
+
+@config.command()
+@click.argument("file", type=FILE)
+def check(file: Path) -> None:
+    """Read FILE and print its first error, or a summary of what it deploys."""
+    from pipeline.config_file import load_deployment
+
+    deployment = load_deployment(file)
+    click.echo(
+        f"{file}: {deployment.name}, teacher {deployment.teacher.name!r} "
+        f"of {len(deployment.teacher.tasks)} tasks; burn-in {deployment.burn_in}; "
+        f"surfaces {', '.join(deployment.surfaces)}."
+    )

@@ -1,0 +1,80 @@
+"""`rankdistill events`: write an event log from KuaiRand, the simulator or a BigQuery table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline.commands.options import FOLDER, SPANS, out_option
+
+
+@click.group()
+def events() -> None:
+    """Write an impression log: spans of Parquet."""
+
+
+@events.command()
+@click.option("--source", type=FOLDER, required=True, help="Folder with KuaiRand's CSV files (its data/).")
+@out_option
+def kuairand(source: Path, out: Path) -> None:
+    """Convert KuaiRand (Pure, 1K or 27K); a span is a day."""
+    from eventlog.kuairand import write_kuairand
+
+    with _span_progress(None) as on_span:
+        write_kuairand(source, out, on_span)
+
+
+@events.command()
+@click.option("--spans", type=int, required=True, help="Spans to have at the end.")
+@click.option("--examples-per-span", type=int, required=True, help="Fresh rows of each span.")
+@click.option("--seed", type=int, required=True, help="The same seed writes the same log.")
+@out_option
+def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
+    """Simulate a world with known truth, in the same columns."""
+    from eventlog.simulator import simulate as simulate_world
+
+    with _span_progress(spans) as on_span:
+        simulate_world(out, spans, examples_per_span, seed, on_span)
+
+
+@events.command()
+@click.option("--store", "uri", required=True, help="A BigQuery label store's URI: how BigQuery is reached.")
+@click.option("--table", required=True, help="PROJECT.DATASET.TABLE with the log's columns and span.")
+@click.option("--spans", required=True, help=SPANS)
+@out_option
+def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
+    """Read spans of impressions from a BigQuery table."""
+    from components.event_store.event_table import EventTable
+    from components.label_store.bigquery.location import parse_location
+    from eventlog.spans import parse_range
+
+    location = parse_location(uri.removeprefix("bigquery://"))
+    with _span_progress(None) as on_span:
+        EventTable(location, table).write_log(out, parse_range(spans), on_span)
+
+
+class _span_progress:  # noqa: N801 - used like a function, as contextlib's are
+    """A bar on a terminal, a line a span in a log; yields the callback that the sources call."""
+
+    def __init__(self, total: int | None) -> None:
+        self._console = Console(stderr=True, soft_wrap=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task("spans", total=total)
+
+    def __enter__(self) -> Callable[[int, int], Any]:
+        self._bar.start()
+        return self._on_span
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _on_span(self, span: int, rows: int) -> None:
+        self._bar.advance(self._task)
+        if not self._console.is_terminal:
+            self._console.print(f"span {span}: {rows} rows", highlight=False)

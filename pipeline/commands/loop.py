@@ -1,0 +1,191 @@
+"""`rankdistill run`, `serve-loop`, `fleet` and `backfill`: the commands that drive the chain."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from pipeline.commands.options import FOLDER, SPANS, config_option, events_option
+from pipeline.paths import RunPaths
+
+if TYPE_CHECKING:
+    from pipeline.config import Deployment
+    from pipeline.driver.loop import Loop
+
+
+def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--label-store", default=None, help="URI of the label store; overrides the configuration's."
+    )(command)
+    command = click.option(
+        "--root", type=FOLDER, required=True, help="Folder of the run. Run again on the same root to resume."
+    )(command)
+    return config_option(events_option(command))
+
+
+@click.command()
+@_deployment_options
+@click.option("--spans", default=None, help=f"{SPANS} Default: all that the log holds.")
+def run(config_file: Path, events: Path, root: Path, label_store: str | None, spans: str | None) -> None:
+    """Run the chain: burn-in if need be, then every due span; print and write the summary."""
+    from eventlog.spans import complete_spans, parse_range
+
+    deployment = _deployment(config_file, label_store)
+    wanted = parse_range(spans) if spans is not None else None
+    if deployment.validation.late_after_spans is None:
+        complete_spans(events)
+    console = Console(soft_wrap=True)
+    with _loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
+        done, stuck = loop.catch_up(wanted)
+        _summarize(loop, console, len(done))
+    for error in stuck.values():
+        raise error
+
+
+@click.command("serve-loop")
+@_deployment_options
+@click.option("--branch", "branches", multiple=True, help="`teacher` or a surface; repeatable. Default: all.")
+@click.option("--teacher-root", type=FOLDER, default=None, help="The teacher's root, for surfaces apart.")
+@click.option("--poll-seconds", type=float, default=5.0, show_default=True, help="Between looks at the log.")
+@click.option("--until-caught-up", is_flag=True, help="End when nothing is due, for cron.")
+@click.option("--metrics-port", type=int, default=None, help="Serve Prometheus metrics on this port too.")
+def serve_loop(
+    config_file: Path,
+    events: Path,
+    root: Path,
+    label_store: str | None,
+    branches: tuple[str, ...],
+    teacher_root: Path | None,
+    poll_seconds: float,
+    until_caught_up: bool,
+    metrics_port: int | None,
+) -> None:
+    """Watch the log, run every span when it is complete, and go on until stopped (SIGTERM, Ctrl-C).
+
+    Killed at any moment and started again, it goes on where it was. Metrics lie in ROOT/metrics.prom.
+    """
+    deployment = _deployment(config_file, label_store)
+    _check_branches(deployment, branches)
+    paths = RunPaths(root.resolve(), events.resolve(), teacher_root.resolve() if teacher_root else None)
+    console = Console(soft_wrap=True)
+    with _loop(deployment, paths, console, branches) as loop:
+        from pipeline.driver.serving_loop import serve
+        from pipeline.observation.metrics import serve_metrics
+
+        if metrics_port is not None:
+            serve_metrics(metrics_port, deployment, paths)
+        done, stuck = serve(loop, poll_seconds, until_caught_up)
+        if until_caught_up:
+            _summarize(loop, console, done)
+            for error in stuck.values():
+                raise error
+
+
+@click.command()
+@_deployment_options
+@click.option("--spans", required=True, help=SPANS)
+def backfill(config_file: Path, events: Path, root: Path, label_store: str | None, spans: str) -> None:
+    """Label past spans that have no label set, each with the teacher that had not yet learnt it."""
+    from eventlog.spans import parse_range
+
+    deployment = _deployment(config_file, label_store)
+    wanted = parse_range(spans)
+    console = Console(soft_wrap=True)
+    with _loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
+        labelled = loop.backfill(wanted)
+    console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or 'none lacked labels'}")
+
+
+@click.command()
+@_deployment_options
+@click.option("--processes", type=int, default=2, show_default=True, help="Loops beside the teacher's.")
+@click.option("--memory-gib", type=float, default=12.0, show_default=True, help="What all together may need.")
+@click.option("--until-caught-up", is_flag=True, help="End when nothing is due, for cron.")
+def fleet(
+    config_file: Path,
+    events: Path,
+    root: Path,
+    label_store: str | None,
+    processes: int,
+    memory_gib: float,
+    until_caught_up: bool,
+) -> None:
+    """Serve with several processes: the teacher's loop, and students' loops that train in parallel.
+
+    They share the label store alone; ROOT gets a folder and a log for each. One that is killed goes on.
+    With --until-caught-up the teacher's ends before the students' begin.
+    """
+    from pipeline.driver.fleet import plan_fleet, run_fleet
+    from pipeline.driver.signals import told_to_stop
+
+    deployment = _deployment(config_file, label_store)
+    members = plan_fleet(deployment, processes, memory_gib)
+    paths = RunPaths(root.resolve(), events.resolve())
+    console = Console(soft_wrap=True)
+    for member in members:
+        console.print(f"{member.name}: {', '.join(member.branches)}")
+    options = ["--config", str(config_file), "--events", str(paths.events)]
+    options += ["--label-store", paths.label_store(deployment.label_store)]
+    options += ["--until-caught-up"] if until_caught_up else []
+    # What is due for a student shows when the teacher has labelled all: until then nobody has caught up.
+    together = [members[:1], members[1:]] if until_caught_up else [members]
+    with told_to_stop() as told:
+        for phase in together:
+            status = run_fleet(phase, paths.root, options, console.print, told)
+            if status:
+                raise click.exceptions.Exit(status)
+
+
+loop_commands = (run, serve_loop, fleet, backfill)
+
+
+def _deployment(config_file: Path, label_store: str | None) -> Deployment:
+    from pipeline.config_file import load_deployment
+
+    deployment = load_deployment(config_file)
+    return deployment if label_store is None else dataclasses.replace(deployment, label_store=label_store)
+
+
+def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
+    known = ("teacher", *deployment.surfaces)
+    unknown = [branch for branch in branches if branch not in known]
+    if unknown:
+        raise click.UsageError(f"--branch must be one of {', '.join(known)}, got {unknown[0]}.")
+
+
+@contextlib.contextmanager
+def _loop(
+    deployment: Deployment, paths: RunPaths, console: Console, branches: tuple[str, ...] = ()
+) -> Iterator[Loop]:
+    """The loop of a root that is locked for it; TFX is imported when it is clear that there will be one."""
+    from pipeline.driver.journal import Journal
+    from pipeline.driver.lock import only_loop
+
+    with only_loop(paths.root):
+        with console.status("importing TFX"):
+            from pipeline.driver.loop import Loop
+            from pipeline.driver.progress import Progress
+        journal = Journal(paths.journal)
+        logging.getLogger().addHandler(journal)
+        try:
+            yield Loop(deployment, paths, Progress(console, journal), branches)
+        finally:
+            logging.getLogger().removeHandler(journal)
+
+
+def _summarize(loop: Loop, console: Console, num_done: int) -> None:
+    from pipeline.observation.summary import summarize, write_summary
+    from pipeline.observation.summary_table import render_summary
+
+    with console.status("summarizing"):
+        summary = summarize(loop.deployment, loop.paths)
+        write_summary(summary, loop.paths.summary)
+    console.print(render_summary(summary))
+    console.print(f"{num_done} spans run now; all figures in {loop.paths.summary}")

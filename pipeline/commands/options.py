@@ -1,0 +1,34 @@
+"""Options and argument types that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+SPANS = "A:B, both included."
+
+_Command = Callable[..., Any]
+
+
+def config_option(command: _Command) -> _Command:
+    """`--config`: the deployment's YAML, as `config_file`."""
+    return click.option("--config", "config_file", type=FILE, required=True, help="The deployment's YAML.")(
+        command
+    )
+
+
+def events_option(command: _Command) -> _Command:
+    """`--events`: the folder of the event log, as `events`."""
+    return click.option("--events", type=FOLDER, required=True, help="Folder of the event log.")(command)
+
+
+def out_option(command: _Command) -> _Command:
+    """`--out`: the folder of the log that a source writes, as `out`."""
+    return click.option(
+        "--out", type=FOLDER, required=True, help="Folder of the log; complete spans are kept."
+    )(command)

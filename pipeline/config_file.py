@@ -1,0 +1,138 @@
+"""Reads a deployment's YAML file, and the file that it extends, into `Deployment`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from eventlog.errors import BadInput
+from eventlog.shipped_schema import shipped_schema
+from pipeline.config import Deployment
+
+_EXTENDS = "extends"
+_SHIPPED = "shipped:"
+
+
+def load_deployment(path: Path) -> Deployment:
+    """Reads a deployment's YAML.
+
+    Raises:
+        BadInput: if the file is missing, is not YAML, or has an unknown key or a wrong value; the
+            message names the first fault with its key.
+    """
+    document = read_document(path)
+    try:
+        deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
+    except TypeError as error:
+        raise _not_a_mapping(path, str(error)) from error
+    except pydantic.ValidationError as error:
+        raise _refusal(path, error.errors()[0]) from error
+    return dataclasses.replace(deployment, schema=str(_schema_file(path, deployment.schema)))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Reads the YAML mapping, merged over that of the file which `extends` names, if any.
+
+    Mappings are merged key by key; any other value replaces the extended file's.
+
+    Raises:
+        BadInput: if a file is missing, is not a YAML mapping, or extends itself.
+    """
+    return _read(path, ())
+
+
+def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
+    if not path.is_file():
+        raise BadInput(
+            "no such configuration", where=str(path), expected="a YAML file", got="nothing",
+            fix="pipeline/configs/ has working ones.",
+        )  # fmt: skip
+    if path.resolve() in extended_by:
+        raise BadInput(
+            "a file extends itself", where=f"{path}: {_EXTENDS}", expected="another file",
+            got=" <- ".join(str(file) for file in extended_by), fix="Remove one `extends`.",
+        )  # fmt: skip
+    try:
+        document = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise _not_a_mapping(path, str(error)) from error
+    if not isinstance(document, dict):
+        raise _not_a_mapping(path, type(document).__name__)
+    if _EXTENDS not in document:
+        return document
+    base = document.pop(_EXTENDS)
+    if not isinstance(base, str):
+        raise BadInput(
+            "wrong value", where=f"{path}: {_EXTENDS}", expected="the path of a configuration file",
+            got=repr(base), fix="Give one path, relative to this file.",
+        )  # fmt: skip
+    return _merged(_read(path.parent / base, (*extended_by, path.resolve())), document)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _schema_file(path: Path, schema: str) -> Path:
+    if schema.startswith(_SHIPPED):
+        return shipped_schema(schema.removeprefix(_SHIPPED))
+    found = (path.parent / schema).resolve()
+    if not found.is_file():
+        raise BadInput(
+            "no such schema", where=f"{path}: schema", expected="a TFMD schema in text format",
+            got=schema, fix="Give its path relative to the configuration file, or shipped:impressions.pbtxt.",
+        )  # fmt: skip
+    return found
+
+
+def _not_a_mapping(path: Path, got: str) -> BadInput:
+    return BadInput(
+        "not a configuration", where=str(path), expected="YAML with one mapping",
+        got=" ".join(got.split()), fix="Correct the file.",
+    )  # fmt: skip
+
+
+def _refusal(path: Path, fault: Mapping[str, Any]) -> BadInput:
+    location = fault["loc"]
+    key = ".".join(str(part) for part in location) or "the file"
+    where = f"{path}: {key}"
+    if fault["type"] == "unexpected_keyword_argument":
+        siblings = _fields_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), siblings, n=1)
+        fix = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(siblings)}."
+        return BadInput("unknown key", where=where, expected="a known key", got=repr(location[-1]), fix=fix)
+    if fault["type"] == "value_error":
+        reason = str(fault["ctx"]["error"]).rstrip(".")
+        return BadInput(
+            "refused", where=where, expected="settings that agree", got=reason, fix="Correct the file."
+        )
+    got = "nothing" if fault["type"] == "missing" else repr(fault["input"])
+    return BadInput(
+        "wrong value", where=where, expected=str(fault["msg"]), got=got, fix="See pipeline/configs/demo.yaml."
+    )
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    """The known keys at a place in the YAML, found by following the types."""
+    current: Any = Deployment
+    for part in location:
+        if dataclasses.is_dataclass(current):
+            current = typing.get_type_hints(current).get(str(part))
+        else:
+            current = (typing.get_args(current) or (None,))[-1]
+        members = [member for member in typing.get_args(current) if dataclasses.is_dataclass(member)]
+        if members and typing.get_origin(current) is not dict:
+            current = members[0]
+    return [field.name for field in dataclasses.fields(current)] if dataclasses.is_dataclass(current) else []

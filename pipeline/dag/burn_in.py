@@ -1,0 +1,60 @@
+"""Before the first span: fit and freeze the features, burn the teacher in.
+
+Reference: Khani et al., RecSys '24, Figure 1: a new teacher burns in first, students follow.
+"""
+
+from __future__ import annotations
+
+from tfx.components import Transform
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.proto import transform_pb2
+
+from components.span_publisher import SpanPublisher
+from components.span_records import BOOTSTRAP
+from components.span_state import SpanState
+from components.transforms.shards import FRESH_SPLITS
+from models.preprocessing import features_config, preprocessing_fn
+from pipeline.config import Deployment
+from pipeline.dag.ingest import ingest
+from pipeline.dag.training import train_and_judge
+from pipeline.paths import RunPaths
+
+
+def bootstrap_components(deployment: Deployment, paths: RunPaths) -> list[BaseComponent]:
+    """The bootstrap's components: its record is what every branch finds while it has none of its own."""
+    spans = deployment.burn_in_spans
+    state = SpanState(
+        records=paths.records,
+        branch=BOOTSTRAP,
+        span=spans[0],
+        slots=("statistics", "fitted_statistics", "teacher"),
+    )
+    read = ingest(deployment, paths, spans[0], spans[-1], state)
+    transform = Transform(
+        examples=read.examples,
+        schema=read.schema,
+        preprocessing_fn=f"{preprocessing_fn.__module__}.{preprocessing_fn.__qualname__}",
+        splits_config=transform_pb2.SplitsConfig(analyze=[FRESH_SPLITS[0]], transform=[]),
+        materialize=False,
+        disable_analyzer_cache=True,
+        disable_statistics=True,
+        custom_config=features_config(deployment.features),
+    )
+    transform.add_upstream_node(read.validator)
+    graph = transform.outputs["transform_graph"]
+    teacher = train_and_judge(
+        deployment, deployment.teacher_job(), read.examples, graph, state.outputs["teacher"]
+    )
+    publisher = SpanPublisher(
+        records=paths.records,
+        published=paths.published,
+        branch=BOOTSTRAP,
+        span=spans[-1],
+        slots={
+            "transform_graph": graph,
+            "fitted_statistics": read.statistics,
+            "statistics": read.statistics,
+            "teacher": teacher.good_model,
+        },
+    )
+    return [state, *read.components, transform, *teacher.components, publisher]

@@ -1,0 +1,126 @@
+"""The teacher's branch of a span: label it for everybody, then learn it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfx import types
+from tfx.dsl.components.base.base_component import BaseComponent
+
+from components.artifacts import Found
+from components.label_report import LabelReport
+from components.soft_label_bulk_inferrer import SoftLabelBulkInferrer
+from components.span_publisher import SpanPublisher
+from components.span_records import RELABELLED, TEACHER
+from components.span_state import SpanState
+from pipeline.config import Deployment
+from pipeline.dag.ingest import Ingest, ingest, read_events
+from pipeline.dag.training import train_and_judge
+from pipeline.paths import RunPaths
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherBranch:
+    """The branch, and what a surface's branch of the same pipeline may lean on.
+
+    Attributes:
+        components: In topological order.
+        read: The span's examples.
+        labeller: When it is done, the span's label set is published.
+    """
+
+    components: list[BaseComponent]
+    read: Ingest
+    labeller: BaseComponent
+
+
+def teacher_branch(deployment: Deployment, paths: RunPaths, span: Found, version: Found = 0) -> TeacherBranch:
+    """Wires one span of the teacher.
+
+    With `label_with: previous` the labels come from the teacher as it was before this span, so that they
+    do not depend on the teacher having seen the example, and students never wait for its training.
+    """
+    state = SpanState(
+        records=paths.records,
+        branch=TEACHER,
+        span=span,
+        slots=("statistics", "fitted_statistics", "transform_graph", "teacher", "labels"),
+    )
+    read = ingest(deployment, paths, span, span, state, version)
+    trained = train_and_judge(
+        deployment,
+        deployment.teacher_job(),
+        read.examples,
+        state.outputs["transform_graph"],
+        state.outputs["teacher"],
+    )
+    previous = deployment.label_with == "previous"
+    model = state.outputs["teacher"] if previous else trained.good_model
+    labeller = _labeller(deployment, paths, span, version, state, read.examples, model)
+    for component in (labeller, trained.components[0]):
+        component.add_upstream_node(read.validator)
+    publisher = SpanPublisher(
+        records=paths.records,
+        published=paths.published,
+        branch=TEACHER,
+        span=span,
+        slots={
+            "teacher": trained.good_model,
+            "teacher_blessing": trained.blessing,
+            "statistics": read.statistics,
+            "anomalies": read.validator.outputs["anomalies"],
+            "examples": read.examples,
+            "labels": labeller.outputs["labels"],
+        },
+        version=version,
+    )
+    reports: list[BaseComponent] = []
+    if paths.on_cluster:
+        report = LabelReport(labels=labeller.outputs["labels"], blessing=trained.blessing, span=span)
+        reports.append(report.with_id("LabelReport_teacher"))
+        publisher.add_upstream_node(report)
+    labelling = [labeller, *trained.components] if previous else [*trained.components, labeller]
+    return TeacherBranch(
+        components=[state, *read.components, *labelling, *reports, publisher], read=read, labeller=labeller
+    )
+
+
+def relabelling(deployment: Deployment, paths: RunPaths, span: Found, version: Found) -> list[BaseComponent]:
+    """Wires the labelling of a past span by the teacher that had not trained on it; nobody learns from it."""
+    state = SpanState(records=paths.records, branch=TEACHER, span=span, slots=("teacher", "labels"))
+    reader = read_events(deployment, paths, span, span, version)
+    labeller = _labeller(
+        deployment, paths, span, version, state, reader.outputs["examples"], state.outputs["teacher"]
+    )
+    publisher = SpanPublisher(
+        records=paths.records,
+        published=paths.published,
+        branch=RELABELLED,
+        span=span,
+        slots={"labels": labeller.outputs["labels"]},
+        version=version,
+    )
+    return [state, reader, labeller, publisher]
+
+
+def _labeller(
+    deployment: Deployment,
+    paths: RunPaths,
+    span: Found,
+    version: Found,
+    state: SpanState,
+    examples: types.BaseChannel,
+    model: types.BaseChannel,
+) -> SoftLabelBulkInferrer:
+    return SoftLabelBulkInferrer(
+        examples=examples,
+        model=model,
+        previous_labels=state.outputs["labels"],
+        store=paths.label_store(deployment.label_store),
+        teacher=deployment.teacher.name,
+        span=span,
+        span_version=version,
+        tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},
+        label_with=deployment.label_with,
+        checks=deployment.label_checks,
+    )

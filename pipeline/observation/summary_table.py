@@ -1,0 +1,180 @@
+"""The run's summary as tables for people: 80 columns wide, plain text where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.observation.decisions import Decision
+
+Json = Mapping[str, Any]
+
+ROLES = ("teacher", "student", "control")
+NOTHING = "-"
+MARK = "*"
+SHOWN_DECISIONS = 20
+_SECONDS_A_DAY = 24 * 3600
+
+
+def print_summary(summary: Json, console: Console | None = None) -> None:
+    """Prints `render_summary` to standard output, or to `console`."""
+    (console or Console(highlight=False)).print(render_summary(summary))
+
+
+def render_summary(summary: Json) -> Group:
+    """Tables of a run's summary: surfaces, remarkable decisions, freshness, label sets, seconds per step.
+
+    Args:
+        summary: `spans` (list), `surfaces.<surface>.coverage`, `surfaces.<surface>.tasks.<task>.<role>.{auc |
+            rmse, positives, examples}`, `….difference.{metric: [mean, low, high]}`, `decisions` (list of
+            Decision's fields), `freshness.percentiles.<branch>.<stage>.{p50, p95}`, `label_sets` (list of id,
+            span, teacher, rows, lag_seconds) and `seconds.<step>`. Figures may be null or absent; a role
+            that no task of a surface has gets no column.
+
+    Returns:
+        What `rich` prints.
+    """
+    spans = summary["spans"]
+    covered = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
+    heading = f"Progressive figures, {covered}: AUC of binary tasks, RMSE of regressions"
+    surfaces = [_surface(name, surface) for name, surface in summary["surfaces"].items()]
+    note = f"{MARK} the 95 % interval excludes 0; {NOTHING} undefined, or no such model yet"
+    return Group(
+        Text(heading),
+        Text(),
+        *surfaces,
+        Text(note),
+        Text(),
+        _decisions(summary["decisions"]),
+        Text(),
+        _freshness(summary["freshness"]["percentiles"]),
+        Text(),
+        Text("label sets; lag is from the span's examples to their published labels", style="bold"),
+        _label_sets_table(summary["label_sets"]),
+        Text(),
+        _seconds_table(summary["seconds"]),
+    )
+
+
+def _surface(name: str, surface: Json) -> Group:
+    heading = Text(f"surface {name}: coverage {_percent(surface['coverage'])}", style="bold")
+    return Group(heading, _surface_table(surface), Text())
+
+
+def _surface_table(surface: Json) -> Table:
+    table = _table()
+    table.add_column("task", no_wrap=True)
+    tasks = surface["tasks"]
+    roles = [role for role in ROLES if any(role in figures for figures in tasks.values())]
+    for role in roles:
+        table.add_column(role, justify="right", no_wrap=True)
+    if "control" in roles:
+        table.add_column("student - control", no_wrap=True)
+    table.add_column("positives", justify="right", no_wrap=True)
+    for task, figures in tasks.items():
+        metric = "rmse" if any("rmse" in figures.get(role, {}) for role in roles) else "auc"
+        values = [_figure(figures.get(role, {}).get(metric)) for role in roles]
+        difference = [Text(_difference(figures, metric))] if "control" in roles else []
+        table.add_row(Text(task), *values, *difference, _positives(figures))
+    return table
+
+
+def _decisions(found: list[Json]) -> Group:
+    remarkable = [each for each in found if not Decision(**each).is_ordinary]
+    if not remarkable:
+        return Group(Text("decisions: all in the ordinary", style="bold"))
+    shown = remarkable[-SHOWN_DECISIONS:]
+    which = (
+        f"the last {len(shown)} of {len(remarkable)}" if len(remarkable) > len(shown) else f"all {len(shown)}"
+    )
+    table = _table()
+    table.add_column("span", justify="right")
+    table.add_column("branch", no_wrap=True)
+    table.add_column("decision")
+    table.add_column("reason", overflow="fold")
+    for each in shown:
+        outcome = Text(f"{each['what']} {each['outcome']}")
+        table.add_row(str(each["span"]), Text(each["branch"]), outcome, Text(each["reason"]))
+    return Group(Text(f"decisions out of the ordinary, {which}", style="bold"), table)
+
+
+def _freshness(percentiles: Json) -> Group:
+    lines = [Text("freshness, half / 95 % of the spans within", style="bold")]
+    for branch, stages in percentiles.items():
+        shown = (
+            f"{stage.replace('_', ' ')} {_duration(value['p50'])} / {_duration(value['p95'])}"
+            for stage, value in stages.items()
+        )
+        lines.append(Text(f"{branch}: {', '.join(shown) or NOTHING}"))
+    return Group(*lines)
+
+
+def _label_sets_table(label_sets: list[Json]) -> Table:
+    table = _table()
+    table.add_column("span", justify="right")
+    table.add_column("label set", overflow="fold")
+    table.add_column("teacher", overflow="fold")
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("lag", justify="right", no_wrap=True)
+    for label_set in label_sets:
+        rows, lag = _number(label_set["rows"], ",d"), _seconds(label_set["lag_seconds"])
+        names = [Text(str(label_set[key])) for key in ("span", "id", "teacher")]
+        table.add_row(*names, rows, lag)
+    return table
+
+
+def _seconds_table(seconds: Json) -> Table:
+    table = _table()
+    table.add_column("step")
+    table.add_column("seconds", justify="right")
+    for step, spent in seconds.items():
+        table.add_row(Text(step), _seconds(spent))
+    return table
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, collapse_padding=True)
+
+
+def _difference(figures: Json, metric: str) -> str:
+    mean, low, high = figures.get("difference", {}).get(metric, (None, None, None))
+    if mean is None:
+        return NOTHING
+    if low is None or high is None:
+        return _figure(mean, "+")
+    mark = MARK if low > 0 or high < 0 else ""
+    return f"{_figure(mean, '+')} [{_figure(low, '+')},{_figure(high, '+')}]{mark}"
+
+
+def _positives(figures: Json) -> str:
+    found = [figures[role].get("positives") for role in ROLES if role in figures]
+    return _number(next((count for count in found if count is not None), None), ",d")
+
+
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{100 * share:.1f} %"
+
+
+def _seconds(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.1f} s"
+
+
+def _duration(seconds: float) -> str:
+    """Days where a log of long ago is replayed."""
+    return f"{seconds / _SECONDS_A_DAY:,.0f} d" if seconds >= 2 * _SECONDS_A_DAY else f"{seconds:,.1f} s"
+
+
+def _figure(value: float | None, sign: str = "") -> str:
+    """Four decimals as long as the figure is small enough for seven characters, then fewer."""
+    if value is None:
+        return NOTHING
+    decimals = 4 if abs(value) < 10 else 2
+    return format(value, f"{sign},.{decimals}f")
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOTHING if value is None else format(value, form)

@@ -1,0 +1,50 @@
+"""The root of the command line: mounts the commands of the pipeline and of the experiments.
+
+Bad input ends in one line on standard error and exit code 2, never in a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rankdistill.shadowing import refuse_shadowed_packages
+
+try:
+    refuse_shadowed_packages()
+except ImportError as error:
+    sys.exit(f"rankdistill: {error}")
+
+import click
+
+from experiments.commands.advise import advise
+from experiments.commands.experiment import experiment
+from experiments.commands.online import online
+from experiments.commands.report import report
+from pipeline.commands.config import config
+from pipeline.commands.events import events
+from pipeline.commands.labels import labels
+from pipeline.commands.lineage import lineage
+from pipeline.commands.loop import loop_commands
+from pipeline.commands.status import status
+from pipeline.errors import run_or_refuse
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", is_flag=True, help="Show the log lines of TFX, Beam and TensorFlow.")
+def cli(verbose: bool) -> None:
+    """Knowledge distillation for online ranking: one teacher, shared soft labels, a student per surface."""
+    from pipeline.logging_setup import quieten
+
+    if not verbose:
+        quieten()
+
+
+for command in (
+    events, config, *loop_commands, status, lineage, labels, experiment, online, advise, report,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The console script."""
+    run_or_refuse("rankdistill", lambda: cli(standalone_mode=False))

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import datetime
+import json
+
+import click.testing
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
+from components.label_store.schemes import open_store
+from eventlog.errors import BadInput
+from pipeline.commands.labels import labels
+
+CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
+FACTS = SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0)
+
+
+def rows(clicks):
+    ids, days = [f"e{n}" for n in range(len(clicks))], [datetime.date(2022, 4, 25)] * len(clicks)
+    return pa.table([ids, days, ["feed"] * len(clicks), clicks], schema=row_schema(["click"]))
+
+
+@pytest.fixture
+def uri(tmp_path):
+    (tmp_path / "labels").mkdir()
+    return f"delta:{tmp_path}/labels"
+
+
+@pytest.fixture
+def publish(uri):
+    def publish_set(span, clicks):
+        store = open_store(uri)
+        key = LabelSetKey(teacher="big", teacher_version="7", span=span)
+        writer = store.stage(key, {"click": CLICK})
+        return store.publish(writer, [writer.write("s", rows(clicks))], FACTS)
+
+    return publish_set
+
+
+@pytest.fixture
+def run(uri):
+    def run_command(command, *arguments):
+        runner = click.testing.CliRunner()
+        return runner.invoke(labels, [command, "--store", uri, *arguments], catch_exceptions=False)
+
+    return run_command
+
+
+def test_ls_and_show_tell_what_is_published(run, publish):
+    record = publish(3, [0.5, 0.25])
+    assert record.set_id in run("ls").output
+    shown = json.loads(run("show", record.set_id).output)
+    assert (shown["rows"], shown["key"]["span"], shown["columns"]["click"]["kind"]) == (2, 3, "binary")
+
+
+def test_verify_ends_in_1_when_rows_are_not_what_the_record_says(run, publish, tmp_path):
+    record = publish(3, [0.5, 0.25])
+    assert run("verify", record.set_id).output == f"{record.set_id}: as its record says\n"
+    (file,) = (tmp_path / "labels").glob(f"label_set={record.set_id}/*.parquet")
+    pq.write_table(rows([0.5]), file)
+    result = run("verify", record.set_id)
+    assert result.exit_code == 1
+    assert "rows: expected 2, got 1" in result.output
+
+
+def test_diff_counts_examples_and_changed_labels(run, publish):
+    first, second = publish(3, [0.5, 0.25]), publish(4, [0.5, 0.75, 0.1])
+    output = run("diff", first.set_id, second.set_id).output
+    assert "examples: 2 in both, 0 in the first alone, 1 in the second alone" in output
+    assert output.splitlines()[-1].split() == ["click", "1", "0.250000", "0.500000"]
+
+
+def test_gc_removes_what_a_dry_run_names(run, publish, uri):
+    old, pinned = publish(3, [0.5]), publish(4, [0.5])
+    store = open_store(uri)
+    store.pin("phones", 4, pinned.set_id)
+    loser = store.stage(old.key, {"click": CLICK})
+    loser.write("s", rows([0.75]))
+    options = ("--grace-hours", "0", "--retention-days", "0")
+    expected = [f"expired set {old.set_id}", f"unpublished attempt {loser.set_id}"]
+    assert run("gc", *options, "--dry-run").output.splitlines() == [
+        f"would remove {each}" for each in expected
+    ]
+    assert store.list_sets() == [old, pinned]
+    assert run("gc", *options).output.splitlines() == [f"removed {each}" for each in expected]
+    assert store.list_sets() == [pinned]
+
+
+def test_init_says_that_a_delta_store_makes_itself(run):
+    assert run("init").output == "nothing to make: this kind of store makes itself\n"
+
+
+def test_a_store_that_is_not_there_is_refused_and_not_made(tmp_path):
+    runner = click.testing.CliRunner()
+    with pytest.raises(BadInput, match="no label store: expected the folder of a store, got no such folder"):
+        runner.invoke(labels, ["ls", "--store", f"delta:{tmp_path}/nowhere"], catch_exceptions=False)
+    assert not (tmp_path / "nowhere").exists()

@@ -1,0 +1,188 @@
+import dataclasses
+
+import pytest
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from components.label_store.base import LabelSetKey, SetFacts, SoftColumn
+from components.label_store.schemes import open_store
+from components.span_records import TEACHER
+from pipeline.observation.decisions import finished
+from pipeline.observation.freshness import Freshness, freshness, next_span, percentiles, spans_behind
+
+STAGES = {
+    "event_to_ready": None,
+    "ready_to_labelled": None,
+    "labelled_to_published": None,
+    "published_to_trained": None,
+    "trained_to_pushed": None,
+    "event_to_pushed": None,
+}
+CLICK = {"click": SoftColumn(kind="binary", link="sigmoid", unit="clicks")}
+
+
+class Steps:
+    """The MLMD of a run; each step that it completes lies in the contexts of a LocalRunner."""
+
+    def __init__(self, run):
+        run.paths.root.mkdir(parents=True, exist_ok=True)
+        config = proto.ConnectionConfig()
+        config.sqlite.filename_uri = run.paths.metadata
+        config.sqlite.connection_mode = proto.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.store = metadata_store.MetadataStore(config)
+        self.pipeline = f"{run.deployment.name}-span"
+
+    def complete(self, node, span, version=0, state=proto.Execution.COMPLETE):
+        """Puts an execution; gives when MLMD has it updated, in Unix milliseconds."""
+        run = f"{self.pipeline}.span-{span:05d}-v{version}.0123456789ab"
+        names = {"pipeline_run": run, "node": f"{run}.{node}"}
+        contexts = [
+            proto.Context(type_id=self.store.put_context_type(proto.ContextType(name=kind)), name=name)
+            for kind, name in names.items()
+        ]
+        kind = self.store.put_execution_type(proto.ExecutionType(name=node.partition("_")[0]))
+        execution = proto.Execution(type_id=kind, last_known_state=state)
+        number, _, _ = self.store.put_execution(execution, [], contexts, reuse_context_if_already_exist=True)
+        (put,) = self.store.get_executions_by_id([number])
+        return put.last_update_time_since_epoch
+
+
+def times(published):
+    return {
+        "event_ms": published - 60_000,
+        "ready_ms": published - 10_000,
+        "labelled_ms": published - 1_500,
+        "published_ms": published,
+    }
+
+
+def certificate(published, **fields):
+    return {"certificate": {"set_id": "one", "rows": 3, "label_age_spans": 2} | times(published) | fields}
+
+
+LABELLED = {"event_to_ready": 50.0, "ready_to_labelled": 8.5, "labelled_to_published": 1.5}
+
+
+def test_each_stage_of_a_surface_is_counted_from_the_mark_before(run):
+    steps = Steps(run)
+    trained = steps.complete("Trainer_student_tab_1", 5)
+    pushed = steps.complete("Pusher_tab_1", 5)
+    run.teacher(5, labels=certificate(trained - 4_000))
+    run.surface(5)
+    assert freshness(run.deployment, run.paths) == [
+        Freshness(5, TEACHER, 2, STAGES | LABELLED),
+        Freshness(
+            5,
+            "tab_1",
+            2,
+            STAGES
+            | LABELLED
+            | {
+                "published_to_trained": 4.0,
+                "trained_to_pushed": (pushed - trained) / 1000,
+                "event_to_pushed": (pushed - trained + 64_000) / 1000,
+            },
+        ),
+    ]
+
+
+def test_a_pusher_that_was_held_back_has_pushed_nothing(run):
+    steps = Steps(run)
+    trained = steps.complete("Trainer_student_tab_1", 5)
+    steps.complete("Pusher_tab_1", 5)
+    run.teacher(5, labels=certificate(trained - 4_000))
+    run.surface(5, gate=(False, "control", "worse"))
+    seconds = freshness(run.deployment, run.paths)[-1].seconds
+    assert seconds["published_to_trained"] == 4.0
+    assert (seconds["trained_to_pushed"], seconds["event_to_pushed"]) == (None, None)
+
+
+def test_attempts_that_failed_and_other_versions_of_the_span_do_not_count(run):
+    steps = Steps(run)
+    trained = steps.complete("Trainer_student_tab_1", 5)
+    steps.complete("Trainer_student_tab_1", 5, version=1)
+    steps.complete("Trainer_student_tab_1", 6)
+    steps.complete("Trainer_student_tab_1", 5, state=proto.Execution.FAILED)
+    run.teacher(5, labels=certificate(trained - 4_000))
+    run.surface(5)
+    assert freshness(run.deployment, run.paths)[-1].seconds["published_to_trained"] == 4.0
+
+
+def test_a_span_without_labels_or_metadata_has_no_figures_and_a_skipped_one_is_absent(run):
+    run.teacher(5, labels={"refusal": {"reason": "unfit"}})
+    run.skip(TEACHER, 6, "empty")
+    run.skip("tab_1", 6, "empty")
+    run.surface(5)
+    assert freshness(run.deployment, run.paths) == [
+        Freshness(5, TEACHER, None, STAGES),
+        Freshness(5, "tab_1", None, STAGES),
+    ]
+
+
+def test_an_unknown_time_is_no_year_1970(run):
+    run.teacher(5, labels=certificate(1_700_000_000_000, event_ms=0))
+    assert freshness(run.deployment, run.paths)[0].seconds["event_to_ready"] is None
+    assert freshness(run.deployment, run.paths)[0].seconds["ready_to_labelled"] == 8.5
+
+
+def publish(store, run, span, extra):
+    key = LabelSetKey(teacher=run.deployment.teacher.name, teacher_version="abc-00004", span=span)
+    facts = SetFacts(feature_version="abc", label_age_spans=3, seconds=1.0, extra=extra)
+    return store.publish(store.stage(key, CLICK), [], facts)
+
+
+def test_a_student_apart_from_its_teacher_counts_from_the_set_that_its_fleet_has_pinned(run):
+    run.paths.root.mkdir()
+    store = open_store(run.paths.label_store(run.deployment.label_store))
+    now = 1_700_000_000_000
+    record = publish(store, run, 5, {"event_ms": now, "ready_ms": now + 7_000, "labelled_ms": now + 9_000})
+    trained = Steps(run).complete("Trainer_student_tab_1", 5)
+    store.pin(run.deployment.fleet, 5, record.set_id)
+    run.surface(5)
+    (found,) = freshness(run.deployment, run.paths)
+    assert (found.branch, found.label_age_spans) == ("tab_1", 3)
+    assert found.seconds["event_to_ready"] == 7.0
+    assert found.seconds["ready_to_labelled"] == 2.0
+    assert found.seconds["published_to_trained"] == (trained - record.created_ms) / 1000
+
+
+def test_a_student_of_another_teacher_does_not_count_from_its_own_teachers_labels(run):
+    surface = dataclasses.replace(
+        run.deployment.surfaces["tab_1"],
+        labels=dataclasses.replace(run.deployment.surfaces["tab_1"].labels, teacher="other"),
+    )
+    surfaces = run.deployment.surfaces | {"tab_1": surface}
+    run.deployment = dataclasses.replace(run.deployment, surfaces=surfaces)
+    run.teacher(5, labels=certificate(1_700_000_000_000))
+    run.surface(5)
+    assert freshness(run.deployment, run.paths)[-1] == Freshness(5, "tab_1", None, STAGES)
+
+
+def test_percentiles_are_over_the_spans_of_a_branch_that_have_the_stage():
+    found = [
+        Freshness(span, branch, 1, STAGES | {"event_to_ready": seconds})
+        for span, branch, seconds in (
+            (5, "teacher", 10.0),
+            (6, "teacher", 20.0),
+            (7, "teacher", None),
+            (5, "a", 3.0),
+        )
+    ]
+    assert percentiles(found) == {
+        "teacher": {"event_to_ready": {"p50": 15.0, "p95": pytest.approx(19.5)}},
+        "a": {"event_to_ready": {"p50": 3.0, "p95": 3.0}},
+    }
+
+
+def test_a_branch_goes_on_behind_its_last_record_and_begins_behind_the_burn_in(run):
+    assert next_span(run.deployment, TEACHER, []) == next_span(run.deployment, "tab_1", []) == 5
+    run.teacher(6)
+    assert next_span(run.deployment, TEACHER, finished(run.paths, TEACHER)) == 7
+    assert spans_behind(run.paths, 7) == 3
+    assert spans_behind(dataclasses.replace(run.paths, events=run.paths.root / "none"), 7) == 0
+
+
+def test_a_surface_begins_with_its_own_bootstrap(run):
+    surface = dataclasses.replace(run.deployment.surfaces["tab_1"], bootstrap="7:8")
+    deployment = dataclasses.replace(run.deployment, surfaces=run.deployment.surfaces | {"tab_1": surface})
+    assert next_span(deployment, "tab_1", []) == 7

@@ -1,0 +1,123 @@
+import socket
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from components.transforms.join_labels import JoinReport
+from pipeline.observation.metrics import serve_metrics, write_metrics
+
+FIGURES = {
+    "click": {
+        "student": {"calibration": 1.25},
+        "control": {"calibration": None},
+        "teacher": {"calibration": 0.9},
+    },
+    "ltv": {"difference": {"rmse": [0, None, None]}},
+}
+
+
+@pytest.fixture
+def metrics(run):
+    """Writes the file and parses it: (name, values of its labels in the order of their names) → value."""
+
+    def read():
+        write_metrics(run.deployment, run.paths)
+        return parse((run.paths.root / "metrics.prom").read_text())
+
+    return read
+
+
+def parse(text):
+    return {
+        (sample.name.removeprefix("rankdistill_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_progress_coverage_age_and_calibration_are_those_of_the_last_span(run, metrics):
+    run.teacher(5)
+    run.teacher(6)
+    run.surface(5, figures={})
+    run.surface(6, figures=FIGURES, report=JoinReport(surface="tab_1", fresh_rows=8, labelled_fresh_rows=6))
+    found = metrics()
+    assert (found["last_span", "tab_1"], found["spans_behind", "tab_1"]) == (6, 3)
+    assert found["last_span_timestamp_seconds", "teacher"] > 1.7e9
+    assert found["coverage", "tab_1"] == 0.75
+    assert found["label_age_spans", "teacher"] == found["label_age_spans", "tab_1"] == 1
+    calibration = {key[1:]: value for key, value in found.items() if key[0] == "calibration"}
+    assert calibration == {("student", "tab_1", "click"): 1.25, ("teacher", "tab_1", "click"): 0.9}
+
+
+def test_counters_add_up_what_was_recorded(run, metrics):
+    run.teacher(5, discarded="diverged")
+    run.teacher(6, labels={"refusal": {"reason": "unfit"}})
+    run.skip("teacher", 7, "empty")
+    run.relabel(5, 1)
+    run.surface(5, discarded={"control": "worse"})
+    run.surface(6, gate=(False, "control", "worse"))
+    last = JoinReport(surface="tab_1", fresh_rows=9, decision="last", reason="none")
+    run.surface(7, roles=["student"], report=last)
+    found = metrics()
+    assert found["candidates_discarded_total", "teacher", "teacher"] == 1
+    assert found["candidates_discarded_total", "tab_1", "student"] == 0
+    assert found["candidates_discarded_total", "tab_1", "control"] == 1
+    assert (found["labels_refused_total", "teacher"], found["labels_refused_total", "relabelled"]) == (1, 0)
+    assert (found["spans_skipped_total", "teacher"], found["spans_skipped_total", "tab_1"]) == (1, 0)
+    assert (found["pushes_total", "tab_1"], found["pushes_held_back_total", "tab_1"]) == (2, 1)
+    assert found["spans_without_labels_total", "last", "tab_1"] == 1
+    assert found["spans_without_labels_total", "hard-only", "tab_1"] == 0
+    assert (found["rows_labelled_total", "teacher"], found["rows_labelled_total", "relabelled"]) == (300, 300)
+    assert found["rows_trained_total", "tab_1"] == 2 * 250
+
+
+def test_stages_of_the_last_span_are_given_in_seconds(run, metrics):
+    times = {"event_ms": 1_000, "ready_ms": 3_500, "labelled_ms": 4_000}
+    run.teacher(5, labels={"certificate": {"rows": 3, "label_age_spans": 1}})
+    run.teacher(6, labels={"certificate": {"rows": 3, "label_age_spans": 1} | times})
+    found = metrics()
+    assert found["stage_seconds", "teacher", "event_to_ready"] == 2.5
+    assert found["stage_seconds", "teacher", "ready_to_labelled"] == 0.5
+    assert ("stage_seconds", "teacher", "labelled_to_published") not in found
+
+
+def test_branches_that_run_elsewhere_are_left_out(run, metrics):
+    run.surface(5)
+    assert {key[0] for key in metrics() if "teacher" in key or "tab_0" in key} == set()
+    assert metrics()["last_span", "tab_1"] == 5
+
+
+def test_a_branch_that_has_only_skipped_is_there(run, metrics):
+    run.skip("tab_1", 5, "empty")
+    found = metrics()
+    assert (found["spans_skipped_total", "tab_1"], found["spans_behind", "tab_1"]) == (1, 4)
+    assert ("coverage", "tab_1") not in found
+
+
+def test_calibration_is_that_of_the_last_span_that_was_not_skipped(run, metrics):
+    run.surface(5, figures=FIGURES)
+    run.skip("tab_1", 6, "empty")
+    assert metrics()["calibration", "student", "tab_1", "click"] == 1.25
+
+
+def test_a_root_without_records_has_an_empty_file(run, metrics):
+    run.paths.root.mkdir()
+    assert metrics() == {}
+    assert [path.name for path in run.paths.root.iterdir()] == ["metrics.prom"]
+
+
+def test_a_scrape_sees_what_was_recorded_since_the_last(run):
+    run.teacher(5)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve_metrics(port, run.deployment, run.paths)
+    assert scrape(port)["last_span", "teacher"] == 5
+    run.teacher(6)
+    assert scrape(port)["last_span", "teacher"] == 6
+
+
+def scrape(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        return parse(answer.read().decode())

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from components.evaluation.predictions import predictions_schema, write_predictions
+from components.transforms.join_labels import JoinReport
+from pipeline.observation.summary import summarize, write_summary
+
+pytestmark = pytest.mark.e2e  # It imports TFX.
+
+
+@pytest.fixture
+def summarized(run):
+    """Of a run in which all learnt span 5, one surface span 6 too, and nobody span 7."""
+    run.teacher(5)
+    for span, surface in ((5, "tab_1"), (5, "tab_0"), (5, "tab_4"), (6, "tab_1")):
+        report = JoinReport(surface=surface, fresh_rows=8, labelled_fresh_rows=8 if span == 5 else 4)
+        run.surface(span, surface, report=report)
+        figures = Path(run.paths.artifacts, surface, "figures", str(span))
+        rows = predictions_schema(run.deployment.tasks).empty_table()
+        for name in ("fresh", "matured"):
+            write_predictions(rows, figures / f"{name}.parquet")
+    for branch in ("teacher", *run.deployment.surfaces):
+        run.skip(branch, 7, "empty")
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = run.paths.metadata
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    metadata_store.MetadataStore(config).put_context_type(metadata_store_pb2.ContextType(name="node"))
+    return summarize(run.deployment, run.paths)
+
+
+def test_a_skipped_span_counts_nowhere_and_is_a_decision(summarized):
+    assert summarized["spans"] == [5, 6]
+    assert summarized["surfaces"]["tab_1"]["coverage"] == 12 / 16
+    assert summarized["surfaces"]["tab_0"]["coverage"] == 1.0
+    skipped = {"span": 7, "branch": "tab_1", "what": "span", "outcome": "skipped", "reason": "empty"}
+    assert skipped in summarized["decisions"]
+    assert len(summarized["decisions"]) == 2 + 4 * 4 + 4
+
+
+def test_freshness_is_there_by_span_and_in_percentiles(summarized):
+    assert [(each["span"], each["branch"]) for each in summarized["freshness"]["spans"]] == [
+        (5, "teacher"), (5, "tab_1"), (6, "tab_1"), (5, "tab_0"), (5, "tab_4"),
+    ]  # fmt: skip
+    assert summarized["freshness"]["percentiles"] == {
+        branch: {} for branch in ("teacher", "tab_1", "tab_0", "tab_4")
+    }
+
+
+def test_it_is_written_as_json(summarized, tmp_path):
+    write_summary(summarized, tmp_path / "summary.json")
+    assert json.loads((tmp_path / "summary.json").read_text()) == summarized
