@@ -1,1 +1,4 @@
-"""TFX components, and the Beam and Arrow work behind them. Only the top level imports TFX."""
+"""TFX components, flat and thin: each calls the room below that does its work.
+
+Only this top level imports TFX. May import the rooms below, `models` and `eventlog`.
+"""

@@ -1,1 +1,4 @@
-"""The paper's tables on one's own stream: arms, tuned controls, placebos, intervals."""
+"""Claims about quality: the paper's tables on an event log, live experiments, advice, and their reports.
+
+May import `pipeline` and everything below it.
+"""

@@ -1,1 +1,4 @@
-"""Figures of models: metrics on arrays, intervals by resampling clusters, the two judgements of a model."""
+"""Figures and judgements of models on arrays: metrics, intervals, candidate check, push gate, report pages.
+
+May import `models` settings and `eventlog`; no TFX, no other room of `components`.
+"""

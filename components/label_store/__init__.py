@@ -1,1 +1,4 @@
-"""Where soft labels live between the teacher that writes them and the students that read them."""
+"""Label sets and their pins: one interface, a room a backend, and the choice of a backend by URI scheme.
+
+May import `eventlog`; no TensorFlow, Beam or TFX.
+"""

@@ -1,1 +1,4 @@
-"""Beam transforms and the shard-wise Arrow work behind them. No TFX."""
+"""Beam transforms whose unit of work is a shard, and the Arrow code behind them.
+
+May import `label_store`, `evaluation`, `models` and `eventlog`; no TFX.
+"""

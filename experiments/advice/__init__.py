@@ -1,1 +1,4 @@
-"""What to distil, from which teacher and how: advice with evidence, within a budget of minutes."""
+"""Advice: which teacher, tasks, strategy and weight to use, or that there is no evidence.
+
+May import `tables`, `protocol`, `statistics` and `trials`; not `online`.
+"""

@@ -1,1 +1,4 @@
-"""A simulated live experiment: policies rank slates for visitors of a world whose truth is known."""
+"""Live experiments: simulated, or replayed on random exposures.
+
+May import `protocol`, `statistics` and `trials`; not `advice`.
+"""

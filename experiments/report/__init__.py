@@ -1,1 +1,4 @@
-"""One self-contained page for an experiment or a run: it opens offline, on a phone, and prints."""
+"""Results as files and as self-contained HTML pages: of an experiment, and of a run.
+
+May import `protocol`, `statistics` and `trials`.
+"""

@@ -1,1 +1,4 @@
-"""Soft labels in BigQuery: shards, load jobs and one publishing statement."""
+"""The label store in BigQuery: staged shards, load jobs, and the one statement that publishes a set.
+
+May import the top level of `label_store`, but not `schemes` or another backend.
+"""
