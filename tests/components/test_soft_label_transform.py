@@ -1,7 +1,7 @@
 """A surface whose labels cannot be used: each policy fires, and does not fire where it should not."""
 
 import pytest
-from tests.components.test_join_labels import OPTIONS, SPAN_3, publish, soft_labels, write_examples
+from tests.components.transforms.test_join_labels import OPTIONS, SPAN_3, publish, soft_labels, write_examples
 from tfx.types import standard_artifacts
 
 from components.label_store.resolving import LabelSource
