@@ -1,7 +1,6 @@
 """A surface whose labels cannot be used: each policy fires, and does not fire where it should not."""
 
 import pytest
-from tests.components.transforms.test_join_labels import OPTIONS, SPAN_3, publish, soft_labels, write_examples
 from tfx.types import standard_artifacts
 
 from components.label_store.resolving import LabelSource
@@ -11,6 +10,7 @@ from components.transforms.join_labels import read_join_report
 from eventlog.errors import BadInput
 from models.settings import to_json
 from models.tasks import Task
+from tests.components.transforms.test_join_labels import OPTIONS, SPAN_3, publish, soft_labels, write_examples
 
 pytestmark = pytest.mark.e2e  # It imports TFX.
 
