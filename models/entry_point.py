@@ -1,9 +1,15 @@
-"""What TFX's Trainer calls.
+"""The training function that TFX's Trainer is given.
 
-TFX reloads the module it is given before each training. In this one nothing lives that a reload would lose:
-what a process has traced is kept in `models.training`.
+TFX reloads this module before each training, so it holds no state: `models.training` keeps what a process has traced.
+Importing it does not import TensorFlow Recommenders, which refuses a process that has already loaded Keras 3, as the
+`tfx` command has when it compiles a pipeline.
 """
 
-from models.training import run_fn
+from typing import Any
 
-__all__ = ["run_fn"]
+
+def run_fn(fn_args: Any) -> None:
+    """Calls `models.training.run_fn`."""
+    from models import training
+
+    training.run_fn(fn_args)

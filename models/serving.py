@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -10,8 +10,10 @@ import tensorflow as tf
 from tensorflow.python.saved_model.fingerprinting_utils import write_fingerprint
 
 from models.job import TrainingJob
-from models.ranker import Ranker
 from models.transform_graph import TransformGraph
+
+if TYPE_CHECKING:
+    from models.ranker import Ranker
 
 Tensor = Any
 
