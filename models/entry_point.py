@@ -1,7 +1,6 @@
-"""What TFX's Trainer calls.
+"""Entry point of TFX's Trainer.
 
-TFX reloads the module it is given before each training. In this one nothing lives that a reload would lose:
-what a process has traced is kept in `models.training`.
+TFX reloads this module before each training. `models.training`, which caches traced graphs, is not reloaded.
 """
 
 from models.training import run_fn
