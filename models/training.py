@@ -163,7 +163,7 @@ class TrainingRun:
 
     def _train_pass(self, files: list[str], span: int, reading_pass: int, where: str) -> BlockSums:
         """Trains block by block; stops at a block that diverges."""
-        sums = self.learner.no_sums()
+        sums = self.learner.zero_sums()
         for features, targets in self.reader.blocks(files, span=span, reading_pass=reading_pass):
             block_sums = self.learner.train_block(features, targets)
             self.learner.require_finite(where, block_sums)
