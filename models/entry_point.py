@@ -1,8 +1,8 @@
-"""The training function that TFX's Trainer is given.
+"""Entry point of TFX's Trainer.
 
-TFX reloads this module before each training, so it holds no state: `models.training` keeps what a process has traced.
-Importing it does not import TensorFlow Recommenders, which refuses a process that has already loaded Keras 3, as the
-`tfx` command has when it compiles a pipeline.
+TFX reloads this module before each training. `models.training`, which caches traced graphs, is not reloaded.
+Importing this module does not import TensorFlow Recommenders: it refuses Keras 3, which the `tfx` command has loaded
+when it compiles a pipeline.
 """
 
 from typing import Any

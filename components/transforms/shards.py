@@ -20,6 +20,8 @@ from tfx_bsl.coders import example_coder
 
 from eventlog.errors import BadInput
 from models.records import read_records
+from models.shard_names import SHARD_GLOB
+from models.shard_names import shard_name as shard_name  # noqa: PLC0414  # other modules import it from here
 
 FRESH_SPLITS = ("train", "holdout")
 """Splits of rows whose impression lies in the span itself; `holdout` is never trained on."""
@@ -30,11 +32,6 @@ TRAINED_SPLITS, HELD_OUT_SPLITS = zip(FRESH_SPLITS, MATURED_SPLITS, strict=True)
 """Splits that models learn, and those of the clusters that they never learn and are judged on."""
 
 _WRITE_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
-
-
-def shard_name(span: int, shard: int, num_shards: int) -> str:
-    """File name of one shard, for example `span-00003-00000-of-00004.gz`."""
-    return f"span-{span:05d}-{shard:05d}-of-{num_shards:05d}.gz"
 
 
 def split_folder(uri: str, split: str) -> str:
@@ -49,12 +46,12 @@ def split_files(uri: str, split: str) -> list[str]:
         BadInput: if the split holds no shard; even a split without rows has its (empty) shard files.
     """
     folder = split_folder(uri, split)
-    paths = sorted(tf.io.gfile.glob(f"{folder}/span-*.gz"))
+    paths = sorted(tf.io.gfile.glob(f"{folder}/{SHARD_GLOB}"))
     if not paths:
         raise BadInput(
             "no examples",
             where=folder,
-            expected="shards named span-*.gz",
+            expected=f"shards named {SHARD_GLOB}",
             got="none",
             fix="Encode the span again.",
         )
