@@ -137,7 +137,7 @@ def freeze_graph(folder: Path, rows: Sequence[Mapping[str, Any]], features: Mapp
         physical_format="inmemory", telemetry_descriptors=["test"], schema=metadata.schema
     )
     config = features_config(features)
-    with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=str(folder / "temporary")):
+    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(folder / "temporary")):
         batches = pipeline | beam.Create(serialized) | source.BeamSource()
         transform = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
             lambda inputs: preprocessing_fn(inputs, config)
