@@ -129,7 +129,7 @@ def _count_rows(table: pa.Table, span: int, file: Path, fresh: _RowKind, matured
     is_neither = pc.invert(pc.or_(is_fresh, is_matured))
     if _any(is_neither):
         raise _fault(
-            f"row that is neither fresh nor matured in column {IMPRESSION_SPAN}", file,
+            f"column {IMPRESSION_SPAN} has a row that is neither fresh nor matured", file,
             expected=f"{span} (fresh) or {span - MATURITY_SPANS} (matured)",
             got=str(pc.filter(impression_span, is_neither)[0].as_py()),
         )  # fmt: skip

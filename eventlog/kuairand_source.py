@@ -178,20 +178,20 @@ def _features_table(name: str, files: list[Path], columns: tuple[str, ...]) -> s
 
 def _traits() -> str:
     """SQL of the list of a user's trait tokens, such as `3=949`; a missing trait is null."""
-    tokens = [f"'{trait}=' || whole(onehot_feat{trait})" for trait in range(_NUM_TRAITS)]
-    tokens += [f"'{name}=' || whole(is_{name})" for name in ("live_streamer", "video_author")]
+    tokens = [f"'{trait}=' || integer_text(onehot_feat{trait})" for trait in range(_NUM_TRAITS)]
+    tokens += [f"'{name}=' || integer_text(is_{name})" for name in ("live_streamer", "video_author")]
     return ", ".join(tokens)
 
 
 _MACROS = f"""
-CREATE MACRO known(value) AS nullif(CAST(value AS BIGINT), {_MISSING});
+CREATE MACRO flag(value) AS nullif(CAST(value AS BIGINT), {_MISSING});
 CREATE MACRO word(value) AS nullif(nullif(trim(value), ''), '{_MISSING}');
 CREATE MACRO number(value) AS nullif(TRY_CAST(value AS DOUBLE), {_MISSING});
 -- A column of whole numbers holds `1.0` instead of `1` if its file has missing values.
-CREATE MACRO whole(value) AS CAST(CAST(number(value) AS BIGINT) AS VARCHAR);
+CREATE MACRO integer_text(value) AS CAST(CAST(number(value) AS BIGINT) AS VARCHAR);
 -- greatest() ignores nulls: without CASE it would turn an unknown age into 0.
 CREATE MACRO age(today, born) AS CASE WHEN born IS NOT NULL THEN greatest(today - born, 0) END;
-CREATE MACRO filled(items) AS CASE WHEN len(items) > 0 THEN items END;
+CREATE MACRO non_empty(items) AS CASE WHEN len(items) > 0 THEN items END;
 """
 
 _ROWS = """
@@ -206,21 +206,21 @@ SELECT
   CAST($2 AS BIGINT) AS impression_span,
   'tab_' || tab AS surface,
   CAST(user_id AS VARCHAR) AS cluster_id,
-  CAST(known(is_click) AS FLOAT) AS label_click,
-  CAST(known(long_view) AS FLOAT) AS label_long_view,
+  CAST(flag(is_click) AS FLOAT) AS label_click,
+  CAST(flag(long_view) AS FLOAT) AS label_long_view,
   CAST(CASE WHEN play_time_ms >= 0 THEN ln(1 + play_time_ms / 1000.0) END AS FLOAT) AS label_watch_time,
-  CAST(known(is_like) AS FLOAT) AS label_like,
-  CAST(known(is_profile_enter) AS FLOAT) AS label_profile_enter,
-  CAST(known(is_comment) AS FLOAT) AS label_comment,
+  CAST(flag(is_like) AS FLOAT) AS label_like,
+  CAST(flag(is_profile_enter) AS FLOAT) AS label_profile_enter,
+  CAST(flag(is_comment) AS FLOAT) AS label_comment,
   CAST(NULL AS FLOAT) AS label_ltv,
   CAST(user_id AS VARCHAR) AS user_id,
   CAST(video_id AS VARCHAR) AS video_id,
-  whole(author_id) AS author_id,
+  integer_text(author_id) AS author_id,
   word(upload_type) AS upload_type,
   word(user_active_degree) AS user_active_degree,
-  filled(list_filter(list_transform(string_split(tag, ','), item -> word(item)), item -> item IS NOT NULL))
+  non_empty(list_filter(list_transform(string_split(tag, ','), item -> word(item)), item -> item IS NOT NULL))
     AS tag,
-  filled(list_filter([{traits}], item -> item IS NOT NULL)) AS user_traits,
+  non_empty(list_filter([{traits}], item -> item IS NOT NULL)) AS user_traits,
   -- Not from `hourmin`, which is rounded; the app's clock is UTC+8.
   (time_ms // 3600000 + 8) % 24 AS hour,
   CAST(CASE WHEN duration_ms > 0 THEN duration_ms / 1000.0 END AS FLOAT) AS duration_seconds,

@@ -73,8 +73,8 @@ def simulate(
 ) -> None:
     """Writes a simulated event log, or the missing spans of one.
 
-    Equal arguments give equal logs; a larger `spans` gives the same first spans. Complete spans are not
-    written again, so a call resumes a killed run or extends a log. Their events are simulated again, not read.
+    Equal arguments give equal logs; a larger `spans` gives the same first spans. Complete spans are simulated
+    but not written again, so a call resumes a killed run or extends a log.
 
     Args:
         out: the log's folder, created if it is missing. It also holds the true expectations in `_truth/`, for
