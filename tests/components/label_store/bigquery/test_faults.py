@@ -1,4 +1,4 @@
-"""Fault injection into the BigQuery protocol: each case ends with exact rows and one published set, or none."""
+"""Faults injected into the BigQuery protocol: each case ends with exact rows and one published set, or none."""
 
 from __future__ import annotations
 
