@@ -147,8 +147,7 @@ class LabelSetRecord:
         revision: 1 for the first set of its key.
         columns: task → meaning of its `soft_<task>` column.
         facts: from the labelling job.
-        rows: number of label rows.
-        distinct_ids: distinct example ids, equal to `rows` (a set with duplicates is refused).
+        rows: number of label rows, each of another example.
         rows_per_surface: surface → number of label rows.
         first_date: earliest `event_date` of the rows, ISO 8601; empty if there are no rows.
         last_date: latest `event_date`.
@@ -162,7 +161,6 @@ class LabelSetRecord:
     columns: dict[str, SoftColumn]
     facts: SetFacts
     rows: int
-    distinct_ids: int
     rows_per_surface: dict[str, int]
     first_date: str
     last_date: str

@@ -26,7 +26,6 @@ class Certificate:
         revision: revision of the set.
         feature_version: feature version of the teacher.
         rows: number of label rows.
-        distinct_ids: distinct example ids.
         coverage: surface → labelled fresh examples over fresh examples, in [0, 1].
         label_age_spans: number of spans the teacher was behind the span.
         seconds: duration of the labelling.
@@ -45,7 +44,6 @@ class Certificate:
     revision: int
     feature_version: str
     rows: int
-    distinct_ids: int
     coverage: dict[str, float]
     label_age_spans: int
     seconds: float
@@ -71,7 +69,6 @@ def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> 
         revision=record.revision,
         feature_version=record.facts.feature_version,
         rows=record.rows,
-        distinct_ids=record.distinct_ids,
         coverage={
             surface: record.rows_per_surface.get(surface, 0) / examples
             for surface, examples in sorted(examples_per_surface.items())

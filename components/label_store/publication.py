@@ -104,7 +104,6 @@ def draft_record(
         columns=dict(columns),
         facts=facts,
         rows=rows,
-        distinct_ids=rows,
         rows_per_surface={
             name: sum(shard.rows_per_surface.get(name, 0) for shard in shards) for name in surfaces
         },

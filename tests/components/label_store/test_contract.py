@@ -39,7 +39,7 @@ def test_a_published_set_reads_back_as_it_was_staged(store, labels):
 def test_the_record_describes_the_set(store, labels):
     tables = [labels.make_table(["a", "b"], [0.1, 0.2]), labels.make_table(["c"], [0.3], surface="search")]
     record = labels.publish(store, labels.make_key(), *tables)
-    assert (record.rows, record.distinct_ids, record.revision) == (3, 3, 1)
+    assert (record.rows, record.revision) == (3, 1)
     assert record.rows_per_surface == {"feed": 2, "search": 1}
     assert record.key == labels.make_key()
     assert record.columns == {"click": labels.CLICK}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -160,3 +161,11 @@ def test_an_attempt_with_a_missing_shard_is_not_published(root, labels):
     with pytest.raises(ValueError, match="staged shards are gone"):
         store.publish(writer, shards, labels.FACTS)
     assert store.list_sets() == []
+
+
+def test_a_record_of_an_older_version_with_another_key_is_read(root, labels):
+    store = DeltaLabelStore(root)
+    record = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    (file,) = root.glob("_records/*.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"distinct_ids": 1}))
+    assert store.list_sets() == [record]
