@@ -45,20 +45,6 @@ class EventTable:
     def __post_init__(self) -> None:
         require_table_name(self.name, "events table")
 
-    def read_span(self, span: int) -> pa.Table:
-        """Reads the rows of one span, like `read_rows`, but refuses a span without rows.
-
-        Raises:
-            BadInput: if the table or a column is missing, or the span has no rows.
-        """
-        rows = self.read_rows(span)
-        if not rows.num_rows:
-            raise BadInput(
-                "empty span", where=f"{self.name}, span {span}", expected="at least one row",
-                got="none", fix="Load the span, or correct --spans.",
-            )  # fmt: skip
-        return rows
-
     def read_rows(self, span: int) -> pa.Table:
         """Reads the rows of one span as `LOG_SCHEMA`, sorted by time and id; uses the Storage Read API.
 
@@ -97,11 +83,18 @@ class EventTable:
             on_span: called with each span and its number of rows.
 
         Raises:
-            BadInput: see `read_span`.
+            BadInput: if the table or a column is missing, or a span has no rows.
         """
         for span in spans:
-            if not (span_folder(log, span) / SUCCESS).exists():
-                on_span(span, write_span(log, span, [self.read_span(span)]))
+            if (span_folder(log, span) / SUCCESS).exists():
+                continue
+            rows = self.read_rows(span)
+            if not rows.num_rows:
+                raise BadInput(
+                    "empty span", where=f"{self.name}, span {span}", expected="at least one row",
+                    got="none", fix="Load the span, or correct --spans.",
+                )  # fmt: skip
+            on_span(span, write_span(log, span, [rows]))
 
     def require_columns(self) -> None:
         """Checks that the table exists and has every column of the event log.

@@ -28,7 +28,7 @@ from components.transforms.join_labels import (
 from components.transforms.shards import shard_name, split_folder, write_shard
 from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LOG_SCHEMA, SOFT_PREFIX, SURFACE
 
-_HAS_LABEL = "label_found"
+_HAS_LABEL = "has_label"
 _LABELS_WHERE = (
     f"{LABEL_SET} IN UNNEST(@sets) AND {EVENT_DATE} BETWEEN @first AND @last AND {SURFACE} = @surface"
 )

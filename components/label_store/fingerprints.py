@@ -44,8 +44,8 @@ def checksum(table: pa.Table) -> int:
     return int(rows.sum(dtype=np.uint64))
 
 
-def duplicated_ids(ids: pa.ChunkedArray, at_most: int = 3) -> list[str]:
-    """Ids that appear more than once, sorted; at most `at_most` of them."""
+def duplicated_ids(ids: pa.ChunkedArray) -> list[str]:
+    """The first three ids, in sorted order, that appear more than once."""
     hashes = hash_ids(ids)
     ordered = np.sort(hashes)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -53,7 +53,7 @@ def duplicated_ids(ids: pa.ChunkedArray, at_most: int = 3) -> list[str]:
         return []
     # Two different ids may share a hash, so compare the ids themselves.
     suspects = pd.Series(ids.filter(pa.array(np.isin(hashes, repeated))).to_pandas())
-    return sorted(suspects[suspects.duplicated()].unique().tolist())[:at_most]
+    return sorted(suspects[suspects.duplicated()].unique().tolist())[:3]
 
 
 def _mix(values: Array) -> Array:

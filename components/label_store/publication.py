@@ -80,7 +80,7 @@ def describe_shard(
     )
 
 
-def one_per_name(shards: Sequence[StagedShard]) -> list[StagedShard]:
+def deduplicate_shards(shards: Sequence[StagedShard]) -> list[StagedShard]:
     """One copy of each shard, sorted by name; the choice does not depend on the order of `shards`."""
     by_path = sorted(shards, key=lambda shard: shard.path, reverse=True)
     return sorted({shard.name: shard for shard in by_path}.values(), key=lambda shard: shard.name)

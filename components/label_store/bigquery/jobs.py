@@ -20,6 +20,10 @@ from google.api_core import exceptions
 from google.cloud import bigquery
 
 _LOG = logging.getLogger(__name__)
+_ATTEMPTS = 6
+_DEADLINE_SECONDS = 900.0
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 10.0
 
 TRANSIENT = (
     exceptions.ServerError,
@@ -54,17 +58,9 @@ class JobRunner:
 
     Attributes:
         client: client of the REST interface.
-        attempts: largest number of attempts at a job that fails for a transient reason.
-        deadline_seconds: largest duration of one call.
-        first_pause_seconds: pause after the first fault; it doubles up to `longest_pause_seconds`.
-        longest_pause_seconds: see above.
     """
 
     client: bigquery.Client
-    attempts: int = 6
-    deadline_seconds: float = 900.0
-    first_pause_seconds: float = 0.02
-    longest_pause_seconds: float = 10.0
 
     def run_once(self, job_id: str, submit: Callable[[str], Any]) -> Any:
         """Runs one job until it is done.
@@ -81,9 +77,9 @@ class JobRunner:
             RuntimeError: if the job failed for a reason that is not transient, or in every attempt.
             TimeoutError: if the deadline passed; the job may still be running.
         """
-        end = time.monotonic() + self.deadline_seconds
+        end = time.monotonic() + _DEADLINE_SECONDS
         failure: Any = None
-        for attempt in range(self.attempts):
+        for attempt in range(_ATTEMPTS):
             attempt_id = f"{job_id}_{attempt}"
             job = None
             while job is None:  # A job that the server does not have has not run, so submit it again.
@@ -96,7 +92,7 @@ class JobRunner:
             ):
                 break
             _LOG.info("%s failed and runs again: %s", attempt_id, failure)
-            self._pause(attempt, end)
+            _pause(attempt, end)
         raise RuntimeError(f"BigQuery job {job_id} failed: {failure}.")
 
     def run_statement(self, sql: str, config: bigquery.QueryJobConfig) -> Any:
@@ -114,7 +110,7 @@ class JobRunner:
             except TRANSIENT as error:
                 _LOG.info("%s: %s; looking it up", attempt_id, type(error).__name__)
                 turn += 1
-                self._pause(turn, end)
+                _pause(turn, end)
             job = self._find(attempt_id, end)
         return job
 
@@ -128,19 +124,19 @@ class JobRunner:
                 return None
             except TRANSIENT:
                 turn += 1
-                self._pause(turn, end)
+                _pause(turn, end)
 
     def _wait(self, attempt_id: str, job: Any, end: float) -> Any:
         turn = 0
         while job is not None and job.state != "DONE":
-            self._pause(turn, end)
+            _pause(turn, end)
             turn += 1
             job = self._find(attempt_id, end)
         return job
 
-    def _pause(self, turn: int, end: float) -> None:
-        pause = min(self.first_pause_seconds * 2 ** min(turn, 16), self.longest_pause_seconds)
-        pause *= random.uniform(0.5, 1.0)
-        if time.monotonic() + pause > end:
-            raise TimeoutError(f"BigQuery did not answer within {self.deadline_seconds:.0f} s.")
-        time.sleep(pause)
+
+def _pause(turn: int, end: float) -> None:
+    pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(turn, 16), _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)
+    if time.monotonic() + pause > end:
+        raise TimeoutError(f"BigQuery did not answer within {_DEADLINE_SECONDS:.0f} s.")
+    time.sleep(pause)

@@ -52,11 +52,11 @@ from components.label_store.bigquery.shards import (
 from components.label_store.bigquery.tables import add_columns, make_tables
 from components.label_store.publication import (
     collected_attempt_error,
+    deduplicate_shards,
     draft_record,
     duplicate_labels_error,
     key_of,
     new_set_id,
-    one_per_name,
     refuse_faults,
     unknown_column_error,
 )
@@ -91,7 +91,7 @@ class BigQueryLabelStore(LabelStore):
         published = self._published(set_id, key, supersede)
         if published is not None:
             return published
-        shards = one_per_name(shards)
+        shards = deduplicate_shards(shards)
         refuse_faults(set_id, shards)
         draft = draft_record(set_id, writer.columns, shards, facts)
         require_staged(set_id, shards)

@@ -51,12 +51,12 @@ def write_parquet(folder: Path, name: str, table: pa.Table) -> Path:
     path = folder / f"{name}-{uuid.uuid4().hex}.parquet"
     partial = path.with_name(f".{path.name}")
     pq.write_table(table, partial, row_group_size=ROW_GROUP_ROWS)
-    settle_file(partial)
+    flush_to_disk(partial)
     partial.rename(path)
     return path
 
 
-def settle_file(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Flushes a file to disk, so that a file named by a commit survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -37,16 +37,16 @@ from components.label_store.base import (
     row_schema,
     unknown_set_error,
 )
-from components.label_store.delta.shards import DeltaShardWriter, settle_file
+from components.label_store.delta.shards import DeltaShardWriter, flush_to_disk
 from components.label_store.delta.table import COLLECTED, Snapshot, make_snapshot, read_snapshot
 from components.label_store.fingerprints import duplicated_ids
 from components.label_store.publication import (
     collected_attempt_error,
+    deduplicate_shards,
     draft_record,
     duplicate_labels_error,
     key_of,
     new_set_id,
-    one_per_name,
     refuse_faults,
     unknown_column_error,
 )
@@ -74,7 +74,7 @@ class DeltaLabelStore(LabelStore):
         if not isinstance(writer, DeltaShardWriter):
             raise TypeError(f"publish a writer from this store's stage(), got {type(writer).__name__}.")
         key = key_of(writer.set_id)
-        shards = one_per_name(shards)
+        shards = deduplicate_shards(shards)
         published = self._published(make_snapshot(self._root), writer, key, supersede)
         if published is not None:
             return published
@@ -136,7 +136,7 @@ class DeltaLabelStore(LabelStore):
     def _link_pin(self, path: Path, set_id: str) -> str:
         partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
         partial.write_text(set_id)
-        settle_file(partial)
+        flush_to_disk(partial)
         try:
             os.link(partial, path)
         except FileExistsError:
@@ -242,7 +242,7 @@ class DeltaLabelStore(LabelStore):
         path = self._record_path(record.set_id, number)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_RECORD.dump_json(record))
-        settle_file(path)
+        flush_to_disk(path)
         return number
 
     def _read_record(self, snapshot: Snapshot, set_id: str) -> LabelSetRecord:

@@ -134,13 +134,13 @@ def test_a_span_of_the_table_equals_the_span_of_the_log(events, log, tmp_path):
     )
 
 
-def test_a_table_that_is_not_an_event_log_is_refused(events, location):
+def test_a_table_that_is_not_an_event_log_is_refused(events, location, tmp_path):
     with pytest.raises(BadInput, match=r"events, span 77: empty span: expected at least one row"):
-        events.read_span(77)
+        events.write_log(tmp_path, range(77, 78), print)
     with pytest.raises(BadInput, match="no such table: expected a table of impressions"):
-        EventTable(location, f"{PROJECT}.labels.nothing").read_span(0)
+        EventTable(location, f"{PROJECT}.labels.nothing").read_rows(0)
     with pytest.raises(BadInput, match="missing column author_id: expected every column of the event log"):
-        EventTable(location, location.table("labels")).read_span(0)
+        EventTable(location, location.table("labels")).read_rows(0)
     with pytest.raises(BadInput, match="not a table's name: expected PROJECT"):
         EventTable(location, "labels`; DROP TABLE x")
 

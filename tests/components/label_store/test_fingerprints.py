@@ -44,9 +44,8 @@ def test_the_checksum_differs_for_swapped_columns_rows_and_nulls():
 
 
 def test_duplicates_are_sorted_and_limited_in_number():
-    ids = pa.chunked_array([["d", "a", "b"], ["b", "a", "c", "d", "a"]])
+    ids = pa.chunked_array([["d", "a", "b", "e"], ["b", "a", "c", "d", "a", "e"]])
     assert fingerprints.duplicated_ids(ids) == ["a", "b", "d"]
-    assert fingerprints.duplicated_ids(ids, at_most=2) == ["a", "b"]
     assert fingerprints.duplicated_ids(pa.chunked_array([["x", "y"]])) == []
 
 

@@ -1,4 +1,4 @@
-"""Faults injected into the BigQuery protocol: each case ends with exact rows and one published set, or none."""
+"""Fault injection into the BigQuery protocol: exact rows and one published set, or none, after each fault."""
 
 from __future__ import annotations
 
