@@ -33,7 +33,6 @@ from components.label_store.fingerprints import hash_ids
 from components.label_store.publication import UnfitLabels, key_of, refuse_faults
 from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
-from components.transforms.label_rows import StageLabels
 from components.transforms.shards import FRESH_SPLITS, split_files
 from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, LABEL_PREFIX, SOFT_PREFIX, SURFACE
@@ -176,7 +175,7 @@ class LabelShards(beam.PTransform):
             | "Files" >> beam.Create(list(self.files))
             | "Spread" >> beam.Reshuffle()
             | "Score" >> beam.ParDo(_ScoreShard(self.model_uri, self.tasks, self.samples, len(self.files)))
-            | StageLabels(self.writer)
+            | "Stage" >> beam.MapTuple(self.writer.write)
         )
 
 
