@@ -43,7 +43,6 @@ from rankdistill.command_line import cli
 from testing.bigquery_server import PROJECT, missing_python, running
 
 pytestmark = [
-    pytest.mark.e2e,
     pytest.mark.skipif(missing_python() is not None, reason=str(missing_python())),
 ]
 

@@ -25,8 +25,8 @@ GCP_STORE = "RANKDISTILL_GCP_STORE"
 """Environment variable: URI of a store in a real project; each test creates and drops its own dataset."""
 BACKENDS = [
     "delta",
-    pytest.param("bigquery", marks=pytest.mark.e2e),
-    pytest.param("bigquery_stock", marks=pytest.mark.e2e),
+    "bigquery",
+    pytest.param("bigquery_stock", marks=pytest.mark.slow),
     pytest.param("gcp", marks=pytest.mark.gcp),
 ]
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")

@@ -17,7 +17,7 @@ without_stock = pytest.mark.parametrize(
     "uri",
     [
         "delta",
-        pytest.param("bigquery", marks=pytest.mark.e2e),
+        pytest.param("bigquery", marks=pytest.mark.slow),
         pytest.param("gcp", marks=pytest.mark.gcp),
     ],
     indirect=True,
@@ -267,6 +267,7 @@ def test_a_name_that_cannot_be_a_path_segment_is_refused(store, name):
         store.read_pin(name, 3)
 
 
+@without_stock
 def test_of_eight_processes_that_publish_one_key_exactly_one_wins(store, uri, labels):
     # The process forks after its imports and before any call: eight writers, one start-up.
     script = """

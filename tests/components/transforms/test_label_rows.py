@@ -96,15 +96,13 @@ def test_labels_go_into_a_delta_store_and_come_out(tmp_path):
     write_and_read(f"delta:{tmp_path}/labels", IN_PROCESS, str(tmp_path / "scratch"))
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize("options", [IN_PROCESS, PROCESSES])
+@pytest.mark.parametrize("options", [IN_PROCESS, pytest.param(PROCESSES, marks=pytest.mark.slow)])
 def test_labels_go_into_bigquery_and_come_out(server, tmp_path, options):
     uri = server.store_uri(f"d{uuid.uuid4().hex}", tmp_path / "staging")
     open_store(uri).initialize()
     write_and_read(uri, options, str(tmp_path / "scratch"))
 
 
-@pytest.mark.e2e
 def test_shards_staged_in_cloud_storage_are_loaded_or_collected(server, folder, tmp_path):
     with cloud_storage(folder, "bucket"):
         uri = server.store_uri(f"d{uuid.uuid4().hex}", "gs://bucket/staging")

@@ -18,7 +18,7 @@ from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 from testing.bigquery_server import PROJECT, running
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.slow
 
 SUBMIT = {"path": "/projects/[^/]+/jobs$", "method": "POST"}
 POLL = {"path": "/jobs/", "method": "GET"}

@@ -12,7 +12,6 @@ from components.label_store.bigquery.location import parse_location
 from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 
-pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
