@@ -1,4 +1,4 @@
-"""Brings hard labels, logged in their unit, to the scale on which models predict."""
+"""Converts hard labels from their logged unit to the scale of the models' predictions."""
 
 from __future__ import annotations
 
