@@ -60,6 +60,5 @@ def LabelReport(
         ["set", "rows", "label age (spans)", "seconds"],
         [[certificate.set_id, certificate.rows, certificate.label_age_spans, certificate.seconds]],
     )
-    coverage = [[surface, share] for surface, share in certificate.coverage.items()]
-    surfaces = Table("Coverage", ["surface", "coverage"], coverage)
+    surfaces = Table("Coverage", ["surface", "coverage"], [list(row) for row in certificate.coverage.items()])
     write_page(report, render(title, [label_set, surfaces, teacher]))

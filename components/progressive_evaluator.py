@@ -11,7 +11,7 @@ from tfx.types.standard_artifacts import Examples, Model
 
 from components.artifacts import Predictions, ProgressiveFigures
 from components.evaluation.predictions import (
-    mature,
+    join_matured_labels,
     predictions_schema,
     read_predictions,
     span_file,
@@ -99,7 +99,7 @@ def _matured(earlier: Path, files: list[str], span: int, tasks: dict[str, Task])
     predictions = earlier / span_file(span - MATURITY_SPANS)
     if not predictions.exists():
         return predictions_schema(tasks).empty_table()
-    return mature(read_predictions(predictions, tasks), read_matured_labels(files, tasks))
+    return join_matured_labels(read_predictions(predictions, tasks), read_matured_labels(files, tasks))
 
 
 def _copy_spans(source: Path, target: Path, spans: range) -> None:

@@ -82,7 +82,7 @@ def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def mature(fresh_predictions: pa.Table, matured_labels: pa.Table) -> pa.Table:
+def join_matured_labels(fresh_predictions: pa.Table, matured_labels: pa.Table) -> pa.Table:
     """Joins delayed labels with the predictions made when the row was fresh.
 
     A later model has trained on events inside the label's window, so only those earlier predictions count.

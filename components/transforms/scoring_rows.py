@@ -59,7 +59,7 @@ def score_span(
 
 
 def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.Table:
-    """The delayed labels of a span's joined matured Examples, as `predictions.mature` takes them.
+    """Delayed labels of a span's joined matured Examples, the input of `predictions.join_matured_labels`.
 
     Returns:
         `example_id`, and `label_<task>` and `soft_<task>` float32 of each delayed task.

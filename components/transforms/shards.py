@@ -179,7 +179,8 @@ def _as_lists(column: pa.Array) -> pa.Array:
 
 def _list_lengths(column: pa.Array) -> np.ndarray:
     """`[rows]` lengths of the lists, 0 for null."""
-    return pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    lengths: np.ndarray = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    return lengths
 
 
 def _list_array(lengths: np.ndarray, values: pa.Array) -> pa.Array:

@@ -69,7 +69,7 @@ def test_the_empty_marker_has_no_spans(tmp_path):
 def test_delayed_labels_are_joined_with_the_predictions_of_the_fresh_row():
     earlier = fresh(label_click=[1.0, 0.0, 1.0], student_click=[0.5] * 3, student_ltv=[1.0, 2.0, 3.0])
     labels = pa.table({"example_id": ["c", "a"], "label_ltv": pa.array([30.0, 10.0], pa.float32())})
-    matured = predictions.mature(earlier, labels)
+    matured = predictions.join_matured_labels(earlier, labels)
     assert matured.schema.equals(earlier.schema)
     assert matured["example_id"].to_pylist() == ["a", "c"]
     assert matured["label_ltv"].to_pylist() == [10.0, 30.0]
@@ -81,7 +81,7 @@ def test_delayed_labels_are_joined_with_the_predictions_of_the_fresh_row():
 def test_immediate_tasks_are_not_scored_again_at_maturity():
     earlier = fresh(label_click=[1.0, 0.0, 1.0], student_click=[0.5] * 3)
     labels = pa.table({"example_id": ["a"], "label_ltv": pa.array([1.0], pa.float32())})
-    matured = predictions.mature(earlier, labels)
+    matured = predictions.join_matured_labels(earlier, labels)
     assert matured["label_click"].to_pylist() == [None]
     assert matured["student_click"].to_pylist() == [None]
 
@@ -96,24 +96,24 @@ def test_matured_rows_supply_missing_delayed_predictions_of_the_teacher():
         }
     )
     # An earlier prediction has precedence over the label set.
-    assert predictions.mature(earlier, labels)["teacher_ltv"].to_pylist() == [5.0, 7.0, None]
+    assert predictions.join_matured_labels(earlier, labels)["teacher_ltv"].to_pylist() == [5.0, 7.0, None]
 
 
 def test_rows_without_counterpart_are_dropped():
     labels = pa.table({"example_id": ["x", "b", "y"], "label_ltv": pa.array([1.0, 2.0, 3.0], pa.float32())})
-    assert predictions.mature(fresh(), labels)["example_id"].to_pylist() == ["b"]
+    assert predictions.join_matured_labels(fresh(), labels)["example_id"].to_pylist() == ["b"]
 
 
 def test_no_matured_rows_give_an_empty_table():
     labels = pa.table({"example_id": pa.array([], pa.string()), "label_ltv": pa.array([], pa.float32())})
-    assert predictions.mature(fresh(), labels).num_rows == 0
-    assert predictions.mature(fresh().slice(0, 0), labels).num_rows == 0
+    assert predictions.join_matured_labels(fresh(), labels).num_rows == 0
+    assert predictions.join_matured_labels(fresh().slice(0, 0), labels).num_rows == 0
 
 
 def test_a_matured_example_that_occurs_twice_is_refused():
     labels = pa.table({"example_id": ["b", "b"], "label_ltv": pa.array([1.0, 2.0], pa.float32())})
     with pytest.raises(BadInput, match="matured rows: duplicate example ids: expected 2 distinct ids, got 1"):
-        predictions.mature(fresh(), labels)
+        predictions.join_matured_labels(fresh(), labels)
 
 
 def test_null_is_masked_and_nan_is_refused():
