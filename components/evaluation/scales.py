@@ -1,4 +1,4 @@
-"""Conversion of logged hard labels to the scale of a model's predictions."""
+"""Converts hard labels from their logged unit to the scale of the models' predictions."""
 
 from __future__ import annotations
 

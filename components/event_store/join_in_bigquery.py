@@ -25,8 +25,9 @@ from components.transforms.join_labels import (
     refuse_repeated_examples,
     write_report,
 )
-from components.transforms.shards import shard_name, split_folder, write_shard
+from components.transforms.shards import split_folder, write_shard
 from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LOG_SCHEMA, SOFT_PREFIX, SURFACE
+from models.shard_names import shard_name
 
 _HAS_LABEL = "has_label"
 _LABELS_WHERE = (

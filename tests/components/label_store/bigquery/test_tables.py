@@ -13,7 +13,6 @@ from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 
 
-
 @pytest.fixture
 def location(bigquery, tmp_path):
     uri = bigquery.store_uri(f"d{uuid.uuid4().hex}", tmp_path / "staging")
