@@ -76,6 +76,7 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
                 scratch=self._get_tmp_dir(),
                 checks=from_json(LabelChecks, exec_properties["checks"]),
                 previous=_statistics(previous_uri),
+                supersede=bool(exec_properties.get("supersede")),
             )
         except UnfitLabels as error:
             _refuse(labels, str(error), previous_uri)
@@ -150,6 +151,7 @@ class SoftLabelBulkInferrerSpec(ComponentSpec):
         "checks": ExecutionParameter(type=str),
         "tasks": ExecutionParameter(type=str),
         "label_with": ExecutionParameter(type=str),
+        "supersede": ExecutionParameter(type=int, optional=True),
     }
     INPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
@@ -180,6 +182,7 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
         tasks: dict[str, Task],
         label_with: str,
         checks: LabelChecks,
+        supersede: bool = False,
     ):
         """Builds the component.
 
@@ -194,6 +197,7 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
             tasks: The teacher's tasks by name; each becomes a `soft_<task>` column.
             label_with: `previous` refuses a teacher that has trained on the span.
             checks: Limits beyond which labels are doubtful, and whether to publish them all the same.
+            supersede: Publish a new revision if the key has a published set; its old revision stays readable.
         """
         spec = SoftLabelBulkInferrerSpec(
             examples=examples,
@@ -206,6 +210,7 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
             checks=to_json(checks),
             tasks=to_json(tasks),
             label_with=label_with,
+            supersede=int(supersede) or None,
             labels=types.Channel(type=SoftLabels),
         )
         super().__init__(spec=spec)

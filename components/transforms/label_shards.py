@@ -83,6 +83,7 @@ def label_span(
     scratch: str,
     checks: LabelChecks,
     previous: Any = None,
+    supersede: bool = False,
 ) -> LabelledSpan:
     """Labels a span's fresh examples with a teacher and publishes the label set.
 
@@ -99,6 +100,7 @@ def label_span(
         scratch: a folder that driver and workers share.
         checks: limits beyond which labels are doubtful, and whether doubtful labels are published.
         previous: statistics of the last published set, or None.
+        supersede: publish a new revision if the key has a published set; False returns that set.
 
     Raises:
         UnfitLabels: if a label is no number or out of range, or if an anomaly has severity `stop`; nothing is
@@ -140,7 +142,7 @@ def label_span(
             "labelled_ms": float(int(labelled_seconds * 1000)),
         },
     )
-    record = store.publish(writer, staged, facts)
+    record = store.publish(writer, staged, facts, supersede=supersede)
     return LabelledSpan(
         record=record,
         examples_per_surface=_count_surfaces(staged),

@@ -12,7 +12,6 @@ from models.settings import to_json
 from models.tasks import Task
 from tests.components.transforms.test_join_labels import OPTIONS, SPAN_3, publish, soft_labels, write_examples
 
-pytestmark = pytest.mark.e2e  # It imports TFX.
 
 TASKS = {
     "click": Task(kind="binary", group="pet"),

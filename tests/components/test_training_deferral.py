@@ -12,8 +12,6 @@ from models.settings import to_json
 from models.state import DIVERGED_FILE, EMPTY_MARKER, SERVING_FOLDER, unlearned_files
 from tests.models.tiny_world import job
 
-pytestmark = pytest.mark.e2e  # It imports TFX.
-
 
 def examples_of(folder, span):
     """An Examples artifact whose records are the split's name and the span."""
