@@ -22,7 +22,6 @@ from models.shard_names import shard_name
 from models.state import EMPTY_MARKER, STATE_FOLDER, StateRecord, job_hash, write_state
 from models.tasks import Task
 
-
 SPAN = 7
 TASKS = {"click": Task(kind="binary", group="pet")}
 JOB = TrainingJob(

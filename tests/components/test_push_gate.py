@@ -15,7 +15,6 @@ from components.push_gate import PushGate
 from models.settings import to_json
 from models.tasks import Task
 
-
 TASKS = {"click": Task(kind="binary", group="pet")}
 GOOD, POOR = [0.9, 0.8, 0.2, 0.1], [0.1, 0.2, 0.8, 0.9]
 

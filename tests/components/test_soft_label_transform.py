@@ -12,7 +12,6 @@ from models.settings import to_json
 from models.tasks import Task
 from tests.components.transforms.test_join_labels import OPTIONS, SPAN_3, publish, soft_labels, write_examples
 
-
 TASKS = {
     "click": Task(kind="binary", group="pet"),
     "ltv": Task(kind="regression", group="other", unit="seconds", scale="log1p", delayed=True),

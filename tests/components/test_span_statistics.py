@@ -9,7 +9,6 @@ from components.span_statistics import SpanStatisticsExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
 
-
 BEAM = ["--runner=FnApiRunner"]
 EXCLUDED = '["holdout", "matured", "matured_holdout"]'
 

@@ -130,6 +130,15 @@ def test_a_second_labelling_returns_the_set_of_the_first(tmp_path, teacher):
     assert label(tmp_path, teacher).record == first.record
 
 
+def test_superseding_publishes_a_second_revision_and_keeps_the_first(tmp_path, teacher):
+    first = label(tmp_path, teacher)
+    second = label(tmp_path, teacher, supersede=True)
+    assert (first.record.revision, second.record.revision) == (1, 2)
+    assert first.record.key == second.record.key
+    store = open_store(f"delta:{tmp_path}/labels")
+    assert [record.set_id for record in store.list_sets()] == [first.record.set_id, second.record.set_id]
+
+
 def test_a_span_without_examples_gives_a_set_without_rows(tmp_path, teacher):
     labelled = label(tmp_path, teacher, rows={})
     assert (labelled.record.rows, labelled.examples_per_surface) == (0, {})
