@@ -73,7 +73,7 @@ def trained(learner: Learner, training_job: TrainingJob) -> list[Any]:
     return [sums.total, sums.hard, sums.soft, *learner.values()]
 
 
-@pytest.mark.parametrize("name", ["adagrad", "adam"])
+@pytest.mark.parametrize("name", ["adagrad", pytest.param("adam", marks=pytest.mark.slow)])
 def test_compiled_training_equals_plain_training(name: str) -> None:
     base = student(optimizer=Optimizer(name=name, learning_rate=0.2, clippy=name == "adagrad"))
     values, expected = trained(CompiledLearner(base, spec()), base), trained(Learner(base, spec()), base)

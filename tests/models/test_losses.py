@@ -181,6 +181,7 @@ print([float(share[0]) for share in shares])
 """
 
 
+@pytest.mark.slow
 def test_with_several_replicas_the_mean_is_over_the_labelled_rows_of_all_replicas() -> None:
     # Labelled: 1 and 2 on the first replica, 6 on the second; 3 rows in all.
     run = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, check=False)

@@ -15,9 +15,13 @@ from models.preprocessing import features_config, preprocessing_fn
 from models.transform_graph import TransformGraph, feature_version
 from tests.models.tiny_world import FEATURES, TEACHER_ONLY, example, freeze_graph, random_columns
 
+RATE = {TEACHER_ONLY: FEATURES[TEACHER_ONLY]}
 
-def transformed(graph_dir: Path, *rows: dict[str, Any]) -> dict[str, np.ndarray]:
-    graph = TransformGraph(str(graph_dir), FEATURES)
+
+def transformed(
+    graph_dir: Path, *rows: dict[str, Any], features: dict[str, Feature] = FEATURES
+) -> dict[str, np.ndarray]:
+    graph = TransformGraph(str(graph_dir), features)
     raw = tf.io.parse_example([example(**row) for row in rows], graph.raw_spec)
     return {name: value.numpy() for name, value in graph(raw).items()}
 
@@ -158,13 +162,15 @@ def test_the_feature_version_does_not_depend_on_the_order_of_rows(graph_dir: Pat
 
 def test_a_constant_number_is_0_for_any_later_value(tmp_path: Path) -> None:
     rows = [row | {"history_user_click": 0.7} for row in random_columns(50, seed=0)]
-    values = transformed(freeze_graph(tmp_path, rows, FEATURES), {"history_user_click": 0.9})
+    graph = freeze_graph(tmp_path, rows, RATE)
+    values = transformed(graph, {"history_user_click": 0.9}, features=RATE)
     assert values["history_user_click"].tolist() == [0.0]
 
 
 def test_a_small_rate_has_unit_variance(tmp_path: Path) -> None:
     rates = [0.001 * (index % 5) for index in range(200)]
     columns = zip(random_columns(200, seed=0), rates, strict=True)
-    graph = freeze_graph(tmp_path, [row | {"history_user_click": rate} for row, rate in columns], FEATURES)
-    values = transformed(graph, {"history_user_click": 0.004}, {"history_user_click": 0.002})
+    graph = freeze_graph(tmp_path, [row | {"history_user_click": rate} for row, rate in columns], RATE)
+    rows = ({"history_user_click": 0.004}, {"history_user_click": 0.002})
+    values = transformed(graph, *rows, features=RATE)
     np.testing.assert_allclose(values["history_user_click"], [math.sqrt(2), 0.0], atol=1e-3)

@@ -277,6 +277,7 @@ def share_pushed(name, worse_by, worlds):
     return pushed / worlds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "power"), [("click", 0.8), ("watch", 0.65)])
 def test_false_alarms_stay_near_alpha_and_good_students_are_pushed(name, power):
     # The limit is alpha plus three standard deviations of a share of 500 worlds. In 2,000 worlds 4.6 %
