@@ -1,4 +1,4 @@
-"""Tells bad input from a broken program, whatever has wrapped it."""
+"""Separates bad input, which ends a program with one line, from program errors, which show a traceback."""
 
 from __future__ import annotations
 
@@ -10,34 +10,38 @@ import click
 
 from eventlog.errors import BadInput
 
-_QUOTED = "eventlog.errors.BadInput: "
+_PREFIX = "eventlog.errors.BadInput: "
+_BEAM_SUFFIX = " [while running"
 
 
 def refusal(error: BaseException) -> BadInput | None:
-    """The BadInput behind an error, also if a Beam worker raised it and Beam made text of it; else None."""
+    """Finds the BadInput among an error and its causes; None if there is none.
+
+    Beam turns a worker's exception into text, so the messages are searched too.
+    """
     current: BaseException | None = error
     while current is not None:
         if isinstance(current, BadInput):
-            return _unwrapped(current)
+            return _without_beam_suffix(current)
         for line in str(current).splitlines():
-            _, found, text = line.partition(_QUOTED)
-            if found:
-                return _unwrapped(BadInput.quoted(text))
+            _, prefix, message = line.partition(_PREFIX)
+            if prefix:
+                return _without_beam_suffix(BadInput.quoted(message))
         current = current.__cause__ or current.__context__
     return None
 
 
-def _unwrapped(error: BadInput) -> BadInput:
-    text, found, _ = str(error).partition(" [while running")
-    return BadInput.quoted(text) if found else error
+def _without_beam_suffix(error: BadInput) -> BadInput:
+    message, suffix, _ = str(error).partition(_BEAM_SUFFIX)
+    return BadInput.quoted(message) if suffix else error
 
 
 def run_or_refuse(name: str, program: Callable[[], Any]) -> None:
-    """Runs a program; bad input is one line on standard error and exit code 2, never a traceback.
+    """Runs a program. Bad input ends it with one line on standard error and exit code 2, without a traceback.
 
     Args:
-        name: The program's, in front of the line.
-        program: A click command with `standalone_mode=False`, or any other.
+        name: The program's name, printed before the message.
+        program: Any callable, such as a click command with `standalone_mode=False`.
     """
     try:
         program()
@@ -49,8 +53,8 @@ def run_or_refuse(name: str, program: Callable[[], Any]) -> None:
     except click.Abort:
         sys.exit(130)
     except Exception as error:
-        refused = refusal(error)
-        if refused is None:
+        bad_input = refusal(error)
+        if bad_input is None:
             raise
-        click.echo(f"{name}: {refused}", err=True)
+        click.echo(f"{name}: {bad_input}", err=True)
         sys.exit(2)

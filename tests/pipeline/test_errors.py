@@ -8,7 +8,7 @@ def bad_input():
     return BadInput("empty", where="span 3", expected="rows", got="none", fix="Write it again.")
 
 
-def test_bad_input_is_found_behind_what_was_raised_from_it():
+def test_bad_input_is_found_among_the_causes_of_an_error():
     error = bad_input()
     wrapped = RuntimeError("step failed")
     wrapped.__cause__ = error
@@ -16,14 +16,14 @@ def test_bad_input_is_found_behind_what_was_raised_from_it():
     assert refusal(error) is error
 
 
-def test_bad_input_that_a_worker_raised_is_found_in_the_text_that_beam_made_of_it():
+def test_bad_input_is_found_in_the_message_of_a_beam_worker_error():
     text = f"Traceback:\n  File x\neventlog.errors.BadInput: {LINE} [while running 'Encode']"
     assert str(refusal(RuntimeError(text))) == LINE
 
 
-def test_the_place_where_beam_ran_is_cut_off():
+def test_the_name_of_the_beam_step_is_removed():
     assert str(refusal(BadInput.quoted(f"{LINE} [while running 'Encode']"))) == LINE
 
 
-def test_a_broken_program_is_not_bad_input():
+def test_another_error_is_not_bad_input():
     assert refusal(RuntimeError("boom")) is None
