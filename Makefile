@@ -16,7 +16,7 @@ BESIDE_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigqu
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo tables test unit chaos kubeflow-test lint bench clean
+.PHONY: help setup demo tables test test-slow test-all coverage chaos kubeflow-test lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,11 +54,17 @@ tables: $(READY) ## The paper's three tables, on a simulated world; three quarte
 	@$(call EXPERIMENT,size)
 	@$(call EXPERIMENT,objectives)
 
-test: $(READY) ## Run all tests, whole pipelines included
-	$(BIN)/python -m pytest --cov=models --cov=components --cov-report=term:skip-covered --cov-fail-under=90
+test: $(READY) ## Run the tests of every component and one whole pipeline; at most 10 minutes
+	$(BIN)/python -m pytest -m "not slow and not chaos"
 
-unit: $(READY) ## Run the quick tests alone
-	$(BIN)/python -m pytest -m "not e2e and not chaos"
+test-slow: $(READY) ## Run the rest: whole pipelines, faults, kills, Kubeflow, packaging, a sample of chaos
+	$(BIN)/python -m pytest -m "slow and not chaos"
+	CHAOS_SAMPLE=1 $(BIN)/python -m pytest -m chaos tests/chaos/test_chaos.py
+
+test-all: test test-slow ## Run all tests
+
+coverage: $(READY) ## Measure which lines of models and components the tests of `make test` run
+	$(BIN)/python -m pytest -m "not slow and not chaos" --cov=models --cov=components --cov-report=term:skip-covered --cov-fail-under=90
 
 chaos: $(READY) ## Kill a run more than a hundred times, and run two weeks of broken data; half an hour
 	$(BIN)/python -m pytest -m chaos tests/chaos

@@ -8,32 +8,9 @@ from typing import Any
 
 import click
 
-from eventlog.errors import BadInput
+from components.transforms.collecting import find_bad_input
 
-_PREFIX = "eventlog.errors.BadInput: "
-_BEAM_SUFFIX = " [while running"
-
-
-def refusal(error: BaseException) -> BadInput | None:
-    """Finds the BadInput among an error and its causes; None if there is none.
-
-    Beam turns a worker's exception into text, so the messages are searched too.
-    """
-    current: BaseException | None = error
-    while current is not None:
-        if isinstance(current, BadInput):
-            return _without_beam_suffix(current)
-        for line in str(current).splitlines():
-            _, prefix, message = line.partition(_PREFIX)
-            if prefix:
-                return _without_beam_suffix(BadInput.quoted(message))
-        current = current.__cause__ or current.__context__
-    return None
-
-
-def _without_beam_suffix(error: BadInput) -> BadInput:
-    message, suffix, _ = str(error).partition(_BEAM_SUFFIX)
-    return BadInput.quoted(message) if suffix else error
+refusal = find_bad_input
 
 
 def run_or_refuse(name: str, program: Callable[[], Any]) -> None:
@@ -53,7 +30,7 @@ def run_or_refuse(name: str, program: Callable[[], Any]) -> None:
     except click.Abort:
         sys.exit(130)
     except Exception as error:
-        bad_input = refusal(error)
+        bad_input = find_bad_input(error)
         if bad_input is None:
             raise
         click.echo(f"{name}: {bad_input}", err=True)

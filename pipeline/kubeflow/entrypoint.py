@@ -29,7 +29,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from tfx.utils import import_utils, name_utils
 
 from components.artifacts import UI_TYPES
-from pipeline.errors import refusal
+from components.transforms.collecting import find_bad_input
 
 STAGING_FOLDERS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
 """URI scheme -> folder into which the launcher stages the object store's files."""
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None, staging: str = "") -> int:
     try:
         _execute(options, invocation, beam_options)
     except Exception as error:
-        bad_input = refusal(error)
+        bad_input = find_bad_input(error)
         if bad_input is None:
             raise
         print(f"{options.executor_class_path.rpartition('.')[2]}: {bad_input}", file=sys.stderr)

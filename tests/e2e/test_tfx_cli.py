@@ -17,7 +17,7 @@ from components.span_records import BOOTSTRAP, recorded_spans
 from pipeline.paths import RunPaths
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.slow
 
 LOCAL = REPOSITORY / "pipeline" / "local_runner.py"
 VERTEX = REPOSITORY / "pipeline" / "tfx_cli" / "vertex_runner.py"

@@ -9,14 +9,14 @@ from components.evaluation.severities import Severities
 from eventlog.errors import BadInput
 from models.settings import from_json, to_json
 from pipeline.config import Deployment
-from pipeline.config_file import load_deployment
+from pipeline.config_file import load_deployment, read_document
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 
 
 @pytest.fixture
 def document():
-    return yaml.safe_load((CONFIGS / "kuairand.yaml").read_text())
+    return read_document(CONFIGS / "kuairand.yaml")
 
 
 @pytest.fixture

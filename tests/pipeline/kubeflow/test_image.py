@@ -15,7 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from tests.conftest import REPOSITORY
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kubeflow]
+pytestmark = [pytest.mark.slow, pytest.mark.kubeflow]
 
 DOCKERFILE = REPOSITORY / "kubeflow" / "Dockerfile"
 STEP = "ImportSchemaGen"

@@ -16,7 +16,7 @@ from tests.comparing import assert_bit_equal, sets_by_key
 from tests.conftest import REPOSITORY
 from tests.pipeline.kubeflow.backend import Backend, FailedError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kubeflow]
+pytestmark = [pytest.mark.slow, pytest.mark.kubeflow]
 
 SPANS = [2, 3, 4]
 SURFACES = ("tab_1", "tab_0")
