@@ -22,7 +22,7 @@ from eventlog.errors import BadInput
 from eventlog.spans import parse_range
 from models.distillation import Distillation
 from models.features import Feature
-from models.job import Architecture, Optimizer, Role, TrainingJob
+from models.job import Architecture, Optimizer, TrainingJob
 from models.settings import settings, to_json
 from models.tasks import Task
 from pipeline.cluster import Cluster, Step
@@ -152,7 +152,7 @@ class Deployment:
             that has.
         label_store: URI of the store, such as `delta:labels`; a relative path lies under the run's root.
         fleet: Name of the students that read the same label set of a span.
-        join: What joins labels with examples: `beam`, or `bigquery` (the labels with `events_table`).
+        join: `beam` joins labels with examples in Beam, `bigquery` with `events_table` in BigQuery.
         events_table: BigQuery table of the event log's impressions, `PROJECT.DATASET.TABLE`; required by
             `join: bigquery` and by `spans_table`.
         spans_table: BigQuery table whose rows `span, version` name the complete spans. The teacher's loop
@@ -318,7 +318,11 @@ class Deployment:
         return self.surfaces[surface].student or self.student
 
     def _job(
-        self, role: Role, surface: str | None, model: Teacher | Student, distillation: dict[str, Distillation]
+        self,
+        role: Literal["teacher", "student", "control"],
+        surface: str | None,
+        model: Teacher | Student,
+        distillation: dict[str, Distillation],
     ) -> TrainingJob:
         return TrainingJob(
             role=role,
