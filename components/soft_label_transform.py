@@ -12,9 +12,10 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.artifacts import Found
 from components.beam_executor import BeamExecutor
 from components.label_store.base import LabelSetRecord
-from components.label_store.resolving import LabelSource, UnusableLabels, pin_span, pinned_sets
+from components.label_store.resolving import UnusableLabels, pin_span, pinned_sets
 from components.label_store.schemes import open_store
 from components.transforms.join_labels import JoinReport, JoinSoftLabels, join_span
+from components.transforms.join_settings import JoinSettings
 from components.transforms.shards import SPLITS
 from components.transforms.without_labels import (
     fall_back_to_hard_labels,
@@ -25,7 +26,6 @@ from eventlog.errors import BadInput
 from eventlog.rows import MATURITY_SPANS
 from eventlog.spans import parse_range
 from models.settings import from_json, to_json
-from models.tasks import Task
 
 
 class SoftLabelTransformExecutor(BeamExecutor):
@@ -45,10 +45,10 @@ class SoftLabelTransformExecutor(BeamExecutor):
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         joined = artifact_utils.get_single_instance(output_dict["joined"])
         surface, span = exec_properties["surface"], exec_properties["span"]
+        settings = from_json(JoinSettings, exec_properties["settings"])
         store = open_store(exec_properties["store"])
         # Matured rows join the set of their impressions' span; burn-in spans have no set.
-        earlier = pinned_sets(store, exec_properties["fleet"], [span - MATURITY_SPANS])
-        tasks = from_json(dict[str, Task], exec_properties["tasks"])
+        earlier = pinned_sets(store, settings.fleet, [span - MATURITY_SPANS])
         join = JoinSoftLabels(
             examples_uri=examples.uri,
             output_uri=joined.uri,
@@ -56,20 +56,18 @@ class SoftLabelTransformExecutor(BeamExecutor):
             surface=surface,
             store_uri=exec_properties["store"],
             set_ids=[record.set_id for record in earlier],
-            delayed={name: task.delayed for name, task in tasks.items()},
+            delayed={name: task.delayed for name, task in settings.tasks.items()},
         )
         label_set, shortage = None, None
         try:
-            source = from_json(LabelSource, exec_properties["source"])
-            label_set = pin_span(store, exec_properties["fleet"], source, span)
-            report = self._join(join, [label_set, *earlier], exec_properties["events_table"])
-            shortage = too_few_labels(surface, report.coverage, exec_properties["coverage_floor"])
+            label_set = pin_span(store, settings.fleet, settings.source, span)
+            report = self._join(join, [label_set, *earlier], settings.events_table)
+            shortage = too_few_labels(surface, report.coverage, settings.coverage_floor)
         except UnusableLabels as error:
             shortage = error
         if shortage is not None:
-            burn_in = exec_properties["bootstrap"]
-            in_burn_in = bool(burn_in) and span in parse_range(burn_in)
-            policy = "hard-only" if in_burn_in else exec_properties["without_labels"]
+            exempt = settings.bootstrap is not None and span in parse_range(settings.bootstrap)
+            policy = "hard-only" if exempt else settings.without_labels
             report = self._fall_back(join, shortage, policy)
         # TFX stores these properties in MLMD with the execution.
         exec_properties["label_set"] = label_set.set_id if label_set is not None else ""
@@ -83,8 +81,10 @@ class SoftLabelTransformExecutor(BeamExecutor):
         joined.set_float_custom_property("coverage", report.coverage)
         joined.set_string_custom_property("decision", report.decision)
 
-    def _join(self, join: JoinSoftLabels, records: list[LabelSetRecord], events_table: str) -> JoinReport:
-        if not events_table:
+    def _join(
+        self, join: JoinSoftLabels, records: list[LabelSetRecord], events_table: str | None
+    ) -> JoinReport:
+        if events_table is None:
             with_sets = dataclasses.replace(join, set_ids=[record.set_id for record in records])
             return join_span(with_sets, self._beam_pipeline_args or [], self._get_tmp_dir())
         return join_in_bigquery(
@@ -120,15 +120,9 @@ class SoftLabelTransformSpec(ComponentSpec):
 
     PARAMETERS = {
         "store": ExecutionParameter(type=str),
-        "fleet": ExecutionParameter(type=str),
-        "source": ExecutionParameter(type=str),
         "span": ExecutionParameter(type=int),
         "surface": ExecutionParameter(type=str),
-        "tasks": ExecutionParameter(type=str),
-        "events_table": ExecutionParameter(type=str),
-        "coverage_floor": ExecutionParameter(type=float),
-        "without_labels": ExecutionParameter(type=str),
-        "bootstrap": ExecutionParameter(type=str),
+        "settings": ExecutionParameter(type=str),
     }
     INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {"joined": ChannelParameter(type=standard_artifacts.Examples)}
@@ -148,44 +142,25 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
         self,
         examples: types.BaseChannel,
         store: str,
-        fleet: str,
-        source: LabelSource,
         span: Found,
         surface: str,
-        tasks: dict[str, Task],
-        events_table: str,
-        coverage_floor: float,
-        without_labels: str,
-        bootstrap: str = "",
+        settings: JoinSettings,
     ):
         """Builds the component.
 
         Args:
             examples: Channel of the span's Examples, all surfaces.
             store: URI of the label store.
-            fleet: Name of the fleet: the students that read the same pinned sets.
-            source: Rule by which the first student of the fleet chooses the set.
             span: The span.
             surface: The surface to keep.
-            tasks: The teacher's tasks by name.
-            events_table: BigQuery table of the same impressions, `PROJECT.DATASET.TABLE`; BigQuery then does
-                the join. Empty: Beam joins the Examples.
-            coverage_floor: Minimum share of fresh rows with a soft label, in [0, 1].
-            without_labels: Policy: `stop`, `hard-only` or `last`.
-            bootstrap: Burn-in spans `A:B` of the surface, whose policy is `hard-only`; empty: none.
+            settings: Settings of the surface's join, from the deployment's configuration.
         """
         spec = SoftLabelTransformSpec(
             examples=examples,
             store=store,
-            fleet=fleet,
-            source=to_json(source),
             span=span,
             surface=surface,
-            tasks=to_json(tasks),
-            events_table=events_table,
-            coverage_floor=coverage_floor,
-            without_labels=without_labels,
-            bootstrap=bootstrap,
+            settings=to_json(settings),
             joined=types.Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

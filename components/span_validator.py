@@ -4,7 +4,7 @@ TFX's ExampleValidator stops nothing, and never passes previous statistics, so i
 effect. SpanValidator passes them, and later steps of the DAG are downstream of it.
 """
 
-import json
+import dataclasses
 import logging
 import os
 
@@ -17,13 +17,15 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from tfx.utils import io_utils
 
+from components.evaluation.severities import Severities
 from components.transforms.shards import FRESH_SPLITS
 from eventlog.errors import BadInput
+from models.settings import from_json
 from models.state import EMPTY_MARKER
 
 _LOG = logging.getLogger(__name__)
 
-KINDS = ("schema", "drift", "skew")
+_KINDS = tuple(field.name for field in dataclasses.fields(Severities))
 _TRAIN = FRESH_SPLITS[0]
 
 
@@ -47,7 +49,7 @@ def SpanValidator(
         schema: Types, domains, presence and comparators.
         anomalies: Always written, in the format of TFX's ExampleValidator.
         span: The span, for messages.
-        severities: JSON of kind (`schema`, `drift`, `skew`) to `stop` or `warn`.
+        severities: JSON of the Severities.
 
     Raises:
         BadInput: if there is an anomaly of a kind whose severity is `stop`.
@@ -63,7 +65,7 @@ def SpanValidator(
     anomalies.split_names = artifact_utils.encode_split_names([_TRAIN])
     lines_by_kind = describe(proto)
     anomalies.set_json_value_custom_property("anomalies", lines_by_kind)
-    apply_severities(span, lines_by_kind, json.loads(severities))
+    apply_severities(span, lines_by_kind, dataclasses.asdict(from_json(Severities, severities)))
 
 
 def find_anomalies(
@@ -80,7 +82,7 @@ def find_anomalies(
 
 def describe(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
     """Kind of anomaly (`schema`, `drift`, `skew`) -> one line per anomaly."""
-    lines: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    lines: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for name, info in sorted(anomalies.anomaly_info.items()):
         for reason in info.reason:
             kind = _kind(reason)

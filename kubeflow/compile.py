@@ -1,4 +1,4 @@
-"""Compiles a deployment's pipelines for Kubeflow or Vertex AI: one YAML each, checked before it is kept."""
+"""Compiles a deployment's pipelines for Kubeflow or Vertex AI, checks them, and writes one YAML file each."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", required=True, type=_FILE, help="The deployment's YAML.")
-@click.option("--out", type=_FOLDER, default=None, help="Folder of the YAMLs. Default: compiled/<name>.")
+@click.option("--config", required=True, type=_FILE, help="The deployment's YAML file.")
+@click.option("--out", type=_FOLDER, default=None, help="Output folder. Default: compiled/<name>.")
 def main(config: Path, out: Path | None) -> None:
-    """Write bootstrap.yaml, teacher.yaml, a student-<surface>.yaml each, and fleet.yaml: all in one."""
+    """Write bootstrap.yaml, teacher.yaml, one student-<surface>.yaml per surface, and fleet.yaml."""
     from pipeline.config_file import load_deployment
     from pipeline.logging_setup import quieten
 
@@ -34,7 +34,7 @@ def main(config: Path, out: Path | None) -> None:
     if faults:
         raise BadInput(
             f"{len(faults)} faults in the compiled pipelines", where=str(config), expected="none",
-            got=faults[0], fix="Correct the configuration; if it is right, the compiler is not.",
+            got=faults[0], fix="Correct the configuration. If it is correct, report a bug in the compiler.",
         )  # fmt: skip
     folder = out or Path("compiled") / deployment.name
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Submits compiled pipelines to Kubeflow Pipelines: upload, run, schedule, backfill."""
+"""Uploads compiled pipelines to Kubeflow Pipelines and runs, schedules or backfills them."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--host", required=True, envvar="KFP_HOST", help="URL of Kubeflow Pipelines (or KFP_HOST).")
 @click.option("--token", default="", envvar="KFP_TOKEN", help="Bearer token (or KFP_TOKEN).")
-@click.option("--namespace", default="", help="Of a deployment for several users.")
+@click.option("--namespace", default="", help="Namespace, on a multi-user installation.")
 @click.option("--experiment", default="rankdistill", show_default=True, help="Groups the runs in the UI.")
-@click.option("--service-account", default="", help="Kubernetes' that runs are started under.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and ask the host nothing.")
+@click.option("--service-account", default="", help="Kubernetes service account of the runs.")
+@click.option("--dry-run", is_flag=True, help="Print the actions; send no request.")
 @click.pass_context
 def main(
     context: click.Context,
@@ -26,83 +26,82 @@ def main(
     service_account: str,
     dry_run: bool,
 ) -> None:
-    """Upload, run and schedule what compile.py wrote. What is unchanged is not uploaded again."""
+    """Upload, run and schedule the pipelines that compile.py wrote. Unchanged files are not sent again."""
     from pipeline.logging_setup import quieten
 
     quieten()
-    from pipeline.kubeflow.submission import Pipelines
+    from pipeline.kubeflow.submission import KubeflowClient
 
-    context.obj = None if dry_run else Pipelines(host, token, namespace, experiment, service_account)
+    context.obj = None if dry_run else KubeflowClient(host, token, namespace, experiment, service_account)
 
 
 @main.command()
 @click.argument("files", type=_FILE, nargs=-1, required=True)
 @click.pass_obj
-def upload(pipelines, files: tuple[Path, ...]) -> None:
+def upload(client, files: tuple[Path, ...]) -> None:
     """Upload FILES, each as a new version of its pipeline."""
     from pipeline.kubeflow.submission import read_package
 
     for package in [read_package(file) for file in files]:
-        if pipelines is None:
+        if client is None:
             click.echo(f"would upload {package.path} as {package.name}, version {package.version}")
             continue
-        _, version_id, new = pipelines.upload(package)
-        click.echo(
-            f"{package.name}, version {package.version}: {'uploaded' if new else 'there'} ({version_id})"
-        )
+        _, version_id, is_new = client.upload(package)
+        outcome = "uploaded" if is_new else "already there"
+        click.echo(f"{package.name}, version {package.version}: {outcome} ({version_id})")
 
 
 @main.command()
 @click.argument("file", type=_FILE)
-@click.option("--span", type=int, default=None, help="The span. Default: the next that is due.")
-@click.option("--wait", is_flag=True, help="Until the run has succeeded.")
+@click.option("--span", type=int, default=None, help="The span. Default: the next due span.")
+@click.option("--wait", is_flag=True, help="Wait until the run has succeeded.")
 @click.pass_obj
-def run(pipelines, file: Path, span: int | None, wait: bool) -> None:
+def run(client, file: Path, span: int | None, wait: bool) -> None:
     """Run FILE once."""
     from pipeline.kubeflow.submission import read_package
 
     package = read_package(file)
-    if pipelines is None:
+    if client is None:
         click.echo(f"would run {package.name}, {'the next span' if span is None else f'span {span}'}")
         return
-    run_id = pipelines.run(package, span)
+    run_id = client.run(package, span)
     click.echo(f"{package.name}: run {run_id}")
     if wait:
-        pipelines.wait(run_id, package.name)
+        client.wait(run_id, package.name)
 
 
 @main.command()
 @click.argument("file", type=_FILE)
 @click.option("--cron", required=True, help="Six fields, seconds first: '0 */10 * * * *'.")
 @click.pass_obj
-def schedule(pipelines, file: Path, cron: str) -> None:
-    """Run FILE at every tick for the next span that is due, in place of its earlier schedule."""
+def schedule(client, file: Path, cron: str) -> None:
+    """Run FILE for the next due span at every tick. Replaces the pipeline's earlier schedules."""
     from pipeline.kubeflow.submission import read_package
 
     if len(cron.split()) != 6:
         raise click.UsageError(f"--cron must have six fields, seconds first, got {cron!r}.")
     package = read_package(file)
-    if pipelines is None:
+    if client is None:
         click.echo(f"would schedule {package.name} at {cron}")
         return
-    recurring_run_id, replaced = pipelines.schedule(package, cron)
-    click.echo(f"{package.name}: recurring run {recurring_run_id}, in place of {replaced}")
+    recurring_run_id, num_replaced = client.schedule(package, cron)
+    click.echo(f"{package.name}: recurring run {recurring_run_id}, replaced {num_replaced} earlier")
 
 
 @main.command()
 @click.argument("file", type=_FILE)
 @click.option("--spans", required=True, help="A:B, both included.")
 @click.pass_obj
-def backfill(pipelines, file: Path, spans: str) -> None:
+def backfill(client, file: Path, spans: str) -> None:
     """Run FILE for several spans, one after another."""
     from eventlog.spans import parse_range
     from pipeline.kubeflow.submission import read_package
 
-    package, wanted = read_package(file), parse_range(spans)
-    if pipelines is None:
-        click.echo(f"would run {package.name}, spans {wanted[0]} to {wanted[-1]}, one after another")
+    package, span_range = read_package(file), parse_range(spans)
+    if client is None:
+        click.echo(f"would run {package.name}, spans {span_range[0]} to {span_range[-1]}, one after another")
         return
-    pipelines.backfill(package, wanted, click.echo)
+    client.backfill(package, span_range, click.echo)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a cluster is asked for: images, resources, volumes and secrets of the steps, and where Beam runs."""
+"""Cluster settings: resources, image and Beam options per step; volume, secrets and retries per cluster."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from collections.abc import Mapping
 from models.settings import settings
 
 SPAN = "span"
-"""The one parameter of a span's pipeline on a cluster: -1 for the next that is due."""
+"""The only parameter of a compiled span pipeline; -1 selects the next due span."""
 
 
 @settings
 class Step:
-    """What one step is given; Beam options count on one machine too, all else on a cluster alone.
+    """Resources of one pipeline step. `beam` also applies on one machine, the other fields only on a cluster.
 
     Attributes:
-        cpus: Limit of CPU cores.
-        memory_gib: Limit of memory.
-        gpus: Number of accelerators, of the cluster's kind.
-        image: Container image in place of the cluster's; empty: that one.
-        beam: Beam's options for this step, added to the deployment's and stronger: `--runner=FlinkRunner`
-            and what goes with it.
+        cpus: Limit of CPU cores, > 0.
+        memory_gib: Limit of memory in GiB, > 0.
+        gpus: Number of accelerators; the cluster sets their type.
+        image: Container image that replaces the cluster's; empty for the cluster's.
+        beam: Beam options of this step, such as `--runner=FlinkRunner`. They override the deployment's.
     """
 
     cpus: float = 2.0
@@ -40,19 +39,19 @@ class Step:
 
 @settings
 class Cluster:
-    """One Kubeflow cluster, or a project on Vertex AI.
+    """One Kubeflow cluster, or one project on Vertex AI.
 
     Attributes:
-        pipeline_root: Where the artifacts of all runs go: `minio://`, `s3://` or `gs://`.
-        image: Container image of the steps, from `kubeflow/Dockerfile`.
-        home: Where the image keeps the repository's data files.
-        shared: Folder that every step sees: records, label store, pushed models and, in `events`, the log.
-        volume: The volume claim that is mounted there; empty: something else mounts it, as Vertex AI does
-            with `/gcs`.
-        secrets: Secret -> its key -> the environment variable that gets the value.
-        accelerator: Kind of the GPUs: a resource of Kubernetes, or a type of Vertex AI.
-        retries: How often a step that failed is tried again before its run fails.
-        retry_seconds: Before the first of these; it doubles each time.
+        pipeline_root: Folder of all runs' artifacts: a `minio://`, `s3://` or `gs://` URI.
+        image: Container image of the steps, built from `kubeflow/Dockerfile`.
+        home: Folder of the repository's files inside the image.
+        shared: Folder that every step sees. It holds records, label store, pushed models and, in `events`,
+            the event log.
+        volume: Volume claim mounted at `shared`; empty on Vertex AI, which mounts `/gcs` itself.
+        secrets: Secret name -> key in the secret -> environment variable that receives the value.
+        accelerator: Type of the GPUs: a Kubernetes resource name, or a Vertex AI type.
+        retries: Maximum number of retries of a failed step before its run fails.
+        retry_seconds: Wait before the first retry; it doubles with each retry.
     """
 
     pipeline_root: str = "minio://mlpipeline/v2/artifacts"
@@ -68,28 +67,28 @@ class Cluster:
     def __post_init__(self) -> None:
         if not self.pipeline_root.startswith(("minio://", "s3://", "gs://")):
             raise ValueError(
-                f"pipeline_root must begin with minio://, s3:// or gs://, got {self.pipeline_root!r}: the "
-                "launcher stages nothing else."
+                f"pipeline_root must begin with minio://, s3:// or gs://, got {self.pipeline_root!r}: "
+                "Kubeflow's launcher reads no other scheme."
             )
         for name in ("home", "shared"):
             if not getattr(self, name).startswith("/"):
                 raise ValueError(f"{name} must be an absolute path, got {getattr(self, name)!r}.")
         if not self.volume and not self.shared.startswith("/gcs/"):
             raise ValueError(
-                f"without a volume shared must begin with /gcs/, which Vertex AI mounts, got {self.shared!r}."
+                f"without a volume, shared must begin with /gcs/ (Vertex AI), got {self.shared!r}."
             )
         if self.retries < 0 or self.retry_seconds < 1:
             raise ValueError(
-                f"retries must be >= 0 and retry_seconds >= 1, got {self.retries}, {self.retry_seconds}."
+                f"retries must be >= 0 and retry_seconds >= 1, got {self.retries} and {self.retry_seconds}."
             )
 
 
-def step_of(steps: Mapping[str, Step], component_id: str) -> Step:
-    """What a component is given: of the names that its id begins with, the longest counts.
+def find_step(steps: Mapping[str, Step], component_id: str) -> Step:
+    """Returns the settings of the longest key that `component_id` begins with; the defaults if none fits.
 
     Args:
-        steps: By the beginning of an id, such as `Trainer_student` for every surface's.
-        component_id: The component's, such as `Trainer_student_tab_1`.
+        steps: By prefix of component ids; `Trainer_student` fits the students of all surfaces.
+        component_id: Such as `Trainer_student_tab_1`.
     """
-    names = [name for name in steps if component_id.startswith(name)]
-    return steps[max(names, key=len)] if names else Step()
+    prefixes = [prefix for prefix in steps if component_id.startswith(prefix)]
+    return steps[max(prefixes, key=len)] if prefixes else Step()

@@ -1,7 +1,7 @@
-"""One YAML file per deployment, into frozen settings. Every key is read; an unknown one is refused.
+"""Deployment configuration: frozen settings with the cross-checks between them; `config_file` reads the YAML.
 
-The pieces are declared beside the code they configure (`models/`); here they are composed, and what must
-agree between them is checked. Importing this module does not import TensorFlow or TFX.
+Settings are declared beside the code that they configure and composed here. Importing this module imports
+neither TensorFlow nor TFX.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 from components.evaluation.label_checks import LabelChecks
 from components.evaluation.push_gate import PushRule
+from components.evaluation.severities import Severities
 from components.label_store.resolving import LabelSource
+from components.transforms.join_settings import JoinSettings, WithoutLabels
 from eventlog.errors import BadInput
 from eventlog.spans import parse_range
 from models.distillation import Distillation
@@ -25,21 +27,19 @@ from models.settings import settings, to_json
 from models.tasks import Task
 from pipeline.cluster import Cluster, Step
 
-# A teacher is many times a student's size, and trains on every surface's rows.
-_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32)}
-Severity = Literal["stop", "warn"]
-WithoutLabels = Literal["stop", "hard-only", "last"]
+# A teacher is many times a student's size and trains on the rows of every surface.
+_DEFAULT_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32)}
 
 
 @settings
 class Teacher:
-    """The one big model: it trains on all surfaces and labels for everybody.
+    """The large model. It trains on all surfaces and labels their examples.
 
     Attributes:
-        name: Part of every label set's key; two teachers may label side by side.
-        features: Names among the deployment's features, history included by default.
-        tasks: Names among the deployment's tasks; each becomes a `soft_<task>` column.
-        passes: Passes over each span, burn-in included.
+        name: Part of every label set's key. Two teachers of different names can label the same span.
+        features: Names among the deployment's features.
+        tasks: Names among the deployment's tasks; each becomes a column `soft_<task>`.
+        passes: Passes over each span, also during burn-in.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Teacher:
 
 @settings
 class Student:
-    """A small model of one surface; its control is the same without `distillation`.
+    """The small model of one surface. Its control is the same model without `distillation`.
 
     Attributes:
-        features: Names among the deployment's features; the serving signature asks for these alone.
+        features: Names among the deployment's features; the serving signature has exactly these.
         tasks: Names among the deployment's tasks.
-        distillation: Per task; a task not named learns from its hard label alone.
+        distillation: By task; a task without an entry trains on hard labels only.
         passes: Passes over each span.
     """
 
@@ -73,22 +73,23 @@ class Student:
 
 @settings
 class Surface:
-    """One place where the ranking is shown, with a student and a control of its own.
+    """One surface, which has its own student and control.
 
     Attributes:
-        coverage_floor: Least share of the span's fresh rows that must have a soft label, in [0, 1].
-        without_labels: What follows where coverage is below the floor, labels are too old, or there are none:
-            `stop` the surface's branch until they come, train it `hard-only`, or keep the `last` models and
-            learn nothing of the span.
-        label_wait_seconds: How long after a span has come into the log a surface that runs apart from the
-            teacher waits for its labels, before it goes by `without_labels`.
-        bootstrap: Spans `A:B` behind the teacher's burn-in with which a new surface begins, learning past
-            label sets; one that has no labels is trained hard-only. None: it begins behind the burn-in.
-        control_every: The control is trained every so many spans, on all spans since; 0 switches it off.
-        push: The gate between a blessed student and serving; None: the candidate check is all.
-        student: Replaces the deployment's student for this surface.
-        labels: Which label sets its student reads; by default those of the deployment's own teacher. Labels
-            of another teacher are pinned apart, so that a surface can move to them and back.
+        coverage_floor: Minimum share of the span's fresh rows with a soft label, in [0, 1].
+        without_labels: Policy if labels are missing, too old, or below the coverage floor. `stop`: the
+            surface's branch stops until labels come. `hard-only`: it trains on hard labels only. `last`: it
+            keeps the last models and does not train on the span.
+        label_wait_seconds: A surface that runs without the teacher waits this long for the span's labels,
+            counted from the arrival of the span in the event log. Then `without_labels` applies.
+        bootstrap: First spans `A:B` of a new surface, after the teacher's burn-in. Its student trains on
+            their existing label sets; a span without labels is trained hard-only. None: the surface begins
+            right after the burn-in.
+        control_every: The control trains at every n-th span, on all spans since; 0 switches it off.
+        push: The gate between a blessed student and serving; None: every blessed student is pushed.
+        student: Replaces the deployment's student on this surface.
+        labels: Selects the label sets that the student reads; default: those of the deployment's own teacher.
+            Labels of another teacher have separate pins, so a surface can switch to them and back.
     """
 
     coverage_floor: float = 0.95
@@ -102,35 +103,34 @@ class Surface:
 
 
 @settings
-class Validation:
-    """What follows when the span's statistics disagree with the schema, by kind of anomaly.
+class Validation(Severities):
+    """Severity of anomalies in a span's statistics, and handling of faulty and late spans.
 
     Attributes:
-        schema: A value of the wrong type, outside its domain, missing too often, or an unknown column.
-        drift: A distribution that moved since the previous span, by the schema's drift comparators.
-        skew: A distribution that left the one on which the feature graph was fitted (skew comparators).
-        refused_span: What follows when a span is faulty or stopped by the above: `stop` the loop until it is
-            re-stated, or `skip` it: nobody labels or learns it. A span without rows is always skipped.
-        late_after_spans: A span that is missing when so many later ones are complete is skipped, and not
-            learnt when it comes after all; None waits for ever.
+        refused_span: What happens if a span is faulty or an anomaly stops it. `stop`: the loop ends until the
+            span is revised. `skip`: no model labels it or trains on it. An empty span is always skipped.
+        late_after_spans: A missing span is skipped once this many later spans are complete, and is not
+            trained on if it arrives after that; None waits without limit.
     """
 
-    schema: Severity = "stop"
-    drift: Severity = "warn"
-    skew: Severity = "warn"
     refused_span: Literal["stop", "skip"] = "stop"
     late_after_spans: int | None = None
+
+    @property
+    def severities(self) -> Severities:
+        """The part that SpanValidator reads."""
+        return Severities(schema=self.schema, drift=self.drift, skew=self.skew)
 
 
 @settings
 class Evaluation:
-    """How models are judged.
+    """Settings of the candidate check, the metrics and their intervals.
 
     Attributes:
-        margin: A candidate's relative loss on the held-out clusters may exceed its predecessor's by this.
-        resamples: Bootstrap draws of clusters behind each interval.
-        min_positives: Below this many positives no interval is shown.
-        tfma: Adds TFX's Evaluator (TFMA slices by hour and activity) per student; slow.
+        margin: A candidate's loss on the held-out clusters may exceed its predecessor's by this fraction.
+        resamples: Bootstrap draws of clusters per interval.
+        min_positives: Minimum number of positives for an interval.
+        tfma: Adds TFX's Evaluator per student, with TFMA slices by hour and activity; slow.
     """
 
     margin: float = 0.05
@@ -141,28 +141,30 @@ class Evaluation:
 
 @settings
 class Deployment:
-    """Everything that one deployment says.
+    """All settings of one deployment.
 
     Attributes:
-        name: Names the TFX pipelines.
+        name: Prefix of the TFX pipelines' names.
         seed: Seeds every initializer, shuffle and bootstrap.
         schema: TFMD schema of the event log; relative to the configuration file.
-        burn_in: The spans `A:B`, both included, on which features are fitted and the teacher burns in.
-        label_with: `previous` labels span N with the teacher that has not trained on it; `current`, after.
+        burn_in: Spans `A:B`, both included, on which the features are fitted and the teacher burns in.
+        label_with: `previous`: the teacher that has not yet trained on span N labels it. `current`: the one
+            that has.
         label_store: URI of the store, such as `delta:labels`; a relative path lies under the run's root.
-        fleet: The students that read the same label set of a span.
-        join: Who joins labels and examples: `beam`, or `bigquery` where the impressions lie there too.
-        events_table: The same impressions as the event log's, `PROJECT.DATASET.TABLE`; for `join: bigquery`
-            and for `spans_table`.
-        spans_table: A table beside it whose rows `span, version` say which spans are complete: the teacher's
-            loop watches it and copies them to the event log. None: the log is written by somebody else.
-        label_checks: What makes a teacher's labels of a span doubtful, and what follows.
-        rows_per_shard: The unit of Beam work.
-        beam_pipeline_args: Beam options of every Beam component. FnApiRunner is what DirectRunner ends up
-            with here, but only after it has tried to download Prism.
-        steps: What single steps are given, by the beginning of their ids; the longest that fits counts, a
-            name of the defaults' replaces that one.
-        cluster: Where the pipelines run when they do not run on this machine.
+        fleet: Name of the students that read the same label set of a span.
+        join: `beam` joins labels with examples in Beam, `bigquery` with `events_table` in BigQuery.
+        events_table: BigQuery table of the event log's impressions, `PROJECT.DATASET.TABLE`; required by
+            `join: bigquery` and by `spans_table`.
+        spans_table: BigQuery table whose rows `span, version` name the complete spans. The teacher's loop
+            watches it and copies these spans from `events_table` to the event log. None: another job writes
+            the log.
+        label_checks: Which labels of a teacher are doubtful, and whether they are published.
+        rows_per_shard: Rows per shard, the unit of Beam work.
+        beam_pipeline_args: Beam options of all Beam components. DirectRunner falls back to FnApiRunner here,
+            but tries to download Prism first; so FnApiRunner is the default.
+        steps: Settings of single steps, by prefix of the component id; the longest prefix applies. An entry
+            replaces the default of the same name.
+        cluster: The cluster of the compiled pipelines; unused on one machine.
     """
 
     name: str
@@ -189,7 +191,7 @@ class Deployment:
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
-        """Checks what the parts must agree on.
+        """Checks the settings against each other.
 
         Raises:
             ValueError: naming the key, what was expected and what was found.
@@ -198,95 +200,118 @@ class Deployment:
             _ = self.burn_in_spans
         except BadInput as error:
             raise ValueError(f"burn_in: {error}") from error
-        needs_events = self.join == "bigquery" or self.spans_table is not None
-        if needs_events != (self.events_table is not None):
-            raise ValueError("events_table goes with join: bigquery or spans_table; give both or neither.")
-        if needs_events and not self.label_store.startswith("bigquery:"):
-            raise ValueError(f"events_table needs a label_store in BigQuery, got {self.label_store!r}.")
+        self._check_tables()
         if not self.surfaces:
             raise ValueError("surfaces must name at least one surface, got none. Add one.")
         self.teacher_job()
-        for surface, chosen in self.surfaces.items():
-            self._check_surface(surface, chosen)
-            for task in self.student_job(surface).distillation:
+        for name, surface in self.surfaces.items():
+            self._check_surface(name, surface)
+            for task in self.student_job(name).distillation:
                 if task not in self.teacher.tasks:
                     raise ValueError(
-                        f"distillation of {task!r} on {surface} needs the teacher's label, and the teacher "
-                        f"learns {sorted(self.teacher.tasks)}. Add it to teacher.tasks."
+                        f"distillation of {task!r} on {name} needs the teacher's label, but the teacher's "
+                        f"tasks are {sorted(self.teacher.tasks)}. Add it to teacher.tasks."
                     )
 
-    def _check_surface(self, surface: str, chosen: Surface) -> None:
-        where = f"surfaces.{surface}"
-        if not 0.0 <= chosen.coverage_floor <= 1.0:
-            raise ValueError(f"{where}.coverage_floor must be 0 to 1, got {chosen.coverage_floor}.")
-        if chosen.control_every < 0:
-            raise ValueError(f"{where}.control_every must be >= 0, got {chosen.control_every}.")
-        if chosen.bootstrap is not None and parse_range(chosen.bootstrap)[0] <= self.burn_in_spans[-1]:
+    def _check_tables(self) -> None:
+        if self.join == "bigquery" and self.events_table is None:
+            raise ValueError("join: bigquery needs events_table, got none. Add it, or set join: beam.")
+        if self.spans_table is not None and self.events_table is None:
+            raise ValueError("spans_table needs events_table, got none. Add it.")
+        if self.events_table is None:
+            return
+        if self.join == "beam" and self.spans_table is None:
             raise ValueError(
-                f"{where}.bootstrap must lie behind the burn-in {self.burn_in}, got {chosen.bootstrap}: "
-                "there are no labels before."
+                f"events_table is read only with join: bigquery or spans_table, got {self.events_table!r} "
+                "without either. Add one of them, or remove it."
             )
-        if chosen.push is not None and chosen.push.task not in self.student_job(surface).tasks:
-            raise ValueError(f"{where}.push.task must be a task of the student, got {chosen.push.task!r}.")
-        if chosen.push is not None and self.evaluation.resamples * chosen.push.alpha < 1:
+        if not self.label_store.startswith("bigquery:"):
+            raise ValueError(f"events_table needs a label_store in BigQuery, got {self.label_store!r}.")
+
+    def _check_surface(self, name: str, surface: Surface) -> None:
+        where = f"surfaces.{name}"
+        if not 0.0 <= surface.coverage_floor <= 1.0:
+            raise ValueError(f"{where}.coverage_floor must be 0 to 1, got {surface.coverage_floor}.")
+        if surface.control_every < 0:
+            raise ValueError(f"{where}.control_every must be >= 0, got {surface.control_every}.")
+        if surface.bootstrap is not None and parse_range(surface.bootstrap)[0] <= self.burn_in_spans[-1]:
             raise ValueError(
-                f"{where}.push.alpha {chosen.push.alpha:g} needs at least 1 / alpha evaluation.resamples, "
+                f"{where}.bootstrap must begin after the burn-in {self.burn_in}, got {surface.bootstrap}: "
+                "earlier spans have no labels."
+            )
+        rule = surface.push
+        if rule is None:
+            return
+        if rule.task not in self.student_job(name).tasks:
+            raise ValueError(f"{where}.push.task must be a task of the student, got {rule.task!r}.")
+        if self.evaluation.resamples * rule.alpha < 1:
+            raise ValueError(
+                f"{where}.push.alpha {rule.alpha:g} needs evaluation.resamples of at least 1 / alpha, "
                 f"got {self.evaluation.resamples}."
             )
-        if chosen.push is not None and self.tasks[chosen.push.task].delayed:
-            raise ValueError(f"{where}.push.task must be known at once, got delayed {chosen.push.task!r}.")
+        if self.tasks[rule.task].delayed:
+            raise ValueError(f"{where}.push.task must not be delayed, got {rule.task!r}.")
 
     @property
     def version(self) -> str:
-        """12 hex digits, equal for equal settings wherever the files lie and the steps run."""
-        settled = dataclasses.replace(self, schema=Path(self.schema).name, steps={}, cluster=Cluster())
-        return hashlib.sha256(to_json(settled).encode()).hexdigest()[:12]
+        """12 hex digits of the settings' hash, which leaves out file locations, steps and cluster."""
+        hashed = dataclasses.replace(self, schema=Path(self.schema).name, steps={}, cluster=Cluster())
+        return hashlib.sha256(to_json(hashed).encode()).hexdigest()[:12]
 
     @property
     def all_steps(self) -> dict[str, Step]:
-        """`steps` over the defaults, see `pipeline.cluster.step_of`."""
-        return _STEPS | self.steps
+        """The default steps, overridden by `steps`; see `pipeline.cluster.find_step`."""
+        return _DEFAULT_STEPS | self.steps
 
     @property
     def burn_in_spans(self) -> range:
         """The spans of the burn-in, in order."""
         return parse_range(self.burn_in)
 
-    @property
-    def delayed_tasks(self) -> tuple[str, ...]:
-        """Tasks whose hard label arrives with the matured row."""
-        return tuple(name for name, task in self.tasks.items() if task.delayed)
-
     def bootstrap_spans(self, surface: str) -> range:
-        """The spans with which a surface begins, exempt from `without_labels`; none by default."""
-        chosen = self.surfaces[surface].bootstrap
+        """The first spans of a surface, exempt from `without_labels`; empty by default."""
+        spans = self.surfaces[surface].bootstrap
         first = self.burn_in_spans[-1] + 1
-        return range(first, first) if chosen is None else parse_range(chosen)
+        return range(first, first) if spans is None else parse_range(spans)
 
     def first_span(self, branch: str) -> int:
-        """The span with which the teacher's branch or a surface's begins."""
+        """The first span of the teacher's or a surface's branch."""
         if branch in self.surfaces:
             return self.bootstrap_spans(branch).start
         return self.burn_in_spans[-1] + 1
 
     def label_source(self, surface: str) -> tuple[str, LabelSource]:
-        """The fleet whose pins a surface's student goes by, and how the first of it chooses a set."""
+        """The fleet whose pins a surface's student reads, and its rule for pinning a label set."""
         source = self.surfaces[surface].labels
         teacher = source.teacher or self.teacher.name
         fleet = self.fleet if teacher == self.teacher.name else f"{self.fleet}-{teacher}"
         return fleet, dataclasses.replace(source, teacher=teacher)
 
+    def join_settings(self, surface: str) -> JoinSettings:
+        """Settings of a surface's SoftLabelTransform."""
+        fleet, source = self.label_source(surface)
+        policy = self.surfaces[surface]
+        return JoinSettings(
+            fleet=fleet,
+            source=source,
+            tasks={name: self.tasks[name] for name in self.teacher.tasks},
+            events_table=self.events_table if self.join == "bigquery" else None,
+            coverage_floor=policy.coverage_floor,
+            without_labels=policy.without_labels,
+            bootstrap=policy.bootstrap,
+        )
+
     def teacher_job(self) -> TrainingJob:
-        """What the teacher's Trainer is told."""
+        """The training job of the teacher."""
         return self._job("teacher", None, self.teacher, {})
 
     def student_job(self, surface: str) -> TrainingJob:
-        """What the Trainer of a surface's student is told."""
+        """The training job of a surface's student."""
         student = self._student(surface)
         return self._job("student", surface, student, student.distillation)
 
     def control_job(self, surface: str) -> TrainingJob:
-        """What the Trainer of a surface's control is told: the student without soft labels."""
+        """The training job of a surface's control: the student's without distillation."""
         return self._job("control", surface, self._student(surface), {})
 
     def _student(self, surface: str) -> Student:
@@ -303,8 +328,8 @@ class Deployment:
             role=role,
             surface=surface,
             seed=self.seed,
-            features=_chosen(f"{role}.features", model.features, self.features),
-            tasks=_chosen(f"{role}.tasks", model.tasks, self.tasks),
+            features=_select(f"{role}.features", model.features, self.features),
+            tasks=_select(f"{role}.tasks", model.tasks, self.tasks),
             distillation=distillation,
             architecture=model.architecture,
             optimizer=model.optimizer,
@@ -313,13 +338,10 @@ class Deployment:
         )
 
 
-def _chosen(key: str, names: tuple[str, ...], known: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"{key} names {unknown[0]!r}, which is not declared{_suggestion(unknown[0], known)}")
-    return {name: known[name] for name in names}
-
-
-def _suggestion(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {sorted(known)}."
+def _select(key: str, names: tuple[str, ...], declared: Mapping[str, Any]) -> dict[str, Any]:
+    for name in names:
+        if name not in declared:
+            near = difflib.get_close_matches(name, list(declared), n=1)
+            fix = f"did you mean {near[0]!r}?" if near else f"declared are {sorted(declared)}."
+            raise ValueError(f"{key} names {name!r}, which is not declared; {fix}")
+    return {name: declared[name] for name in names}

@@ -1,4 +1,4 @@
-"""Reads a deployment's YAML file, and the file that it extends, into `Deployment`."""
+"""Reads a deployment's YAML file, with the files it extends, into a `Deployment`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SHIPPED = "shipped:"
 
 
 def load_deployment(path: Path) -> Deployment:
-    """Reads a deployment's YAML.
+    """Reads a deployment's YAML file.
 
     Raises:
-        BadInput: if the file is missing, is not YAML, or has an unknown key or a wrong value; the
-            message names the first fault with its key.
+        BadInput: if the file is missing, is not YAML, or has an unknown key or a wrong value. The message
+            names the first fault with its key.
     """
     document = read_document(path)
     try:
@@ -34,12 +34,12 @@ def load_deployment(path: Path) -> Deployment:
     except TypeError as error:
         raise _not_a_mapping(path, str(error)) from error
     except pydantic.ValidationError as error:
-        raise _refusal(path, error.errors()[0]) from error
+        raise _bad_value(path, error.errors()[0]) from error
     return dataclasses.replace(deployment, schema=str(_schema_file(path, deployment.schema)))
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Reads the YAML mapping, merged over that of the file which `extends` names, if any.
+    """Reads a YAML mapping and merges it over the file that its key `extends` names, if any.
 
     Mappings are merged key by key; any other value replaces the extended file's.
 
@@ -52,8 +52,8 @@ def read_document(path: Path) -> dict[str, Any]:
 def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
     if not path.is_file():
         raise BadInput(
-            "no such configuration", where=str(path), expected="a YAML file", got="nothing",
-            fix="pipeline/configs/ has working ones.",
+            "no such configuration", where=str(path), expected="a YAML file", got="no file",
+            fix="pipeline/configs/ has examples.",
         )  # fmt: skip
     if path.resolve() in extended_by:
         raise BadInput(
@@ -74,27 +74,27 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
             "wrong value", where=f"{path}: {_EXTENDS}", expected="the path of a configuration file",
             got=repr(base), fix="Give one path, relative to this file.",
         )  # fmt: skip
-    return _merged(_read(path.parent / base, (*extended_by, path.resolve())), document)
+    return _merge(_read(path.parent / base, (*extended_by, path.resolve())), document)
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
+    for key, value in overrides.items():
+        both_mappings = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both_mappings else value
     return merged
 
 
 def _schema_file(path: Path, schema: str) -> Path:
     if schema.startswith(_SHIPPED):
         return shipped_schema(schema.removeprefix(_SHIPPED))
-    found = (path.parent / schema).resolve()
-    if not found.is_file():
+    file = (path.parent / schema).resolve()
+    if not file.is_file():
         raise BadInput(
             "no such schema", where=f"{path}: schema", expected="a TFMD schema in text format",
             got=schema, fix="Give its path relative to the configuration file, or shipped:impressions.pbtxt.",
         )  # fmt: skip
-    return found
+    return file
 
 
 def _not_a_mapping(path: Path, got: str) -> BadInput:
@@ -104,19 +104,18 @@ def _not_a_mapping(path: Path, got: str) -> BadInput:
     )  # fmt: skip
 
 
-def _refusal(path: Path, fault: Mapping[str, Any]) -> BadInput:
+def _bad_value(path: Path, fault: Mapping[str, Any]) -> BadInput:
     location = fault["loc"]
-    key = ".".join(str(part) for part in location) or "the file"
-    where = f"{path}: {key}"
+    where = f"{path}: {'.'.join(str(part) for part in location) or 'the file'}"
     if fault["type"] == "unexpected_keyword_argument":
-        siblings = _fields_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), siblings, n=1)
-        fix = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(siblings)}."
+        keys = _keys_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), keys, n=1)
+        fix = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(keys)}."
         return BadInput("unknown key", where=where, expected="a known key", got=repr(location[-1]), fix=fix)
     if fault["type"] == "value_error":
         reason = str(fault["ctx"]["error"]).rstrip(".")
         return BadInput(
-            "refused", where=where, expected="settings that agree", got=reason, fix="Correct the file."
+            "wrong value", where=where, expected="valid settings", got=reason, fix="Correct the file."
         )
     got = "nothing" if fault["type"] == "missing" else repr(fault["input"])
     return BadInput(
@@ -124,8 +123,8 @@ def _refusal(path: Path, fault: Mapping[str, Any]) -> BadInput:
     )
 
 
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    """The known keys at a place in the YAML, found by following the types."""
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    """The valid keys at a location in the YAML, from the types of the settings on the way there."""
     current: Any = Deployment
     for part in location:
         if dataclasses.is_dataclass(current):

@@ -1,4 +1,4 @@
-"""Tells bad input from a broken program, whatever has wrapped it."""
+"""Separates bad input, which ends a program with one line, from program errors, which show a traceback."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ refusal = find_bad_input
 
 
 def run_or_refuse(name: str, program: Callable[[], Any]) -> None:
-    """Runs a program; bad input is one line on standard error and exit code 2, never a traceback.
+    """Runs a program. Bad input ends it with one line on standard error and exit code 2, without a traceback.
 
     Args:
-        name: The program's, in front of the line.
-        program: A click command with `standalone_mode=False`, or any other.
+        name: The program's name, printed before the message.
+        program: Any callable, such as a click command with `standalone_mode=False`.
     """
     try:
         program()
@@ -30,8 +30,8 @@ def run_or_refuse(name: str, program: Callable[[], Any]) -> None:
     except click.Abort:
         sys.exit(130)
     except Exception as error:
-        refused = refusal(error)
-        if refused is None:
+        bad_input = find_bad_input(error)
+        if bad_input is None:
             raise
-        click.echo(f"{name}: {refused}", err=True)
+        click.echo(f"{name}: {bad_input}", err=True)
         sys.exit(2)

@@ -1,6 +1,6 @@
-"""The file for `tfx pipeline create --engine=local --pipeline_path=pipeline/local_runner.py`."""
+"""Pipeline file for `tfx pipeline create --engine=local --pipeline_path=pipeline/local_runner.py`."""
 
-import models  # noqa: F401 - chooses Keras 2, before TFX imports TensorFlow
+import models  # noqa: F401 - selects Keras 2 before TFX imports TensorFlow
 from pipeline.errors import run_or_refuse
 from pipeline.tfx_cli.local_runner import main
 

@@ -1,4 +1,4 @@
-"""Where a run keeps what: every path under its root, in one place."""
+"""The files and folders of a run: every path under its root."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class RunPaths:
-    """The folders of one run.
+    """The files and folders of one run.
 
     Attributes:
-        root: Holds everything the run writes; a second run with the same root goes on where it ended.
-        events: The impression log that the run reads.
-        teacher_root: The root of the teacher's loop, where surfaces run apart from it: they take over its
-            frozen features.
-        on_cluster: Steps run in pods, and their artifacts are not to be had in a later run: what a span
-            leaves is copied under the root, which all see; and a branch ends with a report for the UI.
+        root: Holds everything that the run writes. A second run with the same root continues it.
+        events: The event log, which the run reads.
+        teacher_root: Root of the teacher's loop, if surfaces run in a separate loop: they take its frozen
+            transform graph.
+        on_cluster: Whether steps run in pods. A later run cannot read their artifacts, so each span's results
+            are copied under the root; each branch also ends with a report for Kubeflow's UI.
     """
 
     root: Path
@@ -31,35 +31,35 @@ class RunPaths:
 
     @property
     def metadata(self) -> str:
-        """The one MLMD store, in SQLite."""
+        """The MLMD store, a SQLite file."""
         return str(self.root / "metadata.sqlite")
 
     @property
     def records(self) -> str:
-        """What each finished span leaves for the next, see `components.span_records`."""
+        """Folder of the span records, see `components.span_records`."""
         return str(self.root / "records")
 
     @property
     def published(self) -> str:
-        """Where what a span leaves is copied to; empty where its artifacts themselves stay."""
+        """Folder to which a span's results are copied; empty if later spans read the artifacts themselves."""
         return str(self.root / "published") if self.on_cluster else ""
 
     @property
     def journal(self) -> Path:
-        """What the loop did, a JSON object a line."""
+        """The loop's journal, one JSON object a line."""
         return self.root / "loop.jsonl"
 
     @property
     def summary(self) -> Path:
-        """The run's figures."""
+        """The run's figures, as JSON."""
         return self.root / "summary.json"
 
     def serving(self, surface: str) -> str:
-        """Where a surface's blessed students are pushed, one version a folder."""
+        """Folder to which a surface's blessed students are pushed, one subfolder a version."""
         return str(self.root / "serving" / surface)
 
     def label_store(self, uri: str) -> str:
-        """The store's URI, with a relative path taken as relative to the root."""
+        """The store's URI; a relative path becomes a path under the root."""
         scheme, _, path = uri.partition(":")
         if "//" in path or path.startswith("/"):
             return uri

@@ -1,5 +1,5 @@
-"""The TFX pipelines that a deployment becomes: burn-in, teacher, student, and the whole span.
+"""The TFX pipelines of a deployment: burn-in, one span of the teacher and of each surface, relabelling.
 
-Belongs here: which component follows which, and what each is told. Nothing here runs a pipeline. May import
-`components` and the top level of `pipeline`; not `observation`, `driver` or what lies above them.
+Holds the wiring of the components and their settings; nothing here runs a pipeline. May import `components`
+and the top level of `pipeline`; not `observation`, `driver` or the layers above them.
 """

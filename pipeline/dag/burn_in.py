@@ -1,4 +1,4 @@
-"""Before the first span: fit and freeze the features, burn the teacher in.
+"""The burn-in pipeline: fits and freezes the features, then trains the first teacher.
 
 Reference: Khani et al., RecSys '24, Figure 1: a new teacher burns in first, students follow.
 """
@@ -16,12 +16,12 @@ from components.transforms.shards import FRESH_SPLITS
 from models.preprocessing import features_config, preprocessing_fn
 from pipeline.config import Deployment
 from pipeline.dag.ingest import ingest
-from pipeline.dag.training import train_and_judge
+from pipeline.dag.training import train_and_check
 from pipeline.paths import RunPaths
 
 
 def bootstrap_components(deployment: Deployment, paths: RunPaths) -> list[BaseComponent]:
-    """The bootstrap's components: its record is what every branch finds while it has none of its own."""
+    """Wires the burn-in. Its span record is the first predecessor of every branch."""
     spans = deployment.burn_in_spans
     state = SpanState(
         records=paths.records,
@@ -42,7 +42,7 @@ def bootstrap_components(deployment: Deployment, paths: RunPaths) -> list[BaseCo
     )
     transform.add_upstream_node(read.validator)
     graph = transform.outputs["transform_graph"]
-    teacher = train_and_judge(
+    teacher = train_and_check(
         deployment, deployment.teacher_job(), read.examples, graph, state.outputs["teacher"]
     )
     publisher = SpanPublisher(

@@ -1,9 +1,8 @@
-"""What every pipeline begins with: a span's examples, its statistics, and their validation."""
+"""The first steps of every pipeline: read a span's examples, compute their statistics, validate them."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from tfx import types
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -13,22 +12,23 @@ from components.artifacts import Found
 from components.span_example_gen import SpanExampleGen
 from components.span_state import SpanState
 from components.span_statistics import SpanStatistics
-from components.span_validator import KINDS, SpanValidator
+from components.span_validator import SpanValidator
 from components.transforms.shards import HELD_OUT_SPLITS, MATURED_SPLITS
+from models.settings import to_json
 from pipeline.config import Deployment
 from pipeline.paths import RunPaths
 
 
 @dataclasses.dataclass(frozen=True)
 class Ingest:
-    """The validated examples of a span, for whatever follows.
+    """The validated examples of a span.
 
     Attributes:
         components: In topological order.
-        examples: Channel of Examples; splits `train`, `holdout`, `matured`, `matured_holdout`.
-        statistics: Channel of their ExampleStatistics, fresh rows alone.
+        examples: Channel of Examples with splits `train`, `holdout`, `matured` and `matured_holdout`.
+        statistics: Channel of ExampleStatistics of the fresh rows.
         schema: Channel of the deployment's Schema.
-        validator: Must lie upstream of all that uses the examples.
+        validator: The SpanValidator; every component that uses the examples must run after it.
     """
 
     components: list[BaseComponent]
@@ -41,7 +41,7 @@ class Ingest:
 def read_events(
     deployment: Deployment, paths: RunPaths, first: Found, last: Found, version: Found = 0, surface: str = ""
 ) -> SpanExampleGen:
-    """Wires the reading of spans, both ends included, of one surface or (empty) of all."""
+    """Wires the reading of spans `first` to `last`, both included, of one surface; empty for all surfaces."""
     return SpanExampleGen(
         events=str(paths.events),
         first_span=first,
@@ -59,11 +59,11 @@ def ingest(
 
     Args:
         deployment: The configuration.
-        paths: Where the run keeps what.
+        paths: The folders of the run.
         first: The first span.
-        last: The last one: the same, but for the burn-in.
-        state: Hands over the statistics of earlier spans (slots `statistics`, `fitted_statistics`).
-        version: Of the one span.
+        last: The last span, included; equal to `first` except in the burn-in.
+        state: Component with the statistics of earlier spans (slots `statistics`, `fitted_statistics`).
+        version: Span version, if there is one span.
     """
     schema = ImportSchemaGen(schema_file=deployment.schema)
     reader = read_events(deployment, paths, first, last, version)
@@ -77,7 +77,7 @@ def ingest(
         fitted_statistics=state.outputs["fitted_statistics"],
         schema=schema.outputs["schema"],
         span=last,
-        severities=json.dumps({kind: getattr(deployment.validation, kind) for kind in KINDS}),
+        severities=to_json(deployment.validation.severities),
     )
     return Ingest(
         components=[schema, reader, statistics, validator],

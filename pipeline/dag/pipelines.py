@@ -1,4 +1,4 @@
-"""The whole DAG: the bootstrap, one span of some branches, and the relabelling of a span."""
+"""Builds the TFX pipelines: the burn-in, one span of some branches, and the relabelling of a span."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from tfx.orchestration import metadata, pipeline
 
 from components.artifacts import Found
 from components.span_records import RELABELLED, TEACHER
-from pipeline.cluster import step_of
+from pipeline.cluster import find_step
 from pipeline.config import Deployment
 from pipeline.dag.burn_in import bootstrap_components
 from pipeline.dag.ingest import read_events
-from pipeline.dag.student import Labelled, student_branch
-from pipeline.dag.teacher import relabelling, teacher_branch
+from pipeline.dag.student import LabelledExamples, student_branch
+from pipeline.dag.teacher import relabel_components, teacher_branch
 from pipeline.paths import RunPaths
 
 
 def bootstrap_pipeline(deployment: Deployment, paths: RunPaths) -> pipeline.Pipeline:
-    """The pipeline that runs once, before the first span."""
+    """The burn-in pipeline, which runs once before the first span."""
     with new_registry():
-        return close(
-            f"{deployment.name}-bootstrap", deployment, paths, bootstrap_components(deployment, paths)
-        )
+        components = bootstrap_components(deployment, paths)
+        return make_pipeline(f"{deployment.name}-bootstrap", deployment, paths, components)
 
 
 def span_pipeline(
@@ -35,10 +34,10 @@ def span_pipeline(
     version: int = 0,
     branches: Sequence[str] | None = None,
 ) -> pipeline.Pipeline:
-    """The pipeline of one span of some branches, all by default; see `span_components`."""
+    """The pipeline of one span of some branches; see `span_components`."""
     with new_registry():
         components = span_components(deployment, paths, span, version, branches)
-        return close(f"{deployment.name}-span", deployment, paths, components)
+        return make_pipeline(f"{deployment.name}-span", deployment, paths, components)
 
 
 def span_components(
@@ -52,21 +51,21 @@ def span_components(
 
     Args:
         deployment: The configuration.
-        paths: Where the run keeps what.
+        paths: The folders of the run.
         span: The span.
-        version: Of the span.
-        branches: The teacher's and surfaces', or some of them; all, when None. Surfaces without the teacher
-            read the span themselves and find its labels in the store.
+        version: The span version.
+        branches: Names of the branches; None for all. Without the teacher's branch, the surfaces read the
+            span themselves and take its labels from the store.
     """
-    chosen = all_branches(deployment) if branches is None else branches
-    surfaces = [branch for branch in chosen if branch != TEACHER]
-    if TEACHER in chosen:
+    branches = all_branches(deployment) if branches is None else branches
+    surfaces = [branch for branch in branches if branch != TEACHER]
+    if TEACHER in branches:
         teacher = teacher_branch(deployment, paths, span, version)
-        first, labelled = teacher.components, Labelled(teacher.read.examples, teacher.labeller)
+        first, labelled = teacher.components, LabelledExamples(teacher.read.examples, teacher.labeller)
     else:
         surface = surfaces[0] if len(surfaces) == 1 else ""
         reader = read_events(deployment, paths, span, span, version, surface)
-        first, labelled = [reader], Labelled(reader.outputs["examples"], None)
+        first, labelled = [reader], LabelledExamples(reader.outputs["examples"], None)
     students = [
         component
         for surface in surfaces
@@ -78,10 +77,10 @@ def span_components(
 def relabel_pipeline(
     deployment: Deployment, paths: RunPaths, span: int, version: int = 0
 ) -> pipeline.Pipeline:
-    """The pipeline that labels a span that is past, with the teacher of then, and learns nothing of it."""
+    """The pipeline that labels a past span, with the teacher of that time; no model trains on it."""
     with new_registry():
-        components = relabelling(deployment, paths, span, version)
-        return close(f"{deployment.name}-{RELABELLED}", deployment, paths, components)
+        components = relabel_components(deployment, paths, span, version)
+        return make_pipeline(f"{deployment.name}-{RELABELLED}", deployment, paths, components)
 
 
 def all_branches(deployment: Deployment) -> tuple[str, ...]:
@@ -89,22 +88,22 @@ def all_branches(deployment: Deployment) -> tuple[str, ...]:
     return (TEACHER, *deployment.surfaces)
 
 
-def close(
+def make_pipeline(
     name: str, deployment: Deployment, paths: RunPaths, components: list[BaseComponent]
 ) -> pipeline.Pipeline:
-    """Makes a pipeline of components, with the Beam options of each.
+    """Makes a pipeline of components and sets each component's Beam options.
 
-    They should be made under a `new_registry()`: TFX's global one keeps every component for ever.
+    Build the components inside `new_registry()`: TFX's global registry never frees a component.
     """
     for component in components:
-        beam = step_of(deployment.all_steps, component.id).beam
+        beam = find_step(deployment.all_steps, component.id).beam
         if beam and isinstance(component, BaseBeamComponent):
             component.with_beam_pipeline_args(list(beam))
     return pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=paths.artifacts,
         components=components,
-        # A span's inputs are found at run time (SpanState, the event log), where the cache cannot see them.
+        # The cache does not see what a step reads at run time: span records and the event log.
         enable_cache=False,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(paths.metadata),
         beam_pipeline_args=list(deployment.beam_pipeline_args),

@@ -1,4 +1,4 @@
-"""A surface's branch of a span: join the labels, judge the last models, train the next."""
+"""A surface's branch of a span: join the soft labels, evaluate the last models, train and push the next."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from components.training_deferral import TrainingDeferral
 from models.settings import to_json
 from pipeline.config import Deployment
 from pipeline.dag.tfma import evaluator
-from pipeline.dag.training import Trained, train_and_judge
+from pipeline.dag.training import TrainedModel, train_and_check
 from pipeline.paths import RunPaths
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
-    """What a surface's branch joins.
+class LabelledExamples:
+    """A span's examples and the component that labels them.
 
     Attributes:
-        examples: Channel of the span's Examples, this surface's among them.
-        labeller: When it is done, the span's label set is published; None where another pipeline labels.
+        examples: Channel of the span's Examples, of this surface and possibly of others.
+        labeller: Publishes the span's label set; None if another pipeline does.
     """
 
     examples: types.BaseChannel
@@ -38,9 +38,14 @@ class Labelled:
 
 
 def student_branch(
-    deployment: Deployment, paths: RunPaths, span: Found, version: Found, surface: str, labelled: Labelled
+    deployment: Deployment,
+    paths: RunPaths,
+    span: Found,
+    version: Found,
+    surface: str,
+    labelled: LabelledExamples,
 ) -> list[BaseComponent]:
-    """Wires one span of a surface's student and of its control."""
+    """Wires one span of a surface's student and control, in topological order."""
     state = SpanState(
         records=paths.records,
         branch=surface,
@@ -49,8 +54,63 @@ def student_branch(
     ).with_id(f"SpanState_{surface}")
     join = _join(deployment, paths, span, surface, labelled)
     examples = join.outputs["joined"]
-    chosen = deployment.surfaces[surface]
-    judged = ProgressiveEvaluator(
+    progressive = _evaluate(deployment, span, surface, examples, state)
+    predictions, figures = progressive.outputs["predictions"], progressive.outputs["figures"]
+    graph = state.outputs["transform_graph"]
+    student = train_and_check(
+        deployment, deployment.student_job(surface), examples, graph, state.outputs["student"]
+    )
+    control_components, control_slots = _control(deployment, span, surface, examples, state)
+    push_components, push_slots = _push(deployment, paths, span, surface, student, predictions)
+    publisher = SpanPublisher(
+        records=paths.records,
+        published=paths.published,
+        branch=surface,
+        span=span,
+        slots={
+            **push_slots,
+            "examples": examples,
+            "student": student.good_model,
+            "student_blessing": student.blessing,
+            "predictions": predictions,
+            "figures": figures,
+            **control_slots,
+        },
+        version=version,
+    ).with_id(f"SpanPublisher_{surface}")
+    reports = []
+    if deployment.evaluation.tfma:
+        reports.append(evaluator(deployment, surface, examples, student.model))
+    if paths.on_cluster:
+        reports.append(_report(deployment, span, surface, figures, examples, student))
+    for report in reports:
+        publisher.add_upstream_node(report)
+    models = [*student.components, *control_components]
+    return [state, join, progressive, *models, *push_components, *reports, publisher]
+
+
+def _join(
+    deployment: Deployment, paths: RunPaths, span: Found, surface: str, labelled: LabelledExamples
+) -> BaseComponent:
+    join = SoftLabelTransform(
+        examples=labelled.examples,
+        store=paths.label_store(deployment.label_store),
+        span=span,
+        surface=surface,
+        settings=deployment.join_settings(surface),
+    ).with_id(f"SoftLabelTransform_{surface}")
+    if labelled.labeller is not None:
+        join.add_upstream_node(labelled.labeller)
+    return join
+
+
+def _evaluate(
+    deployment: Deployment, span: Found, surface: str, examples: types.BaseChannel, state: SpanState
+) -> BaseComponent:
+    settings = deployment.surfaces[surface]
+    # Only every `control_every`-th span has a control that has trained on the same spans as its student.
+    keep_spans = settings.push.spans * max(1, settings.control_every) if settings.push else 0
+    return ProgressiveEvaluator(
         examples=examples,
         student=state.outputs["student"],
         control=state.outputs["control"],
@@ -59,86 +119,29 @@ def student_branch(
         tasks=to_json(deployment.tasks),
         resamples=deployment.evaluation.resamples,
         min_positives=deployment.evaluation.min_positives,
-        # Of every so many spans one alone has a control that has learnt what the student has.
-        keep_spans=chosen.push.spans * max(1, chosen.control_every) if chosen.push else 0,
+        keep_spans=keep_spans,
         seed=deployment.seed,
     ).with_id(f"ProgressiveEvaluator_{surface}")
-    predictions = judged.outputs["predictions"]
-    graph = state.outputs["transform_graph"]
-    student = train_and_judge(
-        deployment, deployment.student_job(surface), examples, graph, state.outputs["student"]
-    )
-    control = _control(deployment, span, surface, examples, state)
-    pushing, slots = _push(deployment, paths, span, surface, student, predictions)
-    slots |= {
-        "examples": examples,
-        "student": student.good_model,
-        "student_blessing": student.blessing,
-        "predictions": predictions,
-        "figures": judged.outputs["figures"],
-        **control.slots,
-    }
-    publisher = SpanPublisher(
-        records=paths.records,
-        published=paths.published,
-        branch=surface,
-        span=span,
-        slots=slots,
-        version=version,
-    ).with_id(f"SpanPublisher_{surface}")
-    told = evaluator(deployment, surface, examples, student.model) if deployment.evaluation.tfma else []
-    if paths.on_cluster:
-        told.append(_report(deployment, span, surface, judged.outputs["figures"], examples, student))
-    for component in told:
-        publisher.add_upstream_node(component)
-    models = [*student.components, *control.components]
-    return [state, join, judged, *models, *pushing, *told, publisher]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Control:
-    components: list[BaseComponent]
-    slots: dict[str, types.BaseChannel]
 
 
 def _control(
     deployment: Deployment, span: Found, surface: str, examples: types.BaseChannel, state: SpanState
-) -> _Control:
-    """The control's training, its deferral to a later span, or nothing where there is no control."""
+) -> tuple[list[BaseComponent], dict[str, types.BaseChannel]]:
+    """Wires the control's training, or its deferral to a later span; returns components and slots."""
     every = deployment.surfaces[surface].control_every
     predecessor = state.outputs["control"]
     if not every:
-        return _Control([], {})
-    # Whether to defer says the span itself, where it is known: see `pipeline.kubeflow.target`.
+        return [], {}
+    # On Kubeflow `span` has no value yet; there `pipeline.kubeflow.target` refuses `every` > 1.
     if every > 1 and span % every:
         deferral = TrainingDeferral(model=predecessor, examples=examples).with_id(
             f"TrainingDeferral_control_{surface}"
         )
-        return _Control([deferral], {"control": deferral.outputs["good_model"]})
-    trained = train_and_judge(
+        return [deferral], {"control": deferral.outputs["good_model"]}
+    control = train_and_check(
         deployment, deployment.control_job(surface), examples, state.outputs["transform_graph"], predecessor
     )
-    slots = {"control": trained.good_model, "control_blessing": trained.blessing}
-    return _Control(trained.components, slots)
-
-
-def _report(
-    deployment: Deployment,
-    span: Found,
-    surface: str,
-    figures: types.BaseChannel,
-    examples: types.BaseChannel,
-    student: Trained,
-) -> BaseComponent:
-    report = SurfaceReport(
-        evaluated=figures,
-        joined=examples,
-        blessing=student.blessing,
-        surface=surface,
-        span=span,
-        tasks=to_json(deployment.tasks),
-    )
-    return report.with_id(f"SurfaceReport_{surface}")
+    return control.components, {"control": control.good_model, "control_blessing": control.blessing}
 
 
 def _push(
@@ -146,10 +149,10 @@ def _push(
     paths: RunPaths,
     span: Found,
     surface: str,
-    student: Trained,
+    student: TrainedModel,
     predictions: types.BaseChannel,
 ) -> tuple[list[BaseComponent], dict[str, types.BaseChannel]]:
-    """The way of a blessed student to serving, through the surface's gate if it has one."""
+    """Wires the surface's push gate, if it has one, and the Pusher; returns components and slots."""
     rule = deployment.surfaces[surface].push
     gates, slots, blessing = [], {}, student.blessing
     if rule is not None:
@@ -176,24 +179,19 @@ def _push(
     return [*gates, pusher], {**slots, "pushed": pusher.outputs["pushed_model"]}
 
 
-def _join(
-    deployment: Deployment, paths: RunPaths, span: Found, surface: str, labelled: Labelled
-) -> SoftLabelTransform:
-    chosen = deployment.surfaces[surface]
-    fleet, source = deployment.label_source(surface)
-    join: SoftLabelTransform = SoftLabelTransform(
-        examples=labelled.examples,
-        store=paths.label_store(deployment.label_store),
-        fleet=fleet,
-        source=source,
-        span=span,
+def _report(
+    deployment: Deployment,
+    span: Found,
+    surface: str,
+    figures: types.BaseChannel,
+    examples: types.BaseChannel,
+    student: TrainedModel,
+) -> BaseComponent:
+    return SurfaceReport(
+        evaluated=figures,
+        joined=examples,
+        blessing=student.blessing,
         surface=surface,
-        tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},
-        events_table=deployment.events_table or "",
-        coverage_floor=chosen.coverage_floor,
-        without_labels=chosen.without_labels,
-        bootstrap=chosen.bootstrap or "",
-    ).with_id(f"SoftLabelTransform_{surface}")
-    if labelled.labeller is not None:
-        join.add_upstream_node(labelled.labeller)
-    return join
+        span=span,
+        tasks=to_json(deployment.tasks),
+    ).with_id(f"SurfaceReport_{surface}")

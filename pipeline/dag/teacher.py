@@ -1,4 +1,4 @@
-"""The teacher's branch of a span: label it for everybody, then learn it."""
+"""The teacher's branch of a span: label the span for all students, then train the teacher on it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from components.span_records import RELABELLED, TEACHER
 from components.span_state import SpanState
 from pipeline.config import Deployment
 from pipeline.dag.ingest import Ingest, ingest, read_events
-from pipeline.dag.training import train_and_judge
+from pipeline.dag.training import train_and_check
 from pipeline.paths import RunPaths
 
 
 @dataclasses.dataclass(frozen=True)
 class TeacherBranch:
-    """The branch, and what a surface's branch of the same pipeline may lean on.
+    """The teacher's branch, with the outputs that the surfaces' branches of the same pipeline use.
 
     Attributes:
         components: In topological order.
-        read: The span's examples.
-        labeller: When it is done, the span's label set is published.
+        read: The span's validated examples.
+        labeller: Publishes the span's label set.
     """
 
     components: list[BaseComponent]
@@ -37,8 +37,8 @@ class TeacherBranch:
 def teacher_branch(deployment: Deployment, paths: RunPaths, span: Found, version: Found = 0) -> TeacherBranch:
     """Wires one span of the teacher.
 
-    With `label_with: previous` the labels come from the teacher as it was before this span, so that they
-    do not depend on the teacher having seen the example, and students never wait for its training.
+    With `label_with: previous` the teacher of the previous span labels: it has not trained on the examples,
+    and students do not wait for the training.
     """
     state = SpanState(
         records=paths.records,
@@ -47,7 +47,7 @@ def teacher_branch(deployment: Deployment, paths: RunPaths, span: Found, version
         slots=("statistics", "fitted_statistics", "transform_graph", "teacher", "labels"),
     )
     read = ingest(deployment, paths, span, span, state, version)
-    trained = train_and_judge(
+    trained = train_and_check(
         deployment,
         deployment.teacher_job(),
         read.examples,
@@ -85,8 +85,10 @@ def teacher_branch(deployment: Deployment, paths: RunPaths, span: Found, version
     )
 
 
-def relabelling(deployment: Deployment, paths: RunPaths, span: Found, version: Found) -> list[BaseComponent]:
-    """Wires the labelling of a past span by the teacher that had not trained on it; nobody learns from it."""
+def relabel_components(
+    deployment: Deployment, paths: RunPaths, span: Found, version: Found
+) -> list[BaseComponent]:
+    """Wires the labelling of a past span by the last teacher before it; no model trains on it."""
     state = SpanState(records=paths.records, branch=TEACHER, span=span, slots=("teacher", "labels"))
     reader = read_events(deployment, paths, span, span, version)
     labeller = _labeller(

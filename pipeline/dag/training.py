@@ -1,4 +1,4 @@
-"""How a model is trained and judged, the same for teacher, student and control."""
+"""Wires the training of one model and its candidate check; the same for teacher, student and control."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.config import Deployment
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """One model of one span.
 
     Attributes:
         components: In topological order.
-        model: Channel of the candidate.
+        model: Channel of the candidate's Model.
         blessing: Channel of its ModelBlessing.
-        good_model: Channel of the model to go on with: the candidate if blessed, else its predecessor.
+        good_model: Channel of the Model for later spans: the candidate if blessed, else its predecessor.
     """
 
     components: list[BaseComponent]
@@ -34,21 +34,21 @@ class Trained:
     good_model: types.BaseChannel
 
 
-def train_and_judge(
+def train_and_check(
     deployment: Deployment,
     job: TrainingJob,
     examples: types.BaseChannel,
     transform_graph: types.BaseChannel,
     predecessor: types.BaseChannel,
-) -> Trained:
-    """Wires a Trainer, warm-started from the predecessor, and the check of what it made.
+) -> TrainedModel:
+    """Wires a Trainer, warm-started from the predecessor, and its CandidateCheck.
 
     Args:
         deployment: The configuration.
-        job: What to train.
-        examples: The span's Examples, for students with soft labels joined.
-        transform_graph: The frozen feature graph.
-        predecessor: The last good Model, or the empty marker.
+        job: The training job.
+        examples: Channel of the span's Examples; for students joined with soft labels.
+        transform_graph: Channel of the frozen transform graph.
+        predecessor: Channel of the last good Model, or of the empty marker.
     """
     name = f"{job.role}_{job.surface}" if job.surface else job.role
     trainer = Trainer(
@@ -67,7 +67,7 @@ def train_and_judge(
         job=to_json(job),
         margin=deployment.evaluation.margin,
     ).with_id(f"CandidateCheck_{name}")
-    return Trained(
+    return TrainedModel(
         components=[trainer, check],
         model=trainer.outputs["model"],
         blessing=check.outputs["blessing"],

@@ -1,10 +1,10 @@
-"""DueSpan: the first step of a span's pipeline on a cluster, which finds out what span that is.
+"""DueSpan: first step of a compiled span pipeline, which finds the next due span of its branches.
 
-A recurring run cannot be told: Kubeflow Pipelines v2 does not expand macros such as `[[Index]]` in its
-parameters (kubeflow/pipelines#12494). So this asks what the loop on one machine asks, of the same records.
+Kubeflow Pipelines v2 does not expand macros such as `[[Index]]` in the parameters of a recurring run
+(kubeflow/pipelines#12494), so a schedule cannot pass the span. DueSpan uses the rules and the span records of
+the loop on one machine.
 """
 
-import json
 import logging
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from pipeline.paths import RunPaths
 
 _LOG = logging.getLogger(__name__)
 
-NEXT = -1
-"""The wanted span of a run that takes the next one that is due."""
+NEXT_SPAN = -1
+"""Value of the pipeline parameter `span` that selects the next due span."""
 
 
 @component
@@ -36,67 +36,68 @@ def DueSpan(  # noqa: N802 - called like a class
     branches: Parameter[str],
     wanted: Parameter[int],
 ) -> None:
-    """Chooses the span that the run's other steps work off; late and empty ones are recorded as skipped.
+    """Writes the span for the run's other steps. Records late and empty spans as skipped.
 
     Args:
         span: The span.
         version: Its newest complete version.
         deployment: JSON of the Deployment.
-        root: Of all pipelines of the deployment.
+        root: Folder of all the deployment's span records and published artifacts.
         events: Folder of the event log.
         branches: JSON list of the branches that this pipeline runs.
-        wanted: The span that the run was asked for, or -1 for the next one that is due.
+        wanted: The requested span, or -1 for the next due span.
 
     Raises:
-        BadInput: if nothing is due, or another span than the one that was asked for.
+        BadInput: if no span is due, or if the due span is not the requested one.
     """
     paths = RunPaths(Path(root), Path(events), on_cluster=True)
-    due = find_due(from_json(Deployment, deployment), paths, json.loads(branches), wanted)
+    names = from_json(tuple[str, ...], branches)
+    due = find_due_span(from_json(Deployment, deployment), paths, names, wanted)
     _LOG.info("span %d, version %d", due.span, due.version)
     span.write(due.span)
     version.write(due.version)
 
 
-def find_due(deployment: Deployment, paths: RunPaths, branches: list[str], wanted: int) -> Due:
-    """What `DueSpan` chooses.
+def find_due_span(deployment: Deployment, paths: RunPaths, branches: tuple[str, ...], wanted: int) -> Due:
+    """Returns the span that `DueSpan` writes.
 
     Raises:
-        BadInput: see there.
+        BadInput: see `DueSpan`.
     """
     if not recorded_spans(paths.records, BOOTSTRAP):
         raise NotYet(
-            "no bootstrap", where=paths.records, expected="a finished run of the bootstrap's pipeline",
-            got="none", fix="Run bootstrap.yaml, and wait for its end.",
+            "no burn-in", where=paths.records, expected="a finished run of the burn-in pipeline",
+            got="none", fix="Run bootstrap.yaml and wait until it has finished.",
         )  # fmt: skip
     due = next_due(deployment, paths, branches, None)
     while due is not None and _is_skipped(deployment, paths, due):
         due = next_due(deployment, paths, branches, None)
     if due is None:
         raise NotYet(
-            "nothing is due", where=str(paths.events), expected="a span that is complete and not yet run",
-            got="none", fix="Wait for the next span; a schedule may well look more often than spans come.",
+            "nothing is due", where=str(paths.events), expected="a complete span that has not been run",
+            got="none", fix="Wait for the next span. A schedule may tick more often than spans arrive.",
         )  # fmt: skip
-    if wanted not in (NEXT, due.span):
+    if wanted not in (NEXT_SPAN, due.span):
         raise BadInput(
-            "not the span that is due", where=f"branches {', '.join(branches)}", expected=f"span {due.span}",
-            got=f"span {wanted}", fix="Spans are learnt in order: ask for this one, or for -1, the next.",
+            "span is not due", where=f"branches {', '.join(branches)}", expected=f"span {due.span}",
+            got=f"span {wanted}", fix=f"Spans run in order: request span {due.span}, or -1 for the next.",
         )  # fmt: skip
     if set(due.branches) != set(branches):
         raise BadInput(
-            "branches apart", where=f"span {due.span}", expected=f"all of {', '.join(branches)} at one span",
-            got=f"{', '.join(due.branches)} behind the others",
-            fix="Run the pipelines of those that are behind until they have caught up.",
+            "branches at different spans", where=f"span {due.span}",
+            expected=f"all of {', '.join(branches)} at this span", got=f"only {', '.join(due.branches)}",
+            fix="Run the pipelines of these branches until they have reached the others.",
         )  # fmt: skip
     if TEACHER not in branches and not labels_are_due(deployment, paths, due):
         raise NotYet(
             "no labels yet", where=f"span {due.span}", expected="the teacher's label set of the span",
-            got="none", fix="Run the teacher's pipeline; the step is tried again, then by the next run.",
+            got="none", fix="Run the teacher's pipeline. Retries of this step and later runs check again.",
         )  # fmt: skip
     return due
 
 
 def _is_skipped(deployment: Deployment, paths: RunPaths, due: Due) -> bool:
-    """Skips a span that is late, or in which nothing was shown, as the loop on one machine does."""
+    """Records a late or empty span as skipped, as the loop on one machine does; False for any other span."""
     if due.missing:
         skip_late(deployment, paths, due)
         return True
@@ -106,6 +107,6 @@ def _is_skipped(deployment: Deployment, paths: RunPaths, due: Due) -> bool:
         skip(paths, due, str(error))
         return True
     except BadInput:
-        # SpanExampleGen says so, where a person looks for it.
+        # SpanExampleGen raises it again: a person looks for the fault there.
         return False
     return False

@@ -1,4 +1,4 @@
-"""What makes a compiled pipeline fail on the cluster, found before it gets there."""
+"""Checks a compiled pipeline for faults that would make it fail on the cluster."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import yaml
 from tfx.orchestration.kubeflow.v2 import compiler_utils
 
 from components.artifacts import UI_TYPES
-from pipeline.cluster import step_of
+from pipeline.cluster import find_step
 from pipeline.config import Deployment
+from pipeline.kubeflow.spec import task_sources
 
 Document = Mapping[str, Any]
 Rule = Callable[[Sequence[Document], Deployment], Iterator[str]]
@@ -25,79 +26,79 @@ def find_faults(documents: Sequence[Document], deployment: Deployment) -> list[s
     """Applies every rule to the documents of one compiled pipeline.
 
     Args:
-        documents: The pipeline spec, and what Kubernetes is asked for.
-        deployment: The configuration they were compiled from.
+        documents: The pipeline spec, then the Kubernetes settings if there are any.
+        deployment: The configuration from which they were compiled.
 
     Returns:
-        A line for each fault: where, what is wrong.
+        One line per fault: rule, location and fault.
     """
     return [f"{rule.__name__}: {fault}" for rule in RULES for fault in rule(documents, deployment)]
 
 
 def version(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Open-source Kubeflow takes schema 2.1.0 alone."""
+    """Open-source Kubeflow accepts schema 2.1.0 only."""
     if documents[0].get("schemaVersion") != "2.1.0":
         yield f"schemaVersion is {documents[0].get('schemaVersion')}, not 2.1.0"
 
 
 def names(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Argo takes letters, digits and `-`."""
+    """Argo accepts letters, digits and `-`."""
     for name in _tasks(documents):
         if not _NAME.fullmatch(name):
             yield f"task {name} has characters other than letters, digits and -"
 
 
 def defaults(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """A recurring run gives no parameters."""
+    """Every pipeline parameter has a default: a recurring run sets none."""
     for name, parameter in documents[0]["root"].get("inputDefinitions", {}).get("parameters", {}).items():
         if "defaultValue" not in parameter:
             yield f"parameter {name} has no default"
 
 
 def caching(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """What a step finds at run time (span, records, events) is not among what the cache compares."""
+    """No task is cached: the cache does not compare what a step reads at run time."""
     for name, task in _tasks(documents).items():
         if task.get("cachingOptions", {}).get("enableCache"):
             yield f"task {name} is cached"
 
 
 def producers(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Every task that another waits for or reads from is there, and has that output."""
+    """Every upstream task exists, has the output that is read, and is waited for."""
     tasks, components = _tasks(documents), documents[0]["components"]
     for name, task in tasks.items():
-        for needed in task.get("dependentTasks", []):
-            if needed not in tasks:
-                yield f"task {name} waits for {needed}, which is not there"
-        for kind, source in _sources(task):
+        for upstream in task.get("dependentTasks", []):
+            if upstream not in tasks:
+                yield f"task {name} waits for {upstream}, which does not exist"
+        for kind, source in task_sources(task):
             producer = source["producerTask"]
             key = source["outputArtifactKey" if kind == "artifacts" else "outputParameterKey"]
             if producer not in tasks:
-                yield f"task {name} reads from {producer}, which is not there"
+                yield f"task {name} reads from {producer}, which does not exist"
                 continue
             outputs = components[tasks[producer]["componentRef"]["name"]].get("outputDefinitions", {})
             if key not in outputs.get(kind, {}):
                 yield f"task {name} reads {key} of {producer}, which has no such output"
             if producer not in task.get("dependentTasks", []):
-                yield f"task {name} reads from {producer} and does not wait for it"
+                yield f"task {name} reads from {producer} but does not wait for it"
 
 
 def inputs(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """A task binds all that its component asks for, found values with the type they have."""
+    """A task binds every input of its component, and values from other tasks have the right type."""
     components = documents[0]["components"]
     for name, task in _tasks(documents).items():
-        asked = components[task["componentRef"]["name"]].get("inputDefinitions", {})
+        declared = components[task["componentRef"]["name"]].get("inputDefinitions", {})
         for kind in ("artifacts", "parameters"):
             bound = task.get("inputs", {}).get(kind, {})
-            for missing in sorted(asked.get(kind, {}).keys() - bound.keys()):
-                yield f"task {name} is not given {missing}"
+            for missing in sorted(declared.get(kind, {}).keys() - bound.keys()):
+                yield f"task {name} does not bind {missing}"
         for parameter, bound in task.get("inputs", {}).get("parameters", {}).items():
-            kind = asked.get("parameters", {}).get(parameter, {}).get("parameterType")
+            kind = declared.get("parameters", {}).get(parameter, {}).get("parameterType")
             if "taskOutputParameter" in bound and kind != "NUMBER_INTEGER":
-                yield f"task {name} takes {parameter} for {kind}, and it is found as NUMBER_INTEGER"
+                yield f"task {name} declares {parameter} as {kind}, but its producer writes NUMBER_INTEGER"
 
 
 def executors(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Open-source Kubeflow v2 runs containers and importers; resolvers above all it does not."""
+    """Open-source Kubeflow v2 runs containers and importers, but no resolvers."""
     for label, executor in documents[0]["deploymentSpec"]["executors"].items():
         kinds = sorted(set(executor) - {"container", "importer"})
         if kinds:
@@ -105,73 +106,72 @@ def executors(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 
 
 def resources(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Every container has limits: without, one step takes a node's memory from all others."""
+    """Every container has limits; a step without them can take all memory of its node."""
     for label, container in _containers(documents):
-        given = container.get("resources", {})
+        limits = container.get("resources", {})
         for limit in ("cpuLimit", "memoryLimit"):
-            if not given.get(limit):
+            if not limits.get(limit):
                 yield f"{label} has no {limit}"
 
 
 def accelerators(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
-    """Every container has the accelerators that the configuration gives its step, the teacher's above all."""
-    labels = {component["executorLabel"]: name for name, component in documents[0]["components"].items()}
+    """Every container has the accelerators that the configuration sets for its step."""
+    task_names = {component["executorLabel"]: name for name, component in documents[0]["components"].items()}
     steps = {name.replace("_", "-"): step for name, step in deployment.all_steps.items()}
+    accelerator = deployment.cluster.accelerator
     for label, container in _containers(documents):
-        given = container.get("resources", {}).get("accelerator", {})
-        gpus = step_of(steps, labels[label]).gpus
-        if gpus != int(given.get("count", 0)) or (gpus and given["type"] != deployment.cluster.accelerator):
-            yield f"{label} shall have {gpus} of {deployment.cluster.accelerator} and has {given or 'none'}"
+        actual = container.get("resources", {}).get("accelerator", {})
+        gpus = find_step(steps, task_names[label]).gpus
+        if gpus != int(actual.get("count", 0)) or (gpus and actual["type"] != accelerator):
+            yield f"{label} needs {gpus} of {accelerator}, but has {actual or 'none'}"
 
 
 def retries(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
-    """A step that is tried again has a time within which: Kubeflow's default lets Argo try nothing again."""
+    """Every task has the configured retries and a time limit; with Kubeflow's default Argo never retries."""
     for name, task in _tasks(documents).items():
         policy = task.get("retryPolicy", {})
         if policy.get("maxRetryCount", 0) != deployment.cluster.retries:
-            yield f"task {name} is not tried again {deployment.cluster.retries} times"
+            yield f"task {name} does not have {deployment.cluster.retries} retries"
         if policy and "backoffMaxDuration" not in policy:
             yield f"task {name} has no backoffMaxDuration"
 
 
 def mounts(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
-    """Every container sees the shared folder, and has the secrets of the configuration."""
+    """Every container mounts the shared folder and has the configured secrets."""
     platforms = [document["platforms"] for document in documents if "platforms" in document]
-    asked = platforms[0]["kubernetes"]["deploymentSpec"]["executors"] if platforms else {}
+    settings = platforms[0]["kubernetes"]["deploymentSpec"]["executors"] if platforms else {}
     for label, _ in _containers(documents):
-        mounted = [each.get("constant") for each in asked.get(label, {}).get("pvcMount", [])]
-        if deployment.cluster.volume and deployment.cluster.volume not in mounted:
+        volumes = [mount.get("constant") for mount in settings.get(label, {}).get("pvcMount", [])]
+        if deployment.cluster.volume and deployment.cluster.volume not in volumes:
             yield f"{label} does not mount {deployment.cluster.volume}"
-        secrets = [each["secretName"] for each in asked.get(label, {}).get("secretAsEnv", [])]
+        secrets = [secret["secretName"] for secret in settings.get(label, {}).get("secretAsEnv", [])]
         for secret in deployment.cluster.secrets:
             if secret not in secrets:
                 yield f"{label} lacks the secret {secret}"
 
 
 def imports(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Every artifact's title and every executor is a class that can be imported."""
-    known = compiler_utils.TITLE_TO_CLASS_PATH.keys() | {each.TYPE_NAME for each in UI_TYPES}
+    """Every artifact type and every executor is a class that can be imported."""
+    titles = compiler_utils.TITLE_TO_CLASS_PATH.keys() | {ui_type.TYPE_NAME for ui_type in UI_TYPES}
     for name, component in documents[0]["components"].items():
         for definitions in ("inputDefinitions", "outputDefinitions"):
             for artifact in component.get(definitions, {}).get("artifacts", {}).values():
                 title = yaml.safe_load(artifact["artifactType"]["instanceSchema"])["title"]
-                if title not in known and not _is_there(title):
+                if title not in titles and not _can_import(title):
                     yield f"{name} has artifacts of type {title}, which cannot be imported"
     for label, container in _containers(documents):
-        path = container["args"][container["args"].index("--executor_class_path") + 1]
-        if not _is_there(path):
+        path = _argument(container, "--executor_class_path")
+        if not _can_import(path):
             yield f"{label} runs {path}, which cannot be imported"
 
 
 def arguments(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """What a container is told of its component's inputs is what the component says."""
-    labels = {each["executorLabel"]: each for each in documents[0]["components"].values()}
+    """A container's argument about its component's inputs equals the component's definition."""
+    components = {component["executorLabel"]: component for component in documents[0]["components"].values()}
     for label, container in _containers(documents):
-        told = json.loads(
-            container["args"][container["args"].index("--json_serialized_inputs_spec_args") + 1]
-        )
-        if told != labels[label].get("inputDefinitions", {}):
-            yield f"{label} is told of other inputs than its component has"
+        definitions = json.loads(_argument(container, "--json_serialized_inputs_spec_args"))
+        if definitions != components[label].get("inputDefinitions", {}):
+            yield f"{label} has arguments that differ from its component's inputs"
 
 
 RULES: tuple[Rule, ...] = (
@@ -201,14 +201,11 @@ def _containers(documents: Sequence[Document]) -> Iterator[tuple[str, Document]]
             yield label, executor["container"]
 
 
-def _sources(task: Document) -> Iterator[tuple[str, Document]]:
-    for kind, source in (("artifacts", "taskOutputArtifact"), ("parameters", "taskOutputParameter")):
-        for bound in task.get("inputs", {}).get(kind, {}).values():
-            if source in bound:
-                yield kind, bound[source]
+def _argument(container: Document, option: str) -> str:
+    return str(container["args"][container["args"].index(option) + 1])
 
 
-def _is_there(path: str) -> bool:
+def _can_import(path: str) -> bool:
     module, _, name = path.rpartition(".")
     try:
         return hasattr(importlib.import_module(module), name)

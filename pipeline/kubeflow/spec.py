@@ -1,4 +1,4 @@
-"""What TFX's compiler leaves undone in a pipeline spec: names, types, defaults, resources, volumes."""
+"""Completes TFX's compiled pipeline spec: names, types, defaults, retries, resources, volumes and secrets."""
 
 from __future__ import annotations
 
@@ -7,50 +7,60 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.cluster import Step, step_of
+from pipeline.cluster import Step, find_step
 from pipeline.config import Deployment
 
 _GB_PER_GIB = 2**30 / 1e9
-"""Kubeflow's driver takes the limit for decimal gigabytes."""
+"""Kubeflow's driver reads memoryLimit as decimal gigabytes."""
 _RETRY_WITHIN = f"{7 * 24 * 3600}s"
-"""From the first attempt's start; without it Kubeflow says 0, and Argo then never tries again."""
+"""Time limit of all attempts. Kubeflow's default is 0, with which Argo never retries."""
 
 Document = dict[str, Any]
 
 
-def finish(spec: Mapping[str, Any], deployment: Deployment, defaults: Mapping[str, int]) -> list[Document]:
-    """Makes a compiled pipeline one that open-source Kubeflow runs, and Vertex AI as well.
+def complete_spec(
+    spec: Mapping[str, Any], deployment: Deployment, defaults: Mapping[str, int]
+) -> list[Document]:
+    """Makes a compiled pipeline runnable on open-source Kubeflow and on Vertex AI.
 
     Args:
-        spec: What `KubeflowV2DagRunner` compiled, in the JSON form of KFP's PipelineSpec 2.1.
-        deployment: Says what the steps are given.
-        defaults: By name of a parameter of the pipeline; TFX drops them.
+        spec: Output of `KubeflowV2DagRunner`, the JSON form of KFP's PipelineSpec 2.1.
+        deployment: The configuration, with the settings of the steps and the cluster.
+        defaults: Default value by pipeline parameter; TFX drops them.
 
     Returns:
         The spec, and a second document for Kubernetes if there is a volume or a secret.
     """
-    finished = copy.deepcopy(dict(spec))
-    executors = finished["deploymentSpec"]["executors"]
-    for name, task in finished["root"]["dag"]["tasks"].items():
-        component = finished["components"][name]
+    completed = copy.deepcopy(dict(spec))
+    executors = completed["deploymentSpec"]["executors"]
+    for name, task in completed["root"]["dag"]["tasks"].items():
+        component = completed["components"][name]
         container = executors[component["executorLabel"]].get("container")
-        _mend_found_values(task, component, container)
+        _correct_task_outputs(task, component, container)
         task["cachingOptions"] = {}
         if container is not None:
-            _give(task, container, step_of(deployment.all_steps, name), deployment)
+            _set_resources(task, container, find_step(deployment.all_steps, name), deployment)
     for name, default in defaults.items():
-        finished["root"]["inputDefinitions"]["parameters"][name] |= {
+        completed["root"]["inputDefinitions"]["parameters"][name] |= {
             "defaultValue": float(default),
             "isOptional": True,
         }
-    finished["defaultPipelineRoot"] = deployment.cluster.pipeline_root
-    renamed = _rename(finished)
+    completed["defaultPipelineRoot"] = deployment.cluster.pipeline_root
+    renamed = _rename(completed)
     platform = _kubernetes(renamed, deployment)
     return [renamed, platform] if platform else [renamed]
 
 
-def _mend_found_values(task: Document, component: Document, container: Document | None) -> None:
-    """Values that another step finds out: TFX names a producer that is none, and takes them for text."""
+def task_sources(task: Mapping[str, Any]) -> Iterator[tuple[str, Document]]:
+    """Yields every input that comes from another task: `artifacts` or `parameters`, and its source."""
+    for kind, source in (("artifacts", "taskOutputArtifact"), ("parameters", "taskOutputParameter")):
+        for bound in task.get("inputs", {}).get(kind, {}).values():
+            if source in bound:
+                yield kind, bound[source]
+
+
+def _correct_task_outputs(task: Document, component: Document, container: Document | None) -> None:
+    """Corrects parameters that another task writes: TFX misnames the producer and declares a string."""
     definitions = component.get("inputDefinitions", {})
     for name, bound in task.get("inputs", {}).get("parameters", {}).items():
         if "taskOutputParameter" in bound:
@@ -58,11 +68,11 @@ def _mend_found_values(task: Document, component: Document, container: Document 
             source["producerTask"] = source["producerTask"].removesuffix("_task")
             definitions["parameters"][name]["parameterType"] = "NUMBER_INTEGER"
     if container is not None:
-        place = container["args"].index("--json_serialized_inputs_spec_args") + 1
-        container["args"][place] = json.dumps(definitions, sort_keys=True)
+        index = container["args"].index("--json_serialized_inputs_spec_args") + 1
+        container["args"][index] = json.dumps(definitions, sort_keys=True)
 
 
-def _give(task: Document, container: Document, step: Step, deployment: Deployment) -> None:
+def _set_resources(task: Document, container: Document, step: Step, deployment: Deployment) -> None:
     cluster = deployment.cluster
     container["image"] = step.image or cluster.image
     container["resources"] = {"cpuLimit": step.cpus, "memoryLimit": step.memory_gib * _GB_PER_GIB}
@@ -79,7 +89,7 @@ def _give(task: Document, container: Document, step: Step, deployment: Deploymen
 
 
 def _rename(spec: Document) -> Document:
-    """Names of tasks as Argo takes them: letters, digits and `-`."""
+    """Replaces `_` in task names: Argo accepts letters, digits and `-`."""
     names = {name: name.replace("_", "-") for name in spec["components"]}
     labels = {spec["components"][name]["executorLabel"]: f"exec-{new}" for name, new in names.items()}
     for component in spec["components"].values():
@@ -90,7 +100,7 @@ def _rename(spec: Document) -> Document:
         task["componentRef"]["name"] = names[task["componentRef"]["name"]]
         if "dependentTasks" in task:
             task["dependentTasks"] = [names[name] for name in task["dependentTasks"]]
-        for source in _sources(task):
+        for _, source in task_sources(task):
             source["producerTask"] = names[source["producerTask"]]
     spec["components"] = {names[name]: component for name, component in spec["components"].items()}
     spec["root"]["dag"]["tasks"] = {names[name]: task for name, task in tasks.items()}
@@ -99,33 +109,24 @@ def _rename(spec: Document) -> Document:
     return spec
 
 
-def _sources(task: Mapping[str, Any]) -> Iterator[Document]:
-    """Every place at which a task names the task that a value comes from."""
-    for kind in ("artifacts", "parameters"):
-        for bound in task.get("inputs", {}).get(kind, {}).values():
-            for source in ("taskOutputArtifact", "taskOutputParameter"):
-                if source in bound:
-                    yield bound[source]
-
-
 def _kubernetes(spec: Mapping[str, Any], deployment: Deployment) -> Document | None:
-    """The part that is no matter of the pipeline: mounts and secrets, by executor."""
+    """The document with mounts and secrets by executor; None if there are none."""
     cluster = deployment.cluster
-    asked: Document = {}
+    settings: Document = {}
     if cluster.volume:
-        asked["pvcMount"] = [{"constant": cluster.volume, "mountPath": cluster.shared}]
+        settings["pvcMount"] = [{"constant": cluster.volume, "mountPath": cluster.shared}]
     if cluster.secrets:
-        asked["secretAsEnv"] = [
+        settings["secretAsEnv"] = [
             {
                 "secretName": secret,
                 "keyToEnv": [{"secretKey": key, "envVar": variable} for key, variable in keys.items()],
             }
             for secret, keys in cluster.secrets.items()
         ]
-    if not asked:
+    if not settings:
         return None
     containers = [
         label for label, executor in spec["deploymentSpec"]["executors"].items() if "container" in executor
     ]
-    executors = {label: copy.deepcopy(asked) for label in containers}
+    executors = {label: copy.deepcopy(settings) for label in containers}
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}

@@ -1,4 +1,4 @@
-"""Compiled pipelines on a cluster's Kubeflow Pipelines: uploaded, run, scheduled, filled back."""
+"""Client of Kubeflow Pipelines: uploads compiled pipelines and runs, schedules or backfills them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ import yaml
 from eventlog.errors import BadInput
 from pipeline.cluster import SPAN
 
-_RETRIED = (429, 503)
-"""With these a server says that it has not done what it was asked; after others it may have."""
-_PAGE = 100
-_OTHER_SHAPES = (KeyError, TypeError, AttributeError, StopIteration)
+_SAFE_TO_RETRY = (429, 503)
+"""HTTP statuses with which the server has not acted on the request."""
+_PAGE_SIZE = 100
+_NOT_A_SPEC = (KeyError, TypeError, AttributeError, StopIteration)
+"""Errors of reading YAML that has another structure than a PipelineSpec."""
 _SUCCEEDED = "SUCCEEDED"
-_ENDED = ("FAILED", "CANCELED", "SKIPPED", "ERROR")
-_MEANINGS = {
-    401: ("somebody who is known", "Give a token with --token or KFP_TOKEN."),
-    403: ("somebody who may", "Ask for the rights, or give another token or --namespace."),
-    404: ("Kubeflow Pipelines with the v2beta1 API", "Look at --host; it ends before /apis."),
+_FINISHED_OTHERWISE = ("FAILED", "CANCELED", "SKIPPED", "ERROR")
+_EXPECTED_AND_FIX = {
+    401: ("a valid token", "Give a token with --token or KFP_TOKEN."),
+    403: ("an authorized user", "Request access, or give another token or --namespace."),
+    404: ("Kubeflow Pipelines with the v2beta1 API", "Check --host, the URL before /apis."),
 }
+"""HTTP status -> what was expected and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Package:
     """A compiled pipeline.
 
     Attributes:
-        path: Its YAML.
-        name: Of the pipeline.
-        version: 12 hex digits of the YAML: what is unchanged is not uploaded again.
-        takes_span: Whether it has the parameter `span`.
-        root: Where its artifacts go; Kubeflow asks the run for it, not the pipeline.
+        path: Its YAML file.
+        name: The pipeline's name.
+        version: 12 hex digits of the file's hash; a version that Kubeflow already has is not uploaded again.
+        takes_span: Whether the pipeline has the parameter `span`.
+        root: Root of its artifacts. Kubeflow takes it from each run, not from the pipeline.
     """
 
     path: Path
@@ -51,10 +53,10 @@ class Package:
 
 
 def read_package(path: Path) -> Package:
-    """Reads what is to be submitted.
+    """Reads a compiled pipeline.
 
     Raises:
-        BadInput: if the file is no compiled pipeline.
+        BadInput: if the file is not a compiled pipeline.
     """
     try:
         text = path.read_text()
@@ -66,7 +68,7 @@ def read_package(path: Path) -> Package:
             takes_span=SPAN in spec["root"].get("inputDefinitions", {}).get("parameters", {}),
             root=spec["defaultPipelineRoot"],
         )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, *_OTHER_SHAPES) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, *_NOT_A_SPEC) as error:
         raise BadInput(
             "not a compiled pipeline", where=str(path), expected="YAML with a PipelineSpec",
             got=f"{type(error).__name__}: {error}".splitlines()[0],
@@ -74,17 +76,17 @@ def read_package(path: Path) -> Package:
         ) from error  # fmt: skip
 
 
-class Pipelines:
-    """Kubeflow Pipelines at a host.
+class KubeflowClient:
+    """Client of one Kubeflow Pipelines host.
 
     Args:
-        host: URL in front of `/apis/v2beta1`.
-        token: Bearer token; empty: none.
-        namespace: Of a deployment for several users; empty: there is one.
-        experiment: Groups the runs in the UI; made if it is missing.
-        service_account: Kubernetes' that runs are started under; empty: Kubeflow's default.
-        retry_seconds: Before a request that met 429 or a 50x is sent again for the first time; doubles.
-        retries: How often.
+        host: URL before `/apis/v2beta1`.
+        token: Bearer token; empty for none.
+        namespace: Namespace on a multi-user installation; empty on a single-user one.
+        experiment: Groups the runs in the UI; created if it does not exist.
+        service_account: Kubernetes service account of the runs; empty for Kubeflow's default.
+        retry_seconds: Wait before the first retry of a request with status 429 or 503; it doubles.
+        retries: Maximum number of retries.
     """
 
     def __init__(
@@ -104,13 +106,14 @@ class Pipelines:
         configuration.retries = urllib3.Retry(
             total=retries,
             read=False,
-            status_forcelist=_RETRIED,
+            status_forcelist=_SAFE_TO_RETRY,
             allowed_methods=None,
             backoff_factor=retry_seconds,
             raise_on_status=False,
         )
         client = api.ApiClient(configuration)
-        self._host, self._namespace, self._experiment = host, namespace, experiment
+        self._host, self._experiment = host, experiment
+        self._namespace = {"namespace": namespace} if namespace else {}
         self._service_account = service_account or None
         self._pipelines = api.PipelineServiceApi(client)
         self._uploads = api.PipelineUploadServiceApi(client)
@@ -122,48 +125,49 @@ class Pipelines:
         """Uploads a pipeline, or a new version of it.
 
         Returns:
-            Ids of pipeline and version, and whether anything was uploaded.
+            Ids of pipeline and version, and whether the version is new.
 
         Raises:
-            BadInput: if the host is not to be reached, is no Kubeflow Pipelines, or refuses.
+            BadInput: if the host cannot be reached, is not Kubeflow Pipelines, or refuses the request.
         """
-        with self._answers():
-            of_user = {"namespace": self._namespace} if self._namespace else {}
-            found = self._pipelines.list_pipelines(filter=_named(package.name), **of_user).pipelines or []
-            if not found:
-                # The API makes the first version under the pipeline's name: ours is added to it.
-                made = self._uploads.upload_pipeline(str(package.path), name=package.name, **of_user)
-                pipeline_id = made.pipeline_id
+        with self._one_line_errors():
+            listed = self._pipelines.list_pipelines(filter=_by_name(package.name), **self._namespace)
+            if listed.pipelines:
+                pipeline_id = listed.pipelines[0].pipeline_id
             else:
-                pipeline_id = found[0].pipeline_id
+                # The API names the first version after the pipeline, so the hash needs a second version.
+                uploaded = self._uploads.upload_pipeline(
+                    str(package.path), name=package.name, **self._namespace
+                )
+                pipeline_id = uploaded.pipeline_id
             versions = self._pipelines.list_pipeline_versions(
-                pipeline_id, filter=_named(package.version), page_size=_PAGE
-            )
-            for version in versions.pipeline_versions or []:
-                return pipeline_id, version.pipeline_version_id, False
-            uploaded = self._uploads.upload_pipeline_version(
+                pipeline_id, filter=_by_name(package.version), page_size=_PAGE_SIZE
+            ).pipeline_versions
+            if versions:
+                return pipeline_id, versions[0].pipeline_version_id, False
+            version = self._uploads.upload_pipeline_version(
                 str(package.path), name=package.version, pipelineid=pipeline_id
             )
-            return pipeline_id, uploaded.pipeline_version_id, True
+            return pipeline_id, version.pipeline_version_id, True
 
     def run(self, package: Package, span: int | None = None) -> str:
-        """Starts a run of the newest version, uploaded if need be; returns its id.
+        """Uploads the pipeline if it is new and starts a run; returns the run's id.
 
         Args:
             package: The pipeline.
-            span: The span it shall run; None: the next that is due.
+            span: The span to run; None for the next due span.
 
         Raises:
-            BadInput: see `upload`; if the pipeline takes no span and one is given.
+            BadInput: see `upload`; or if a span is given and the pipeline takes none.
         """
         if span is not None and not package.takes_span:
             raise BadInput(
                 "no such parameter", where=package.name, expected="a pipeline that runs a span",
-                got=f"span {span}", fix="The bootstrap runs once; leave --span out.",
+                got=f"span {span}", fix="The burn-in pipeline runs once; leave --span out.",
             )  # fmt: skip
         reference = self._reference(package)
         title = package.name if span is None else f"{package.name} span {span}"
-        with self._answers():
+        with self._one_line_errors():
             run = api.V2beta1Run(
                 display_name=title,
                 experiment_id=self._experiment_id(),
@@ -176,31 +180,31 @@ class Pipelines:
             return str(self._runs.create_run(body=run).run_id)
 
     def schedule(self, package: Package, cron: str) -> tuple[str, int]:
-        """Has the next due span run at every tick, in place of earlier schedules of this pipeline.
+        """Schedules runs of the next due span, and deletes earlier schedules of this pipeline.
 
         Args:
             package: The pipeline.
             cron: Six fields, seconds first.
 
         Returns:
-            Id of the recurring run, and how many earlier ones were deleted.
+            Id of the recurring run, and the number of deleted ones.
 
         Raises:
             BadInput: see `upload`.
         """
         reference = self._reference(package)
-        with self._answers():
-            experiment = self._experiment_id()
-            earlier = self._recurring.list_recurring_runs(
-                experiment_id=experiment, filter=_named(package.name), page_size=_PAGE
+        with self._one_line_errors():
+            experiment_id = self._experiment_id()
+            listed = self._recurring.list_recurring_runs(
+                experiment_id=experiment_id, filter=_by_name(package.name), page_size=_PAGE_SIZE
             )
-            made = self._recurring.create_recurring_run(
+            created = self._recurring.create_recurring_run(
                 body=api.V2beta1RecurringRun(
                     display_name=package.name,
-                    experiment_id=experiment,
+                    experiment_id=experiment_id,
                     service_account=self._service_account,
                     mode="ENABLE",
-                    # Spans are learnt in their order: never two at a time, none for a tick that was missed.
+                    # Spans run in order: never two at a time, and no run for a missed tick.
                     max_concurrency="1",
                     no_catchup=True,
                     trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
@@ -208,50 +212,50 @@ class Pipelines:
                     runtime_config=api.V2beta1RuntimeConfig(parameters={}, pipeline_root=package.root),
                 )
             )
-            replaced = earlier.recurring_runs or []
-            for each in replaced:
-                self._recurring.delete_recurring_run(each.recurring_run_id)
-            return str(made.recurring_run_id), len(replaced)
+            earlier = listed.recurring_runs or []
+            for recurring_run in earlier:
+                self._recurring.delete_recurring_run(recurring_run.recurring_run_id)
+            return str(created.recurring_run_id), len(earlier)
 
     def backfill(
-        self, package: Package, spans: range, say: Callable[[str], Any], poll_seconds: float = 10.0
+        self, package: Package, spans: range, report: Callable[[str], Any], poll_seconds: float = 10.0
     ) -> None:
-        """Runs spans one after another, each when the one before has succeeded.
+        """Runs spans one after another; each starts when the one before has succeeded.
 
         Args:
             package: The pipeline.
-            spans: In order.
-            say: Told of each span that is done.
-            poll_seconds: Between two looks at a run.
+            spans: The spans, in order.
+            report: Called with one line per finished span.
+            poll_seconds: Time between two requests for a run's state.
 
         Raises:
-            BadInput: see `upload`; if a run ends otherwise, with its id.
+            BadInput: see `upload`; or if a run does not succeed, with its id.
         """
         for span in spans:
             run_id = self.run(package, span)
             self.wait(run_id, f"{package.name}, span {span}", poll_seconds)
-            say(f"{package.name}, span {span}: done by run {run_id}")
+            report(f"{package.name}, span {span}: done by run {run_id}")
 
-    def wait(self, run_id: str, what: str, poll_seconds: float = 10.0) -> None:
+    def wait(self, run_id: str, title: str, poll_seconds: float = 10.0) -> None:
         """Waits until a run has succeeded.
 
         Args:
             run_id: The run.
-            what: It does, for the message.
-            poll_seconds: Between two looks at it.
+            title: Names the run in the error message.
+            poll_seconds: Time between two requests for its state.
 
         Raises:
-            BadInput: see `upload`; if it ends otherwise.
+            BadInput: see `upload`; or if the run does not succeed.
         """
         while True:
-            with self._answers():
+            with self._one_line_errors():
                 state = self._runs.get_run(run_id).state
             if state == _SUCCEEDED:
                 return
-            if state in _ENDED:
+            if state in _FINISHED_OTHERWISE:
                 raise BadInput(
-                    "a run did not succeed", where=what, expected=_SUCCEEDED, got=f"{state}, run {run_id}",
-                    fix="See the run in the UI; then go on from here.",
+                    "a run did not succeed", where=title, expected=_SUCCEEDED, got=f"{state}, run {run_id}",
+                    fix="See the run in the UI; then continue with this span.",
                 )  # fmt: skip
             time.sleep(poll_seconds)
 
@@ -260,40 +264,39 @@ class Pipelines:
         return api.V2beta1PipelineVersionReference(pipeline_id=pipeline_id, pipeline_version_id=version_id)
 
     def _experiment_id(self) -> str:
-        of_user = {"namespace": self._namespace} if self._namespace else {}
-        found = self._experiments.list_experiments(filter=_named(self._experiment), **of_user).experiments
-        if found:
-            return str(found[0].experiment_id)
-        wanted = api.V2beta1Experiment(display_name=self._experiment, **of_user)
-        return str(self._experiments.create_experiment(body=wanted).experiment_id)
+        listed = self._experiments.list_experiments(filter=_by_name(self._experiment), **self._namespace)
+        if listed.experiments:
+            return str(listed.experiments[0].experiment_id)
+        experiment = api.V2beta1Experiment(display_name=self._experiment, **self._namespace)
+        return str(self._experiments.create_experiment(body=experiment).experiment_id)
 
     @contextlib.contextmanager
-    def _answers(self) -> Iterator[None]:
-        """Makes one line of what the host says no with."""
+    def _one_line_errors(self) -> Iterator[None]:
+        """Turns errors of the API client into BadInput."""
         try:
             yield
         except api.ApiException as error:
-            expected, fix = _MEANINGS.get(error.status, ("an answer", "See the server's log."))
+            expected, fix = _EXPECTED_AND_FIX.get(error.status, ("success", "See the server's log."))
             raise BadInput(
-                "Kubeflow Pipelines refuses", where=self._host, expected=expected,
+                "Kubeflow Pipelines refuses the request", where=self._host, expected=expected,
                 got=f"{error.status} {error.reason}: {_reason(error.body)}", fix=fix,
             ) from error  # fmt: skip
         except (urllib3.exceptions.HTTPError, api.OpenApiException) as error:
             raise BadInput(
-                "no answer of Kubeflow Pipelines", where=self._host, expected="its v2beta1 API",
+                "no answer from Kubeflow Pipelines", where=self._host, expected="its v2beta1 API",
                 got=type(error).__name__,
-                fix="Look at --host, whether the port is forwarded, and whether a login stands before it.",
+                fix="Check --host, the port forwarding, and whether the host needs a login.",
             ) from error  # fmt: skip
 
 
-def _named(name: str) -> str:
+def _by_name(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
 def _reason(body: str | None) -> str:
-    """The server's own words, where there are any: gRPC's gateway answers with JSON."""
+    """The message in the server's JSON answer, at most 200 characters."""
     try:
-        said = json.loads(body or "")
-        return str(said.get("message") or said.get("error") or "no reason given")[:200]
+        answer = json.loads(body or "")
+        return str(answer.get("message") or answer.get("error") or "no reason given")[:200]
     except (ValueError, AttributeError):
         return "no reason given"

@@ -1,4 +1,4 @@
-"""What the `tfx` command loads: one due span for its local engine, the fleet's pipeline for Vertex AI.
+"""What the `tfx` command runs: the next due span with its local engine, the fleet's pipeline on Vertex AI.
 
 May import all of `pipeline` but `commands`.
 """

@@ -1,11 +1,11 @@
-"""What TFX's own command line runs: `tfx run create --engine=local` works off the next span that is due.
+"""Runs the next due span for `tfx run create --engine=local`.
 
-`tfx pipeline create` takes the path of a file that runs one pipeline and gives it no arguments, so where
-things are comes from the environment:
+`tfx pipeline create` loads a file that runs one pipeline, and passes it no arguments. The arguments come from
+environment variables:
 
-    RANKDISTILL_CONFIG    the deployment's YAML
-    RANKDISTILL_EVENTS    the impression log
-    RANKDISTILL_ROOT      where everything goes
+    RANKDISTILL_CONFIG    the deployment's YAML file
+    RANKDISTILL_EVENTS    the event log
+    RANKDISTILL_ROOT      the run's root
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ CONFIG, EVENTS, ROOT = "RANKDISTILL_CONFIG", "RANKDISTILL_EVENTS", "RANKDISTILL_
 
 
 class DueSpanRunner(local_dag_runner.LocalDagRunner):
-    """Registers the pipeline that it is given and runs the one that is due.
+    """Registers the pipeline that it is given, but runs the next due span.
 
-    TFX's command line replaces `LocalDagRunner.run` to learn the pipeline's name, and when it runs the file
-    nothing is replaced.
+    TFX's command line replaces `LocalDagRunner.run` only while it registers a pipeline.
     """
 
     def __init__(self, deployment: Deployment, paths: RunPaths) -> None:
@@ -47,49 +46,46 @@ class DueSpanRunner(local_dag_runner.LocalDagRunner):
     def run_with_ir(
         self, ir: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None
     ) -> None:
-        """See the base class: the burn-in if need be, then one span.
+        """See the base class. Runs the burn-in if it is missing, then one span.
 
         Raises:
-            BadInput: if no span is due, or the log, the labels or the configuration are at fault.
+            BadInput: if no span is due, or if the event log, the labels or the configuration are faulty.
         """
         with only_loop(self._paths.root):
-            loop = Loop(
-                self._deployment,
-                self._paths,
-                Progress(Console(soft_wrap=True), Journal(self._paths.journal)),
-            )
+            progress = Progress(Console(soft_wrap=True), Journal(self._paths.journal))
+            loop = Loop(self._deployment, self._paths, progress)
             due = next_due(self._deployment, self._paths, loop.branches, None)
             if due is None:
                 raise NotYet(
-                    "nothing is due", where=str(self._paths.events), expected="a span that is not yet run",
+                    "nothing is due", where=str(self._paths.events), expected="a span that has not been run",
                     got="none", fix="Write the next span with `rankdistill events`.",
                 )  # fmt: skip
-            _, stuck = loop.catch_up(range(due.span, due.span + 1))
-        for error in stuck.values():
+            _, errors = loop.catch_up(range(due.span, due.span + 1))
+        for error in errors.values():
             raise error
 
 
 def main() -> None:
-    """Runs what the environment names.
+    """Runs the next due span of the deployment that the environment variables name.
 
     Raises:
-        BadInput: see `DueSpanRunner`.
+        BadInput: if an environment variable is missing; see also `DueSpanRunner.run_with_ir`.
     """
-    deployment = load_deployment(environment(CONFIG))
-    paths = RunPaths(environment(ROOT), environment(EVENTS))
+    deployment = load_deployment(path_from_environment(CONFIG))
+    paths = RunPaths(path_from_environment(ROOT), path_from_environment(EVENTS))
     first = span_pipeline(deployment, paths, deployment.first_span(TEACHER))
     DueSpanRunner(deployment, paths).run(first)
 
 
-def environment(name: str) -> Path:
-    """The path that a variable holds, made absolute.
+def path_from_environment(name: str) -> Path:
+    """Returns the absolute path in an environment variable.
 
     Raises:
-        BadInput: if there is no such variable.
+        BadInput: if the variable is missing or empty.
     """
     if not os.environ.get(name):
         raise BadInput(
             "no such variable", where="environment", expected=f"a path in {name}", got="nothing",
-            fix="Export it; TFX's command line hands no arguments on.",
+            fix="Export it: TFX's command line passes no arguments.",
         )  # fmt: skip
     return Path(os.environ[name]).resolve()

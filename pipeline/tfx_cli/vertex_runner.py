@@ -1,6 +1,7 @@
-"""The file for `tfx pipeline create --engine=vertex --pipeline_path=pipeline/tfx_cli/vertex_runner.py`.
+"""Pipeline file for `tfx pipeline create --engine=vertex --pipeline_path=pipeline/tfx_cli/vertex_runner.py`.
 
-RANKDISTILL_CONFIG names the deployment's YAML, for TFX's command line hands no arguments on.
+The environment variable RANKDISTILL_CONFIG names the deployment's YAML file: TFX's command line passes no
+arguments.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 from eventlog.errors import BadInput
 from pipeline.cluster import SPAN
 from pipeline.config import Deployment
+from pipeline.config_file import load_deployment
 from pipeline.dag.pipelines import all_branches
 from pipeline.errors import run_or_refuse
-from pipeline.kubeflow.due_span import NEXT
-from pipeline.kubeflow.spec import finish
-from pipeline.kubeflow.target import FLEET, build, for_cluster, runner_config
-from pipeline.tfx_cli.local_runner import CONFIG, environment
+from pipeline.kubeflow.due_span import NEXT_SPAN
+from pipeline.kubeflow.spec import complete_spec
+from pipeline.kubeflow.target import FLEET, adapt_to_cluster, build_pipeline, runner_config
+from pipeline.tfx_cli.local_runner import CONFIG, path_from_environment
 
 
 class VertexRunner(KubeflowV2DagRunner):
-    """TFX's compiler, which finishes the spec as `kubeflow/compile.py` does before it writes it."""
+    """TFX's compiler; completes the pipeline spec before it writes it, as `kubeflow/compile.py` does."""
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(runner_config(deployment))
@@ -37,31 +39,28 @@ class VertexRunner(KubeflowV2DagRunner):
         write_out: bool | None = True,
     ) -> dict[str, Any]:
         """See the base class."""
-        # TFX's command line tells by way of the base class's `run` where to write.
+        # TFX's command line patches the base class's `run` to set the output file: so it must be called.
         job: dict[str, Any] = super().run(pipeline, parameter_values, write_out=False)
-        job["pipelineSpec"] = finish(job["pipelineSpec"], self._deployment, {SPAN: NEXT})[0]
+        job["pipelineSpec"] = complete_spec(job["pipelineSpec"], self._deployment, {SPAN: NEXT_SPAN})[0]
         if write_out:
             Path(self._output_dir, self._output_filename).write_text(json.dumps(job, sort_keys=True))
         return job
 
 
 def main() -> None:
-    """Compiles the deployment that the environment names.
+    """Compiles the fleet's pipeline of the deployment that RANKDISTILL_CONFIG names.
 
     Raises:
-        BadInput: if its cluster is not one of Vertex AI.
+        BadInput: if its `cluster` does not describe Vertex AI.
     """
-    from pipeline.config_file import load_deployment
-
-    deployment = for_cluster(load_deployment(environment(CONFIG)))
+    deployment = adapt_to_cluster(load_deployment(path_from_environment(CONFIG)))
     if deployment.cluster.volume or not deployment.cluster.pipeline_root.startswith("gs://"):
         raise BadInput(
-            "not Vertex AI", where="cluster", expected='volume: "" and a pipeline_root of gs://',
+            "not a Vertex AI cluster", where="cluster", expected='volume: "" and a gs:// pipeline_root',
             got=f"{deployment.cluster.volume!r} and {deployment.cluster.pipeline_root}",
-            fix="See docs/kubeflow.md; `python kubeflow/compile.py` compiles for Kubeflow.",
+            fix="See docs/kubeflow.md; for Kubeflow, compile with `python kubeflow/compile.py`.",
         )  # fmt: skip
-    dag = build(deployment, FLEET, all_branches(deployment))
-    VertexRunner(deployment).run(dag)
+    VertexRunner(deployment).run(build_pipeline(deployment, FLEET, all_branches(deployment)))
 
 
 if __name__ == "__main__":

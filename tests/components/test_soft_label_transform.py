@@ -7,6 +7,7 @@ from components.label_store.resolving import LabelSource
 from components.label_store.schemes import open_store
 from components.soft_label_transform import SoftLabelTransformExecutor
 from components.transforms.join_labels import read_join_report
+from components.transforms.join_settings import JoinSettings
 from eventlog.errors import BadInput
 from models.settings import to_json
 from models.tasks import Task
@@ -29,19 +30,16 @@ def join(tmp_path, uri):
     examples, joined = standard_artifacts.Examples(), standard_artifacts.Examples()
     examples.uri, joined.uri = write_examples(tmp_path / "examples"), str(tmp_path / "joined")
 
-    def run(without_labels, floor=0.9, source=LabelSource(teacher="big"), bootstrap=""):  # noqa: B008 - frozen
-        properties = {
-            "store": uri,
-            "fleet": "students",
-            "source": to_json(source),
-            "span": 3,
-            "surface": "feed",
-            "tasks": to_json(TASKS),
-            "events_table": "",
-            "coverage_floor": floor,
-            "without_labels": without_labels,
-            "bootstrap": bootstrap,
-        }
+    def run(without_labels, floor=0.9, source=LabelSource(teacher="big"), bootstrap=None):  # noqa: B008 - frozen
+        settings = JoinSettings(
+            fleet="students",
+            source=source,
+            tasks=TASKS,
+            coverage_floor=floor,
+            without_labels=without_labels,
+            bootstrap=bootstrap,
+        )
+        properties = {"store": uri, "span": 3, "surface": "feed", "settings": to_json(settings)}
         context = SoftLabelTransformExecutor.Context(
             beam_pipeline_args=OPTIONS, tmp_dir=str(tmp_path), unique_id="scratch"
         )

@@ -1,4 +1,4 @@
-"""TFX's own command line, from a folder that is not the repository's, with a home of its own."""
+"""TFX's own command line, run outside the repository with its own home folder."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from components.span_records import BOOTSTRAP, recorded_spans
 from pipeline.paths import RunPaths
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.slow
 
 LOCAL = REPOSITORY / "pipeline" / "local_runner.py"
 VERTEX = REPOSITORY / "pipeline" / "tfx_cli" / "vertex_runner.py"
@@ -25,7 +25,7 @@ VERTEX = REPOSITORY / "pipeline" / "tfx_cli" / "vertex_runner.py"
 
 @pytest.fixture(scope="module")
 def world(small_document, small_log, finished_run, tmp_path_factory):
-    """A folder to work in, with TFX's home, a configuration of one surface, and a burnt-in root."""
+    """A working folder with TFX's home, a configuration of one surface, and a root after burn-in."""
     folder = tmp_path_factory.mktemp("tfx")
     document = {**small_document, "surfaces": {"tab_1": {}}}
     document["cluster"] = {"pipeline_root": "gs://bucket/runs", "shared": "/gcs/bucket/r", "volume": ""}
@@ -41,7 +41,7 @@ def paths(world):
 
 @pytest.fixture
 def tfx(world, monkeypatch):
-    """TFX's command in this process, which has imported TFX already; `run create` starts one of its own."""
+    """TFX's command in this process, to save an import of TFX; `run create` starts another process."""
     from tfx.tools.cli.cli_main import cli_group
 
     for name, value in environment(world).items():
@@ -53,7 +53,7 @@ def tfx(world, monkeypatch):
 def environment(world):
     folder, log = world
     return {
-        # TFX looks for packages with the `pip` that it finds.
+        # TFX lists packages with the `pip` in PATH.
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "RANKDISTILL_CONFIG": str(folder / "small.yaml"),
         "RANKDISTILL_EVENTS": str(log),
@@ -65,7 +65,7 @@ def environment(world):
 
 @pytest.fixture(scope="module")
 def created(world):
-    """What the command said when it had registered the pipeline; the one time that it is started itself."""
+    """The output of `tfx pipeline create`; only this fixture starts the command as a process."""
     command = [Path(sys.executable).parent / "tfx", "pipeline", "create", "--engine=local"]
     return subprocess.run(
         [*command, f"--pipeline_path={LOCAL}"],
@@ -73,17 +73,17 @@ def created(world):
     ).stdout  # fmt: skip
 
 
-def test_create_then_run_works_off_span_after_span(created, tfx, paths):
+def test_each_run_runs_the_next_span(created, tfx, paths):
     assert 'Pipeline "small-span" created successfully.' in created
-    assert recorded_spans(paths.records, "tab_1") == [], "nothing has been run"
+    assert recorded_spans(paths.records, "tab_1") == []
 
     for span in (2, 3):
-        done = tfx("run", "create", "--engine=local", "--pipeline_name=small-span")
-        assert done.exit_code == 0, done.output
+        result = tfx("run", "create", "--engine=local", "--pipeline_name=small-span")
+        assert result.exit_code == 0, result.output
         assert recorded_spans(paths.records, "tab_1") == list(range(2, span + 1))
 
 
-def test_compile_and_update_take_the_same_file(created, tfx):
+def test_compile_and_update_accept_the_same_file(created, tfx):
     compiled = tfx("pipeline", "compile", "--engine=local", f"--pipeline_path={LOCAL}")
     assert compiled.exit_code == 0, compiled.output
     updated = tfx("pipeline", "update", "--engine=local", f"--pipeline_path={LOCAL}")
@@ -91,7 +91,7 @@ def test_compile_and_update_take_the_same_file(created, tfx):
     assert 'Pipeline "small-span" updated successfully.' in updated.output
 
 
-def test_without_its_variables_a_pipeline_ends_in_one_line(tfx, monkeypatch, capsys):
+def test_a_missing_environment_variable_gives_a_one_line_error(tfx, monkeypatch, capsys):
     monkeypatch.setenv("RANKDISTILL_ROOT", "")
     refused = tfx("pipeline", "update", "--engine=local", f"--pipeline_path={LOCAL}")
 
@@ -99,12 +99,12 @@ def test_without_its_variables_a_pipeline_ends_in_one_line(tfx, monkeypatch, cap
     assert "rankdistill: environment: no such variable: expected a path in RANKDISTILL_ROOT" in refused.output
 
 
-def test_vertex_gets_the_finished_spec_of_the_fleet(world, tfx):
+def test_vertex_gets_the_completed_spec_of_the_fleet(world, tfx):
     for command in ("create", "update", "compile"):
-        done = tfx("pipeline", command, "--engine=vertex", f"--pipeline_path={VERTEX}")
-        assert done.exit_code == 0, done.output
-    written = world[0] / "home" / "vertex" / "small-fleet" / "pipeline.json"
-    spec = json.loads(written.read_text())["pipelineSpec"]
+        result = tfx("pipeline", command, "--engine=vertex", f"--pipeline_path={VERTEX}")
+        assert result.exit_code == 0, result.output
+    path = world[0] / "home" / "vertex" / "small-fleet" / "pipeline.json"
+    spec = json.loads(path.read_text())["pipelineSpec"]
     parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
 
     assert "Trainer-student-tab-1" in parsed.root.dag.tasks

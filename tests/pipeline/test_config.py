@@ -5,33 +5,34 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.evaluation.severities import Severities
 from eventlog.errors import BadInput
 from models.settings import from_json, to_json
 from pipeline.config import Deployment
-from pipeline.config_file import load_deployment
+from pipeline.config_file import load_deployment, read_document
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 
 
 @pytest.fixture
 def document():
-    return yaml.safe_load((CONFIGS / "kuairand.yaml").read_text())
+    return read_document(CONFIGS / "kuairand.yaml")
 
 
 @pytest.fixture
-def refused(tmp_path, document):
-    """Loads the document as it was changed, and gives the refusal."""
+def message_of(tmp_path, document):
+    """Loads the changed document and returns the error message."""
     (tmp_path / "schema.pbtxt").write_text("")
     document["schema"] = "schema.pbtxt"
 
-    def load_changed():
+    def load():
         path = tmp_path / "changed.yaml"
         path.write_text(yaml.safe_dump(document))
         with pytest.raises(BadInput) as caught:
             load_deployment(path)
         return str(caught.value).removeprefix(str(path))
 
-    return load_changed
+    return load
 
 
 @pytest.mark.parametrize("name", ["kuairand.yaml", "demo.yaml"])
@@ -51,18 +52,18 @@ def test_control_is_the_student_without_distillation():
     assert control == dataclasses.replace(student, role="control", distillation={})
 
 
-def test_history_is_the_teachers_alone():
+def test_only_the_teacher_has_history_features():
     deployment = load_deployment(CONFIGS / "kuairand.yaml")
 
     assert any(name.startswith("history_") for name in deployment.teacher_job().features)
     assert not any(name.startswith("history_") for name in deployment.student_job("tab_1").features)
 
 
-def test_a_surface_may_have_a_student_of_its_own(tmp_path, document):
+def test_a_surface_can_replace_the_student(tmp_path, document):
     (tmp_path / "schema.pbtxt").write_text("")
     document["schema"] = "schema.pbtxt"
     document["surfaces"]["tab_0"] = {"student": document["student"] | {"passes": 5}}
-    path = tmp_path / "own.yaml"
+    path = tmp_path / "changed.yaml"
     path.write_text(yaml.safe_dump(document))
 
     deployment = load_deployment(path)
@@ -70,7 +71,7 @@ def test_a_surface_may_have_a_student_of_its_own(tmp_path, document):
     assert (deployment.student_job("tab_0").passes, deployment.student_job("tab_1").passes) == (5, 2)
 
 
-def test_a_surface_may_read_another_teachers_labels_under_pins_of_its_own(tmp_path, document):
+def test_a_surface_that_reads_another_teachers_labels_has_separate_pins(tmp_path, document):
     (tmp_path / "schema.pbtxt").write_text("")
     document["schema"] = "schema.pbtxt"
     document["surfaces"]["tab_0"] = {"labels": {"teacher": "history-4x", "max_age_spans": 2}}
@@ -94,7 +95,12 @@ def test_a_deployment_survives_json():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(join="bigquery"), r"events_table goes with join: bigquery or spans_table"),
+        (lambda d: d.update(join="bigquery"), r"join: bigquery needs events_table, got none"),
+        (lambda d: d.update(spans_table="p.d.spans"), r"spans_table needs events_table, got none"),
+        (
+            lambda d: d.update(events_table="p.d.events"),
+            r"events_table is read only with join: bigquery or spans_table, got 'p.d.events' without either",
+        ),
         (
             lambda d: d.update(join="bigquery", events_table="p.d.events"),
             r"events_table needs a label_store in BigQuery, got 'delta:labels'",
@@ -127,10 +133,10 @@ def test_a_deployment_survives_json():
         (lambda d: d.update(schema="nowhere.pbtxt"), r"schema: no such schema.*got nowhere.pbtxt"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_key(document, refused, change, message):
+def test_a_wrong_setting_is_named_with_its_key(document, message_of, change, message):
     change(document)
 
-    text = refused()
+    text = message_of()
     assert re.search(message, text), text
     assert "\n" not in text
 
@@ -140,7 +146,7 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
         load_deployment(tmp_path / "none.yaml")
     (tmp_path / "broken.yaml").write_text("name: [")
     with pytest.raises(
-        BadInput, match=r"broken.yaml: not a configuration: .* line 1, column .*Mend the file"
+        BadInput, match=r"broken.yaml: not a configuration: .* line 1, column .*Correct the file"
     ):
         load_deployment(tmp_path / "broken.yaml")
 
@@ -149,34 +155,58 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
     ("changes", "message"),
     [
         ({"control_every": -1}, "surfaces.tab_0.control_every must be >= 0, got -1"),
-        ({"bootstrap": "2:6"}, "surfaces.tab_0.bootstrap must lie behind the burn-in"),
+        ({"bootstrap": "2:6"}, "surfaces.tab_0.bootstrap must begin after the burn-in"),
         ({"push": {"task": "nap"}}, "surfaces.tab_0.push.task must be a task of the student, got 'nap'"),
         (
             {"push": {"task": "like", "alpha": 0.001}},
-            "alpha 0.001 needs at least 1 / alpha evaluation.resamples",
+            "alpha 0.001 needs evaluation.resamples of at least 1 / alpha",
         ),
-        ({"push": {"task": "ltv"}}, "surfaces.tab_0.push.task must be known at once, got delayed 'ltv'"),
+        ({"push": {"task": "ltv"}}, "surfaces.tab_0.push.task must not be delayed, got 'ltv'"),
     ],
 )
-def test_a_surface_s_settings_that_cannot_work_are_refused(refused, document, changes, message):
+def test_contradictory_settings_of_a_surface_are_refused(message_of, document, changes, message):
     document["surfaces"]["tab_0"] = changes
 
-    assert message in refused()
+    assert message in message_of()
 
 
-def test_a_configuration_s_version_is_that_of_its_settings(tmp_path, document):
+def test_the_version_depends_on_the_settings_and_not_on_file_locations(tmp_path, document):
     first = load_deployment(CONFIGS / "kuairand.yaml")
-    copied = dataclasses.replace(first, schema=str(tmp_path / "impressions.pbtxt"))
+    moved = dataclasses.replace(first, schema=str(tmp_path / "impressions.pbtxt"))
     changed = dataclasses.replace(first, seed=first.seed + 1)
 
     assert len(first.version) == 12
-    assert copied.version == first.version != changed.version
+    assert moved.version == first.version != changed.version
 
 
-def test_a_surface_begins_behind_the_burn_in_or_with_its_own_bootstrap():
+def test_a_surface_begins_after_the_burn_in_or_with_its_own_first_spans():
     deployment = load_deployment(CONFIGS / "demo.yaml")
     surface = dataclasses.replace(deployment.surfaces["tab_0"], bootstrap="7:9")
     later = dataclasses.replace(deployment, surfaces=deployment.surfaces | {"tab_0": surface})
 
     assert list(later.bootstrap_spans("tab_0")) == [7, 8, 9]
     assert later.bootstrap_spans("tab_1") == range(5, 5)
+
+
+@pytest.mark.parametrize(("join", "table"), [("beam", None), ("bigquery", "p.d.events")])
+def test_join_decides_where_labels_and_examples_are_joined(join, table):
+    deployment = dataclasses.replace(
+        load_deployment(CONFIGS / "demo.yaml"),
+        join=join,
+        events_table="p.d.events",
+        spans_table="p.d.spans",
+        label_store="bigquery://p/d",
+    )
+
+    assert deployment.join_settings("tab_1").events_table == table
+
+
+def test_validation_severities_are_those_of_the_configuration(tmp_path, document):
+    (tmp_path / "schema.pbtxt").write_text("")
+    document |= {"schema": "schema.pbtxt", "validation": {"drift": "stop", "refused_span": "skip"}}
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(document))
+
+    severities = load_deployment(path).validation.severities
+
+    assert severities == Severities(schema="stop", drift="stop", skew="warn")

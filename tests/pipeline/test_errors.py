@@ -1,5 +1,9 @@
+import click
+import pytest
+
+from components.transforms.collecting import find_bad_input
 from eventlog.errors import BadInput
-from pipeline.errors import refusal
+from pipeline.errors import run_or_refuse
 
 LINE = "span 3: empty: expected rows, got none. Write it again."
 
@@ -8,22 +12,50 @@ def bad_input():
     return BadInput("empty", where="span 3", expected="rows", got="none", fix="Write it again.")
 
 
-def test_bad_input_is_found_behind_what_was_raised_from_it():
+def wrapped_bad_input():
+    error = RuntimeError("step failed")
+    error.__cause__ = bad_input()
+    return error
+
+
+def test_bad_input_is_found_among_the_causes_of_an_error():
+    assert str(find_bad_input(wrapped_bad_input())) == LINE
     error = bad_input()
-    wrapped = RuntimeError("step failed")
-    wrapped.__cause__ = error
-    assert refusal(wrapped) is error
-    assert refusal(error) is error
+    assert find_bad_input(error) is error
 
 
-def test_bad_input_that_a_worker_raised_is_found_in_the_text_that_beam_made_of_it():
+def test_bad_input_is_found_in_the_message_of_a_beam_worker_error():
     text = f"Traceback:\n  File x\neventlog.errors.BadInput: {LINE} [while running 'Encode']"
-    assert str(refusal(RuntimeError(text))) == LINE
+    assert str(find_bad_input(RuntimeError(text))) == LINE
 
 
-def test_the_place_where_beam_ran_is_cut_off():
-    assert str(refusal(BadInput.quoted(f"{LINE} [while running 'Encode']"))) == LINE
+def test_the_name_of_the_beam_step_is_removed():
+    assert str(find_bad_input(BadInput.quoted(f"{LINE} [while running 'Encode']"))) == LINE
 
 
-def test_a_broken_program_is_not_bad_input():
-    assert refusal(RuntimeError("boom")) is None
+def test_another_error_is_not_bad_input():
+    assert find_bad_input(RuntimeError("boom")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "output"),
+    [
+        (wrapped_bad_input(), 2, f"tool: {LINE}\n"),
+        (click.UsageError("no such option"), 2, "Error: no such option\n"),
+        (click.Abort(), 130, ""),
+        (click.exceptions.Exit(3), 3, ""),
+    ],
+)
+def test_bad_input_and_click_errors_end_without_a_traceback(capsys, error, code, output):
+    def program():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run_or_refuse("tool", program)
+
+    assert (caught.value.code, capsys.readouterr().err) == (code, output)
+
+
+def test_a_program_error_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_or_refuse("tool", lambda: 1 / 0)

@@ -27,6 +27,7 @@ from components.soft_label_transform import SoftLabelTransformExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
 from components.transforms.join_labels import JoinSoftLabels, join_span, read_join_report
+from components.transforms.join_settings import JoinSettings
 from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog.checks import EmptySpan, check_span
 from eventlog.errors import BadInput
@@ -246,18 +247,15 @@ def test_the_component_joins_in_bigquery_if_events_table_is_set(events, uri, log
     record = publish(uri, log, 3, every=4)
     joined = standard_artifacts.Examples()
     joined.uri = str(tmp_path / "joined")
-    properties = {
-        "store": uri,
-        "fleet": "tested",
-        "source": to_json(LabelSource(teacher="big")),
-        "span": 3,
-        "surface": "tab_1",
-        "tasks": to_json({"click": Task(kind="binary", group="pet")}),
-        "events_table": events.name,
-        "coverage_floor": 0.5,
-        "without_labels": "stop",
-        "bootstrap": "",
-    }
+    settings = JoinSettings(
+        fleet="tested",
+        source=LabelSource(teacher="big"),
+        tasks={"click": Task(kind="binary", group="pet")},
+        events_table=events.name,
+        coverage_floor=0.5,
+        without_labels="stop",
+    )
+    properties = {"store": uri, "span": 3, "surface": "tab_1", "settings": to_json(settings)}
     # The join reads the impressions from BigQuery, not from the Examples artifact.
     SoftLabelTransformExecutor().Do(
         {"examples": [standard_artifacts.Examples()]}, {"joined": [joined]}, properties

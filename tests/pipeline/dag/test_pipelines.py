@@ -1,4 +1,4 @@
-"""The compiled DAGs against golden listings: UPDATE_GOLDEN=1 rewrites them; review the diff."""
+"""Compares the compiled DAGs with golden listings. UPDATE_GOLDEN=1 rewrites these; review the diff."""
 
 import dataclasses
 import os
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tfx.dsl.compiler.compiler import Compiler
 
+from components.transforms.join_settings import JoinSettings
+from models.settings import from_json
 from pipeline.config_file import load_deployment
 from pipeline.dag.pipelines import bootstrap_pipeline, relabel_pipeline, span_pipeline
 from pipeline.paths import RunPaths
@@ -14,6 +16,7 @@ from tests.pipeline.listing import list_pipeline
 
 REPOSITORY = Path(__file__).parents[3]
 GOLDEN = REPOSITORY / "tests" / "golden"
+PATHS = RunPaths(root=Path("/ROOT"), events=Path("/EVENTS"))
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +26,17 @@ def deployment():
 
 @pytest.fixture(scope="module")
 def compiled(deployment):
-    paths = RunPaths(root=Path("/ROOT"), events=Path("/EVENTS"))
     return {
-        "bootstrap": Compiler().compile(bootstrap_pipeline(deployment, paths)),
-        "span": Compiler().compile(span_pipeline(deployment, paths, 7)),
-        "surface": Compiler().compile(span_pipeline(deployment, paths, 7, 2, ["tab_1"])),
-        "teacher": Compiler().compile(span_pipeline(deployment, paths, 7, 0, ["teacher"])),
-        "relabel": Compiler().compile(relabel_pipeline(deployment, paths, 7, 2)),
+        "bootstrap": Compiler().compile(bootstrap_pipeline(deployment, PATHS)),
+        "span": Compiler().compile(span_pipeline(deployment, PATHS, 7)),
+        "surface": Compiler().compile(span_pipeline(deployment, PATHS, 7, 2, ["tab_1"])),
+        "teacher": Compiler().compile(span_pipeline(deployment, PATHS, 7, 0, ["teacher"])),
+        "relabel": Compiler().compile(relabel_pipeline(deployment, PATHS, 7, 2)),
     }
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "surface", "teacher", "relabel"])
-def test_the_dag_is_the_golden_one(compiled, name):
+def test_the_dag_equals_its_golden_listing(compiled, name):
     text = list_pipeline(compiled[name]).replace(str(REPOSITORY), "/REPOSITORY")
     golden = GOLDEN / f"{name}_pipeline.txt"
     if os.environ.get("UPDATE_GOLDEN"):
@@ -45,11 +47,11 @@ def test_the_dag_is_the_golden_one(compiled, name):
 
 def test_a_whole_span_has_the_nodes_of_the_teacher_and_of_each_surface(compiled):
     teacher, surface = set(nodes(compiled["teacher"])), set(nodes(compiled["surface"]))
-    of_surface = {name for name in surface if name.endswith("_tab_1")}
-    renamed = {name.replace("tab_1", other) for name in of_surface for other in ("tab_0", "tab_4")}
+    surface_nodes = {name for name in surface if name.endswith("_tab_1")}
+    renamed = {name.replace("tab_1", other) for name in surface_nodes for other in ("tab_0", "tab_4")}
 
-    assert len(of_surface) == 10
-    assert set(nodes(compiled["span"])) == teacher | of_surface | renamed
+    assert len(surface_nodes) == 10
+    assert set(nodes(compiled["span"])) == teacher | surface_nodes | renamed
 
 
 def nodes(pipeline):
@@ -57,14 +59,14 @@ def nodes(pipeline):
 
 
 def ancestors(pipeline, node_id):
-    found, waiting = set(), [node_id]
+    upstream_ids, queue = set(), [node_id]
     by_id = nodes(pipeline)
-    while waiting:
-        for upstream in by_id[waiting.pop()].upstream_nodes:
-            if upstream not in found:
-                found.add(upstream)
-                waiting.append(upstream)
-    return found
+    while queue:
+        for upstream in by_id[queue.pop()].upstream_nodes:
+            if upstream not in upstream_ids:
+                upstream_ids.add(upstream)
+                queue.append(upstream)
+    return upstream_ids
 
 
 def test_labels_do_not_wait_for_the_teachers_training(compiled):
@@ -72,36 +74,35 @@ def test_labels_do_not_wait_for_the_teachers_training(compiled):
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "span"])
-def test_nothing_is_fitted_trained_or_labelled_before_the_span_is_validated(compiled, name):
-    learning = [one for one in nodes(compiled[name]) if one.startswith(("Transform", "Trainer", "SoftLabel"))]
+def test_fitting_training_and_labelling_wait_for_the_validation(compiled, name):
+    prefixes = ("Transform", "Trainer", "SoftLabel")
+    node_ids = [node_id for node_id in nodes(compiled[name]) if node_id.startswith(prefixes)]
 
-    assert len(learning) >= 2
-    for node_id in learning:
+    assert len(node_ids) >= 2
+    for node_id in node_ids:
         assert "SpanValidator" in ancestors(compiled[name], node_id), node_id
 
 
 @pytest.mark.parametrize(("publisher", "surface"), [("SpanPublisher", ""), ("SpanPublisher_tab_1", "1")])
-def test_a_branchs_span_is_recorded_after_all_it_does(compiled, publisher, surface):
-    own = {name for name in nodes(compiled["span"]) if name.partition("_tab_")[2] == surface}
+def test_a_branchs_span_record_is_written_last(compiled, publisher, surface):
+    branch = {name for name in nodes(compiled["span"]) if name.partition("_tab_")[2] == surface}
 
-    assert len(own) > 5
-    assert own - {publisher} <= ancestors(compiled["span"], publisher)
+    assert len(branch) > 5
+    assert branch - {publisher} <= ancestors(compiled["span"], publisher)
 
 
-def test_with_current_labels_wait_for_the_teachers_training(deployment):
+def test_labels_wait_for_the_teachers_training_with_label_with_current(deployment):
     current = dataclasses.replace(deployment, label_with="current")
-    paths = RunPaths(root=Path("/ROOT"), events=Path("/EVENTS"))
-    compiled_current = Compiler().compile(span_pipeline(current, paths, 7))
+    compiled_current = Compiler().compile(span_pipeline(current, PATHS, 7))
 
     assert "Trainer_teacher" in ancestors(compiled_current, "SoftLabelBulkInferrer")
 
 
-def test_tfx_evaluator_is_there_when_switched_on_alone(deployment, compiled):
+def test_tfx_evaluator_is_wired_only_with_tfma(deployment, compiled):
     switched = dataclasses.replace(
         deployment, evaluation=dataclasses.replace(deployment.evaluation, tfma=True)
     )
-    paths = RunPaths(root=Path("/ROOT"), events=Path("/EVENTS"))
-    sliced = nodes(Compiler().compile(span_pipeline(switched, paths, 7)))
+    sliced = nodes(Compiler().compile(span_pipeline(switched, PATHS, 7)))
 
     assert "Evaluator_tab_1" in sliced
     assert "Evaluator_tab_1" not in nodes(compiled["span"])
@@ -112,7 +113,7 @@ def parameter(pipeline, node_id, name):
     return value.int_value or value.string_value
 
 
-def test_a_surface_apart_reads_its_own_rows_and_waits_for_no_labeller(compiled):
+def test_a_surface_without_the_teacher_reads_its_own_rows_and_waits_for_no_labeller(compiled):
     ids = set(nodes(compiled["surface"]))
 
     assert "SpanExampleGen" in ids
@@ -123,12 +124,12 @@ def test_a_surface_apart_reads_its_own_rows_and_waits_for_no_labeller(compiled):
     assert parameter(compiled["span"], "SpanExampleGen", "surface") == ""
 
 
-def test_the_teacher_apart_trains_no_student(compiled):
+def test_the_teachers_branch_trains_no_student(compiled):
     assert {"SoftLabelBulkInferrer", "Trainer_teacher"} <= set(nodes(compiled["teacher"]))
     assert not [name for name in nodes(compiled["teacher"]) if name.endswith("tab_1")]
 
 
-def test_relabelling_trains_nobody_and_makes_a_set_of_the_span_s_version(compiled):
+def test_relabelling_trains_no_model_and_labels_the_given_span_version(compiled):
     assert set(nodes(compiled["relabel"])) == {
         "SpanState",
         "SpanExampleGen",
@@ -145,18 +146,17 @@ def with_surface(deployment, **changes):
 
 
 def span_nodes(deployment, span):
-    paths = RunPaths(root=Path("/ROOT"), events=Path("/EVENTS"))
-    return nodes(Compiler().compile(span_pipeline(deployment, paths, span)))
+    return nodes(Compiler().compile(span_pipeline(deployment, PATHS, span)))
 
 
-def test_with_a_gate_a_student_is_pushed_by_the_gate_s_decision(compiled, deployment):
+def test_a_push_gate_decides_the_push(compiled, deployment):
     assert "PushGate_tab_1" in nodes(compiled["span"])["Pusher_tab_1"].upstream_nodes
     without = span_nodes(with_surface(deployment, push=None), 7)
     assert "PushGate_tab_1" not in without
     assert "CandidateCheck_student_tab_1" in without["Pusher_tab_1"].upstream_nodes
 
 
-def test_a_control_of_every_third_span_is_deferred_on_the_others(deployment):
+def test_a_control_trained_every_third_span_is_deferred_on_the_others(deployment):
     every_third = with_surface(deployment, control_every=3)
     for span, trained in ((6, True), (7, False), (8, False), (9, True)):
         ids = span_nodes(every_third, span)
@@ -165,14 +165,17 @@ def test_a_control_of_every_third_span_is_deferred_on_the_others(deployment):
         assert "Trainer_student_tab_1" in ids
 
 
-def test_without_a_control_there_is_neither_training_nor_deferral(deployment):
+def test_without_a_control_nothing_is_trained_or_deferred(deployment):
     ids = span_nodes(with_surface(deployment, control_every=0), 7)
     assert not [name for name in ids if "control" in name]
 
 
-def test_a_surface_s_bootstrap_is_exempt_from_its_policy(deployment):
-    new = with_surface(deployment, bootstrap="6:7", without_labels="last")
-    paths = RunPaths(root=Path("/ROOT"), events=Path("/EVENTS"))
-    compiled = Compiler().compile(span_pipeline(new, paths, 7))
-    assert parameter(compiled, "SoftLabelTransform_tab_1", "without_labels") == "last"
-    assert parameter(compiled, "SoftLabelTransform_tab_1", "bootstrap") == "6:7"
+def test_the_join_gets_the_settings_of_its_surface(deployment):
+    changed = with_surface(deployment, bootstrap="6:7", without_labels="last", coverage_floor=0.5)
+    compiled = Compiler().compile(span_pipeline(changed, PATHS, 7))
+    settings = from_json(JoinSettings, parameter(compiled, "SoftLabelTransform_tab_1", "settings"))
+
+    assert settings == changed.join_settings("tab_1")
+    assert (settings.bootstrap, settings.without_labels, settings.coverage_floor) == ("6:7", "last", 0.5)
+    assert (settings.fleet, settings.source.teacher) == (deployment.fleet, deployment.teacher.name)
+    assert tuple(settings.tasks) == deployment.teacher.tasks

@@ -1,4 +1,4 @@
-"""A server that speaks as much of Kubeflow Pipelines' v2beta1 API as is asked of it, and fails on purpose."""
+"""A test server with the used part of Kubeflow Pipelines' v2beta1 API, which can fail on purpose."""
 
 import http.server
 import json
@@ -10,16 +10,16 @@ BASE = "/apis/v2beta1"
 
 
 class ApiServer:
-    """Starts at 127.0.0.1 on a port of the system's choosing.
+    """Starts at 127.0.0.1 on a free port.
 
     Attributes:
-        pipelines: By id: `display_name`, and `versions` by id.
-        recurring: By id, the request's body.
-        runs: In order, the request's bodies.
-        fail: Statuses to answer the next requests with, before any is served.
-        token: What `Authorization` must carry; None: nothing is asked for.
-        login_page: Whether a proxy in front answers everything with one.
-        states: What runs end with, in order; `SUCCEEDED` afterwards.
+        pipelines: `display_name` and `versions` (by id) of each pipeline, by id.
+        recurring: Bodies of the requests for recurring runs, by id.
+        runs: Bodies of the requests for runs, in order.
+        fail: Statuses of the next answers; later requests are served.
+        token: Bearer token that every request must have; None for none.
+        login_page: Whether every answer is a login page, as from a proxy.
+        states: States of the next state requests; later ones get `SUCCEEDED`.
     """
 
     def __init__(self):
@@ -70,8 +70,8 @@ class ApiServer:
         return 404, {"message": f"no {path}"}
 
     def list_pipelines(self, query, _):
-        found = [{"pipeline_id": key, **one} for key, one in self.pipelines.items() if named(one, query)]
-        return 200, {"pipelines": [without(each, "versions") for each in found]} if found else {}
+        found = matches(self.pipelines, "pipeline_id", query)
+        return 200, {"pipelines": [without(entry, "versions") for entry in found]} if found else {}
 
     def upload(self, query, body):
         key = f"p{len(self.pipelines)}"
@@ -88,16 +88,15 @@ class ApiServer:
     def add_version(self, pipeline, name, body):
         versions = self.pipelines[pipeline]["versions"]
         key = f"{pipeline}v{len(versions)}"
-        versions[key] = {"display_name": name, "has": b"pipelineInfo" in body}
+        versions[key] = {"display_name": name, "has_spec": b"pipelineInfo" in body}
         return key
 
     def list_versions(self, query, _, pipeline):
-        versions = self.pipelines[pipeline]["versions"]
-        found = [{"pipeline_version_id": key, **one} for key, one in versions.items() if named(one, query)]
-        return 200, {"pipeline_versions": [without(each, "has") for each in found]} if found else {}
+        found = matches(self.pipelines[pipeline]["versions"], "pipeline_version_id", query)
+        return 200, {"pipeline_versions": [without(entry, "has_spec") for entry in found]} if found else {}
 
     def list_experiments(self, query, _):
-        found = [{"experiment_id": key, **one} for key, one in self.experiments.items() if named(one, query)]
+        found = matches(self.experiments, "experiment_id", query)
         return 200, {"experiments": found} if found else {}
 
     def create_experiment(self, _, body):
@@ -106,7 +105,7 @@ class ApiServer:
         return 200, {"experiment_id": key, **self.experiments[key]}
 
     def list_recurring(self, query, _):
-        found = [{"recurring_run_id": key, **one} for key, one in self.recurring.items() if named(one, query)]
+        found = matches(self.recurring, "recurring_run_id", query)
         return 200, {"recurringRuns": found} if found else {}
 
     def create_recurring(self, _, body):
@@ -142,10 +141,12 @@ ROUTES = {
 }
 
 
-def named(entry, query):
+def matches(entries, id_name, query):
+    """The entries with the display name of the query's filter, each with its id."""
     (predicate,) = json.loads(query["filter"])["predicates"]
     assert predicate["key"] == "display_name"
-    return entry["display_name"] == predicate["stringValue"]
+    name = predicate["stringValue"]
+    return [{id_name: key, **entry} for key, entry in entries.items() if entry["display_name"] == name]
 
 
 def without(entry, key):

@@ -1,8 +1,8 @@
-"""Runs a compiled pipeline as open-source Kubeflow's driver and launcher do, on this machine.
+"""Runs a compiled pipeline on this machine as open-source Kubeflow's driver and launcher do.
 
-What it keeps to: input artifacts come without their type and with properties of the backend's own; artifacts
-lie in an object store under `minio://` and are staged into a folder for each task and out again; URIs outside
-of the pipeline root are refused; parameters that another task found out come from what it reported.
+As on Kubeflow, input artifacts have no type and carry Kubeflow's own properties. Artifacts lie in an object
+store under `minio://` and are staged into a folder per task. URIs outside the pipeline root are refused.
+Parameters from another task come from that task's output file.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ SCHEME = "minio://"
 
 
 class RejectedError(Exception):
-    """What Kubeflow's API server or driver refuses."""
+    """Kubeflow's API server or driver would refuse the pipeline."""
 
 
 class FailedError(Exception):
-    """A task of the run did not end with 0."""
+    """A task of the run did not exit with 0."""
 
 
 class Backend:
-    """An object store and the runs in it.
+    """An object store, and the runs that use it.
 
     Args:
-        folder: Holds the store and the staging folders of each task.
+        folder: Holds the store and the tasks' staging folders.
     """
 
     def __init__(self, folder):
@@ -40,7 +40,7 @@ class Backend:
         self.ran = []
 
     def run(self, documents, root="minio://mlpipeline/v2/artifacts", **parameters):
-        """Runs one pipeline under a root of the run's; returns task -> output -> RuntimeArtifact."""
+        """Runs one pipeline under the artifact root `root`; returns task -> output -> RuntimeArtifact."""
         spec = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
         return Run(self, spec, root, parameters).run()
 
@@ -64,7 +64,7 @@ class Run:
                 self.parameters[name] = json_format.MessageToDict(declared.default_value)
             else:
                 raise RejectedError(f"no value for {name}")
-        self.artifacts, self.found = {}, {}
+        self.artifacts, self.output_parameters = {}, {}
 
     def run(self):
         tasks, done = dict(self.spec.root.dag.tasks), []
@@ -75,7 +75,7 @@ class Run:
             ]  # fmt: skip
             if not ready:
                 raise RejectedError(
-                    f"tasks wait for each other or for none: {sorted(set(tasks) - set(done))}"
+                    f"tasks wait for each other or for a missing one: {sorted(set(tasks) - set(done))}"
                 )
             self.run_task(ready[0], tasks[ready[0]])
             done.append(ready[0])
@@ -85,7 +85,7 @@ class Run:
         component = self.spec.components[task.component_ref.name]
         executor = self.deployment.executors[component.executor_label]
         if executor.WhichOneof("spec") != "container":
-            raise RejectedError(f"{name} is no container")
+            raise RejectedError(f"{name} is not a container")
         staging = str(self.backend.staging / name / uuid.uuid4().hex)
         invocation = self.invocation(name, task, component, staging)
         arguments = [
@@ -100,52 +100,52 @@ class Run:
         self.backend.ran.append(name)
 
     def invocation(self, name, task, component, staging):
-        made = pipeline_spec_pb2.ExecutorInput()
+        executor_input = pipeline_spec_pb2.ExecutorInput()
         for key, bound in task.inputs.parameters.items():
             kind = bound.WhichOneof("kind")
-            value = made.inputs.parameter_values[key]
+            value = executor_input.inputs.parameter_values[key]
             if kind == "runtime_value":
                 value.CopyFrom(bound.runtime_value.constant)
             elif kind == "component_input_parameter":
                 json_format.ParseDict(self.parameters[bound.component_input_parameter], value)
             else:
                 source = bound.task_output_parameter
-                value.CopyFrom(self.found[source.producer_task][source.output_parameter_key])
+                value.CopyFrom(self.output_parameters[source.producer_task][source.output_parameter_key])
         for key, bound in task.inputs.artifacts.items():
             source = bound.task_output_artifact
-            given = made.inputs.artifacts[key].artifacts.add()
-            given.CopyFrom(self.artifacts[source.producer_task][source.output_artifact_key])
-            given.name = uuid.uuid4().hex
-            given.type.Clear()
-            given.metadata["display_name"] = key
-            given.metadata["store_session_info"] = json.dumps({"Provider": "minio"})
-            copy(self.backend.path(given.uri), Path(local_path(given.uri, staging)))
+            artifact = executor_input.inputs.artifacts[key].artifacts.add()
+            artifact.CopyFrom(self.artifacts[source.producer_task][source.output_artifact_key])
+            artifact.name = uuid.uuid4().hex
+            artifact.type.Clear()
+            artifact.metadata["display_name"] = key
+            artifact.metadata["store_session_info"] = json.dumps({"Provider": "minio"})
+            copy(self.backend.path(artifact.uri), Path(local_path(artifact.uri, staging)))
         folder = f"{self.root}/{name}/{uuid.uuid4()}"
         for key, declared in component.output_definitions.artifacts.items():
-            given = made.outputs.artifacts[key].artifacts.add()
-            given.name, given.uri = key, f"{folder}/{key}"
-            given.type.CopyFrom(declared.artifact_type)
-            Path(local_path(given.uri, staging)).parent.mkdir(parents=True, exist_ok=True)
+            artifact = executor_input.outputs.artifacts[key].artifacts.add()
+            artifact.name, artifact.uri = key, f"{folder}/{key}"
+            artifact.type.CopyFrom(declared.artifact_type)
+            Path(local_path(artifact.uri, staging)).parent.mkdir(parents=True, exist_ok=True)
         for key in component.output_definitions.parameters:
-            made.outputs.parameters[key].output_file = f"{staging}/outputs/{key}"
-        made.outputs.output_file = f"{local_path(folder, staging)}/output_metadata.json"
-        return made
+            executor_input.outputs.parameters[key].output_file = f"{staging}/outputs/{key}"
+        executor_input.outputs.output_file = f"{local_path(folder, staging)}/output_metadata.json"
+        return executor_input
 
     def collect(self, name, invocation, staging):
-        written = Path(invocation.outputs.output_file).read_text()
-        report = json_format.Parse(written, pipeline_spec_pb2.ExecutorOutput())
-        self.found[name] = dict(report.parameter_values)
+        text = Path(invocation.outputs.output_file).read_text()
+        output = json_format.Parse(text, pipeline_spec_pb2.ExecutorOutput())
+        self.output_parameters[name] = dict(output.parameter_values)
         self.artifacts[name] = {}
         for key, declared in invocation.outputs.artifacts.items():
-            made = declared.artifacts[0]
-            if key in report.artifacts:
-                reported = report.artifacts[key].artifacts[0]
-                made.uri = reported.uri or made.uri
-                made.metadata.MergeFrom(reported.metadata)
-            if not made.uri.startswith(f"{self.root}/"):
-                raise RejectedError(f"{name}: {key} lies at {made.uri}, outside of {self.root}")
-            copy(Path(local_path(made.uri, staging)), self.backend.path(made.uri))
-            self.artifacts[name][key] = made
+            artifact = declared.artifacts[0]
+            if key in output.artifacts:
+                reported = output.artifacts[key].artifacts[0]
+                artifact.uri = reported.uri or artifact.uri
+                artifact.metadata.MergeFrom(reported.metadata)
+            if not artifact.uri.startswith(f"{self.root}/"):
+                raise RejectedError(f"{name}: {key} lies at {artifact.uri}, outside {self.root}")
+            copy(Path(local_path(artifact.uri, staging)), self.backend.path(artifact.uri))
+            self.artifacts[name][key] = artifact
 
 
 def copy(source, target):

@@ -1,4 +1,4 @@
-"""The compiled YAML against golden files: UPDATE_GOLDEN=1 rewrites them; review the diff."""
+"""Compares the compiled YAML files with golden files. UPDATE_GOLDEN=1 rewrites these; review the diff."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ def deployment():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What the script writes; run in this process, which imports TFX in any case."""
+    """The output folder of compile.py, which runs in this process to save an import of TFX."""
     out = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["compile.py", "--config", str(CONFIG), "--out", str(out)])
@@ -41,16 +41,16 @@ def folder(tmp_path_factory):
     return out
 
 
-def test_the_script_writes_a_file_a_pipeline(folder):
+def test_the_script_writes_one_file_per_pipeline(folder):
     assert sorted(path.stem for path in folder.iterdir()) == NAMES
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "student-tab_1"])
-def test_the_pipeline_is_the_golden_one(folder, name):
+def test_the_pipeline_equals_its_golden_listing(folder, name):
     assert_golden(GOLDEN / f"{name}.txt", "\n\n".join(blocks(folder, name).values()) + "\n")
 
 
-def test_the_teachers_whole_yaml_is_the_golden_one(folder):
+def test_the_teachers_yaml_equals_its_golden_file(folder):
     assert_golden(GOLDEN / "teacher.yaml", (folder / "teacher.yaml").read_text())
 
 
@@ -61,7 +61,7 @@ def assert_golden(golden, text):
 
 
 def blocks(folder, name):
-    """A pipeline's listing, a task a block, without `DueSpan`, which holds the whole deployment."""
+    """A pipeline's listing by task, without `DueSpan`, whose parameters hold the whole deployment."""
     listing = list_spec(*yaml.safe_load_all((folder / f"{name}.yaml").read_text()))
     by_task = {block.partition("\n")[0]: block for block in listing.strip().split("\n\n")[1:]}
     by_task.pop("DueSpan", None)
@@ -69,7 +69,7 @@ def blocks(folder, name):
 
 
 @pytest.mark.parametrize("surface", ["tab_0", "tab_4"])
-def test_students_of_two_surfaces_differ_in_the_surfaces_name_alone(folder, surface):
+def test_students_of_two_surfaces_differ_only_in_the_surfaces_name(folder, surface):
     renamed = "\n".join(blocks(folder, "student-tab_1").values()).replace("tab_1", surface)
     renamed = renamed.replace("tab-1", surface.replace("_", "-"))
     assert renamed == "\n".join(blocks(folder, f"student-{surface}").values())
@@ -77,17 +77,17 @@ def test_students_of_two_surfaces_differ_in_the_surfaces_name_alone(folder, surf
 
 def test_the_fleet_has_the_tasks_of_the_teacher_and_of_each_student(folder):
     fleet, teacher = blocks(folder, "fleet"), blocks(folder, "teacher")
-    of_students = {name for name in fleet if name.endswith(("-tab-0", "-tab-1", "-tab-4"))}
+    student_tasks = {name for name in fleet if name.endswith(("-tab-0", "-tab-1", "-tab-4"))}
     for name in teacher.keys() - {"SpanExampleGen"}:
         assert fleet[name] == teacher[name]
     for surface in ("tab_0", "tab_1", "tab_4"):
         student = blocks(folder, f"student-{surface}")
-        assert student.keys() - teacher.keys() <= of_students
-    assert fleet.keys() == teacher.keys() | of_students
+        assert student.keys() - teacher.keys() <= student_tasks
+    assert fleet.keys() == teacher.keys() | student_tasks
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_they_parse_strictly_and_load_with_the_kfp_of_here(folder, name):
+def test_the_files_parse_strictly_and_load_with_the_installed_kfp(folder, name):
     path = folder / f"{name}.yaml"
     spec, platform = yaml.safe_load_all(path.read_text())
     parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
@@ -99,9 +99,9 @@ def test_they_parse_strictly_and_load_with_the_kfp_of_here(folder, name):
     assert loaded.pipeline_spec.pipeline_info.name == f"kuairand-{name}".replace("_", "-")
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.kubeflow
-def test_they_load_with_a_current_kfp(folder):
+def test_the_files_load_with_a_current_kfp(folder):
     program = (
         "import sys; from kfp import __version__, components\n"
         "for path in sys.argv[1:]: components.load_component_from_file(path)\n"
@@ -143,9 +143,9 @@ def test_steps_get_the_images_resources_and_beam_options_of_the_configuration(de
     assert only_container(documents, "Trainer-control-tab-1")["resources"]["cpuLimit"] == 3.0
 
 
-def test_what_a_configuration_says_of_a_step_leaves_the_defaults_of_others(deployment):
-    labeller = dataclasses.replace(deployment, steps={"SoftLabelBulkInferrer": Step(cpus=7)})
-    documents = compile_all(labeller)["fleet"]
+def test_settings_of_one_step_leave_the_defaults_of_others(deployment):
+    changed = dataclasses.replace(deployment, steps={"SoftLabelBulkInferrer": Step(cpus=7)})
+    documents = compile_all(changed)["fleet"]
 
     assert only_container(documents, "SoftLabelBulkInferrer")["resources"]["cpuLimit"] == 7.0
     assert only_container(documents, "Trainer-teacher")["resources"]["cpuLimit"] == 8.0
@@ -154,13 +154,13 @@ def test_what_a_configuration_says_of_a_step_leaves_the_defaults_of_others(deplo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "KuaiRand"}, "name: no name for a pipeline"),
-        ({"surfaces": ["Home"]}, "surfaces.Home: no name for a pipeline"),
-        ({"surfaces": ["tab.1"]}, "surfaces.tab.1: no name for a pipeline"),
+        ({"name": "KuaiRand"}, "name: invalid pipeline name"),
+        ({"surfaces": ["Home"]}, "surfaces.Home: invalid pipeline name"),
+        ({"surfaces": ["tab.1"]}, "surfaces.tab.1: invalid pipeline name"),
         ({"surfaces": ["tab_1", "tab-1"]}, "surfaces.tab-1: two surfaces of one name"),
     ],
 )
-def test_names_that_kubeflow_does_not_take_are_refused(deployment, change, message):
+def test_names_that_kubeflow_does_not_accept_are_refused(deployment, change, message):
     if "surfaces" in change:
         change = {"surfaces": dict.fromkeys(change["surfaces"], deployment.surfaces["tab_1"])}
     with pytest.raises(BadInput, match=message):
@@ -176,13 +176,16 @@ def test_vertex_ai_gets_the_same_steps_without_kubernetes(deployment):
         pipeline_root="gs://bucket/runs", shared="/gcs/bucket/rankdistill", volume="", accelerator="NVIDIA_L4"
     )
     (spec,) = compile_all(dataclasses.replace(deployment, cluster=vertex))["teacher"]
-    (here, _) = compile_all(deployment)["teacher"]
+    (kubeflow, _) = compile_all(deployment)["teacher"]
 
     assert spec["defaultPipelineRoot"] == "gs://bucket/runs"
-    assert spec["components"] == here["components"]
+    assert spec["components"] == kubeflow["components"]
     wiring = [
-        {name: (task["inputs"].get("artifacts"), task.get("dependentTasks")) for name, task in tasks(each)}
-        for each in (spec, here)
+        {
+            name: (task["inputs"].get("artifacts"), task.get("dependentTasks"))
+            for name, task in tasks(document)
+        }
+        for document in (spec, kubeflow)
     ]
     assert wiring[0] == wiring[1]
     assert "/gcs/bucket/rankdistill/root/records" in json.dumps(spec)
@@ -192,10 +195,10 @@ def test_vertex_ai_gets_the_same_steps_without_kubernetes(deployment):
 def test_secrets_reach_every_step(deployment):
     cluster = Cluster(secrets={"bigquery": {"key.json": "GOOGLE_CREDENTIALS"}})
     spec, platform = compile_one(dataclasses.replace(deployment, cluster=cluster), "bootstrap", ())
-    asked = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
-    assert asked.keys() == spec["deploymentSpec"]["executors"].keys()
-    for executor in asked.values():
+    assert settings.keys() == spec["deploymentSpec"]["executors"].keys()
+    for executor in settings.values():
         assert executor["pvcMount"] == [{"constant": "rankdistill", "mountPath": "/mnt/rankdistill"}]
         assert executor["secretAsEnv"] == [
             {
@@ -208,12 +211,12 @@ def test_secrets_reach_every_step(deployment):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"control_every": 4}, "control_every: a control of every so many spans"),
-        ({"refused_span": "skip"}, "refused_span: skipping of faulty spans"),
+        ({"control_every": 4}, "control_every: a control that skips spans"),
+        ({"refused_span": "skip"}, "refused_span: skipping faulty spans"),
         ({"spans_table": "p.d.spans"}, "spans_table: watching a table of spans"),
     ],
 )
-def test_what_cannot_be_compiled_once_for_all_spans_is_refused(deployment, change, message):
+def test_settings_that_cannot_be_compiled_once_for_all_spans_are_refused(deployment, change, message):
     if "control_every" in change:
         surfaces = {"tab_1": dataclasses.replace(deployment.surfaces["tab_1"], **change)}
         refused = dataclasses.replace(deployment, surfaces=surfaces)
@@ -229,7 +232,7 @@ def test_what_cannot_be_compiled_once_for_all_spans_is_refused(deployment, chang
 
 
 @pytest.mark.parametrize(
-    ("what", "message"),
+    ("invalid", "message"),
     [
         (lambda: Cluster(pipeline_root="/tmp/runs"), "pipeline_root must begin with"),
         (lambda: Cluster(shared="mnt"), "shared must be an absolute path"),
@@ -239,6 +242,6 @@ def test_what_cannot_be_compiled_once_for_all_spans_is_refused(deployment, chang
         (lambda: Step(cpus=0), "cpus and memory_gib must be > 0"),
     ],
 )
-def test_a_cluster_that_cannot_be_is_refused(what, message):
+def test_an_invalid_cluster_is_refused(invalid, message):
     with pytest.raises(ValueError, match=message):
-        what()
+        invalid()

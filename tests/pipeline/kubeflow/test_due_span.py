@@ -1,4 +1,4 @@
-"""What a run on a cluster takes for its span."""
+"""The span that a run on a cluster chooses."""
 
 import dataclasses
 import shutil
@@ -12,11 +12,11 @@ from components.span_records import BOOTSTRAP, TEACHER, SpanRecord, read_record,
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder, write_span
 from pipeline.config_file import load_deployment
-from pipeline.kubeflow.due_span import NEXT, find_due
+from pipeline.kubeflow.due_span import NEXT_SPAN, find_due_span
 from pipeline.paths import RunPaths
 from tests.conftest import REPOSITORY
 
-BRANCHES = ["teacher", "tab_1", "tab_0", "tab_4"]
+BRANCHES = ("teacher", "tab_1", "tab_0", "tab_4")
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def deployment():
 
 @pytest.fixture
 def paths(tmp_path):
-    """The burn-in's three spans and two more; the bootstrap has been run."""
+    """An event log of the burn-in's three spans and two more; the burn-in has been run."""
     paths = RunPaths(tmp_path / "root", tmp_path / "events", on_cluster=True)
     record(paths, BOOTSTRAP, 2)
     for span in range(5):
@@ -45,70 +45,70 @@ def record(paths, branch, *spans):
         write_record(paths.records, branch, SpanRecord(span=span))
 
 
-def test_the_first_span_is_the_one_behind_the_burn_in_in_its_newest_version(deployment, paths):
+def test_the_first_span_follows_the_burn_in_in_its_newest_version(deployment, paths):
     add_span(paths, 3, version=2)
-    due = find_due(deployment, paths, [TEACHER], NEXT)
+    due = find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
     assert (due.span, due.version) == (3, 2)
 
 
-def test_a_run_may_ask_for_the_span_that_is_due_and_for_no_other(deployment, paths):
-    assert find_due(deployment, paths, [TEACHER], 3).span == 3
-    with pytest.raises(BadInput, match="not the span that is due: expected span 3, got span 4"):
-        find_due(deployment, paths, [TEACHER], 4)
+def test_only_the_due_span_can_be_requested(deployment, paths):
+    assert find_due_span(deployment, paths, (TEACHER,), 3).span == 3
+    with pytest.raises(BadInput, match="span is not due: expected span 3, got span 4"):
+        find_due_span(deployment, paths, (TEACHER,), 4)
 
 
-def test_when_all_is_run_nothing_is_due(deployment, paths):
+def test_nothing_is_due_when_every_span_has_been_run(deployment, paths):
     record(paths, TEACHER, 3, 4)
     with pytest.raises(BadInput, match="nothing is due"):
-        find_due(deployment, paths, [TEACHER], NEXT)
+        find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
 
 
-def test_branches_that_are_not_at_one_span_are_not_run_together(deployment, paths):
+def test_branches_at_different_spans_are_not_run_together(deployment, paths):
     record(paths, TEACHER, 3)
-    with pytest.raises(BadInput, match="branches apart"):
-        find_due(deployment, paths, BRANCHES, NEXT)
+    with pytest.raises(BadInput, match=r"branches at different spans: .* got only tab_1, tab_0, tab_4"):
+        find_due_span(deployment, paths, BRANCHES, NEXT_SPAN)
     for surface in BRANCHES[1:]:
         record(paths, surface, 3)
-    assert find_due(deployment, paths, BRANCHES, NEXT).span == 4
+    assert find_due_span(deployment, paths, BRANCHES, NEXT_SPAN).span == 4
 
 
-def test_a_late_span_is_recorded_as_skipped_and_passed_over(deployment, paths):
-    patient = dataclasses.replace(
+def test_a_late_span_is_recorded_as_skipped(deployment, paths):
+    with_limit = dataclasses.replace(
         deployment, validation=dataclasses.replace(deployment.validation, late_after_spans=1)
     )
     record(paths, TEACHER, 3)
     (span_folder(paths.events, 4) / SUCCESS).unlink()
     add_span(paths, 5)
 
-    assert find_due(patient, paths, [TEACHER], NEXT).span == 5
+    assert find_due_span(with_limit, paths, (TEACHER,), NEXT_SPAN).span == 5
     assert read_record(paths.records, TEACHER, 4).skipped.startswith("late: still missing")
     record(paths, "tab_1", 3)
     with pytest.raises(BadInput, match="span gap"):
-        find_due(deployment, paths, ["tab_1"], NEXT)
+        find_due_span(deployment, paths, ("tab_1",), NEXT_SPAN)
 
 
-def test_a_span_in_which_nothing_was_shown_is_skipped(deployment, paths):
+def test_an_empty_span_is_recorded_as_skipped(deployment, paths):
     record(paths, TEACHER, 3, 4)
     write_span(paths.events, 5, [])
     add_span(paths, 6)
 
-    assert find_due(deployment, paths, [TEACHER], NEXT).span == 6
+    assert find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN).span == 6
     assert "empty span" in read_record(paths.records, TEACHER, 5).skipped
 
 
-def test_before_the_bootstrap_nothing_is_run(deployment, paths):
+def test_no_span_runs_before_the_burn_in(deployment, paths):
     shutil.rmtree(Path(paths.records, BOOTSTRAP))
-    with pytest.raises(BadInput, match="no bootstrap"):
-        find_due(deployment, paths, [TEACHER], NEXT)
+    with pytest.raises(BadInput, match="no burn-in: expected a finished run"):
+        find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
 
 
 def test_a_student_waits_for_its_labels(deployment, paths):
     with pytest.raises(BadInput, match="no labels yet"):
-        find_due(deployment, paths, ["tab_1"], NEXT)
+        find_due_span(deployment, paths, ("tab_1",), NEXT_SPAN)
 
     store = open_store(paths.label_store(deployment.label_store))
     key = LabelSetKey(teacher=deployment.teacher.name, teacher_version="v-00002", span=3)
     column = SoftColumn(kind="binary", link="sigmoid", unit="probability")
     facts = SetFacts(feature_version="f", label_age_spans=1, seconds=1.0)
     store.publish(store.stage(key, {"click": column}), [], facts)
-    assert find_due(deployment, paths, ["tab_1"], NEXT).span == 3
+    assert find_due_span(deployment, paths, ("tab_1",), NEXT_SPAN).span == 3

@@ -1,4 +1,4 @@
-"""What the entrypoint makes of what open-source Kubeflow hands it; whole steps are run elsewhere."""
+"""The entrypoint with the inputs of open-source Kubeflow; test_whole_run.py runs all steps."""
 
 import json
 
@@ -8,7 +8,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.span_records import SpanRecord, write_record
 from models.state import EMPTY_MARKER
-from pipeline.kubeflow.entrypoint import has_workers_elsewhere, local_path, localize, main, remote_uri
+from pipeline.kubeflow.entrypoint import has_remote_workers, local_path, localize, main, remote_uri
 
 MODEL = "title: tfx.Model\ntype: object\n"
 
@@ -22,34 +22,36 @@ MODEL = "title: tfx.Model\ntype: object\n"
         ("/mnt/rankdistill/a", "/mnt/rankdistill/a"),
     ],
 )
-def test_a_uri_is_where_the_launcher_stages_it_and_back(uri, path):
+def test_local_path_and_remote_uri_are_inverse(uri, path):
     assert local_path(uri) == path
     assert remote_uri(path) == uri
     assert remote_uri(local_path(uri, "/staging"), "/staging") == uri
 
 
-def test_an_input_gets_the_type_that_its_component_declares_and_loses_what_the_backend_added():
+def test_an_input_gets_its_declared_type_and_loses_kubeflows_properties():
     invocation = pipeline_spec_pb2.ExecutorInput()
-    given = invocation.inputs.artifacts["model"].artifacts.add(uri="minio://b/m")
-    given.metadata.update({"display_name": "model", "store_session_info": "{}", "span": 3})
+    artifact = invocation.inputs.artifacts["model"].artifacts.add(uri="minio://b/m")
+    artifact.metadata.update({"display_name": "model", "store_session_info": "{}", "span": 3})
     declared = pipeline_spec_pb2.ComponentInputsSpec()
     declared.artifacts["model"].artifact_type.instance_schema = MODEL
     localize(invocation, declared)
 
-    assert given.type.instance_schema == MODEL
-    assert dict(given.metadata) == {"span": 3}
-    assert given.uri == "/minio/b/m"
+    assert artifact.type.instance_schema == MODEL
+    assert dict(artifact.metadata) == {"span": 3}
+    assert artifact.uri == "/minio/b/m"
 
 
-def span_state(folder, records, **metadata):
-    """Arguments of a SpanState that hands over the teacher."""
+def span_state(folder, records):
+    """Arguments of a SpanState with the slot `teacher`."""
     invocation = pipeline_spec_pb2.ExecutorInput()
     parameters = invocation.inputs.parameter_values
     parameters["records"].string_value = str(records)
     parameters["branch"].string_value = "teacher"
     parameters["span"].number_value = 4
-    made = invocation.outputs.artifacts["teacher"].artifacts.add(name="teacher", uri="minio://b/run/teacher")
-    made.type.instance_schema = MODEL
+    output = invocation.outputs.artifacts["teacher"].artifacts.add(
+        name="teacher", uri="minio://b/run/teacher"
+    )
+    output.type.instance_schema = MODEL
     invocation.outputs.output_file = f"{folder}/minio/b/run/output.json"
     inputs = {"parameters": {"span": {"parameterType": "NUMBER_INTEGER"}}}
     return [
@@ -59,18 +61,18 @@ def span_state(folder, records, **metadata):
     ]
 
 
-def test_a_step_writes_where_the_launcher_looks_and_names_the_store(tmp_path):
+def test_a_step_writes_to_the_staging_folder_and_reports_uris_of_the_store(tmp_path):
     assert main(span_state(tmp_path, tmp_path / "records"), str(tmp_path)) == 0
 
     assert [path.name for path in (tmp_path / "minio/b/run/teacher").iterdir()] == [EMPTY_MARKER]
-    report = json.loads((tmp_path / "minio/b/run/output.json").read_text())
-    (artifact,) = report["artifacts"]["teacher"]["artifacts"]
+    output = json.loads((tmp_path / "minio/b/run/output.json").read_text())
+    (artifact,) = output["artifacts"]["teacher"]["artifacts"]
     assert artifact["uri"] == "minio://b/run/teacher"
     assert artifact["metadata"]["source"] == ""
 
 
 @pytest.mark.parametrize(
-    ("executor", "options", "apart"),
+    ("executor", "options", "remote"),
     [
         ("components.span_example_gen.SpanExampleGenExecutor", ["--runner=FlinkRunner"], True),
         ("components.span_example_gen.SpanExampleGenExecutor", ["--runner", "SparkRunner"], True),
@@ -79,8 +81,8 @@ def test_a_step_writes_where_the_launcher_looks_and_names_the_store(tmp_path):
         ("components.span_state.SpanStateExecutor", ["--runner=FlinkRunner"], False),
     ],
 )
-def test_a_beam_step_works_apart_where_its_runner_has_workers_elsewhere(executor, options, apart):
-    assert has_workers_elsewhere(executor, options) == apart
+def test_only_a_beam_step_with_a_cluster_runner_has_remote_workers(executor, options, remote):
+    assert has_remote_workers(executor, options) == remote
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):
@@ -89,7 +91,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):
     (records / "teacher" / "span-00003.json").write_text("{")
 
     assert main(span_state(tmp_path, records), str(tmp_path)) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("SpanStateExecutor: ")
-    assert "unreadable span record" in said
-    assert said.count("\n") == 1
+    text = capsys.readouterr().err
+    assert text.startswith("SpanStateExecutor: ")
+    assert "unreadable span record" in text
+    assert text.count("\n") == 1

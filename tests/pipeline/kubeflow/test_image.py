@@ -1,4 +1,4 @@
-"""The Dockerfile's install steps, replayed in an empty folder, and the manifests, rendered and validated."""
+"""Replays the Dockerfile's install steps in an empty folder; renders and validates the manifests."""
 
 import json
 import os
@@ -15,21 +15,21 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from tests.conftest import REPOSITORY
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kubeflow]
+pytestmark = [pytest.mark.slow, pytest.mark.kubeflow]
 
 DOCKERFILE = REPOSITORY / "kubeflow" / "Dockerfile"
 STEP = "ImportSchemaGen"
 
 
 def instructions(text):
-    """Keyword and argument of each line; the file continues none."""
+    """Keyword and argument of each line; no instruction spans two lines."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return [line.split(maxsplit=1) for line in lines]
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """The first stage: an empty folder for WORKDIR, this Python for the base image's."""
+    """The first stage, with an empty folder as WORKDIR and this Python as the base image's."""
     folder = tmp_path_factory.mktemp("image") / "opt"
     base = Path(sys.base_prefix, "bin")
     environment = {**os.environ, "PATH": f"{base}:{os.environ['PATH']}"}
@@ -57,17 +57,17 @@ def copy(source, target, into):
 
 
 def test_the_image_s_entrypoint_runs_a_compiled_step(image, tmp_path):
-    """From a folder of its own, under the environment that the Dockerfile sets."""
+    """Runs in an empty folder, with the Dockerfile's environment variables."""
     compiled = REPOSITORY / "tests" / "golden" / "kubeflow" / "teacher.yaml"
     spec = next(yaml.safe_load_all(compiled.read_text()))
     container = spec["deploymentSpec"]["executors"][f"exec-{STEP}"]["container"]
     invocation = pipeline_spec_pb2.ExecutorInput()
     invocation.inputs.parameter_values["schema_file"].string_value = str(image / "schema/impressions.pbtxt")
-    output = invocation.outputs.artifacts["schema"].artifacts.add(name="schema", uri=str(tmp_path / "schema"))
+    schema = invocation.outputs.artifacts["schema"].artifacts.add(name="schema", uri=str(tmp_path / "schema"))
     declared = spec["components"][STEP]["outputDefinitions"]["artifacts"]["schema"]["artifactType"]
-    output.type.instance_schema = declared["instanceSchema"]
+    schema.type.instance_schema = declared["instanceSchema"]
     invocation.outputs.output_file = str(tmp_path / "task" / "output.json")
-    arguments = [each.replace("{{$}}", json_format.MessageToJson(invocation)) for each in container["args"]]
+    arguments = [text.replace("{{$}}", json_format.MessageToJson(invocation)) for text in container["args"]]
     variables = dict(
         re.fullmatch(r'(\w+)="(.*)"', argument).groups()
         for keyword, argument in instructions(DOCKERFILE.read_text())
@@ -77,11 +77,11 @@ def test_the_image_s_entrypoint_runs_a_compiled_step(image, tmp_path):
     subprocess.run([*container["command"], *arguments], cwd=tmp_path, env=variables, check=True, timeout=300)
 
     assert 'name: "example_id"' in (tmp_path / "schema" / "schema.pbtxt").read_text()
-    report = json.loads((tmp_path / "task" / "output.json").read_text())
-    assert report["artifacts"]["schema"]["artifacts"][0]["uri"] == str(tmp_path / "schema")
+    output = json.loads((tmp_path / "task" / "output.json").read_text())
+    assert output["artifacts"]["schema"]["artifacts"][0]["uri"] == str(tmp_path / "schema")
 
 
-def test_the_image_has_no_tests_and_no_tools_of_ours(image):
+def test_the_image_has_no_tests_and_no_development_tools(image):
     installed = {path.name for path in (image / ".venv" / "bin").iterdir()}
     assert "rankdistill" in installed
     assert not {"pytest", "ruff", "mypy"} & installed
@@ -108,13 +108,13 @@ def test_the_manifests_render_and_are_valid(tmp_path):
     subprocess.run([*uv, *tools, "kubernetes-validate", "--strict", "all.yaml"], cwd=tmp_path, check=True)
 
     documents = list(yaml.safe_load_all(rendered))
-    assert {each["kind"] for each in documents} == {
+    assert {document["kind"] for document in documents} == {
         "ServiceAccount", "RoleBinding", "PersistentVolumeClaim", "ConfigMap", "Job",
     }  # fmt: skip
-    assert {each["metadata"]["namespace"] for each in documents} == {"kubeflow"}
+    assert {document["metadata"]["namespace"] for document in documents} == {"kubeflow"}
 
 
-def test_the_manifests_and_the_default_configuration_name_the_same_things():
+def test_the_manifests_agree_with_the_default_configuration():
     from pipeline.cluster import Cluster
 
     manifests = REPOSITORY / "kubeflow" / "manifests"

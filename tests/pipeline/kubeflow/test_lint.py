@@ -1,4 +1,4 @@
-"""Each rule finds its fault in a pipeline that is otherwise sound."""
+"""Each rule finds its fault in a pipeline that is otherwise correct."""
 
 import copy
 import dataclasses
@@ -26,14 +26,14 @@ def compiled(deployment):
 
 
 @pytest.fixture
-def spoilt(compiled):
-    """A copy of the teacher's documents: tasks, components, executors, and what Kubernetes is asked."""
+def documents(compiled):
+    """A copy of the documents of the teacher's pipeline."""
     return copy.deepcopy(compiled["teacher"])
 
 
-def test_what_the_compiler_makes_is_sound(compiled, deployment):
-    for name, documents in compiled.items():
-        assert find_faults(documents, deployment) == [], name
+def test_compiled_pipelines_have_no_faults(compiled, deployment):
+    for name, compiled_documents in compiled.items():
+        assert find_faults(compiled_documents, deployment) == [], name
 
 
 def tasks(documents):
@@ -44,7 +44,7 @@ def executors(documents):
     return documents[0]["deploymentSpec"]["executors"]
 
 
-def asked(documents):
+def kubernetes(documents):
     return documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
@@ -64,30 +64,30 @@ def cached(documents):
     tasks(documents)["SpanState"]["cachingOptions"] = {"enableCache": True}
 
 
-def waits_for_nobody(documents):
+def unknown_upstream(documents):
     tasks(documents)["SpanState"]["dependentTasks"] = ["DueSpan_task"]
 
 
-def reads_from_nobody(documents):
+def unknown_producer(documents):
     tasks(documents)["SpanState"]["inputs"]["parameters"]["span"]["taskOutputParameter"]["producerTask"] = (
         "No"
     )
 
 
-def reads_what_is_not_made(documents):
+def unknown_output(documents):
     artifacts = tasks(documents)["Trainer-teacher"]["inputs"]["artifacts"]
     artifacts["examples"]["taskOutputArtifact"]["outputArtifactKey"] = "samples"
 
 
-def does_not_wait(documents):
+def reads_without_waiting(documents):
     tasks(documents)["Trainer-teacher"]["dependentTasks"].remove("SpanExampleGen")
 
 
-def unbound(documents):
+def unbound_input(documents):
     del tasks(documents)["SpanState"]["inputs"]["parameters"]["branch"]
 
 
-def found_as_text(documents):
+def integer_declared_as_string(documents):
     parameters = documents[0]["components"]["SpanState"]["inputDefinitions"]["parameters"]
     parameters["span"]["parameterType"] = "STRING"
 
@@ -113,11 +113,11 @@ def one_attempt(documents):
 
 
 def no_volume(documents):
-    del asked(documents)["exec-SpanState"]["pvcMount"]
+    del kubernetes(documents)["exec-SpanState"]["pvcMount"]
 
 
 def no_secret(documents):
-    del asked(documents)["exec-SpanState"]["secretAsEnv"]
+    del kubernetes(documents)["exec-SpanState"]["secretAsEnv"]
 
 
 def unknown_type(documents):
@@ -127,10 +127,10 @@ def unknown_type(documents):
 
 def unknown_executor(documents):
     arguments = executors(documents)["exec-SpanState"]["container"]["args"]
-    arguments[arguments.index("--executor_class_path") + 1] = "components.span_state.Nobody"
+    arguments[arguments.index("--executor_class_path") + 1] = "components.span_state.Missing"
 
 
-def told_otherwise(documents):
+def other_arguments(documents):
     arguments = executors(documents)["exec-SpanState"]["container"]["args"]
     arguments[arguments.index("--json_serialized_inputs_spec_args") + 1] = "{}"
 
@@ -140,32 +140,32 @@ FAULTS = [
     (underscore, "names: task my_task"),
     (no_default, "defaults: parameter span has no default"),
     (cached, "caching: task SpanState is cached"),
-    (waits_for_nobody, "producers: task SpanState waits for DueSpan_task, which is not there"),
-    (reads_from_nobody, "producers: task SpanState reads from No, which is not there"),
-    (reads_what_is_not_made, "producers: task Trainer-teacher reads samples of SpanExampleGen"),
-    (does_not_wait, "producers: task Trainer-teacher reads from SpanExampleGen and does not wait"),
-    (unbound, "inputs: task SpanState is not given branch"),
-    (found_as_text, "inputs: task SpanState takes span for STRING"),
+    (unknown_upstream, "producers: task SpanState waits for DueSpan_task, which does not exist"),
+    (unknown_producer, "producers: task SpanState reads from No, which does not exist"),
+    (unknown_output, "producers: task Trainer-teacher reads samples of SpanExampleGen"),
+    (reads_without_waiting, "producers: task Trainer-teacher reads from SpanExampleGen but does not wait"),
+    (unbound_input, "inputs: task SpanState does not bind branch"),
+    (integer_declared_as_string, "inputs: task SpanState declares span as STRING"),
     (resolver, "executors: exec-SpanState is a resolver"),
     (no_memory, "resources: exec-SpanState has no memoryLimit"),
-    (no_gpu, "accelerators: exec-Trainer-teacher shall have 1 of nvidia.com/gpu and has none"),
+    (no_gpu, "accelerators: exec-Trainer-teacher needs 1 of nvidia.com/gpu, but has none"),
     (no_deadline, "retries: task SpanState has no backoffMaxDuration"),
-    (one_attempt, "retries: task SpanState is not tried again 3 times"),
+    (one_attempt, "retries: task SpanState does not have 3 retries"),
     (no_volume, "mounts: exec-SpanState does not mount rankdistill"),
     (no_secret, "mounts: exec-SpanState lacks the secret bigquery"),
     (unknown_type, "imports: SpanState has artifacts of type rankdistill.HardLabels"),
-    (unknown_executor, "imports: exec-SpanState runs components.span_state.Nobody"),
-    (told_otherwise, "arguments: exec-SpanState is told of other inputs"),
+    (unknown_executor, "imports: exec-SpanState runs components.span_state.Missing"),
+    (other_arguments, "arguments: exec-SpanState has arguments that differ"),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "fault"), FAULTS)
-def test_a_fault_is_found(spoilt, deployment, spoil, fault):
-    spoil(spoilt)
-    found = find_faults(spoilt, deployment)
+@pytest.mark.parametrize(("break_documents", "fault"), FAULTS)
+def test_a_fault_is_found(documents, deployment, break_documents, fault):
+    break_documents(documents)
+    faults = find_faults(documents, deployment)
 
-    assert any(each.startswith(fault) for each in found), found
+    assert any(line.startswith(fault) for line in faults), faults
 
 
-def test_every_rule_has_a_case_that_fails():
+def test_every_rule_has_a_case():
     assert {rule.__name__ for rule in RULES} == {fault.partition(":")[0] for _, fault in FAULTS}

@@ -1,4 +1,4 @@
-"""Submission against a server that speaks the API."""
+"""Submission to a test server with the API of Kubeflow Pipelines."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from eventlog.errors import BadInput
-from pipeline.kubeflow.submission import Pipelines, read_package
+from pipeline.kubeflow.submission import KubeflowClient, read_package
 from tests.conftest import REPOSITORY
 from tests.pipeline.kubeflow.api_server import ApiServer
 
@@ -24,7 +24,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    return Pipelines(server.url, service_account="rankdistill", retry_seconds=0.01)
+    return KubeflowClient(server.url, service_account="rankdistill", retry_seconds=0.01)
 
 
 def write_pipeline(folder, name="world-teacher", spans=True, note=""):
@@ -37,7 +37,7 @@ def write_pipeline(folder, name="world-teacher", spans=True, note=""):
     return read_package(path)
 
 
-def test_a_pipeline_is_uploaded_once_and_again_as_a_version_when_it_has_changed(server, client, tmp_path):
+def test_a_changed_pipeline_is_uploaded_as_a_new_version(server, client, tmp_path):
     package = write_pipeline(tmp_path)
     pipeline_id, first, new = client.upload(package)
     assert new
@@ -48,15 +48,13 @@ def test_a_pipeline_is_uploaded_once_and_again_as_a_version_when_it_has_changed(
     assert (same_pipeline, new) == (pipeline_id, True)
     assert second != first
     versions = server.pipelines[pipeline_id]["versions"]
-    assert [each["display_name"] for each in versions.values()] == [
+    assert [version["display_name"] for version in versions.values()] == [
         "world-teacher", package.version, changed.version,
     ]  # fmt: skip
-    assert all(each["has"] for each in versions.values()), "the YAML itself has been sent"
+    assert all(version["has_spec"] for version in versions.values())
 
 
-def test_a_schedule_runs_the_next_span_never_two_at_a_time_and_replaces_the_one_before(
-    server, client, tmp_path
-):
+def test_a_schedule_runs_one_span_at_a_time_and_replaces_the_earlier_one(server, client, tmp_path):
     other = write_pipeline(tmp_path, name="world-student")
     client.schedule(other, "0 0 * * * *")
     package = write_pipeline(tmp_path)
@@ -66,18 +64,18 @@ def test_a_schedule_runs_the_next_span_never_two_at_a_time_and_replaces_the_one_
     second, replaced = client.schedule(write_pipeline(tmp_path, note="new"), "0 */5 * * * *")
     assert replaced == 1
     assert first not in server.recurring
-    kept = server.recurring[second]
-    assert kept["trigger"] == {"cron_schedule": {"cron": "0 */5 * * * *"}}
-    assert (kept["max_concurrency"], kept["no_catchup"], kept["mode"]) == ("1", True, "ENABLE")
-    assert kept["runtime_config"] == {"parameters": {}, "pipeline_root": ROOT}
-    assert kept["service_account"] == "rankdistill"
-    newest = list(server.pipelines[kept["pipeline_version_reference"]["pipeline_id"]]["versions"])[-1]
-    assert kept["pipeline_version_reference"]["pipeline_version_id"] == newest
+    created = server.recurring[second]
+    assert created["trigger"] == {"cron_schedule": {"cron": "0 */5 * * * *"}}
+    assert (created["max_concurrency"], created["no_catchup"], created["mode"]) == ("1", True, "ENABLE")
+    assert created["runtime_config"] == {"parameters": {}, "pipeline_root": ROOT}
+    assert created["service_account"] == "rankdistill"
+    newest = list(server.pipelines[created["pipeline_version_reference"]["pipeline_id"]]["versions"])[-1]
+    assert created["pipeline_version_reference"]["pipeline_version_id"] == newest
     assert len(server.recurring) == 2
     assert len(server.experiments) == 1
 
 
-def test_a_run_takes_the_span_that_it_is_given(server, client, tmp_path):
+def test_a_run_gets_its_span(server, client, tmp_path):
     package = write_pipeline(tmp_path)
     assert client.run(package, 7) == "run1"
     client.run(package)
@@ -89,18 +87,18 @@ def test_a_run_takes_the_span_that_it_is_given(server, client, tmp_path):
         client.run(write_pipeline(tmp_path, name="world-bootstrap", spans=False), 7)
 
 
-def test_a_backfill_runs_span_after_span_and_stops_at_the_first_that_fails(server, client, tmp_path):
-    package, said = write_pipeline(tmp_path), []
+def test_a_backfill_runs_spans_in_order_and_stops_at_the_first_failure(server, client, tmp_path):
+    package, lines = write_pipeline(tmp_path), []
     server.states = ["RUNNING", "SUCCEEDED", "SUCCEEDED", "FAILED"]
     with pytest.raises(BadInput, match=r"world-teacher, span 5: .* got FAILED, run run3"):
-        client.backfill(package, range(3, 9), said.append, poll_seconds=0.01)
+        client.backfill(package, range(3, 9), lines.append, poll_seconds=0.01)
 
     assert [run["runtime_config"]["parameters"]["span"] for run in server.runs] == [3, 4, 5]
-    assert len(said) == 2
+    assert len(lines) == 2
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_the_server_cannot_serve_now_is_asked_again(server, client, tmp_path, status):
+def test_a_request_that_the_server_has_not_acted_on_is_retried(server, client, tmp_path, status):
     server.fail = [status, status, status]
     _, _, new = client.upload(write_pipeline(tmp_path))
 
@@ -108,50 +106,50 @@ def test_what_the_server_cannot_serve_now_is_asked_again(server, client, tmp_pat
     assert server.requests[:4] == ["GET /pipelines"] * 4
 
 
-def test_a_server_that_stays_away_ends_in_one_line(server, client, tmp_path):
+def test_a_server_that_stays_unavailable_gives_a_one_line_error(server, client, tmp_path):
     server.fail = [503] * 100
     with pytest.raises(BadInput, match="got 503 Service Unavailable: on purpose"):
         client.upload(write_pipeline(tmp_path))
     assert len(server.requests) == 6
 
 
-def test_without_a_token_a_server_that_wants_one_refuses_in_one_line(server, tmp_path):
+def test_a_missing_token_gives_a_one_line_error(server, tmp_path):
     server.token = "secret"
     package = write_pipeline(tmp_path)
     with pytest.raises(BadInput, match=r"got 401 Unauthorized: no valid token\. Give a token with --token"):
-        Pipelines(server.url).upload(package)
+        KubeflowClient(server.url).upload(package)
 
-    assert Pipelines(server.url, token="secret").upload(package)[2]
-
-
-def test_a_host_that_is_something_else_is_told_by_its_404(server, tmp_path):
-    with pytest.raises(BadInput, match=r"404 Not Found.*Look at --host"):
-        Pipelines(f"{server.url}/elsewhere").upload(write_pipeline(tmp_path))
+    assert KubeflowClient(server.url, token="secret").upload(package)[2]
 
 
-def test_what_may_have_been_done_is_not_asked_twice(server, client, tmp_path):
+def test_a_404_points_to_the_host_option(server, tmp_path):
+    with pytest.raises(BadInput, match=r"404 Not Found.*Check --host"):
+        KubeflowClient(f"{server.url}/elsewhere").upload(write_pipeline(tmp_path))
+
+
+def test_a_request_that_the_server_may_have_acted_on_is_not_retried(server, client, tmp_path):
     package = write_pipeline(tmp_path)
     client.upload(package)
-    asked = len(server.requests)
+    num_requests = len(server.requests)
     server.fail = [502]
     with pytest.raises(BadInput, match="got 502 Bad Gateway"):
         client.run(package)
-    assert len(server.requests) == asked + 1
+    assert len(server.requests) == num_requests + 1
 
 
-def test_a_login_page_is_no_kubeflow(server, client, tmp_path):
+def test_a_login_page_is_not_kubeflow(server, client, tmp_path):
     server.login_page = True
-    with pytest.raises(BadInput, match=r"no answer of Kubeflow Pipelines.*whether a login"):
+    with pytest.raises(BadInput, match=r"no answer from Kubeflow Pipelines.*needs a login"):
         client.upload(write_pipeline(tmp_path))
 
 
-def test_a_host_that_is_not_there_ends_in_one_line(server, tmp_path):
+def test_an_unreachable_host_gives_a_one_line_error(server, tmp_path):
     server.stop()
-    with pytest.raises(BadInput, match="no answer of Kubeflow Pipelines"):
-        Pipelines(server.url, retries=1, retry_seconds=0.01).upload(write_pipeline(tmp_path))
+    with pytest.raises(BadInput, match="no answer from Kubeflow Pipelines"):
+        KubeflowClient(server.url, retries=1, retry_seconds=0.01).upload(write_pipeline(tmp_path))
 
 
-def test_what_is_no_pipeline_is_refused_before_anything_is_sent(server, client, tmp_path):
+def test_another_file_is_refused_before_any_request(server, client, tmp_path):
     path = tmp_path / "other.yaml"
     for text in ("a: 1", "pipelineInfo: {name: a}\nroot: text", ""):
         path.write_text(text)
@@ -168,12 +166,12 @@ def submit(*arguments):
     )
 
 
-def test_the_script_submits_says_what_it_would_do_and_refuses_in_one_line(server, tmp_path):
-    """One test: each start of the script imports TFX."""
+def test_the_script_has_a_dry_run_submits_and_reports_one_line_errors(server, tmp_path):
+    """One test, because each start of the script imports TFX."""
     path = write_pipeline(tmp_path).path
-    said = submit("--host", server.url, "--dry-run", "schedule", path, "--cron", "0 0 * * * *")
-    assert (said.returncode, server.requests) == (0, [])
-    assert "would schedule world-teacher at 0 0 * * * *" in said.stdout
+    dry_run = submit("--host", server.url, "--dry-run", "schedule", path, "--cron", "0 0 * * * *")
+    assert (dry_run.returncode, server.requests) == (0, [])
+    assert "would schedule world-teacher at 0 0 * * * *" in dry_run.stdout
 
     assert "uploaded" in submit("--host", server.url, "upload", path).stdout
     server.token = "secret"

@@ -1,4 +1,4 @@
-"""The compiled pipelines run whole, span after span, and leave what a run on this machine leaves."""
+"""Runs the compiled pipelines over three spans and compares them with a run on this machine."""
 
 import dataclasses
 import json
@@ -16,19 +16,19 @@ from tests.comparing import assert_bit_equal, sets_by_key
 from tests.conftest import REPOSITORY
 from tests.pipeline.kubeflow.backend import Backend, FailedError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kubeflow]
+pytestmark = [pytest.mark.slow, pytest.mark.kubeflow]
 
 SPANS = [2, 3, 4]
 SURFACES = ("tab_1", "tab_0")
-APART = ("teacher", *(f"student-{surface}" for surface in SURFACES))
-ELSEWHERE = "SpanExampleGen"
-# By its full name, which the entrypoint takes for one that starts workers elsewhere.
+SEPARATE = ("teacher", *(f"student-{surface}" for surface in SURFACES))
+BEAM_STEP = "SpanExampleGen"
+# The entrypoint takes the full class name for a runner with remote workers.
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 @pytest.fixture(scope="module")
 def deployment(small_config, small_log, tmp_path_factory):
-    """With a shared folder of its own, the log in it."""
+    """A deployment with its own shared folder, which holds the event log."""
     shared = tmp_path_factory.mktemp("cluster")
     (shared / "events").mkdir()
     for span in range(SPANS[-1] + 1):
@@ -39,12 +39,12 @@ def deployment(small_config, small_log, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def backend(deployment, tmp_path_factory):
-    """The bootstrap and three spans have been run: apart, together, apart again."""
+    """After the burn-in and three spans: separate pipelines, the fleet's, separate ones again."""
     backend = Backend(tmp_path_factory.mktemp("backend"))
     compiled = compile_all(deployment)
     backend.run(compiled["bootstrap"])
     backend.outputs = {}
-    for span, names in zip(SPANS, (APART, ("fleet",), APART), strict=True):
+    for span, names in zip(SPANS, (SEPARATE, ("fleet",), SEPARATE), strict=True):
         for name in names:
             backend.outputs[span, name] = backend.run(compiled[name])
     return backend
@@ -56,8 +56,8 @@ def paths(deployment, backend):
 
 
 @pytest.fixture(scope="module")
-def here(finished_run):
-    """The same on this machine, and some spans more."""
+def local_paths(finished_run):
+    """A run of these and later spans on this machine."""
     return finished_run
 
 
@@ -67,26 +67,27 @@ def test_every_branch_has_recorded_every_span(paths):
     assert len(recorded_spans(paths.records, BOOTSTRAP)) == 1
 
 
-def test_the_label_sets_are_those_of_a_run_here(deployment, paths, here):
-    on_cluster, locally = (sets_by_key(each.label_store(deployment.label_store)) for each in (paths, here))
+def test_the_label_sets_equal_those_of_a_local_run(deployment, paths, local_paths):
+    on_cluster, local = (sets_by_key(run.label_store(deployment.label_store)) for run in (paths, local_paths))
 
     assert [key.span for key in on_cluster] == SPANS
-    assert on_cluster == {key: of_set for key, of_set in locally.items() if key.span in SPANS}
+    assert on_cluster == {key: label_set for key, label_set in local.items() if key.span in SPANS}
 
 
 @pytest.mark.parametrize(
     ("branch", "role"),
     [(TEACHER, "teacher"), *((surface, role) for surface in SURFACES for role in ("student", "control"))],
 )
-def test_the_models_are_bit_equal_to_those_of_a_run_here(paths, here, branch, role):
+def test_the_models_are_bit_equal_to_those_of_a_local_run(paths, local_paths, branch, role):
     for span in SPANS:
         states = [
-            f"{read_record(each.records, branch, span).slots[role]}/{STATE_FOLDER}" for each in (paths, here)
+            f"{read_record(run.records, branch, span).slots[role]}/{STATE_FOLDER}"
+            for run in (paths, local_paths)
         ]
         assert assert_bit_equal(*states, f"span {span}") > 10
 
 
-def test_what_a_span_leaves_lies_in_the_shared_folder(deployment, paths):
+def test_a_span_record_names_paths_in_the_shared_folder(deployment, paths):
     for branch in (BOOTSTRAP, TEACHER, *SURFACES):
         for span in recorded_spans(paths.records, branch):
             for uri in read_record(paths.records, branch, span).slots.values():
@@ -101,7 +102,7 @@ def test_students_are_pushed_into_the_shared_folder(paths):
         assert all((version / "saved_model.pb").exists() for version in versions)
 
 
-def test_the_ui_is_given_a_page_figures_and_a_curve(backend):
+def test_the_reports_have_a_page_figures_and_a_curve(backend):
     outputs = backend.outputs[SPANS[-1], "student-tab_1"]["SurfaceReport-tab-1"]
     page = backend.path(outputs["report"].uri).read_text()
     figures = dict(outputs["figures"].metadata)
@@ -120,27 +121,27 @@ def test_the_ui_is_given_a_page_figures_and_a_curve(backend):
     assert labels["lag_seconds"] > 0
 
 
-def test_a_run_without_a_span_that_is_due_fails_in_one_line(deployment, backend, capfd):
+def test_a_run_without_a_due_span_fails_with_one_line(deployment, backend, capfd):
     with pytest.raises(FailedError, match="DueSpan"):
         backend.run(compile_all(deployment)["teacher"])
 
     assert "nothing is due: expected a span that is complete" in capfd.readouterr().err
 
 
-def test_a_step_whose_beam_workers_are_elsewhere_works_in_the_shared_folder(deployment, backend, tmp_path):
-    """Its outputs are the same, and nothing is left of the folder."""
+def test_a_step_with_remote_beam_workers_uses_the_workspace(deployment, backend, tmp_path):
+    """Its outputs are the same, and the workspace is empty afterwards."""
     remote = dataclasses.replace(
         deployment,
-        steps={ELSEWHERE: Step(beam=(f"--runner={RUNNER}",))},
+        steps={BEAM_STEP: Step(beam=(f"--runner={RUNNER}",))},
     )
     compiled = compile_all(remote)["bootstrap"]
-    container = compiled[0]["deploymentSpec"]["executors"][f"exec-{ELSEWHERE}"]["container"]
+    container = compiled[0]["deploymentSpec"]["executors"][f"exec-{BEAM_STEP}"]["container"]
     assert container["args"][-2:] == ["--workspace", f"{deployment.cluster.shared}/work"]
 
     outputs = Backend(tmp_path)
-    outputs.run(only(compiled, ELSEWHERE))
+    outputs.run(only(compiled, BEAM_STEP))
     shards = sorted(path.name for path in outputs.store.rglob("*.gz"))
-    first = sorted(path.name for path in (backend.store).rglob(f"{ELSEWHERE}/*/examples/*/*.gz"))
+    first = sorted(path.name for path in (backend.store).rglob(f"{BEAM_STEP}/*/examples/*/*.gz"))
     assert shards
     assert set(shards) <= set(first)
     assert list(Path(deployment.cluster.shared, "work").iterdir()) == []
