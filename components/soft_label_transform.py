@@ -66,7 +66,7 @@ class SoftLabelTransformExecutor(BeamExecutor):
         except UnusableLabels as error:
             shortage = error
         if shortage is not None:
-            exempt = settings.bootstrap is not None and span in parse_range(settings.bootstrap)
+            exempt = settings.first_spans is not None and span in parse_range(settings.first_spans)
             policy = "hard-only" if exempt else settings.without_labels
             report = self._fall_back(join, shortage, policy)
         # TFX stores these properties in MLMD with the execution.

@@ -16,7 +16,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--config", required=True, type=_FILE, help="The deployment's YAML file.")
 @click.option("--out", type=_FOLDER, default=None, help="Output folder. Default: compiled/<name>.")
 def main(config: Path, out: Path | None) -> None:
-    """Write bootstrap.yaml, teacher.yaml, one student-<surface>.yaml per surface, and fleet.yaml."""
+    """Write burn-in.yaml, teacher.yaml, one student-<surface>.yaml per surface, and fleet.yaml."""
     from pipeline.config_file import load_deployment
     from pipeline.logging_setup import quieten
 

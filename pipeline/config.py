@@ -82,7 +82,7 @@ class Surface:
             keeps the last models and does not train on the span.
         label_wait_seconds: A surface that runs without the teacher waits this long for the span's labels,
             counted from the arrival of the span in the event log. Then `without_labels` applies.
-        bootstrap: First spans `A:B` of a new surface, after the teacher's burn-in. Its student trains on
+        first_spans: First spans `A:B` of a new surface, after the teacher's burn-in. Its student trains on
             their existing label sets; a span without labels is trained hard-only. None: the surface begins
             right after the burn-in.
         control_every: The control trains at every n-th span, on all spans since; 0 switches it off.
@@ -95,7 +95,7 @@ class Surface:
     coverage_floor: float = 0.95
     without_labels: WithoutLabels = "stop"
     label_wait_seconds: float = 600.0
-    bootstrap: str | None = None
+    first_spans: str | None = None
     control_every: int = 1
     push: PushRule | None = None
     student: Student | None = None
@@ -234,9 +234,10 @@ class Deployment:
             raise ValueError(f"{where}.coverage_floor must be 0 to 1, got {surface.coverage_floor}.")
         if surface.control_every < 0:
             raise ValueError(f"{where}.control_every must be >= 0, got {surface.control_every}.")
-        if surface.bootstrap is not None and parse_range(surface.bootstrap)[0] <= self.burn_in_spans[-1]:
+        if surface.first_spans is not None and parse_range(surface.first_spans)[0] <= self.burn_in_spans[-1]:
             raise ValueError(
-                f"{where}.bootstrap must begin after the burn-in {self.burn_in}, got {surface.bootstrap}: "
+                f"{where}.first_spans must begin after the burn-in {self.burn_in}, got "
+                f"{surface.first_spans}: "
                 "earlier spans have no labels."
             )
         rule = surface.push
@@ -268,16 +269,16 @@ class Deployment:
         """The spans of the burn-in, in order."""
         return parse_range(self.burn_in)
 
-    def bootstrap_spans(self, surface: str) -> range:
+    def exempt_spans(self, surface: str) -> range:
         """The first spans of a surface, exempt from `without_labels`; empty by default."""
-        spans = self.surfaces[surface].bootstrap
+        spans = self.surfaces[surface].first_spans
         first = self.burn_in_spans[-1] + 1
         return range(first, first) if spans is None else parse_range(spans)
 
     def first_span(self, branch: str) -> int:
         """The first span of the teacher's or a surface's branch."""
         if branch in self.surfaces:
-            return self.bootstrap_spans(branch).start
+            return self.exempt_spans(branch).start
         return self.burn_in_spans[-1] + 1
 
     def label_source(self, surface: str) -> tuple[str, LabelSource]:
@@ -298,7 +299,7 @@ class Deployment:
             events_table=self.events_table if self.join == "bigquery" else None,
             coverage_floor=policy.coverage_floor,
             without_labels=policy.without_labels,
-            bootstrap=policy.bootstrap,
+            first_spans=policy.first_spans,
         )
 
     def teacher_job(self) -> TrainingJob:

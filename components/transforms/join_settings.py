@@ -23,7 +23,7 @@ class JoinSettings:
             Beam does.
         coverage_floor: Minimum share of fresh rows with a soft label, in [0, 1].
         without_labels: Policy if labels are missing, too old or too few.
-        bootstrap: Spans `A:B` whose policy is `hard-only` whatever `without_labels` is; None for none.
+        first_spans: Spans `A:B` whose policy is `hard-only` whatever `without_labels` is; None for none.
     """
 
     fleet: str
@@ -32,4 +32,4 @@ class JoinSettings:
     events_table: str | None = None
     coverage_floor: float
     without_labels: WithoutLabels
-    bootstrap: str | None = None
+    first_spans: str | None = None

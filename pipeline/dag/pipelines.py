@@ -11,6 +11,7 @@ from tfx.orchestration import metadata, pipeline
 
 from components.artifacts import Found
 from components.span_records import RELABELLED, TEACHER
+from components.transforms.worker_package import with_worker_package
 from pipeline.cluster import find_step
 from pipeline.config import Deployment
 from pipeline.dag.burn_in import bootstrap_components
@@ -98,7 +99,7 @@ def make_pipeline(
     for component in components:
         beam = find_step(deployment.all_steps, component.id).beam
         if beam and isinstance(component, BaseBeamComponent):
-            component.with_beam_pipeline_args(list(beam))
+            component.with_beam_pipeline_args(_beam_options(beam, paths))
     return pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=paths.artifacts,
@@ -106,5 +107,10 @@ def make_pipeline(
         # The cache does not see what a step reads at run time: span records and the event log.
         enable_cache=False,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(paths.metadata),
-        beam_pipeline_args=list(deployment.beam_pipeline_args),
+        beam_pipeline_args=_beam_options(deployment.beam_pipeline_args, paths),
     )
+
+
+def _beam_options(options: Sequence[str], paths: RunPaths) -> list[str]:
+    """Adds this project's code for remote workers; on a cluster the entrypoint of a step adds it."""
+    return list(options) if paths.on_cluster else with_worker_package(options)

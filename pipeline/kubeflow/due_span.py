@@ -67,7 +67,7 @@ def find_due_span(deployment: Deployment, paths: RunPaths, branches: tuple[str, 
     if not recorded_spans(paths.records, BOOTSTRAP):
         raise NotYet(
             "no burn-in", where=paths.records, expected="a finished run of the burn-in pipeline",
-            got="none", fix="Run bootstrap.yaml and wait until it has finished.",
+            got="none", fix="Run burn-in.yaml and wait until it has finished.",
         )  # fmt: skip
     due = next_due(deployment, paths, branches, None)
     while due is not None and _is_skipped(deployment, paths, due):

@@ -20,7 +20,6 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.dsl.components.base import base_beam_executor
@@ -30,11 +29,10 @@ from tfx.utils import import_utils, name_utils
 
 from components.artifacts import UI_TYPES
 from components.transforms.collecting import find_bad_input
+from components.transforms.worker_package import has_workers_elsewhere, with_worker_package
 
 STAGING_FOLDERS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
 """URI scheme -> folder into which the launcher stages the object store's files."""
-IN_PROCESS_RUNNERS = (None, "DirectRunner", "FnApiRunner")
-"""Beam runners that start no workers outside this container."""
 _KUBEFLOW_PROPERTIES = ("display_name", "store_session_info")
 
 
@@ -112,8 +110,9 @@ def _execute(
         {artifact_type.TYPE_NAME: name_utils.get_full_name(artifact_type) for artifact_type in UI_TYPES}
     )
     Path(invocation.outputs.output_file).parent.mkdir(parents=True, exist_ok=True)
-    needs_workspace = options.workspace and has_remote_workers(options.executor_class_path, beam_options)
-    workspace = Path(options.workspace) / uuid.uuid4().hex if needs_workspace else None
+    is_remote = has_remote_workers(options.executor_class_path, beam_options)
+    workspace = Path(options.workspace) / uuid.uuid4().hex if is_remote and options.workspace else None
+    beam_options = with_worker_package(beam_options) if is_remote else beam_options
     staged_paths = _move_in(invocation, workspace) if workspace is not None else {}
     try:
         options.json_serialized_invocation_args = json_format.MessageToJson(invocation)
@@ -127,8 +126,7 @@ def _execute(
 def has_remote_workers(executor_class_path: str, beam_options: Sequence[str]) -> bool:
     """Whether a step runs on Beam with workers that do not see this container's files."""
     executor = import_utils.import_class_by_path(executor_class_path)
-    runner = PipelineOptions(list(beam_options)).view_as(StandardOptions).runner
-    return issubclass(executor, base_beam_executor.BaseBeamExecutor) and runner not in IN_PROCESS_RUNNERS
+    return issubclass(executor, base_beam_executor.BaseBeamExecutor) and has_workers_elsewhere(beam_options)
 
 
 def _move_in(invocation: pipeline_spec_pb2.ExecutorInput, workspace: Path) -> dict[str, str]:

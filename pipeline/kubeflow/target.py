@@ -27,7 +27,7 @@ from pipeline.kubeflow.due_span import NEXT_SPAN, DueSpan
 from pipeline.kubeflow.spec import complete_spec
 from pipeline.paths import RunPaths
 
-BOOTSTRAP, FLEET = "bootstrap", "fleet"
+BURN_IN, FLEET = "burn-in", "fleet"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -38,7 +38,7 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
         deployment: The configuration.
 
     Returns:
-        The documents of each YAML file by pipeline: `bootstrap`, `teacher`, `student-<surface>`, and `fleet`
+        The documents of each YAML file by pipeline: `burn-in`, `teacher`, `student-<surface>`, and `fleet`
         with all branches. The first document is KFP's pipeline spec 2.1; the second has the volume and the
         secrets, if there are any.
 
@@ -47,7 +47,7 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
     """
     on_cluster = adapt_to_cluster(deployment)
     branches = {
-        BOOTSTRAP: (),
+        BURN_IN: (),
         TEACHER: (TEACHER,),
         **{f"student-{surface}": (surface,) for surface in deployment.surfaces},
         FLEET: all_branches(deployment),

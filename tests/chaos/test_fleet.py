@@ -32,7 +32,7 @@ def world(tmp_path_factory):
     simulate(folder / "log", spans=SPANS[-1] + 1, examples_per_span=600, seed=4)
     config = write_config(folder / "fleet.yaml")
     document = yaml.safe_load(config.read_text())
-    document["surfaces"][NEW] = {"bootstrap": f"{FIRST_OF_NEW}:{SPANS[-2]}"}
+    document["surfaces"][NEW] = {"first_spans": f"{FIRST_OF_NEW}:{SPANS[-2]}"}
     (folder / "with-new.yaml").write_text(yaml.safe_dump(document))
     return folder
 

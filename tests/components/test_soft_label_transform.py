@@ -30,14 +30,14 @@ def join(tmp_path, uri):
     examples, joined = standard_artifacts.Examples(), standard_artifacts.Examples()
     examples.uri, joined.uri = write_examples(tmp_path / "examples"), str(tmp_path / "joined")
 
-    def run(without_labels, floor=0.9, source=LabelSource(teacher="big"), bootstrap=None):  # noqa: B008 - frozen
+    def run(without_labels, floor=0.9, source=LabelSource(teacher="big"), first_spans=None):  # noqa: B008 - frozen
         settings = JoinSettings(
             fleet="students",
             source=source,
             tasks=TASKS,
             coverage_floor=floor,
             without_labels=without_labels,
-            bootstrap=bootstrap,
+            first_spans=first_spans,
         )
         properties = {"store": uri, "span": 3, "surface": "feed", "settings": to_json(settings)}
         context = SoftLabelTransformExecutor.Context(
@@ -93,10 +93,10 @@ def test_hard_only_ignores_the_few_labels_of_the_span(join, uri):
 
 
 def test_burn_in_spans_of_a_surface_are_exempt_from_its_policy(join):
-    assert join("last", bootstrap="2:3")[2].decision == "hard-only"
-    assert join("last", bootstrap="4:5")[2].decision == "last"
+    assert join("last", first_spans="2:3")[2].decision == "hard-only"
+    assert join("last", first_spans="4:5")[2].decision == "last"
     with pytest.raises(BadInput, match="no label set"):
-        join("stop", bootstrap="1:2")
+        join("stop", first_spans="1:2")
 
 
 @pytest.mark.parametrize("policy", ["hard-only", "last"])

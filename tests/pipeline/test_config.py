@@ -155,7 +155,7 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
     ("changes", "message"),
     [
         ({"control_every": -1}, "surfaces.tab_0.control_every must be >= 0, got -1"),
-        ({"bootstrap": "2:6"}, "surfaces.tab_0.bootstrap must begin after the burn-in"),
+        ({"first_spans": "2:6"}, "surfaces.tab_0.first_spans must begin after the burn-in"),
         ({"push": {"task": "nap"}}, "surfaces.tab_0.push.task must be a task of the student, got 'nap'"),
         (
             {"push": {"task": "like", "alpha": 0.001}},
@@ -181,11 +181,11 @@ def test_the_version_depends_on_the_settings_and_not_on_file_locations(tmp_path,
 
 def test_a_surface_begins_after_the_burn_in_or_with_its_own_first_spans():
     deployment = load_deployment(CONFIGS / "demo.yaml")
-    surface = dataclasses.replace(deployment.surfaces["tab_0"], bootstrap="7:9")
+    surface = dataclasses.replace(deployment.surfaces["tab_0"], first_spans="7:9")
     later = dataclasses.replace(deployment, surfaces=deployment.surfaces | {"tab_0": surface})
 
-    assert list(later.bootstrap_spans("tab_0")) == [7, 8, 9]
-    assert later.bootstrap_spans("tab_1") == range(5, 5)
+    assert list(later.exempt_spans("tab_0")) == [7, 8, 9]
+    assert later.exempt_spans("tab_1") == range(5, 5)
 
 
 @pytest.mark.parametrize(("join", "table"), [("beam", None), ("bigquery", "p.d.events")])

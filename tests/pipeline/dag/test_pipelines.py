@@ -27,7 +27,7 @@ def deployment():
 @pytest.fixture(scope="module")
 def compiled(deployment):
     return {
-        "bootstrap": Compiler().compile(bootstrap_pipeline(deployment, PATHS)),
+        "burn-in": Compiler().compile(bootstrap_pipeline(deployment, PATHS)),
         "span": Compiler().compile(span_pipeline(deployment, PATHS, 7)),
         "surface": Compiler().compile(span_pipeline(deployment, PATHS, 7, 2, ["tab_1"])),
         "teacher": Compiler().compile(span_pipeline(deployment, PATHS, 7, 0, ["teacher"])),
@@ -35,7 +35,7 @@ def compiled(deployment):
     }
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "surface", "teacher", "relabel"])
+@pytest.mark.parametrize("name", ["burn-in", "surface", "teacher", "relabel"])
 def test_the_dag_equals_its_golden_listing(compiled, name):
     text = list_pipeline(compiled[name]).replace(str(REPOSITORY), "/REPOSITORY")
     golden = GOLDEN / f"{name}_pipeline.txt"
@@ -73,7 +73,7 @@ def test_labels_do_not_wait_for_the_teachers_training(compiled):
     assert "Trainer_teacher" not in ancestors(compiled["span"], "SoftLabelBulkInferrer")
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "span"])
+@pytest.mark.parametrize("name", ["burn-in", "span"])
 def test_fitting_training_and_labelling_wait_for_the_validation(compiled, name):
     prefixes = ("Transform", "Trainer", "SoftLabel")
     node_ids = [node_id for node_id in nodes(compiled[name]) if node_id.startswith(prefixes)]
@@ -171,11 +171,18 @@ def test_without_a_control_nothing_is_trained_or_deferred(deployment):
 
 
 def test_the_join_gets_the_settings_of_its_surface(deployment):
-    changed = with_surface(deployment, bootstrap="6:7", without_labels="last", coverage_floor=0.5)
+    changed = with_surface(deployment, first_spans="6:7", without_labels="last", coverage_floor=0.5)
     compiled = Compiler().compile(span_pipeline(changed, PATHS, 7))
     settings = from_json(JoinSettings, parameter(compiled, "SoftLabelTransform_tab_1", "settings"))
 
     assert settings == changed.join_settings("tab_1")
-    assert (settings.bootstrap, settings.without_labels, settings.coverage_floor) == ("6:7", "last", 0.5)
+    assert (settings.first_spans, settings.without_labels, settings.coverage_floor) == ("6:7", "last", 0.5)
     assert (settings.fleet, settings.source.teacher) == (deployment.fleet, deployment.teacher.name)
     assert tuple(settings.tasks) == deployment.teacher.tasks
+
+
+@pytest.mark.parametrize(("runner", "packed"), [("FlinkRunner", True), ("FnApiRunner", False)])
+def test_workers_elsewhere_get_this_projects_code(deployment, runner, packed):
+    remote = dataclasses.replace(deployment, beam_pipeline_args=(f"--runner={runner}",))
+    options = span_pipeline(remote, PATHS, 7).beam_pipeline_args
+    assert any(option.startswith("--extra_package=") for option in options) == packed

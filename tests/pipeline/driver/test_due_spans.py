@@ -111,7 +111,7 @@ def test_a_missing_span_is_late_when_enough_later_ones_are_complete(deployment, 
 def test_a_new_surface_begins_with_the_spans_of_its_bootstrap(deployment, paths):
     for span in range(5, 10):
         finish(paths, span, [TEACHER, "tab_0", "tab_4"])
-    later = with_surface(deployment, bootstrap="7:8")
+    later = with_surface(deployment, first_spans="7:8")
 
     assert next_due(deployment, paths, ALL, None) == Due(5, 0, ("tab_1",), False)
     assert next_due(later, paths, ALL, None) == Due(7, 0, ("tab_1",), False)

@@ -22,7 +22,7 @@ from tests.pipeline.listing import list_spec
 
 CONFIG = REPOSITORY / "pipeline" / "configs" / "kuairand.yaml"
 GOLDEN = REPOSITORY / "tests" / "golden" / "kubeflow"
-NAMES = ["bootstrap", "fleet", "student-tab_0", "student-tab_1", "student-tab_4", "teacher"]
+NAMES = ["burn-in", "fleet", "student-tab_0", "student-tab_1", "student-tab_4", "teacher"]
 NEWEST_KFP = "kfp==2.17.3"
 
 
@@ -45,7 +45,7 @@ def test_the_script_writes_one_file_per_pipeline(folder):
     assert sorted(path.stem for path in folder.iterdir()) == NAMES
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "student-tab_1"])
+@pytest.mark.parametrize("name", ["burn-in", "student-tab_1"])
 def test_the_pipeline_equals_its_golden_listing(folder, name):
     assert_golden(GOLDEN / f"{name}.txt", "\n\n".join(blocks(folder, name).values()) + "\n")
 
@@ -194,7 +194,7 @@ def test_vertex_ai_gets_the_same_steps_without_kubernetes(deployment):
 
 def test_secrets_reach_every_step(deployment):
     cluster = Cluster(secrets={"bigquery": {"key.json": "GOOGLE_CREDENTIALS"}})
-    spec, platform = compile_one(dataclasses.replace(deployment, cluster=cluster), "bootstrap", ())
+    spec, platform = compile_one(dataclasses.replace(deployment, cluster=cluster), "burn-in", ())
     settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
     assert settings.keys() == spec["deploymentSpec"]["executors"].keys()

@@ -84,7 +84,7 @@ def test_a_run_gets_its_span(server, client, tmp_path):
     assert {run["service_account"] for run in server.runs} == {"rankdistill"}
     assert {run["runtime_config"]["pipeline_root"] for run in server.runs} == {ROOT}
     with pytest.raises(BadInput, match="no such parameter"):
-        client.run(write_pipeline(tmp_path, name="world-bootstrap", spans=False), 7)
+        client.run(write_pipeline(tmp_path, name="world-burn-in", spans=False), 7)
 
 
 def test_a_backfill_runs_spans_in_order_and_stops_at_the_first_failure(server, client, tmp_path):

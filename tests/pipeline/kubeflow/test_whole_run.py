@@ -42,7 +42,7 @@ def backend(deployment, tmp_path_factory):
     """After the burn-in and three spans: separate pipelines, the fleet's, separate ones again."""
     backend = Backend(tmp_path_factory.mktemp("backend"))
     compiled = compile_all(deployment)
-    backend.run(compiled["bootstrap"])
+    backend.run(compiled["burn-in"])
     backend.outputs = {}
     for span, names in zip(SPANS, (SEPARATE, ("fleet",), SEPARATE), strict=True):
         for name in names:
@@ -134,7 +134,7 @@ def test_a_step_with_remote_beam_workers_uses_the_workspace(deployment, backend,
         deployment,
         steps={BEAM_STEP: Step(beam=(f"--runner={RUNNER}",))},
     )
-    compiled = compile_all(remote)["bootstrap"]
+    compiled = compile_all(remote)["burn-in"]
     container = compiled[0]["deploymentSpec"]["executors"][f"exec-{BEAM_STEP}"]["container"]
     assert container["args"][-2:] == ["--workspace", f"{deployment.cluster.shared}/work"]
 

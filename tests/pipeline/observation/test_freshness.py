@@ -183,6 +183,6 @@ def test_a_branch_goes_on_behind_its_last_record_and_begins_behind_the_burn_in(r
 
 
 def test_a_surface_begins_with_its_own_bootstrap(run):
-    surface = dataclasses.replace(run.deployment.surfaces["tab_1"], bootstrap="7:8")
+    surface = dataclasses.replace(run.deployment.surfaces["tab_1"], first_spans="7:8")
     deployment = dataclasses.replace(run.deployment, surfaces=run.deployment.surfaces | {"tab_1": surface})
     assert next_span(deployment, "tab_1", []) == 7
