@@ -121,7 +121,7 @@ class Experiment:
         return parse_range(self.reporting)
 
 
-def load(path: Path) -> tuple[Experiment, Deployment]:
+def load_experiment(path: Path) -> tuple[Experiment, Deployment]:
     """Reads an experiment and its deployment.
 
     Raises:
