@@ -13,8 +13,8 @@ from components.evaluation.bootstrap import METRICS, SpanRows
 from components.evaluation.curves import calibration_curve
 from experiments.statistics.influence import Figure, figures
 from experiments.statistics.intervals import Estimate, Resamples, difference, first, holm, recovered
-from experiments.trials.outcome import Outcome
 from experiments.trials.stream import Stream
+from experiments.trials.trial_result import Outcome
 from models.tasks import Task
 
 Array = Any

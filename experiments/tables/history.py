@@ -5,8 +5,8 @@ Reference: Khani et al., RecSys '24, future work (one teacher of all surfaces).
 
 from __future__ import annotations
 
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.protocol.laboratory import Laboratory
 from experiments.statistics.comparison import Pair, Row
 
 TEACHERS = (

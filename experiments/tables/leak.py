@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL, StudentArm
-from experiments.protocol.laboratory import Laboratory
 from experiments.statistics.comparison import ALL_SURFACES, ALL_TASKS, BOTH, Row
 from experiments.statistics.influence import Figure, ratio
 from experiments.statistics.intervals import Resamples, difference
-from experiments.trials.outcome import Outcome
 from experiments.trials.soft_labels import shifted, slice_signs
+from experiments.trials.trial_result import Outcome
 
 Array = Any
 

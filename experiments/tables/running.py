@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.protocol.laboratory import Laboratory
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.settings import Experiment
 from experiments.report.experiment_page import experiment_page
 from experiments.report.results import write_results

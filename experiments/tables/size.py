@@ -5,8 +5,8 @@ Reference: Khani et al., RecSys '24, Table 2 (teachers of 2x and 4x the student'
 
 from __future__ import annotations
 
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.protocol.laboratory import Laboratory
 from experiments.statistics.comparison import Pair, Row
 
 WIDTHS = (1, 2, 4, 8)

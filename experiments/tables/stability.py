@@ -14,13 +14,13 @@ from scipy import stats
 
 from components.evaluation import metrics
 from components.evaluation.bootstrap import CONFIDENCE, interval
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import STABILISERS, TeacherArm
 from experiments.protocol.criterion import criterion
-from experiments.protocol.laboratory import Laboratory
 from experiments.statistics.comparison import ALL_SURFACES, SEEDS, Row
 from experiments.statistics.influence import ratio
 from experiments.statistics.intervals import Resamples
-from experiments.trials.outcome import Outcome
+from experiments.trials.trial_result import Outcome
 
 Array = Any
 

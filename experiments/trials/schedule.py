@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from eventlog.errors import BadInput
-from experiments.trials.outcome import Outcome, read_outcome, write_outcome
 from experiments.trials.stream import Stream, read_stream
 from experiments.trials.trial import Trial
+from experiments.trials.trial_result import Outcome, read_outcome, write_outcome
 from experiments.trials.workers import Piece, Workers
 from models.job import graph_of
 from models.settings import to_json
@@ -106,8 +106,8 @@ def _run_some(work: tuple[Path, Path, Sequence[Trial]]) -> None:
 
 
 def _run_one(stream: Stream, folder: Path, trial: Trial) -> None:
-    from experiments.trials.course import Course
     from experiments.trials.soft_labels import soft_labels, treated
+    from experiments.trials.trial_runner import Course
 
     soft = None
     if trial.labels is not None:

@@ -3,8 +3,8 @@ import pytest
 
 from components.evaluation import metrics
 from experiments.statistics.comparison import BOTH, SEEDS, Comparison, Pair, largest_surface
-from experiments.trials.outcome import Outcome
 from experiments.trials.stream import Stream
+from experiments.trials.trial_result import Outcome
 from models.tasks import Task
 
 ROWS, SEEDS_RUN = 3000, 3

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments.tables.leak import ARMS, Measure
-from experiments.trials.outcome import Outcome
 from experiments.trials.soft_labels import slice_signs
 from experiments.trials.stream import Stream
+from experiments.trials.trial_result import Outcome
 from models.tasks import Task
 
 ROWS, SEEDS = 4000, 10

@@ -3,11 +3,11 @@ import types
 import numpy as np
 import pytest
 
-from experiments.protocol.laboratory import Laboratory
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.settings import Experiment
 from experiments.tables.stability import knew_less, wilson
-from experiments.trials.outcome import Outcome
 from experiments.trials.stream import Stream
+from experiments.trials.trial_result import Outcome
 
 ROWS_A_SPAN, SPANS = 200, range(1, 4)
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from experiments.trials.outcome import Outcome
 from experiments.trials.shared_prefix import Beginning, common_until, name_of, remember, remembered
 from experiments.trials.stream import Stream
 from experiments.trials.trial import Trial
+from experiments.trials.trial_result import Outcome
 from models.compiled_learner import CompiledLearner
 from models.job import TrainingJob, graph_of
 from models.learner import Diverged, Learner

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.trials import shared_prefix
-from experiments.trials.course import Course, _traced
 from experiments.trials.trial import SoftLabelSource, Trial
+from experiments.trials.trial_runner import Course, _traced
 from models.distillation import Distillation
 
 
@@ -194,7 +194,7 @@ def test_a_graph_that_another_seed_traced_gives_the_same(small_stream, control, 
 
 def test_a_long_course_is_compiled_and_says_the_same(small_stream, control, monkeypatch):
     plain = course(small_stream, control, last_span=4).predictions
-    monkeypatch.setattr("experiments.trials.course._WORTH_COMPILING", 1)
+    monkeypatch.setattr("experiments.trials.trial_runner._WORTH_COMPILING", 1)
     _traced.cache_clear()
     compiled = course(small_stream, control, last_span=4).predictions
     np.testing.assert_allclose(compiled, plain, rtol=1e-3, atol=1e-5)

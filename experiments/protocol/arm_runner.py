@@ -13,9 +13,9 @@ from experiments.protocol.criterion import gains as gains_of
 from experiments.protocol.settings import Experiment
 from experiments.protocol.tuning import Choice, Point, choose
 from experiments.statistics.comparison import ALL_SURFACES, Comparison, Pair, Row, largest_surface
-from experiments.trials.outcome import Outcome
 from experiments.trials.schedule import Schedule
 from experiments.trials.trial import SoftLabelSource, Trial
+from experiments.trials.trial_result import Outcome
 from pipeline.config import Deployment
 
 Array = Any
