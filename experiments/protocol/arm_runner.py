@@ -1,4 +1,4 @@
-"""Tunes and runs arms: teachers first, then students on the labels of the teacher with their own seed."""
+"""Tunes and runs the arms of an experiment: teachers first, then students on the labels of their teachers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from experiments.protocol.arms import StudentArm, TeacherArm, for_all_surfaces
-from experiments.protocol.criterion import gains as gains_of
+from experiments.protocol.criterion import gains as gains_by_task
 from experiments.protocol.settings import Experiment
-from experiments.protocol.tuning import Choice, Point, choose
-from experiments.statistics.comparison import ALL_SURFACES, Comparison, Pair, Row, largest_surface
+from experiments.protocol.tuning import Choice, Point, choose_point
+from experiments.statistics.comparison import ALL_SURFACES, ArmPair, Comparison, Row, largest_surface
 from experiments.trials.schedule import Schedule
 from experiments.trials.trial import SoftLabelSource, Trial
 from experiments.trials.trial_result import Outcome
@@ -23,16 +23,22 @@ Arm = StudentArm | TeacherArm
 
 
 class Laboratory:
-    """One stream, one protocol, and all arms that are run under it.
+    """Tunes and runs arms on one stream under one protocol.
 
     Args:
         experiment: the protocol.
-        deployment: whose models.
+        deployment: the models.
         schedule: runs trials.
-        seeds: with how many seeds every arm is reported.
-        per_surface: whether every surface has a student of its own.
-        say: told what begins.
-        labels_from: the first span whose rows have soft labels; None for that of the tuning stretch.
+        seeds: number of seeds with which an arm is reported.
+        per_surface: True for a separate student for each surface.
+        say: prints a line about the current step.
+        labels_from: the first span with soft labels; None for the first tuning span.
+
+    Attributes:
+        choices: the tuning result of each arm.
+        costs: of training and serving, by arm.
+        curves: calibration curves of the primary endpoints' binary tasks, by task and arm.
+        teachers: arms that students can name as their teacher.
     """
 
     def __init__(
@@ -54,45 +60,44 @@ class Laboratory:
         self.choices: dict[str, Choice] = {}
         self.costs: dict[str, dict[str, Any]] = {}
         self.curves: dict[str, dict[str, Any]] = {}
-        """Calibration of the primary endpoints' binary tasks, by task and arm."""
         self.teachers: dict[str, TeacherArm] = {}
         self._say = say
         self._labels_from = experiment.tuning_spans.start if labels_from is None else labels_from
-        self._known = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
+        self._tuning_labels = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
 
-    def compare(self, name: str, arms: Mapping[str, Sequence[Outcome]], pairs: Sequence[Pair]) -> list[Row]:
-        """The rows of an experiment: over all surfaces, and on the largest; keeps the calibration curves."""
-        stream, spans = self.schedule.stream, self.experiment.reporting_spans
-        comparison = Comparison(
-            stream,
-            self.deployment.tasks,
-            arms,
-            spans,
-            self.experiment.resamples,
-            self.experiment.min_positives,
-        )
-        for endpoint in self.experiment.primary.endpoints:
-            if self.deployment.tasks[endpoint.task].kind == "binary":
+    def compare(
+        self, name: str, arms: Mapping[str, Sequence[Outcome]], pairs: Sequence[ArmPair]
+    ) -> list[Row]:
+        """The result rows over all surfaces and on the largest one; fills `curves`."""
+        stream, experiment = self.schedule.stream, self.experiment
+        tasks, spans = self.deployment.tasks, experiment.reporting_spans
+        comparison = Comparison(stream, tasks, arms, spans, experiment.resamples, experiment.min_positives)
+        for endpoint in experiment.primary.endpoints:
+            if tasks[endpoint.task].kind == "binary":
                 self.curves[endpoint.task] = comparison.calibration(endpoint.task)
         return comparison.rows(name, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
 
     def run_teachers(self, arms: Sequence[TeacherArm]) -> dict[str, list[Outcome]]:
-        """Tunes teachers, then runs each with every seed over the whole stream: by arm, by seed."""
+        """Tunes teachers, then runs each with every seed up to the last reporting span.
+
+        Returns:
+            For each arm, one result a seed.
+        """
         self.teachers |= {arm.name: arm for arm in arms}
         return self._run(arms)
 
     def run_students(self, arms: Sequence[StudentArm]) -> dict[str, list[Outcome]]:
-        """The same of students and control, whose teachers have been run."""
+        """The same for students and control; their teachers must have run."""
         return self._run(arms)
 
     def trial(self, arm: Arm, point: Point, seed: int, last_span: int) -> Trial:
-        """The course of an arm up to a span."""
+        """The trial of an arm with hyperparameters and a seed, up to `last_span`."""
         experiment = self.experiment
         job = arm.job(self.deployment, seed, experiment.batch_size, point)
         if not (self.per_surface if isinstance(arm, StudentArm) else arm.per_surface):
             job = for_all_surfaces(job, self.deployment)
         if isinstance(arm, TeacherArm):
-            # Kept from the first span that it can predict: calibration looks back.
+            # Calibration needs predictions of earlier spans, so they are kept from the first possible one.
             return Trial(
                 job=job, first_span=0, last_span=last_span, kept_from=1, age=arm.age,
                 per_surface=arm.per_surface,
@@ -107,10 +112,10 @@ class Laboratory:
         )
 
     def _labels(self, arm: StudentArm, seed: int, last_span: int) -> SoftLabelSource:
-        teacher = self.teachers[arm.teacher]
-        labelling = self.trial(teacher, self.choices[arm.teacher].point, seed, last_span)
+        """The labels of the teacher's trial with the same seed."""
+        teacher = self.trial(self.teachers[arm.teacher], self.choices[arm.teacher].point, seed, last_span)
         return SoftLabelSource(
-            teacher=self.schedule.key(labelling),
+            teacher=self.schedule.key(teacher),
             first_span=self._labels_from,
             treatment=arm.treatment,
             bias=arm.bias,
@@ -127,54 +132,51 @@ class Laboratory:
             for seed in range(self.seeds)
         ]
         self._say(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
-        kept = self.schedule.run(trials)
-        for place, arm in enumerate(arms):
-            self.costs[arm.name] = _cost(arm, kept[place * self.seeds : (place + 1) * self.seeds])
-        return {
-            arm.name: kept[place * self.seeds : (place + 1) * self.seeds] for place, arm in enumerate(arms)
-        }
+        results = iter(self.schedule.run(trials))
+        by_arm = {arm.name: [next(results) for _ in range(self.seeds)] for arm in arms}
+        self.costs |= {arm.name: _cost(arm, by_arm[arm.name]) for arm in arms}
+        return by_arm
 
     def tune(self, arm: Arm) -> None:
-        """Chooses an arm's settings on the tuning stretch."""
+        """Tunes an arm on the tuning spans and stores the result in `choices`."""
         if arm.like is not None:
             self.choices[arm.name] = self.choices[arm.like]
             return
         self._say(f"tuning {arm.name}")
-        self.choices[arm.name] = choose(
-            self.experiment.grid,
-            lambda asked: self._measure(arm, asked),
-            distilled=isinstance(arm, StudentArm) and bool(arm.teacher),
+        distilled = isinstance(arm, StudentArm) and bool(arm.teacher)
+        choice = choose_point(
+            self.experiment.grid, lambda pairs: self._measure(arm, pairs), distilled=distilled
         )
-        chosen = dataclasses.asdict(self.choices[arm.name].point)
-        self._say(f"chose for {arm.name}: " + ", ".join(f"{name} {value}" for name, value in chosen.items()))
+        self.choices[arm.name] = choice
+        point = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(choice.point).items())
+        self._say(f"chose for {arm.name}: {point}")
         if isinstance(arm, TeacherArm):
-            # Students are tuned on its labels, seed by seed.
-            last = self.experiment.tuning_spans[-1]
-            point = self.choices[arm.name].point
-            self.schedule.run(
-                [self.trial(arm, point, seed, last) for seed in range(self.experiment.grid.seeds)]
-            )
+            # Its students are tuned on its labels, seed by seed.
+            self._measure(arm, [(choice.point, seed) for seed in range(self.experiment.grid.seeds)])
 
-    def _measure(self, arm: Arm, asked: Sequence[tuple[Point, int]]) -> list[dict[str, float]]:
+    def _measure(self, arm: Arm, pairs: Sequence[tuple[Point, int]]) -> list[dict[str, float]]:
         last = self.experiment.tuning_spans[-1]
-        kept = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in asked])
-        return [self.gains(outcome) for outcome in kept]
+        results = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in pairs])
+        return [self.gains(result) for result in results]
 
-    def gains(self, outcome: Outcome, spans: range | None = None) -> dict[str, float]:
-        """By task, with what was known at the end of the tuning stretch: over it, or over some spans."""
+    def gains(self, result: Outcome, spans: range | None = None) -> dict[str, float]:
+        """Information gain by task over `spans`, by default the tuning spans.
+
+        Uses the labels that are known at the end of the tuning spans.
+        """
         stream, spans = self.schedule.stream, spans or self.experiment.tuning_spans
-        where = np.isin(stream.spans[outcome.rows], spans)
-        columns = [stream.tasks.index(name) for name in outcome.tasks]
-        tasks: Mapping[str, Any] = {name: self.deployment.tasks[name] for name in outcome.tasks}
-        labels = self._known[outcome.rows[where]][:, columns]
-        return gains_of(labels, outcome.predictions[where], tasks, self.experiment.min_positives)
+        where = np.isin(stream.spans[result.rows], spans)
+        columns = [stream.tasks.index(name) for name in result.tasks]
+        tasks = {name: self.deployment.tasks[name] for name in result.tasks}
+        labels = self._tuning_labels[result.rows[where]][:, columns]
+        return gains_by_task(labels, result.predictions[where], tasks, self.experiment.min_positives)
 
 
-def _cost(arm: Arm, kept: Sequence[Outcome]) -> dict[str, Any]:
-    """Seconds are of the whole course on one core; the rest is of the served model."""
+def _cost(arm: Arm, results: Sequence[Outcome]) -> dict[str, Any]:
+    """Mean seconds of a whole trial on one core; size and cost of the served model."""
     return {
         "is_teacher": isinstance(arm, TeacherArm),
-        "seconds": float(np.mean([outcome.seconds for outcome in kept])),
-        "num_parameters": kept[0].num_parameters,
-        "flops_per_row": kept[0].flops_per_row,
+        "seconds": float(np.mean([result.seconds for result in results])),
+        "num_parameters": results[0].num_parameters,
+        "flops_per_row": results[0].flops_per_row,
     }

@@ -1,4 +1,4 @@
-"""A trial's course: each span is scored before it is learnt, as in the pipeline."""
+"""Trains the model of one trial span by span, and scores each span before training on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from experiments.trials.shared_prefix import Beginning, common_until, name_of, remember, remembered
+from experiments.trials.shared_prefix import PrefixCache, TrainedPrefix, prefix_end, prefix_key
 from experiments.trials.stream import Stream
 from experiments.trials.trial import Trial
 from experiments.trials.trial_result import Outcome
@@ -22,61 +22,76 @@ from models.settings import from_json, to_json
 
 Array = Any
 
-_ROWS_AT_ONCE = 16_384
-_GRAPHS = 16
-"""So many are kept: a worker gets what one graph serves after each other, and tracing costs seconds."""
-_WORTH_COMPILING = 300
-"""Steps: XLA takes 5 seconds more for a graph, and 3 milliseconds less for a step."""
+MIN_STEPS_TO_COMPILE = 300
+"""XLA takes 5 seconds more for a graph, and 3 milliseconds less for a step."""
+_ROWS_PER_CALL = 16_384
+_MAX_CACHED_GRAPHS = 16
+"""Tracing a graph costs seconds."""
 
 
-class Course:
-    """Trains the model of a trial on a stream.
+class TrialRunner:
+    """Trains and scores the model of one trial.
 
     Args:
         stream: the rows.
-        trial: what to do.
+        trial: the settings.
         soft: `[rows, distilled tasks]` float32 soft labels, NaN where there are none; None without any.
+        prefixes: reused where trials share a prefix; the trial adds its own.
+        min_steps_to_compile: XLA compiles the training of a trial with at least this many steps.
     """
 
-    def __init__(self, stream: Stream, trial: Trial, soft: Array | None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        trial: Trial,
+        soft: Array | None,
+        prefixes: PrefixCache,
+        *,
+        min_steps_to_compile: int = MIN_STEPS_TO_COMPILE,
+    ) -> None:
         self._stream = stream
         self._trial = trial
         self._job = trial.job
         self._soft = soft
+        self._prefixes = prefixes
         self._columns = [stream.tasks.index(name) for name in self._job.tasks]
         self._delayed = np.array([self._job.tasks[name].delayed for name in self._job.distilled_tasks], bool)
         self._fresh = stream.fresh
-        self._spec = _spec(stream, self._job)
-        features, _ = self._spec
-        columns = tuple((name, tuple(column.shape), column.dtype.name) for name, column in features.items())
-        self._compiled = self._num_steps() >= _WORTH_COMPILING
-        self._learner, self._score = _traced(to_json(graph_of(self._job)), columns, self._compiled)
+        self._compiled = self._num_steps() >= min_steps_to_compile
+        columns = tuple(
+            (name, (None, *stream.features[name].shape[1:]), stream.features[name].dtype.name)
+            for name in self._job.features
+        )
+        self._spec, self._learner, self._score = traced_model(
+            to_json(graph_of(self._job)), columns, self._compiled
+        )
         self._learner.become(self._job)
 
     @functools.cached_property
-    def _initial(self) -> list[Array]:
-        """Of a new model; making one takes as long as learning from thousands of rows."""
+    def _initial_values(self) -> list[Array]:
+        """Of a new model; creating one takes as long as training on thousands of rows."""
         return Learner(self._job, self._spec).values()
 
     def run(self) -> Outcome:
-        """Goes over the spans."""
+        """Trains and scores over all spans of the trial."""
         stream, trial = self._stream, self._trial
-        kept = stream.fresh_rows(range(trial.kept_from, trial.last_span + 1))
+        rows = stream.fresh_rows(range(trial.kept_from, trial.last_span + 1))
         predictions = np.full((len(stream.spans), len(self._columns)), np.nan, np.float32)
         diverged, seconds = "", 0.0
         surfaces = range(len(stream.surface_names)) if trial.per_surface else (None,)
         for surface in surfaces:
-            started, spared = time.monotonic(), 0.0
+            started, saved_seconds = time.monotonic(), 0.0
             try:
-                spared, learnt = self._begin(surface, predictions)
-                self._go_over(range(common_until(trial), trial.last_span + 1), surface, predictions, learnt)
+                saved_seconds, has_trained = self._train_prefix(surface, predictions)
+                spans = range(prefix_end(trial), trial.last_span + 1)
+                self._score_and_train(spans, surface, predictions, has_trained)
             except Diverged as error:
                 diverged = str(error)
-            seconds += time.monotonic() - started + spared
+            seconds += time.monotonic() - started + saved_seconds
         return Outcome(
-            rows=kept,
+            rows=rows,
             tasks=tuple(self._job.tasks),
-            predictions=predictions[kept],
+            predictions=predictions[rows],
             diverged=diverged,
             seconds=seconds,
             num_parameters=sum(
@@ -87,101 +102,128 @@ class Course:
 
     def _num_steps(self) -> int:
         spans = self._stream.spans
-        learnt = (spans >= self._trial.first_span) & (spans <= self._trial.last_span)
-        return int((learnt & ~self._stream.held_out).sum()) * self._job.passes // self._job.batch_size
+        where = (spans >= self._trial.first_span) & (spans <= self._trial.last_span) & ~self._stream.held_out
+        return int(where.sum()) * self._job.passes // self._job.batch_size
 
-    def _begin(self, surface: int | None, predictions: Array) -> tuple[float, bool]:
-        """Goes to where the trial parts from its like; seconds spared in this, and whether it has learnt."""
+    def _train_prefix(self, surface: int | None, predictions: Array) -> tuple[float, bool]:
+        """Trains the model up to `prefix_end`, or restores it from the cache.
+
+        Returns:
+            The training seconds that the cache saved, and whether the model has trained on any row.
+        """
         trial, started = self._trial, time.monotonic()
-        spans = range(trial.first_span, common_until(trial))
-        # Compiled steps round otherwise: what a trial gives must not depend on what a worker did before.
-        name = f"{name_of(self._stream.key, trial, surface)} {self._compiled}"
-        if spans and (known := remembered(name)):
-            self._learner.restore(known.values)
-            return known.seconds, known.learnt
-        self._learner.restore(self._initial)
-        learnt = self._go_over(spans, surface, predictions, learnt=False)
+        spans = range(trial.first_span, prefix_end(trial))
+        key = prefix_key(self._stream.key, trial, surface, self._compiled)
+        if spans and (prefix := self._prefixes.get(key)):
+            self._learner.restore(prefix.values)
+            return prefix.seconds, prefix.has_trained
+        self._learner.restore(self._initial_values)
+        has_trained = self._score_and_train(spans, surface, predictions, has_trained=False)
         if spans:
-            remember(name, Beginning(self._learner.values(), learnt, time.monotonic() - started))
-        return 0.0, learnt
+            seconds = time.monotonic() - started
+            self._prefixes[key] = TrainedPrefix(self._learner.values(), has_trained, seconds)
+        return 0.0, has_trained
 
-    def _go_over(self, spans: range, surface: int | None, predictions: Array, learnt: bool) -> bool:
+    def _score_and_train(
+        self, spans: range, surface: int | None, predictions: Array, has_trained: bool
+    ) -> bool:
+        """Fills `predictions` in place; returns whether the model has trained on any row."""
         trial = self._trial
         for span in spans:
-            told = span + trial.age
-            scored = self._rows_of(told, surface, self._fresh)
-            if learnt and len(scored) and trial.kept_from <= told <= trial.last_span:
-                predictions[scored] = self._scored(scored)
-            rows = self._rows_of(span, surface, ~self._stream.held_out)
+            scored_span = span + trial.age
+            rows = self._rows(scored_span, surface, self._fresh)
+            if has_trained and len(rows) and trial.kept_from <= scored_span <= trial.last_span:
+                predictions[rows] = self._predict(rows)
+            rows = self._rows(span, surface, ~self._stream.held_out)
             if len(rows):
-                self._learn(span, rows, is_new=not learnt)
-                learnt = True
-        return learnt
+                self._train(span, rows, is_new=not has_trained)
+                has_trained = True
+        return has_trained
 
-    def _rows_of(self, span: int, surface: int | None, where: Array) -> Array:
-        place = self._stream.rows(span)
-        chosen = where[place] if surface is None else where[place] & (self._stream.surfaces[place] == surface)
-        return place.start + np.flatnonzero(chosen)
+    def _rows(self, span: int, surface: int | None, where: Array) -> Array:
+        rows = self._stream.rows(span)
+        where = where[rows] if surface is None else where[rows] & (self._stream.surfaces[rows] == surface)
+        return rows.start + np.flatnonzero(where)
 
-    def _learn(self, span: int, rows: Array, *, is_new: bool) -> None:
+    def _train(self, span: int, rows: Array, *, is_new: bool) -> None:
         hard = self._stream.labels[rows][:, self._columns]
         where = ~np.isnan(hard)
         soft = self._soft_labels(rows)
         if is_new:
             self._learner.start_at_base_rates(np.nansum(hard, axis=0, dtype=np.float64), where.sum(axis=0))
         features = {name: self._stream.features[name][rows] for name in self._job.features}
-        for reading_pass in range(self._job.passes):
-            order = np.random.default_rng(path_seed(self._job.seed, f"order/{span}/{reading_pass}"))
-            turn = order.permutation(len(rows))
-            targets = Targets(hard[turn], where[turn], soft[turn], ~np.isnan(soft[turn]))
-            turned = {name: column[turn] for name, column in features.items()}
-            sums = self._learner.train_block(turned, targets)
-            self._learner.require_finite(f"span {span}, pass {reading_pass}", sums)
+        for training_pass in range(self._job.passes):
+            random = np.random.default_rng(path_seed(self._job.seed, f"order/{span}/{training_pass}"))
+            order = random.permutation(len(rows))
+            targets = Targets(hard[order], where[order], soft[order], ~np.isnan(soft[order]))
+            sums = self._learner.train_block(
+                {name: column[order] for name, column in features.items()}, targets
+            )
+            self._learner.require_finite(f"span {span}, pass {training_pass}", sums)
 
     def _soft_labels(self, rows: Array) -> Array:
-        """A fresh row has the immediate tasks' soft labels alone, a matured one the delayed tasks'."""
+        """Soft labels of immediate tasks for fresh rows, of delayed tasks for matured rows."""
         if self._soft is None:
             return np.full((len(rows), len(self._delayed)), np.nan, np.float32)
         twins = self._stream.twins[rows]
         soft = np.where((twins >= 0)[:, None], self._soft[twins], np.nan)
-        belongs = self._delayed[None, :] != self._fresh[rows][:, None]
-        return np.where(belongs, soft, np.nan).astype(np.float32)
+        where = self._delayed[None, :] != self._fresh[rows][:, None]
+        return np.where(where, soft, np.nan).astype(np.float32)
 
-    def _scored(self, rows: Array) -> Array:
+    def _predict(self, rows: Array) -> Array:
+        """`[rows, tasks]` float32 on the tasks' own scales."""
         blocks = []
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            chosen = rows[start : start + _ROWS_AT_ONCE]
-            features = {name: tf.constant(self._stream.features[name][chosen]) for name in self._job.features}
+        for start in range(0, len(rows), _ROWS_PER_CALL):
+            block = rows[start : start + _ROWS_PER_CALL]
+            features = {name: tf.constant(self._stream.features[name][block]) for name in self._job.features}
             blocks.append(self._score(features).numpy())
         return np.concatenate(blocks)
 
 
-class _Graphs(NamedTuple):
-    """A learner, and what its model says of rows: `[rows, tasks]` on the tasks' own scales."""
+class TracedModel(NamedTuple):
+    """A learner and its traced scoring function.
 
+    Attributes:
+        spec: of the learner's features and `Targets`.
+        learner: trains the model.
+        score: features to `[rows, tasks]` predictions on the tasks' own scales.
+    """
+
+    spec: tuple[dict[str, tf.TensorSpec], Targets]
     learner: Learner
     score: Any
 
 
-@functools.lru_cache(_GRAPHS)
-def _traced(
+@functools.lru_cache(_MAX_CACHED_GRAPHS)
+def traced_model(
     job_json: str, columns: tuple[tuple[str, tuple[int | None, ...], str], ...], compiled: bool
-) -> _Graphs:
-    """Traced on two rows of zeros, so that no clock counts it."""
+) -> TracedModel:
+    """Traces a model on two rows of zeros, so that a trial's `seconds` do not include tracing.
+
+    Args:
+        job_json: `graph_of` the job, as JSON.
+        columns: name, shape and dtype of each feature.
+        compiled: whether XLA compiles the training steps.
+    """
     job = from_json(TrainingJob, job_json)
     features = {name: tf.TensorSpec(shape, dtype) for name, shape, dtype in columns}
-    learner = (CompiledLearner if compiled else Learner)(job, (features, _targets_spec(job)))
+    num_tasks, num_distilled = len(job.tasks), len(job.distilled_tasks)
+    targets = Targets(
+        tf.TensorSpec([None, num_tasks], tf.float32), tf.TensorSpec([None, num_tasks], tf.bool),
+        tf.TensorSpec([None, num_distilled], tf.float32), tf.TensorSpec([None, num_distilled], tf.bool),
+    )  # fmt: skip
+    learner = (CompiledLearner if compiled else Learner)(job, (features, targets))
     binary = tf.constant([[task.kind == "binary" for task in job.tasks.values()]])
 
-    def scores(features: Any) -> Any:
+    def predict(features: Any) -> Any:
         logits = learner.ranker.hard_logits(features)
         return tf.where(binary, tf.sigmoid(logits), logits)
 
-    score = tf.function(scores, input_signature=(features,), autograph=False)
+    score = tf.function(predict, input_signature=(features,), autograph=False)
     rows = {name: _zeros(spec) for name, spec in features.items()}
-    learner.train_block(rows, Targets(*map(_zeros, _targets_spec(job))))
+    learner.train_block(rows, Targets(*map(_zeros, targets)))
     score(rows)
-    return _Graphs(learner, score)
+    return TracedModel((features, targets), learner, score)
 
 
 def _zeros(spec: tf.TensorSpec) -> Array:
@@ -189,23 +231,7 @@ def _zeros(spec: tf.TensorSpec) -> Array:
 
 
 def flops_per_row(learner: Learner) -> float:
-    """Two for every weight of a served dense layer: embeddings are looked up, not multiplied."""
+    """Two for every weight of a served dense layer; embeddings are looked up, not multiplied."""
     dense = {id(variable) for variable in learner.ranker.dense_variables}
     served = [weight for weight in learner.ranker.served_variables if id(weight) in dense]
     return float(sum(2 * np.prod(weight.shape) for weight in served if len(weight.shape) == 2))
-
-
-def _spec(stream: Stream, job: TrainingJob) -> tuple[dict[str, tf.TensorSpec], Targets]:
-    features = {
-        name: tf.TensorSpec([None, *stream.features[name].shape[1:]], stream.features[name].dtype)
-        for name in job.features
-    }
-    return features, _targets_spec(job)
-
-
-def _targets_spec(job: TrainingJob) -> Targets:
-    tasks, soft = len(job.tasks), len(job.distilled_tasks)
-    return Targets(
-        tf.TensorSpec([None, tasks], tf.float32), tf.TensorSpec([None, tasks], tf.bool),
-        tf.TensorSpec([None, soft], tf.float32), tf.TensorSpec([None, soft], tf.bool),
-    )  # fmt: skip
