@@ -77,18 +77,28 @@ class Laboratory:
                 self.curves[endpoint.task] = comparison.calibration(endpoint.task)
         return comparison.rows(name, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
 
-    def run_teachers(self, arms: Sequence[TeacherArm]) -> dict[str, list[Outcome]]:
-        """Tunes teachers, then runs each with every seed up to the last reporting span.
+    def run(self, arms: Sequence[Arm]) -> dict[str, list[Outcome]]:
+        """Tunes arms, then runs each with every seed up to the last reporting span.
+
+        The teachers of students must have run in an earlier call.
 
         Returns:
             For each arm, one result a seed.
         """
-        self.teachers |= {arm.name: arm for arm in arms}
-        return self._run(arms)
-
-    def run_students(self, arms: Sequence[StudentArm]) -> dict[str, list[Outcome]]:
-        """The same for students and control; their teachers must have run."""
-        return self._run(arms)
+        self.teachers |= {arm.name: arm for arm in arms if isinstance(arm, TeacherArm)}
+        for arm in arms:
+            self.tune(arm)
+        last = self.experiment.reporting_spans[-1]
+        trials = [
+            self.trial(arm, self.choices[arm.name].point, seed, last)
+            for arm in arms
+            for seed in range(self.seeds)
+        ]
+        self._say(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
+        results = iter(self.schedule.run(trials))
+        by_arm = {arm.name: [next(results) for _ in range(self.seeds)] for arm in arms}
+        self.costs |= {arm.name: _cost(arm, by_arm[arm.name]) for arm in arms}
+        return by_arm
 
     def trial(self, arm: Arm, point: Point, seed: int, last_span: int) -> Trial:
         """The trial of an arm with hyperparameters and a seed, up to `last_span`."""
@@ -121,21 +131,6 @@ class Laboratory:
             bias=arm.bias,
             sliced_by=self.experiment.slice_feature if arm.bias else "",
         )
-
-    def _run(self, arms: Sequence[Arm]) -> dict[str, list[Outcome]]:
-        for arm in arms:
-            self.tune(arm)
-        last = self.experiment.reporting_spans[-1]
-        trials = [
-            self.trial(arm, self.choices[arm.name].point, seed, last)
-            for arm in arms
-            for seed in range(self.seeds)
-        ]
-        self._say(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
-        results = iter(self.schedule.run(trials))
-        by_arm = {arm.name: [next(results) for _ in range(self.seeds)] for arm in arms}
-        self.costs |= {arm.name: _cost(arm, by_arm[arm.name]) for arm in arms}
-        return by_arm
 
     def tune(self, arm: Arm) -> None:
         """Tunes an arm on the tuning spans and stores the result in `choices`."""

@@ -23,7 +23,7 @@ def run(runner: Laboratory) -> list[Row]:
         StudentArm(f"student-of-{teacher.name}", teacher=teacher.name, strategy="auxiliary")
         for teacher in TEACHERS
     ]
-    arms = runner.run_teachers(TEACHERS) | runner.run_students((CONTROL, *students))
+    arms = runner.run(TEACHERS) | runner.run((CONTROL, *students))
     student_pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
     teacher_pairs = [ArmPair(teacher.name, CONTROL.name) for teacher in TEACHERS]
     between_students = [

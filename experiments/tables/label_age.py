@@ -25,7 +25,7 @@ def run(runner: Laboratory) -> list[Row]:
         )
         for age, teacher in zip(AGES, teachers, strict=True)
     ]  # fmt: skip
-    arms = runner.run_teachers(teachers) | runner.run_students((CONTROL, *students))
+    arms = runner.run(teachers) | runner.run((CONTROL, *students))
     pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
     against_freshest = [ArmPair(student.name, students[0].name) for student in students[1:]]
     return runner.compare("label-age", arms, [*pairs, *against_freshest])

@@ -28,35 +28,26 @@ Array = Any
 
 BIAS = 1.0
 """Logits, or standard deviations of a regression's labels."""
-ARMS = ("direct", "auxiliary-logit", "auxiliary-tower")
 
 
-def run(runner: Laboratory, arms: Mapping[str, Sequence[Outcome]]) -> list[Row]:
-    """Runs `ARMS` with biased labels, and measures their leak with and without the bias.
+def run(
+    runner: Laboratory, arms: Mapping[str, Sequence[Outcome]], students: Sequence[StudentArm]
+) -> list[Row]:
+    """Runs the students with biased labels, and measures their leak with and without the bias.
 
     Args:
         runner: has tuned the arms.
-        arms: results of control, teacher and `ARMS`, without bias.
+        arms: results of control, teacher and students, without bias.
+        students: of one teacher; the leak of the first is the reference of the others.
     """
-    teacher = next(iter(runner.teachers))
-    biased = [_biased(name, teacher) for name in ARMS]
-    measurement = LeakMeasurement(runner, dict(arms) | runner.run_students(biased))
+    biased = [dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, like=arm.name) for arm in students]
+    measurement = LeakMeasurement(runner, dict(arms) | runner.run(biased), students[0].teacher)
     distilled = tuple(runner.deployment.student.distillation)
     rows: list[Row] = []
     for tasks in (distilled, *((task,) for task in distilled)):
-        rows += [measurement.leak(name, tasks) for name in (*ARMS, *(arm.name for arm in biased))]
-        rows += [
-            measurement.leak_less_half(f"{name}@bias", "direct@bias", tasks)
-            for name in ARMS
-            if name != "direct"
-        ]
+        rows += [measurement.leak(arm.name, tasks) for arm in (*students, *biased)]
+        rows += [measurement.leak_less_half(arm.name, biased[0].name, tasks) for arm in biased[1:]]
     return rows
-
-
-def _biased(name: str, teacher: str) -> StudentArm:
-    strategy = "direct" if name == "direct" else "auxiliary"
-    head = "tower" if name == "auxiliary-tower" else "logit"
-    return StudentArm(f"{name}@bias", teacher=teacher, strategy=strategy, head=head, bias=BIAS, like=name)  # type: ignore[arg-type]
 
 
 class LeakMeasurement:
@@ -64,14 +55,15 @@ class LeakMeasurement:
 
     Args:
         runner: names the stream, the reporting spans and the slices.
-        arms: results by arm, one a seed; the runner's first teacher and the control among them.
+        arms: results by arm, one a seed; the control among them.
+        teacher: the arm whose predictions were biased.
     """
 
-    def __init__(self, runner: Laboratory, arms: Mapping[str, Sequence[Outcome]]) -> None:
+    def __init__(self, runner: Laboratory, arms: Mapping[str, Sequence[Outcome]], teacher: str) -> None:
         self._stream = runner.schedule.stream
         self._arms = arms
         self._tasks = runner.deployment.tasks
-        self._teacher = arms[next(iter(runner.teachers))]
+        self._teacher = arms[teacher]
         self._labels = self._stream.known_labels()
         feature = runner.experiment.slice_feature
         self._signs = [slice_signs(self._stream, feature, seed) for seed in range(runner.seeds)]

@@ -28,7 +28,7 @@ def run(runner: Laboratory) -> list[Row]:
         StudentArm("all", teacher="teacher", strategy="auxiliary", tasks=all_tasks),
         StudentArm("pet+pst-dropped", teacher="teacher-pet+pst", strategy="auxiliary", tasks=pet_and_pst),
     )
-    arms = runner.run_teachers(teachers) | runner.run_students((CONTROL, *students))
+    arms = runner.run(teachers) | runner.run((CONTROL, *students))
     pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
     dropped = [ArmPair("pet+pst-dropped", "pet+pst"), ArmPair("teacher-pet+pst", "teacher")]
     return runner.compare("objectives", arms, [*pairs, *dropped])

@@ -19,7 +19,7 @@ def run(runner: Laboratory) -> list[Row]:
         StudentArm(f"student-of-{width}x", teacher=teacher.name, strategy="auxiliary")
         for width, teacher in zip(WIDTHS, teachers, strict=True)
     ]
-    arms = runner.run_teachers(teachers) | runner.run_students((CONTROL, *students))
+    arms = runner.run(teachers) | runner.run((CONTROL, *students))
     student_pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
     teacher_pairs = [ArmPair(teacher.name, CONTROL.name) for teacher in teachers]
     return runner.compare("size", arms, [*student_pairs, *teacher_pairs])

@@ -18,11 +18,12 @@ SAME_SIZE = TeacherArm("teacher-same-size", width=1.0, history=False)
 AUXILIARY = StudentArm("auxiliary-logit", teacher="teacher", strategy="auxiliary")
 DIRECT = StudentArm("direct", teacher="teacher", strategy="direct")
 PLACEBO = StudentArm("placebo", teacher="teacher", strategy="auxiliary", treatment="permuted")
+TOWER = StudentArm("auxiliary-tower", teacher="teacher", strategy="auxiliary", head="tower")
 STUDENTS = (
     CONTROL,
     DIRECT,
     AUXILIARY,
-    StudentArm("auxiliary-tower", teacher="teacher", strategy="auxiliary", head="tower"),
+    TOWER,
     PLACEBO,
     StudentArm("placebo-direct", teacher="teacher", strategy="direct", treatment="permuted"),
     StudentArm("auxiliary-same-size", teacher="teacher-same-size", strategy="auxiliary"),
@@ -37,8 +38,8 @@ STUDENTS = (
 
 def run(runner: Laboratory) -> list[Row]:
     """Runs and compares all arms, and measures bias leak."""
-    arms = runner.run_teachers((TEACHER, SAME_SIZE)) | runner.run_students(STUDENTS)
-    return runner.compare("strategy", arms, pairs()) + leak.run(runner, arms)
+    arms = runner.run((TEACHER, SAME_SIZE)) | runner.run(STUDENTS)
+    return runner.compare("strategy", arms, pairs()) + leak.run(runner, arms, (DIRECT, AUXILIARY, TOWER))
 
 
 def pairs() -> Sequence[ArmPair]:

@@ -106,22 +106,17 @@ def group_by_graph(trials: Sequence[Trial], processes: int) -> list[tuple[str, l
 
 
 def _run_group(argument: tuple[Path, Path, Sequence[Trial]]) -> None:
+    # Imports TensorFlow, which only worker processes need.
+    from experiments.trials.soft_labels import soft_labels
+    from experiments.trials.trial_runner import TrialRunner
+
     stream_folder, folder, trials = argument
     stream = _STREAMS.setdefault(stream_folder, read_stream(stream_folder))
     for trial in trials:
-        _run_trial(stream, folder, trial)
-
-
-def _run_trial(stream: Stream, folder: Path, trial: Trial) -> None:
-    from experiments.trials.soft_labels import apply_treatment, soft_label_matrix
-    from experiments.trials.trial_runner import TrialRunner
-
-    soft = None
-    if trial.labels is not None:
-        teacher = read_trial_result(folder / f"{trial.labels.teacher}.npz")
-        tasks = {name: trial.job.tasks[name] for name in trial.job.distilled_tasks}
-        predictions = teacher.columns(tuple(tasks))
-        labels = soft_label_matrix(stream, teacher.rows, predictions, trial.labels.first_span)
-        soft = apply_treatment(stream, labels, tasks, trial.labels, trial.job.seed)
-    result = TrialRunner(stream, trial, soft, _PREFIXES).run()
-    write_trial_result(result, folder / f"{trial.key(stream.key)}.npz")
+        soft = None
+        if trial.labels is not None:
+            teacher = read_trial_result(folder / f"{trial.labels.teacher}.npz")
+            tasks = {name: trial.job.tasks[name] for name in trial.job.distilled_tasks}
+            soft = soft_labels(stream, teacher, tasks, trial.labels, trial.job.seed)
+        result = TrialRunner(stream, trial, soft, _PREFIXES).run()
+        write_trial_result(result, folder / f"{trial.key(stream.key)}.npz")

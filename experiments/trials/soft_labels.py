@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.trials.stream import Stream
 from experiments.trials.trial import SoftLabelSource
+from experiments.trials.trial_result import Outcome
 from models.seeds import path_seed
 from models.tasks import Task
 
@@ -18,46 +19,31 @@ _CALIBRATION_SPANS = 3
 _MIN_PROBABILITY = 1e-6
 
 
-def soft_label_matrix(stream: Stream, rows: Array, predictions: Array, first_span: int) -> Array:
-    """A teacher's predictions of some rows as soft labels of all rows of the stream.
-
-    Args:
-        stream: the rows.
-        rows: `[predicted]` int, stream indices of the predicted rows.
-        predictions: `[predicted, tasks]` float32.
-        first_span: rows of earlier spans get no label.
-
-    Returns:
-        `[rows, tasks]` float32, NaN where there is no label.
-    """
-    labels = np.full((len(stream.spans), predictions.shape[1]), np.nan, np.float32)
-    where = stream.spans[rows] >= first_span
-    labels[rows[where]] = predictions[where]
-    return labels
-
-
-def apply_treatment(
-    stream: Stream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
+def soft_labels(
+    stream: Stream, teacher: Outcome, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
 ) -> Array:
-    """The soft labels that a student reads.
+    """The soft labels that a student reads: the teacher's predictions after the treatment.
 
     Args:
         stream: the rows.
-        predictions: `[rows, tasks]` float32, the teacher's progressive predictions; NaN where it has none.
-        tasks: the columns of the predictions.
-        source: names the treatment.
+        teacher: result of the teacher's trial.
+        tasks: the distilled tasks.
+        source: names the first span and the treatment.
         seed: of the permutation and of the slices' signs.
 
     Returns:
         `[rows, tasks]` float32; NaN where there is no label.
     """
+    labels = np.full((len(stream.spans), len(tasks)), np.nan, np.float32)
+    where = stream.spans[teacher.rows] >= source.first_span
+    labels[teacher.rows[where]] = teacher.columns(tuple(tasks))[where]
     if source.treatment == "permuted":
-        return permute_labels(stream, predictions, seed)
+        return permute_labels(stream, labels, seed)
     if source.treatment == "calibrated":
-        return calibrate_labels(stream, predictions, tasks)
+        return calibrate_labels(stream, labels, tasks)
     if source.bias:
-        return bias_labels(stream, predictions, tasks, source, seed)
-    return predictions
+        return bias_labels(stream, labels, tasks, source, seed)
+    return labels
 
 
 def permute_labels(stream: Stream, predictions: Array, seed: int) -> Array:

@@ -23,7 +23,7 @@ from models.settings import from_json, to_json
 Array = Any
 
 MIN_STEPS_TO_COMPILE = 300
-"""XLA takes 5 seconds more for a graph, and 3 milliseconds less for a step."""
+"""XLA compiles longer trials: it takes 5 seconds more for a graph, and 3 milliseconds less for a step."""
 _ROWS_PER_CALL = 16_384
 _MAX_CACHED_GRAPHS = 16
 """Tracing a graph costs seconds."""
@@ -37,18 +37,9 @@ class TrialRunner:
         trial: the settings.
         soft: `[rows, distilled tasks]` float32 soft labels, NaN where there are none; None without any.
         prefixes: reused where trials share a prefix; the trial adds its own.
-        min_steps_to_compile: XLA compiles the training of a trial with at least this many steps.
     """
 
-    def __init__(
-        self,
-        stream: Stream,
-        trial: Trial,
-        soft: Array | None,
-        prefixes: PrefixCache,
-        *,
-        min_steps_to_compile: int = MIN_STEPS_TO_COMPILE,
-    ) -> None:
+    def __init__(self, stream: Stream, trial: Trial, soft: Array | None, prefixes: PrefixCache) -> None:
         self._stream = stream
         self._trial = trial
         self._job = trial.job
@@ -57,14 +48,13 @@ class TrialRunner:
         self._columns = [stream.tasks.index(name) for name in self._job.tasks]
         self._delayed = np.array([self._job.tasks[name].delayed for name in self._job.distilled_tasks], bool)
         self._fresh = stream.fresh
-        self._compiled = self._num_steps() >= min_steps_to_compile
-        columns = tuple(
-            (name, (None, *stream.features[name].shape[1:]), stream.features[name].dtype.name)
-            for name in self._job.features
+        self._compiled = self._num_steps() >= MIN_STEPS_TO_COMPILE
+        features = {name: stream.features[name] for name in self._job.features}
+        shapes = tuple(
+            (name, (None, *column.shape[1:]), column.dtype.name) for name, column in features.items()
         )
-        self._spec, self._learner, self._score = traced_model(
-            to_json(graph_of(self._job)), columns, self._compiled
-        )
+        graph = to_json(graph_of(self._job))
+        self._spec, self._learner, self._score = traced_model(graph, shapes, self._compiled)
         self._learner.become(self._job)
 
     @functools.cached_property
@@ -156,9 +146,8 @@ class TrialRunner:
             random = np.random.default_rng(path_seed(self._job.seed, f"order/{span}/{training_pass}"))
             order = random.permutation(len(rows))
             targets = Targets(hard[order], where[order], soft[order], ~np.isnan(soft[order]))
-            sums = self._learner.train_block(
-                {name: column[order] for name, column in features.items()}, targets
-            )
+            block = {name: column[order] for name, column in features.items()}
+            sums = self._learner.train_block(block, targets)
             self._learner.require_finite(f"span {span}, pass {training_pass}", sums)
 
     def _soft_labels(self, rows: Array) -> Array:
@@ -196,17 +185,17 @@ class TracedModel(NamedTuple):
 
 @functools.lru_cache(_MAX_CACHED_GRAPHS)
 def traced_model(
-    job_json: str, columns: tuple[tuple[str, tuple[int | None, ...], str], ...], compiled: bool
+    graph: str, shapes: tuple[tuple[str, tuple[int | None, ...], str], ...], compiled: bool
 ) -> TracedModel:
     """Traces a model on two rows of zeros, so that a trial's `seconds` do not include tracing.
 
     Args:
-        job_json: `graph_of` the job, as JSON.
-        columns: name, shape and dtype of each feature.
+        graph: `graph_of` the job, as JSON.
+        shapes: name, shape and dtype of each feature.
         compiled: whether XLA compiles the training steps.
     """
-    job = from_json(TrainingJob, job_json)
-    features = {name: tf.TensorSpec(shape, dtype) for name, shape, dtype in columns}
+    job = from_json(TrainingJob, graph)
+    features = {name: tf.TensorSpec(shape, dtype) for name, shape, dtype in shapes}
     num_tasks, num_distilled = len(job.tasks), len(job.distilled_tasks)
     targets = Targets(
         tf.TensorSpec([None, num_tasks], tf.float32), tf.TensorSpec([None, num_tasks], tf.bool),
