@@ -3,9 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.trials import shared_prefix
+from experiments.trials import trial_runner
+from experiments.trials.shared_prefix import MAX_CACHED_PREFIXES, PrefixCache, TrainedPrefix
 from experiments.trials.trial import SoftLabelSource, Trial
-from experiments.trials.trial_runner import Course, _traced
+from experiments.trials.trial_runner import TrialRunner, traced_model
 from models.distillation import Distillation
 
 
@@ -21,136 +22,163 @@ def student(deployment):
     return dataclasses.replace(job, surface=None, batch_size=256, distillation=distillation)
 
 
-def course(stream, job, soft=None, **told):
-    told = {"first_span": 2, "last_span": 6, "kept_from": 2, **told}
-    return Course(stream, Trial(job=job, **told), soft).run()
+def run(stream, job, soft=None, prefixes=None, **settings):
+    settings = {"first_span": 2, "last_span": 6, "kept_from": 2, **settings}
+    prefixes = PrefixCache() if prefixes is None else prefixes
+    return TrialRunner(stream, Trial(job=job, **settings), soft, prefixes).run()
 
 
-def of_span(stream, outcome, span):
-    return outcome.predictions[stream.spans[outcome.rows] == span]
+def with_labels(stream, labels):
+    return dataclasses.replace(stream, labels=labels)
 
 
-def test_a_span_is_scored_before_it_is_learnt(small_stream, control):
+def with_soft_weight(job, weight):
+    distillation = {
+        name: dataclasses.replace(settings, weight=weight) for name, settings in job.distillation.items()
+    }
+    return dataclasses.replace(job, distillation=distillation)
+
+
+def predictions_of_span(stream, result, span):
+    return result.predictions[stream.spans[result.rows] == span]
+
+
+def no_soft_labels(stream):
+    return np.full((len(stream.spans), 2), np.nan, np.float32)
+
+
+def test_a_span_is_scored_before_the_model_trains_on_it(small_stream, control):
     labels = np.array(small_stream.labels)
     labels[small_stream.rows(5), 0] = 1 - labels[small_stream.rows(5), 0]
-    whole = course(small_stream, control)
-    turned = course(dataclasses.replace(small_stream, labels=labels), control)
+    result = run(small_stream, control)
+    flipped = run(with_labels(small_stream, labels), control)
     for span in (3, 4, 5):
-        np.testing.assert_array_equal(of_span(small_stream, whole, span), of_span(small_stream, turned, span))
-    assert (of_span(small_stream, whole, 6) != of_span(small_stream, turned, 6)).any()
-    assert np.isnan(of_span(small_stream, whole, 2)).all()
+        np.testing.assert_array_equal(
+            predictions_of_span(small_stream, result, span), predictions_of_span(small_stream, flipped, span)
+        )
+    last, last_flipped = (predictions_of_span(small_stream, trial, 6) for trial in (result, flipped))
+    assert (last != last_flipped).any()
+    assert np.isnan(predictions_of_span(small_stream, result, 2)).all()
 
 
-def test_held_out_clusters_are_scored_and_never_learnt(small_stream, control):
+def test_held_out_clusters_are_scored_but_not_trained_on(small_stream, control):
     labels = np.array(small_stream.labels)
     assert small_stream.held_out.any()
     labels[small_stream.held_out] = 1 - labels[small_stream.held_out]
-    whole = course(small_stream, control)
-    turned = course(dataclasses.replace(small_stream, labels=labels), control)
-    np.testing.assert_array_equal(whole.predictions, turned.predictions)
-    assert not np.isnan(whole.predictions[small_stream.spans[whole.rows] > 2]).any()
+    result = run(small_stream, control)
+    flipped = run(with_labels(small_stream, labels), control)
+    np.testing.assert_array_equal(result.predictions, flipped.predictions)
+    assert not np.isnan(result.predictions[small_stream.spans[result.rows] > 2]).any()
 
 
-def test_a_student_without_labels_is_the_control(small_stream, control, student):
-    nothing = np.full((len(small_stream.spans), 2), np.nan, np.float32)
+def test_a_student_without_soft_labels_equals_the_control(small_stream, control, student):
     np.testing.assert_array_equal(
-        course(small_stream, student, nothing).predictions, course(small_stream, control).predictions
+        run(small_stream, student, no_soft_labels(small_stream)).predictions,
+        run(small_stream, control).predictions,
     )
 
 
-def test_what_students_have_in_common_is_learnt_once(small_stream, student, monkeypatch):
+def test_a_trial_reuses_the_prefix_of_one_with_other_soft_weights(small_stream, student):
     soft = np.random.default_rng(0).random((len(small_stream.spans), 2)).astype(np.float32)
-    soft[small_stream.spans < 5] = np.nan
-    labels = SoftLabelSource(teacher="a", first_span=5)
-    heavier = {name: dataclasses.replace(each, weight=4.0) for name, each in student.distillation.items()}
-    heavy = dataclasses.replace(student, distillation=heavier)
-    alone = course(small_stream, heavy, soft, labels=labels, kept_from=5)
-    shared_prefix._BEGINNINGS.clear()
-    course(small_stream, student, soft, labels=labels, kept_from=5)
-    learnt = []
-    monkeypatch.setattr(
-        Course, "_learn", lambda self, span, *rest, learn=Course._learn, **told: (
-            learnt.append(span), learn(self, span, *rest, **told)
-        ),
-    )  # fmt: skip
-    after = course(small_stream, heavy, soft, labels=labels, kept_from=5)
-    np.testing.assert_array_equal(after.predictions, alone.predictions)
-    assert learnt == [5, 6]
-    # The whole course counts, whoever has gone it.
-    (common,) = shared_prefix._BEGINNINGS.values()
-    assert after.seconds > common.seconds > 0
-    # Another seed has nothing in common with them, nor has what keeps earlier predictions.
-    course(small_stream, dataclasses.replace(heavy, seed=1), soft, labels=labels, kept_from=5)
-    course(small_stream, heavy, soft, labels=labels, kept_from=4)
-    assert learnt == [5, 6] + [2, 3, 4, 5, 6] * 2
+    settings = {"labels": SoftLabelSource(teacher="a", first_span=5), "kept_from": 5}
+    heavy, prefixes = with_soft_weight(student, 4.0), PrefixCache()
+    expected = run(small_stream, heavy, soft, **settings).predictions
+    run(small_stream, student, soft, prefixes, **settings)
+    ((key, prefix),) = prefixes.items()
+    assert prefix.has_trained and prefix.seconds > 0
+
+    # The seconds of the prefix count for every trial; these cannot come from training.
+    prefixes[key] = prefix._replace(seconds=1000.0)
+    result = run(small_stream, heavy, soft, prefixes, **settings)
+    np.testing.assert_array_equal(result.predictions, expected)
+    assert result.seconds > 1000 and len(prefixes) == 1
 
 
-def test_only_the_latest_beginnings_are_remembered():
-    shared_prefix._BEGINNINGS.clear()
-    for name in "abcdefghij":
-        shared_prefix.remember(name, shared_prefix.Beginning([], True, 1.0))
-    assert shared_prefix.remembered("b") is None and shared_prefix.remembered("c")
+def test_trials_of_other_seeds_or_with_earlier_predictions_share_no_prefix(small_stream, student):
+    soft = np.random.default_rng(0).random((len(small_stream.spans), 2)).astype(np.float32)
+    labels, prefixes = SoftLabelSource(teacher="a", first_span=5), PrefixCache()
+    run(small_stream, student, soft, prefixes, labels=labels, kept_from=5)
+    run(small_stream, dataclasses.replace(student, seed=1), soft, prefixes, labels=labels, kept_from=5)
+    assert len(prefixes) == 2
+    result = run(small_stream, student, soft, prefixes, labels=labels, kept_from=4)
+    assert len(prefixes) == 2
+    assert not np.isnan(predictions_of_span(small_stream, result, 4)).any()
+
+
+def test_the_cache_drops_the_oldest_prefix():
+    prefixes = PrefixCache()
+    for number in range(MAX_CACHED_PREFIXES + 2):
+        prefixes[str(number)] = TrainedPrefix([], True, 1.0)
+    assert list(prefixes) == [str(number) for number in range(2, MAX_CACHED_PREFIXES + 2)]
 
 
 @pytest.mark.parametrize("strategy", ["auxiliary", "direct"])
-def test_a_soft_loss_without_weight_teaches_nothing(small_stream, student, strategy):
-    random = np.random.default_rng(0)
-    labels = random.random((len(small_stream.spans), 2)).astype(np.float32)
+def test_a_soft_loss_of_weight_0_has_no_effect(small_stream, student, strategy):
+    labels = np.random.default_rng(0).random((len(small_stream.spans), 2)).astype(np.float32)
     click = {"click": Distillation(strategy=strategy, weight=2.0)}
-    both = {**click, "ltv": Distillation(strategy=strategy, weight=0.0)}
-    alone, beside = (
-        course(
-            small_stream, dataclasses.replace(student, distillation=told), labels[:, : len(told)]
+    click_and_zero = {**click, "ltv": Distillation(strategy=strategy, weight=0.0)}
+    alone, with_zero = (
+        run(
+            small_stream, dataclasses.replace(student, distillation=tasks), labels[:, : len(tasks)]
         ).predictions
-        for told in (click, both)
+        for tasks in (click, click_and_zero)
     )
-    np.testing.assert_allclose(beside, alone, rtol=1e-4, atol=1e-6)
-    assert np.nanmax(np.abs(course(small_stream, student, labels).predictions - alone)) > 1e-3
+    np.testing.assert_allclose(with_zero, alone, rtol=1e-4, atol=1e-6)
+    assert np.nanmax(np.abs(run(small_stream, student, labels).predictions - alone)) > 1e-3
 
 
-def test_fresh_rows_learn_immediate_labels_and_matured_rows_delayed_ones(small_stream, student):
-    last = small_stream.spans == 6
-    nothing = np.full((len(small_stream.spans), 2), np.nan, np.float32)
-    useless, click, ltv = (np.array(nothing) for _ in range(3))
-    # LTV labels of the last span's impressions mature behind the log; those of span 2 mature in span 5.
-    useless[last, 1] = 1.0
+def test_fresh_rows_have_soft_labels_of_immediate_tasks_and_matured_rows_of_delayed_tasks(
+    small_stream, student
+):
+    unused, click, ltv = (no_soft_labels(small_stream) for _ in range(3))
+    # LTV labels of the last span's impressions mature after the log; those of span 2 mature in span 5.
+    unused[small_stream.spans == 6, 1] = 1.0
     click[small_stream.spans == 5, 0] = 0.9
     ltv[small_stream.spans == 2, 1] = 9.0
-    base = course(small_stream, student, nothing).predictions
-    np.testing.assert_array_equal(course(small_stream, student, useless).predictions, base)
+    without = run(small_stream, student, no_soft_labels(small_stream)).predictions
+    np.testing.assert_array_equal(run(small_stream, student, unused).predictions, without)
     for labels in (click, ltv):
-        assert (course(small_stream, student, labels).predictions != base)[-1500:].any()
+        assert (run(small_stream, student, labels).predictions != without)[-1500:].any()
 
 
-def test_each_surface_has_a_model_of_its_own(small_stream, control):
+def test_each_surface_has_a_separate_model(small_stream, control):
     labels, tab_1 = np.array(small_stream.labels), small_stream.surface_names.index("tab_1")
     other = small_stream.surfaces != tab_1
     labels[other] = 1 - labels[other]
-    whole = course(small_stream, control, per_surface=True)
-    turned = course(dataclasses.replace(small_stream, labels=labels), control, per_surface=True)
-    own = small_stream.surfaces[whole.rows] == tab_1
-    np.testing.assert_array_equal(whole.predictions[own], turned.predictions[own])
-    assert (whole.predictions[~own] != turned.predictions[~own]).any()
+    result = run(small_stream, control, per_surface=True)
+    flipped = run(with_labels(small_stream, labels), control, per_surface=True)
+    on_tab_1 = small_stream.surfaces[result.rows] == tab_1
+    np.testing.assert_array_equal(result.predictions[on_tab_1], flipped.predictions[on_tab_1])
+    assert (result.predictions[~on_tab_1] != flipped.predictions[~on_tab_1]).any()
 
 
-def test_an_older_teacher_scores_what_lies_further_ahead(small_stream, control):
-    young, old = course(small_stream, control), course(small_stream, control, age=1)
-    assert np.isnan(of_span(small_stream, old, 3)).all()
-    assert not np.isnan(of_span(small_stream, old, 4)).any()
-    assert (of_span(small_stream, old, 4) != of_span(small_stream, young, 4)).any()
+def test_with_age_1_a_model_has_not_trained_on_the_span_before_the_scored_one(small_stream, control):
+    labels = np.array(small_stream.labels)
+    labels[small_stream.rows(3), 0] = 1 - labels[small_stream.rows(3), 0]
+    flipped = with_labels(small_stream, labels)
+    old, old_flipped, current, current_flipped = (
+        run(stream, control, last_span=4, age=age) for age in (1, 0) for stream in (small_stream, flipped)
+    )
+    assert np.isnan(predictions_of_span(small_stream, old, 3)).all()
+    predictions = predictions_of_span(small_stream, old, 4)
+    assert not np.isnan(predictions).any()
+    np.testing.assert_array_equal(predictions, predictions_of_span(small_stream, old_flipped, 4))
+    assert (
+        current.predictions[-len(predictions) :] != current_flipped.predictions[-len(predictions) :]
+    ).any()
 
 
-def test_training_that_diverges_is_told_and_ends(small_stream, control):
+def test_a_trial_ends_when_its_training_diverges(small_stream, control):
     labels = np.array(small_stream.labels)
     labels[small_stream.rows(4), small_stream.tasks.index("watch_time")] = 1e30
-    found = course(dataclasses.replace(small_stream, labels=labels), control)
-    assert "training diverged" in found.diverged
-    assert np.isnan(of_span(small_stream, found, 5)).all()
+    result = run(with_labels(small_stream, labels), control)
+    assert "training diverged" in result.diverged
+    assert np.isnan(predictions_of_span(small_stream, result, 5)).all()
 
 
 @pytest.mark.e2e
-def test_the_harness_agrees_with_the_pipeline(finished_run, small_stream, deployment):
-    """On the same configuration, within the noise of seeds: the pipeline's model is one more seed."""
+def test_metrics_of_trials_agree_with_those_of_the_pipeline(finished_run, small_stream, deployment):
+    """The pipeline's model differs from trials of the same configuration only as much as one more seed."""
     import pyarrow.parquet as pq
 
     from components.evaluation import metrics
@@ -161,41 +189,42 @@ def test_the_harness_agrees_with_the_pipeline(finished_run, small_stream, deploy
     files = sorted(finished_run.root.glob("artifacts/**/ProgressiveEvaluator_tab_1/**/fresh.parquet"))
     tables = {int(pq.read_table(file)["impression_span"][0].as_py()): pq.read_table(file) for file in files}
     by_role = progressive_figures({span: tables[span] for span in spans}, deployment.tasks, 0, 0)
+    jobs = [
+        dataclasses.replace(deployment.control_job("tab_1"), surface=None, seed=seed) for seed in range(6)
+    ]
+    results = [run(small_stream, job, per_surface=True) for job in jobs]
+    on_surface = small_stream.surfaces[results[0].rows] == surface
+    where_by_span = [on_surface & (small_stream.spans[results[0].rows] == span) for span in spans]
     for task, metric in (("watch_time", "rmse"), ("click", "auc")):
-        column = small_stream.tasks.index(task)
-        by_seed = []
-        for seed in range(6):
-            job = dataclasses.replace(deployment.control_job("tab_1"), surface=None, seed=seed)
-            found = course(small_stream, job, per_surface=True)
-            of_spans = []
-            for span in spans:
-                here = small_stream.spans[found.rows] == span
-                here &= small_stream.surfaces[found.rows] == surface
-                labels = small_stream.labels[found.rows[here], column]
-                measure = metrics.rmse if metric == "rmse" else metrics.auc
-                of_spans.append(measure(labels, found.predictions[here, names.index(task)]))
-            by_seed.append(np.mean(of_spans))
-        of_pipeline = by_role[task]["control"][metric]
-        assert abs(of_pipeline - np.mean(by_seed)) < 4 * np.std(by_seed, ddof=1) + 2e-3, (task, by_seed)
+        labels = small_stream.labels[results[0].rows, small_stream.tasks.index(task)]
+        measure = metrics.rmse if metric == "rmse" else metrics.auc
+        by_seed = [
+            np.mean([
+                measure(labels[where], result.predictions[where, names.index(task)])
+                for where in where_by_span
+            ])
+            for result in results
+        ]  # fmt: skip
+        pipeline_metric = by_role[task]["control"][metric]
+        assert abs(pipeline_metric - np.mean(by_seed)) < 4 * np.std(by_seed, ddof=1) + 2e-3, (task, by_seed)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_a_graph_that_another_seed_traced_gives_the_same(small_stream, control, dropout):
+def test_trials_with_other_seeds_share_a_graph_and_give_the_same_predictions(small_stream, control, dropout):
     architecture = dataclasses.replace(control.architecture, dropout=dropout)
     first, second = (dataclasses.replace(control, architecture=architecture, seed=seed) for seed in (0, 3))
-    _traced.cache_clear()
-    alone = course(small_stream, second, last_span=4).predictions
-    _traced.cache_clear()
-    other = course(small_stream, first, last_span=4).predictions
-    np.testing.assert_array_equal(course(small_stream, second, last_span=4).predictions, alone)
-    assert not np.array_equal(other, alone, equal_nan=True)
-    assert _traced.cache_info().currsize == 1
+    traced_model.cache_clear()
+    expected = run(small_stream, second, last_span=4).predictions
+    traced_model.cache_clear()
+    other_seed = run(small_stream, first, last_span=4).predictions
+    np.testing.assert_array_equal(run(small_stream, second, last_span=4).predictions, expected)
+    assert not np.array_equal(other_seed, expected, equal_nan=True)
+    assert traced_model.cache_info().currsize == 1
 
 
-def test_a_long_course_is_compiled_and_says_the_same(small_stream, control, monkeypatch):
-    plain = course(small_stream, control, last_span=4).predictions
-    monkeypatch.setattr("experiments.trials.trial_runner._WORTH_COMPILING", 1)
-    _traced.cache_clear()
-    compiled = course(small_stream, control, last_span=4).predictions
+def test_compiled_training_gives_the_same_predictions_up_to_rounding(small_stream, control, monkeypatch):
+    plain = run(small_stream, control, last_span=4).predictions
+    monkeypatch.setattr(trial_runner, "MIN_STEPS_TO_COMPILE", 1)
+    compiled = run(small_stream, control, last_span=4).predictions
     np.testing.assert_allclose(compiled, plain, rtol=1e-3, atol=1e-5)
     assert not np.array_equal(compiled, plain, equal_nan=True)
