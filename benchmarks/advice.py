@@ -22,7 +22,7 @@ from eventlog.simulator import World, simulate
 from experiments.advice.advising import Advice, advise
 from experiments.advice.bench import Bench
 from experiments.advice.candidates import Candidate, candidates
-from experiments.protocol.settings import load
+from experiments.protocol.settings import load_experiment
 from experiments.statistics.influence import Figure
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import Schedule
@@ -83,7 +83,7 @@ def main() -> None:
     )
     parser.add_argument("--config", type=Path, default=Path("experiments/configs/simulator.yaml"))
     arguments = parser.parse_args()
-    experiment, deployment = load(arguments.config)
+    experiment, deployment = load_experiment(arguments.config)
     experiment = dataclasses.replace(experiment, reporting=f"{experiment.reporting_spans.start}:{SPANS - 1}")
     outcomes: dict[str, Found] = {}
     with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:

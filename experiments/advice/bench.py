@@ -11,16 +11,16 @@ import numpy as np
 
 from components.evaluation.bootstrap import SpanRows
 from experiments.advice.candidates import Candidate
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL
 from experiments.protocol.criterion import criterion
-from experiments.protocol.laboratory import Laboratory
 from experiments.protocol.settings import Experiment
 from experiments.protocol.tuning import Choice, Point
 from experiments.statistics.influence import Figure, figures
 from experiments.statistics.intervals import Estimate, Resamples, difference
-from experiments.trials.outcome import Outcome
 from experiments.trials.schedule import Schedule
 from experiments.trials.trial import Trial
+from experiments.trials.trial_result import Outcome
 from pipeline.config import Deployment
 
 _MOST_SEEDS, _LEAST_SEEDS = 10, 3

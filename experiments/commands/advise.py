@@ -20,12 +20,12 @@ from pipeline.commands.options import FOLDER, events_option
 def advise(events: Path, budget_minutes: float, out: Path, config: Path, processes: int) -> None:
     """Find out which teacher, tasks, strategy and weight to use, and whether any helps."""
     from experiments.advice import advising
-    from experiments.protocol.settings import deployment_file, load
+    from experiments.protocol.settings import deployment_file, load_experiment
     from experiments.trials.loading import load_stream
     from experiments.trials.progress import ExperimentProgress
     from experiments.trials.schedule import Schedule
 
-    experiment, deployment = load(config)
+    experiment, deployment = load_experiment(config)
     stream = load_stream(deployment, events, out / "streams")
     with (
         ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress,

@@ -27,11 +27,11 @@ def experiment(
     per_surface: bool,
 ) -> None:  # fmt: skip
     """Run one of the paper's tables on an event log, against a tuned control and a placebo."""
-    from experiments.protocol.settings import load
+    from experiments.protocol.settings import load_experiment
     from experiments.tables.running import run_experiment
     from experiments.trials.progress import ExperimentProgress
 
-    protocol, deployment = load(config)
+    protocol, deployment = load_experiment(config)
     with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
         run_experiment(
             name, protocol, deployment, events, out, cache or out,

@@ -19,10 +19,10 @@ from eventlog.simulator.outcomes import DRAWS
 from experiments.online.effects import MEASURES, Change, change, mean_changes, measured
 from experiments.online.policies import RANKING, scores_of, train_arms
 from experiments.online.slates import slates
-from experiments.trials.outcome import Outcome
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import Schedule
 from experiments.trials.stream import Stream
+from experiments.trials.trial_result import Outcome
 from pipeline.config import Deployment
 
 Array = Any

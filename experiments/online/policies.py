@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from experiments.protocol.arms import for_all_surfaces
-from experiments.trials.outcome import Outcome
 from experiments.trials.schedule import Schedule
 from experiments.trials.trial import SoftLabelSource, Trial
+from experiments.trials.trial_result import Outcome
 from models.job import TrainingJob
 from pipeline.config import Deployment
 

@@ -23,10 +23,10 @@ from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import complete_spans, span_files
 from experiments.online.effects import MEASURES, measured
 from experiments.online.policies import scores_of, train_arms
-from experiments.trials.outcome import Outcome
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import Schedule
 from experiments.trials.stream import Stream
+from experiments.trials.trial_result import Outcome
 from pipeline.config import Deployment
 
 Array = Any

@@ -1,5 +1,4 @@
-"""The rules that make a comparison fair: settings, arms, tuning, the selection criterion, what each arm is
-given.
+"""The protocol of fair comparisons: settings, arms, equal tuning and the selection criterion.
 
 May import `statistics` and `trials`.
 """

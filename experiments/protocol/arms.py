@@ -1,4 +1,4 @@
-"""What is compared: teachers by size, inputs and tasks, and students by the way they are distilled."""
+"""Arms of an experiment, each with its training job: teachers, distilled students and the control."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class TeacherArm:
     """A teacher.
 
     Attributes:
-        name: as in the results.
-        width: its layers' and embeddings' widths, in widths of the student's.
-        history: whether it sees the deployment's teacher's features, or the student's alone.
-        tasks: the tasks it learns; None for all of the deployment's.
-        per_surface: whether every surface has a teacher of its own.
-        age: so many spans its labels are older than they need be.
-        like: name of the arm whose choices it takes; None is tuned itself.
-        stabilisers: which of the deployment's it has.
+        name: in the results.
+        width: of its layers and embeddings, as a multiple of the student's.
+        history: True for the features of the deployment's teacher, False for the student's.
+        tasks: the tasks it trains on; None for all tasks of the deployment.
+        per_surface: True for a separate teacher for each surface.
+        age: extra age of its labels in spans.
+        like: name of the arm whose tuned hyperparameters it uses; None to tune it.
+        stabilisers: the deployment's stabilisers that it keeps.
     """
 
     name: str
@@ -41,7 +41,7 @@ class TeacherArm:
     stabilisers: tuple[str, ...] = STABILISERS
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Point) -> TrainingJob:
-        """What is trained."""
+        """The training job."""
         model = deployment.teacher_job()
         student = deployment.student
         names = deployment.teacher.features if self.history else student.features
@@ -71,19 +71,19 @@ class StudentArm:
     """A student, or the control.
 
     Attributes:
-        name: as in the results.
-        teacher: name of the teacher's arm; nothing for the control.
+        name: in the results.
+        teacher: name of the teacher's arm; empty for the control.
         strategy: of every distilled task.
         head: of an auxiliary soft head.
         treatment: of the soft labels, see `experiments.trials.trial.SoftLabelSource`.
         trunk_gradient_scale: see `models.distillation.Distillation`.
         temperature: of the binary tasks.
-        tasks: the tasks distilled; None for those that the deployment distils.
-        unweighed: tasks with a soft loss of weight 0. They teach nothing, but arms that distil different
-            tasks share a graph, which is traced once.
+        tasks: the distilled tasks; None for the deployment's.
+        unweighed: tasks with a soft loss of weight 0. They have no effect on training, but arms that distil
+            different tasks then share one traced graph.
         value_loss: of the regressions' hard heads, see `models.tasks.Task`.
-        bias: the dial, see `experiments.trials.trial.SoftLabelSource`.
-        like: name of the arm whose choices it takes; None is tuned itself.
+        bias: of the soft labels, see `experiments.trials.trial.SoftLabelSource`.
+        like: name of the arm whose tuned hyperparameters it uses; None to tune it.
     """
 
     name: str
@@ -100,7 +100,7 @@ class StudentArm:
     like: str | None = None
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Point) -> TrainingJob:
-        """What is trained: one job over all surfaces; only the control's role differs from the student's."""
+        """The training job over all surfaces; the control's differs only in role and soft losses."""
         surface = next(iter(deployment.surfaces))
         model = deployment.student_job(surface) if self.teacher else deployment.control_job(surface)
         return dataclasses.replace(
@@ -138,9 +138,9 @@ CONTROL = StudentArm("control")
 
 
 def for_all_surfaces(job: TrainingJob, deployment: Deployment) -> TrainingJob:
-    """The job with the surface among its features: one model of all must know where it ranks.
+    """Adds the surface to the features of a model that ranks on all surfaces.
 
-    Without it the control would lack what the teacher has for nothing, and distillation would seem to help.
+    Without it the control would lack information that the teacher has, and distillation would seem to help.
     """
     if SURFACE in job.features or SURFACE not in deployment.features:
         return job
@@ -148,14 +148,14 @@ def for_all_surfaces(job: TrainingJob, deployment: Deployment) -> TrainingJob:
 
 
 def scaled(architecture: Architecture, width: float) -> Architecture:
-    """An architecture with all its widths multiplied, none below 1."""
+    """Multiplies the widths of all layers and embeddings by `width`; none is less than 1."""
 
-    def wider(size: int) -> int:
+    def scale(size: int) -> int:
         return max(1, round(size * width))
 
     return dataclasses.replace(
         architecture,
-        embedding_size=wider(architecture.embedding_size),
-        trunk=tuple(map(wider, architecture.trunk)),
-        tower=tuple(map(wider, architecture.tower)),
+        embedding_size=scale(architecture.embedding_size),
+        trunk=tuple(map(scale, architecture.trunk)),
+        tower=tuple(map(scale, architecture.tower)),
     )

@@ -1,4 +1,4 @@
-"""The one number by which everything is chosen: how much of what could be known a model knows."""
+"""Model selection criterion: mean relative information gain over the base rate."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ Array = Any
 
 
 def information_gain(labels: Array, predictions: Array, task: Task) -> float:
-    """Relative information gain over the base rate, or for a regression the share of variance explained.
+    """Relative information gain over the base rate; for a regression, the share of variance explained.
 
     Args:
         labels: `[rows]` float on the task's scale, without NaN.
         predictions: `[rows]` float, probabilities or expected values.
-        task: whose.
+        task: of the labels.
 
     Returns:
-        1 knows all, 0 the mean alone, below 0 less than that; -inf where a prediction is not finite.
+        1 for perfect predictions, 0 for the base rate, negative if worse than the base rate; -inf if a
+        prediction is not finite.
 
-    Reference: He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD '14, section 2
-    (normalized entropy, of which this is 1 less).
+    Reference: He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD '14, section 2:
+    1 minus their normalized entropy.
     """
     if not np.isfinite(predictions).all():
         return -np.inf
@@ -33,32 +34,33 @@ def information_gain(labels: Array, predictions: Array, task: Task) -> float:
     if task.kind == "binary":
         entropy = float(metrics.log_losses(labels, np.full(len(labels), mean)).mean())
         return 1 - float(metrics.log_losses(labels, predictions).mean()) / entropy
-    spread = float(np.square(labels - mean, dtype=np.float64).mean())
-    return 1 - float(metrics.squared_errors(labels, predictions).mean()) / spread
+    variance = float(np.square(labels - mean, dtype=np.float64).mean())
+    return 1 - float(metrics.squared_errors(labels, predictions).mean()) / variance
 
 
 def gains(
     labels: Array, predictions: Array, tasks: Mapping[str, Task], min_positives: int
 ) -> dict[str, float]:
-    """The gain of each task that says something.
+    """The information gain of each task with enough labels.
 
     Args:
         labels: `[rows, tasks]` float32, NaN where masked or not known yet.
         predictions: `[rows, tasks]` float32.
         tasks: the columns.
-        min_positives: a binary task with fewer positives or negatives says nothing, nor does a regression
-            with fewer labels.
+        min_positives: skips a binary task with fewer positives or fewer negatives, and a regression with
+            fewer labels.
     """
-    found = {}
+    gain_by_task = {}
     for column, (name, task) in enumerate(tasks.items()):
-        known = ~np.isnan(labels[:, column])
-        own = labels[known, column]
-        counted = min((own > 0.5).sum(), (own <= 0.5).sum()) if task.kind == "binary" else known.sum()
-        if counted >= min_positives:
-            found[name] = information_gain(own, predictions[known, column], task)
-    return found
+        where = ~np.isnan(labels[:, column])
+        task_labels = labels[where, column]
+        positives = (task_labels > 0.5).sum()
+        count = min(positives, where.sum() - positives) if task.kind == "binary" else where.sum()
+        if count >= min_positives:
+            gain_by_task[name] = information_gain(task_labels, predictions[where, column], task)
+    return gain_by_task
 
 
-def criterion(found: Mapping[str, float]) -> float:
-    """The mean over tasks."""
-    return float(np.mean(list(found.values()))) if found else -np.inf
+def criterion(gain_by_task: Mapping[str, float]) -> float:
+    """The mean over tasks; -inf without a task."""
+    return float(np.mean(list(gain_by_task.values()))) if gain_by_task else -np.inf

@@ -1,4 +1,4 @@
-"""What an experiment is told: which spans serve what, what is tried in tuning, what is claimed beforehand."""
+"""Settings of an experiment: its spans, the tuning grid and the primary endpoints."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pipeline.config_file import load_deployment
 
 @settings
 class Grid:
-    """What tuning tries: every arm, the control first of all, gets one trial a point.
+    """The points that tuning tries, with one trial a point, for every arm and the control.
 
     Attributes:
-        learning_rates: Of Adagrad, per trial.
-        passes: Over each span.
-        input_dropouts: Of what embeddings and numbers bring in.
-        soft_weights: Factors of the soft losses, dealt out to the points. The best points are tried with the
-            others too, for which an arm without soft losses gets as many other learning rates.
-        finalists: So many points are looked at again, and get all seeds; twice as many get all but one.
-        seeds: How many seeds each finalist gets in all.
+        learning_rates: Of Adagrad.
+        passes: Training passes over each span.
+        input_dropouts: Dropout rates of embeddings and numeric features.
+        soft_weights: Factors of the soft losses, assigned to the points at random. The best points are also
+            tried with the other factors. An arm without soft losses gets as many other learning rates.
+        finalists: Number of points that get all seeds; twice as many get all but one.
+        seeds: Number of seeds of a finalist.
     """
 
     learning_rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
@@ -41,10 +41,10 @@ class Grid:
 
 @settings
 class Endpoint:
-    """A figure on which something is claimed.
+    """A metric of a task on which a claim is made.
 
     Attributes:
-        task: Whose.
+        task: Name of the task.
         metric: `auc` or `rmse`.
     """
 
@@ -54,12 +54,12 @@ class Endpoint:
 
 @settings
 class Primary:
-    """What is declared before anything is run; all else is exploratory.
+    """The claim, declared before the experiment runs; all other results are exploratory.
 
     Attributes:
-        arm: The arm of which it is claimed.
+        arm: The arm that the claim is about.
         versus: The arms that it is compared with.
-        endpoints: On the largest surface and over all surfaces; Holm corrects over all of these together.
+        endpoints: Tested on the largest surface and over all surfaces; Holm corrects all tests together.
     """
 
     arm: str = "auxiliary-logit"
@@ -72,23 +72,22 @@ class Primary:
 
 @settings
 class Experiment:
-    """An experiment's protocol.
+    """The protocol of an experiment.
 
     Attributes:
-        deployment: Its tasks, features, teacher and student; a path relative to the file.
-        tuning: Spans `A:B` on which everything is chosen; the burn-in is the deployment's.
-        reporting: Spans `A:B` that are reported; nothing is chosen on them.
-        students_from: The first span that students and control learn. Soft labels come from the first span
-            of the tuning stretch on, to students that have learnt hard labels until then.
-        batch_size: Of all models, in place of the deployment's.
-        task_weights: Factors of tasks' losses, hard and soft, in place of the deployment's; the same for
-            every arm, and chosen, as all else, on the tuning stretch.
-        grid: What tuning tries.
-        resamples: Of clusters and seeds, behind each interval.
-        min_positives: A binary task with fewer over the stretch gives no evidence and does not count in the
-            criterion.
-        slice_feature: The feature by whose values the leak of a teacher's bias is measured.
-        primary: What is claimed.
+        deployment: The deployment's file: tasks, features, teacher and student. Relative to this file.
+        tuning: Tuning spans `A:B`: all choices are made on them. The burn-in is the deployment's.
+        reporting: Reporting spans `A:B`: only they are reported, and no choice uses them.
+        students_from: The first span that students and control train on. Soft labels start at the first
+            tuning span; students train on hard labels alone before.
+        batch_size: Of all models, instead of the deployment's.
+        task_weights: Factors of the tasks' hard and soft losses, instead of the deployment's. They are the
+            same for every arm, and chosen on the tuning spans.
+        grid: The tuning grid.
+        resamples: Number of resamples of clusters and seeds for each interval.
+        min_positives: A binary task with fewer positives gives no evidence and is left out of the criterion.
+        slice_feature: The feature by whose values bias leak is measured.
+        primary: The claim.
     """
 
     deployment: str
@@ -107,48 +106,50 @@ class Experiment:
         if self.tuning_spans.stop > self.reporting_spans.start:
             raise ValueError(
                 f"tuning {self.tuning} must end before reporting {self.reporting}: "
-                "nothing is chosen on what is reported."
+                "no choice may use the reporting spans."
             )
 
     @property
     def tuning_spans(self) -> range:
-        """The tuning stretch."""
+        """`tuning` as a range."""
         return parse_range(self.tuning)
 
     @property
     def reporting_spans(self) -> range:
-        """The reporting stretch."""
+        """`reporting` as a range."""
         return parse_range(self.reporting)
 
 
-def load(path: Path) -> tuple[Experiment, Deployment]:
+def load_experiment(path: Path) -> tuple[Experiment, Deployment]:
     """Reads an experiment and its deployment.
 
     Raises:
-        BadInput: if a file is missing or holds an unknown key or a wrong value; the first fault is named.
+        BadInput: if a file is missing, or holds an unknown key or a wrong value; names the first fault.
     """
     if not path.is_file():
-        raise _refusal(path, "a YAML file", "nothing", "experiments/configs/ holds working ones.")
+        raise _bad_experiment(path, "a YAML file", "no file", "experiments/configs/ holds examples.")
     try:
         document = yaml.safe_load(path.read_text())
         experiment = pydantic.TypeAdapter(Experiment).validate_json(json.dumps(document))
     except (yaml.YAMLError, TypeError) as error:
-        raise _refusal(path, "YAML with one mapping", " ".join(str(error).split()), "Mend it.") from error
+        got = " ".join(str(error).split())
+        raise _bad_experiment(path, "YAML with one mapping", got, "Correct the file.") from error
     except pydantic.ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the file"
-        raise _refusal(path, f"{where}: {fault['msg']}", repr(fault["input"]), "Correct it.") from error
+        expected = f"{where}: {fault['msg']}"
+        raise _bad_experiment(path, expected, repr(fault["input"]), "Correct the value.") from error
     deployment = load_deployment(deployment_file(path, experiment))
     _check(path, experiment, deployment)
-    return experiment, _weighted(deployment, experiment.task_weights)
+    return experiment, _with_task_weights(deployment, experiment.task_weights)
 
 
 def deployment_file(path: Path, experiment: Experiment) -> Path:
-    """The deployment that the experiment at `path` names."""
+    """The deployment file of the experiment at `path`."""
     return path.parent / experiment.deployment
 
 
-def _weighted(deployment: Deployment, weights: Mapping[str, float]) -> Deployment:
+def _with_task_weights(deployment: Deployment, weights: Mapping[str, float]) -> Deployment:
     tasks = {
         name: dataclasses.replace(task, weight=weights.get(name, task.weight))
         for name, task in deployment.tasks.items()
@@ -158,20 +159,19 @@ def _weighted(deployment: Deployment, weights: Mapping[str, float]) -> Deploymen
 
 def _check(path: Path, experiment: Experiment, deployment: Deployment) -> None:
     if experiment.tuning_spans.start <= deployment.burn_in_spans[-1]:
-        raise _refusal(
-            path, f"tuning behind the burn-in {deployment.burn_in}", experiment.tuning, "Move it back."
-        )
+        expected = f"tuning spans after the burn-in {deployment.burn_in}"
+        raise _bad_experiment(path, expected, experiment.tuning, "Start tuning later.")
     for endpoint in experiment.primary.endpoints:
         if endpoint.task not in deployment.student.tasks:
             tasks = ", ".join(deployment.student.tasks)
-            raise _refusal(path, f"endpoints among {tasks}", endpoint.task, "Name another task.")
+            raise _bad_experiment(path, f"endpoints among {tasks}", endpoint.task, "Name another task.")
     for name in experiment.task_weights.keys() - deployment.tasks.keys():
-        raise _refusal(path, f"task_weights of {', '.join(deployment.tasks)}", name, "Name another task.")
+        expected = f"task_weights of {', '.join(deployment.tasks)}"
+        raise _bad_experiment(path, expected, name, "Name another task.")
     if experiment.slice_feature not in deployment.features:
-        raise _refusal(
-            path, "slice_feature among the deployment's features", experiment.slice_feature, "Name another."
-        )
+        expected = "slice_feature among the deployment's features"
+        raise _bad_experiment(path, expected, experiment.slice_feature, "Name another feature.")
 
 
-def _refusal(path: Path, expected: str, got: str, fix: str) -> BadInput:
+def _bad_experiment(path: Path, expected: str, got: str, fix: str) -> BadInput:
     return BadInput("not an experiment", where=str(path), expected=expected, got=got, fix=fix)

@@ -1,10 +1,10 @@
-"""Choosing on the tuning stretch: equal trials for every arm, the best few looked at again."""
+"""Tunes the hyperparameters of an arm with the same number of trials for every arm."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,13 @@ from experiments.protocol.settings import Grid
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of what is tuned.
+    """The tuned hyperparameters.
 
     Attributes:
         learning_rate: of Adagrad.
-        passes: over each span.
-        input_dropout: of what embeddings and numbers bring in.
-        soft_weight: of the soft losses, which the control and teachers do not have; times the task's own.
+        passes: training passes over each span.
+        input_dropout: dropout rate of embeddings and numeric features.
+        soft_weight: factor of the soft losses, times the task's own weight; teachers and control ignore it.
     """
 
     learning_rate: float
@@ -30,13 +30,17 @@ class Point:
     soft_weight: float
 
 
+Measure = Callable[[Sequence[tuple[Point, int]]], list[dict[str, float]]]
+"""Gains by task for each pair of a point and a seed."""
+
+
 @dataclass(frozen=True)
-class Tried:
-    """A point and what it gave.
+class PointResult:
+    """A point and its gains.
 
     Attributes:
-        point: the setting.
-        gains: per seed, by task; see `experiments.protocol.criterion`.
+        point: the hyperparameters.
+        gains: for each seed, the information gain by task.
     """
 
     point: Point
@@ -50,91 +54,90 @@ class Tried:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for an arm, among what.
+    """The result of tuning an arm.
 
     Attributes:
         point: the best finalist.
-        tried: all points, the finalists with all their seeds.
+        tried: all points; the finalists have all seeds.
     """
 
     point: Point
-    tried: tuple[Tried, ...]
+    tried: tuple[PointResult, ...]
 
     @property
-    def front(self) -> tuple[Tried, ...]:
-        """The points that no other beats on every task: what a mean over tasks hides."""
-        mean = [_mean_gains(tried) for tried in self.tried]
+    def front(self) -> tuple[PointResult, ...]:
+        """The Pareto front: points that no other point dominates on every task."""
+        means = [_mean_gains(result) for result in self.tried]
         return tuple(
-            tried
-            for tried, own in zip(self.tried, mean, strict=True)
-            if own and not any(_beats(other, own) for other in mean if other)
+            result
+            for result, mean in zip(self.tried, means, strict=True)
+            if mean and not any(_dominates(other, mean) for other in means if other)
         )
 
 
-def points(grid: Grid) -> list[Point]:
-    """The grid's points; soft weights are dealt out at random, the same for every arm."""
+def grid_points(grid: Grid) -> list[Point]:
+    """The grid's points; each gets one soft weight at random, the same for every arm."""
     settings = list(itertools.product(grid.learning_rates, grid.passes, grid.input_dropouts))
-    rounds = -(-len(settings) // len(grid.soft_weights))
-    weights = np.random.default_rng(0).permutation(np.repeat(grid.soft_weights, rounds))
+    repeats = -(-len(settings) // len(grid.soft_weights))
+    weights = np.random.default_rng(0).permutation(np.repeat(grid.soft_weights, repeats))
     return [Point(*setting, float(weight)) for setting, weight in zip(settings, weights, strict=False)]
 
 
-def choose(
-    grid: Grid,
-    measure: Callable[[Sequence[tuple[Point, int]]], list[dict[str, float]]],
-    *,
-    distilled: bool,
-) -> Choice:
-    """Tries every point with one seed, looks again beside the best few, then gives the best more seeds.
+def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> Choice:
+    """Measures every point with one seed, then neighbours of the best, then the best with more seeds.
 
-    With each seed more, half as many points are left (successive halving): the last one is for the finalists.
+    Each further seed halves the number of points (successive halving); the last seed is for the finalists.
 
     Args:
-        grid: what is tried.
-        measure: gains by task of (point, seed) pairs, in their order.
-        distilled: whether soft weights mean anything to the arm.
+        grid: the points.
+        measure: runs the trials.
+        distilled: whether the arm has soft losses.
     """
-    ranked = _ranked(measure, points(grid))
-    beside = [point for tried in ranked[: grid.finalists] for point in _beside(tried.point, grid, distilled)]
-    left = sorted([*ranked, *_ranked(measure, beside)], key=lambda tried: -tried.criterion)
-    dropped: list[Tried] = []
+    results = _measure_once(measure, grid_points(grid))
+    neighbours = [
+        point for result in results[: grid.finalists] for point in _neighbours(result.point, grid, distilled)
+    ]
+    remaining = _best_first([*results, *_measure_once(measure, neighbours)])
+    dropped: list[PointResult] = []
     for seed in range(1, grid.seeds):
-        # One seed alone would fill the places with neighbours of whatever it flatters.
-        places = grid.finalists * 2 ** (grid.seeds - 1 - seed)
-        dropped += left[places:]
-        found = measure([(tried.point, seed) for tried in left[:places]])
-        again = [
-            Tried(tried.point, (*tried.gains, gains))
-            for tried, gains in zip(left[:places], found, strict=True)
-        ]
-        left = sorted(again, key=lambda tried: -tried.criterion)
-    return Choice(left[0].point, (*left, *dropped))
+        # More than the finalists get a second seed: neighbours of a point that is lucky with the first seed
+        # would otherwise be the only finalists.
+        count = grid.finalists * 2 ** (grid.seeds - 1 - seed)
+        dropped += remaining[count:]
+        remaining = remaining[:count]
+        new_gains = measure([(result.point, seed) for result in remaining])
+        remaining = _best_first(
+            PointResult(result.point, (*result.gains, gains))
+            for result, gains in zip(remaining, new_gains, strict=True)
+        )
+    return Choice(remaining[0].point, (*remaining, *dropped))
 
 
-def _ranked(
-    measure: Callable[[Sequence[tuple[Point, int]]], list[dict[str, float]]], asked: Sequence[Point]
-) -> list[Tried]:
-    """With one seed, the best first."""
-    found = measure([(point, 0) for point in asked])
-    tried = [Tried(point, (gains,)) for point, gains in zip(asked, found, strict=True)]
-    return sorted(tried, key=lambda each: -each.criterion)
+def _measure_once(measure: Measure, points: Sequence[Point]) -> list[PointResult]:
+    """Results with one seed, the best first."""
+    all_gains = measure([(point, 0) for point in points])
+    return _best_first(PointResult(point, (gains,)) for point, gains in zip(points, all_gains, strict=True))
 
 
-def _beside(point: Point, grid: Grid, distilled: bool) -> list[Point]:
-    """What the deal left out: the other soft weights; as many other learning rates where there are none.
+def _best_first(results: Iterable[PointResult]) -> list[PointResult]:
+    return sorted(results, key=lambda result: -result.criterion)
 
-    They lie within half an octave of the point's: +1/2, -1/2, +1/4, -1/4, ...
+
+def _neighbours(point: Point, grid: Grid, distilled: bool) -> list[Point]:
+    """The point with each other soft weight, or with as many other learning rates if it is not distilled.
+
+    The learning rates lie within half an octave of the point's: +1/2, -1/2, +1/4, -1/4, ...
     """
     others = [weight for weight in grid.soft_weights if weight != point.soft_weight]
     if distilled:
         return [dataclasses.replace(point, soft_weight=weight) for weight in others]
-    octaves = [(-1) ** place / (2 + place // 2 * 2) for place in range(len(others))]
+    octaves = [(-1) ** index / (2 + index // 2 * 2) for index in range(len(others))]
     return [dataclasses.replace(point, learning_rate=point.learning_rate * 2**octave) for octave in octaves]
 
 
-def _mean_gains(tried: Tried) -> dict[str, float]:
-    return {task: float(np.mean([gains[task] for gains in tried.gains])) for task in tried.gains[0]}
+def _mean_gains(result: PointResult) -> dict[str, float]:
+    return {task: float(np.mean([gains[task] for gains in result.gains])) for task in result.gains[0]}
 
 
-def _beats(other: dict[str, float], own: dict[str, float]) -> bool:
-    return all(other[task] >= gain for task, gain in own.items()) and other != own
+def _dominates(other: dict[str, float], gains: dict[str, float]) -> bool:
+    return all(other[task] >= gain for task, gain in gains.items()) and other != gains

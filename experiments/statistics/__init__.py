@@ -1,4 +1,4 @@
-"""Figures, differences and shares with intervals that resample users and seeds; corrected p-values.
+"""Metrics, differences and shares with intervals that resample users and seeds; corrected p-values.
 
 May import `trials`.
 """

@@ -1,9 +1,9 @@
-"""Arms against each other, task by task and surface by surface, as rows of results."""
+"""Compares arms on each task and surface, and returns rows of results."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,33 +12,40 @@ import numpy as np
 from components.evaluation.bootstrap import METRICS, SpanRows
 from components.evaluation.curves import calibration_curve
 from experiments.statistics.influence import Figure, figures
-from experiments.statistics.intervals import Estimate, Resamples, difference, first, holm, recovered
-from experiments.trials.outcome import Outcome
+from experiments.statistics.intervals import (
+    Estimate,
+    Resamples,
+    difference,
+    first_arm,
+    holm,
+    recovered_gain,
+)
 from experiments.trials.stream import Stream
+from experiments.trials.trial_result import Outcome
 from models.tasks import Task
 
 Array = Any
 
 ALL_SURFACES = ALL_TASKS = "all"
 BOTH, SEEDS = "users and seeds", "seeds"
-"""What an interval resamples."""
+"""Values of `Row.interval`."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of results.
+    """One row of results: a metric of an arm, or its difference to another arm.
 
     Attributes:
-        experiment, arm, surface, task, metric: what is measured; metric `gain_recovered` is the share of the
-            teacher's gain over the control.
-        seeds: how many runs stand behind it.
-        mean, low, high: the arm's own figure.
-        versus: the arm that it is compared with, or nothing.
-        difference, difference_low, difference_high: the arm's less the other's, on the same users and seeds.
-        interval: what the intervals resample, `users and seeds` or `seeds`.
-        positives: of a binary task, 0 of others.
-        p_holm: of a primary endpoint, corrected; else None.
-        note: why there is no evidence, where there is none.
+        experiment, arm, surface, task, metric: what is measured; a metric `gain_recovered_*` is the share of
+            the teacher's gain over the control.
+        seeds: number of runs.
+        mean, low, high: of the arm.
+        versus: the arm that `arm` is compared with; empty without a comparison.
+        difference, difference_low, difference_high: `arm` minus `versus`, on the same users and seeds.
+        interval: what the intervals resample: `users and seeds` or `seeds`.
+        positives: number of positives of a binary task; 0 for other tasks.
+        p_holm: corrected p-value of a primary endpoint; else None.
+        note: why there is no evidence; empty if there is evidence.
     """
 
     experiment: str
@@ -61,13 +68,13 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A comparison that is wanted.
+class ArmPair:
+    """Two arms to compare.
 
     Attributes:
-        arm: whose gain it is.
-        versus: over whom.
-        teacher: whose gain it is a share of, or nothing.
+        arm: the arm whose gain is measured.
+        versus: the arm that it is compared with.
+        teacher: the arm whose gain over `versus` is the whole of `gain_recovered_*`; empty for none.
     """
 
     arm: str
@@ -76,15 +83,15 @@ class Pair:
 
 
 class Comparison:
-    """All arms of an experiment on one stretch.
+    """Compares all arms of an experiment on the reporting spans.
 
     Args:
         stream: the rows.
         tasks: all tasks.
-        arms: by name, by seed.
-        spans: the stretch that is reported.
-        resamples: draws behind each interval.
-        min_positives: below it there is no evidence.
+        arms: results by arm, one a seed.
+        spans: the reporting spans.
+        resamples: number of resamples for each interval.
+        min_positives: a binary task with fewer gives no evidence.
     """
 
     def __init__(
@@ -100,36 +107,37 @@ class Comparison:
         self._tasks = tasks
         self._arms = arms
         self._spans = spans
-        self._known = stream.known_labels()
+        self._labels = stream.known_labels()
         self._min_positives = min_positives
-        self._clusters = int(stream.clusters.max()) + 1
-        self._seeds = len(next(iter(arms.values())))
-        self._resamples = Resamples(self._clusters, self._seeds, resamples, seed=0)
-        # A surface that is new has no model of its own yet; an arm that diverged must not empty the others'.
+        self._num_seeds = len(next(iter(arms.values())))
+        self._resamples = Resamples(stream.num_clusters, self._num_seeds, resamples, seed=0)
+        # A per-surface model has no prediction before its first training. Only rows that every arm predicts
+        # count; a diverged arm does not remove rows.
         self._predicted = np.ones(len(stream.spans), bool)
-        for outcome in (each for of_arm in arms.values() for each in of_arm if not each.diverged):
-            self._predicted[outcome.rows] &= np.isfinite(outcome.predictions).all(axis=1)
+        for result in (result for results in arms.values() for result in results if not result.diverged):
+            self._predicted[result.rows] &= np.isfinite(result.predictions).all(axis=1)
 
-    def rows(self, experiment: str, pairs: Sequence[Pair], surfaces: Sequence[str]) -> list[Row]:
-        """The arms' own figures, then their differences, per surface, task and metric.
+    def rows(self, experiment: str, pairs: Sequence[ArmPair], surfaces: Sequence[str]) -> list[Row]:
+        """Metrics of all arms and the differences of `pairs`, for each surface, task and metric.
 
         Args:
             experiment: its name.
-            pairs: the comparisons; every arm's own figures are given whether it is in one or not.
-            surfaces: names, `all` among them or not.
+            pairs: the comparisons.
+            surfaces: names; `all` is all surfaces together.
         """
-        found: list[Row] = []
-        for surface in surfaces:
-            for name, task in self._tasks.items():
-                found += self._of_task(experiment, pairs, surface, name, task)
-        return found
+        return [
+            row
+            for surface in surfaces
+            for name, task in self._tasks.items()
+            for row in self._task_rows(experiment, pairs, surface, name, task)
+        ]
 
     def calibration(self, task: str) -> dict[str, tuple[list[float], list[float]]]:
-        """A binary task's mean prediction and share of positives in bins, all seeds together, by arm."""
+        """For each arm, a binary task's mean prediction and share of positives in bins, over all seeds."""
         curves = {}
-        for arm, outcomes in self._arms.items():
-            spans = [rows for kept in outcomes if task in kept.tasks
-                     for rows in self._span_rows(kept, ALL_SURFACES, task)]  # fmt: skip
+        for arm, results in self._arms.items():
+            spans = [rows for result in results if task in result.tasks
+                     for rows in self._span_rows(result, ALL_SURFACES, task)]  # fmt: skip
             if spans and all(np.isfinite(rows.predictions).all() for rows in spans):
                 labels, predictions = (
                     np.concatenate([getattr(rows, name) for rows in spans]).astype(np.float64)
@@ -139,56 +147,52 @@ class Comparison:
                 curves[arm] = (predicted.tolist(), observed.tolist())
         return curves
 
-    def _of_task(
-        self, experiment: str, pairs: Sequence[Pair], surface: str, name: str, task: Task
-    ) -> list[Row]:
-        arms = [arm for arm, outcomes in self._arms.items() if name in outcomes[0].tasks]
-        spans = {arm: [self._span_rows(kept, surface, name) for kept in self._arms[arm]] for arm in arms}
-        positives, note = self._evidence(next(iter(spans.values()))[0], task)
-        by_arm = {
-            arm: [figures(task.kind, of_seed, self._clusters) for of_seed in of_arm]
-            for arm, of_arm in spans.items()
+    def _task_rows(
+        self, experiment: str, pairs: Sequence[ArmPair], surface: str, name: str, task: Task
+    ) -> Iterator[Row]:
+        spans_by_arm = {
+            arm: [self._span_rows(result, surface, name) for result in results]
+            for arm, results in self._arms.items()
+            if name in results[0].tasks
         }
-        rows = []
+        positives, note = self._evidence(next(iter(spans_by_arm.values()))[0], task)
+        figures_by_arm = {
+            arm: [figures(task.kind, spans, self._stream.num_clusters) for spans in spans_by_seed]
+            for arm, spans_by_seed in spans_by_arm.items()
+        }
         for metric in METRICS[task.kind]:
-            of_metric = {arm: [of_seed[metric] for of_seed in by_arm[arm]] for arm in arms}
-            replicates = self._resamples.replicates(list(of_metric.values()))
             base = Row(
-                experiment, "", surface, name, metric, self._seeds, None, None, None,
+                experiment, "", surface, name, metric, self._num_seeds, None, None, None,
                 positives=positives, note=note,
             )  # fmt: skip
-            table = _MetricTable(base, of_metric, replicates, self._resamples)
+            arms = {arm: [seed[metric] for seed in by_seed] for arm, by_seed in figures_by_arm.items()}
+            table = _MetricTable(base, arms, self._resamples)
             for arm in arms:
-                rows += table.own(arm)
+                yield from table.arm_rows(arm)
             for pair in pairs:
-                if {pair.arm, pair.versus} <= set(arms):
-                    rows += table.versus(pair)
-                if pair.teacher and {pair.arm, pair.versus, pair.teacher} <= set(arms):
-                    rows += table.recovered(pair)
-        return rows
+                if {pair.arm, pair.versus} <= arms.keys():
+                    yield from table.difference_rows(pair)
+                if pair.teacher and {pair.arm, pair.versus, pair.teacher} <= arms.keys():
+                    yield from table.recovered_gain_rows(pair)
 
-    def _span_rows(self, kept: Outcome, surface: str, task: str) -> list[SpanRows]:
-        """The rows that have a label, and a prediction of every arm that did not diverge."""
-        stream, rows = self._stream, kept.rows
-        labels = self._known[rows, stream.tasks.index(task)]
-        of_span = stream.spans[rows]
-        where = (
-            self._predicted[rows]
-            & ~np.isnan(labels)
-            & (of_span >= self._spans.start)
-            & (of_span < self._spans.stop)
-        )
+    def _span_rows(self, result: Outcome, surface: str, task: str) -> list[SpanRows]:
+        """The rows with a label and a prediction of every arm that did not diverge."""
+        stream, rows = self._stream, result.rows
+        labels = self._labels[rows, stream.tasks.index(task)]
+        predictions = result.columns((task,))[:, 0]
+        where = self._predicted[rows] & ~np.isnan(labels)
         if surface != ALL_SURFACES:
             where &= stream.surfaces[rows] == stream.surface_names.index(surface)
-        predictions = kept.columns((task,))[:, 0]
-        found = []
+        span_rows = []
         for span in self._spans:
-            here = where & (of_span == span)
-            if here.any():
-                found.append(SpanRows(labels[here], stream.clusters[rows[here]], predictions[here]))
-        return found
+            in_span = where & (stream.spans[rows] == span)
+            if in_span.any():
+                clusters = stream.clusters[rows[in_span]]
+                span_rows.append(SpanRows(labels[in_span], clusters, predictions[in_span]))
+        return span_rows
 
     def _evidence(self, spans: Sequence[SpanRows], task: Task) -> tuple[int, str]:
+        """The number of positives, and a note if there is no evidence."""
         if task.kind != "binary":
             return 0, "" if spans else "no evidence: no label"
         positives = int(sum((rows.labels > 0.5).sum() for rows in spans))
@@ -196,89 +200,77 @@ class Comparison:
 
 
 class _MetricTable:
-    """The rows of one metric."""
+    """The rows of one metric, task and surface."""
 
-    def __init__(
-        self, base: Row, arms: Mapping[str, Sequence[Figure]], replicates: Array, resamples: Resamples
-    ) -> None:
+    def __init__(self, base: Row, arms: Mapping[str, Sequence[Figure]], resamples: Resamples) -> None:
         self._base = base
         self._arms = arms
         self._names = list(arms)
-        self._replicates = replicates
+        self._replicates = resamples.replicates(list(arms.values()))
         self._resamples = resamples
 
-    def own(self, arm: str) -> list[Row]:
-        estimate = self._estimate((arm,), first)
-        return [
-            dataclasses.replace(
-                self._base, arm=arm, mean=_number(estimate.value), low=_low(bounds), high=_high(bounds),
-                interval=kind,
-            )
-            for kind, bounds in _intervals(estimate)
-        ]  # fmt: skip
+    def arm_rows(self, arm: str) -> list[Row]:
+        return self._mean_rows(dataclasses.replace(self._base, arm=arm), self._estimate((arm,), first_arm))
 
-    def versus(self, pair: Pair) -> list[Row]:
+    def difference_rows(self, pair: ArmPair) -> list[Row]:
         estimate = self._estimate((pair.arm, pair.versus), difference)
         p = estimate.p if not self._base.note else None
-        own = {row.interval: row for row in self.own(pair.arm)}
+        arm_rows = {row.interval: row for row in self.arm_rows(pair.arm)}
         return [
             dataclasses.replace(
-                own[kind], versus=pair.versus, difference=_number(estimate.value),
-                difference_low=_low(bounds), difference_high=_high(bounds), p_holm=p,
+                arm_rows[interval], versus=pair.versus, difference=_finite(estimate.value),
+                difference_low=low, difference_high=high, p_holm=p,
             )
-            for kind, bounds in _intervals(estimate)
+            for interval, low, high in _intervals(estimate)
         ]  # fmt: skip
 
-    def recovered(self, pair: Pair) -> list[Row]:
-        """Defined only where the teacher's own gain excludes 0."""
-        gain = self._estimate((pair.teacher, pair.versus), difference)
-        estimate = self._estimate((pair.arm, pair.versus, pair.teacher), recovered)
-        defined = gain.both is not None and (gain.both[0] > 0 or gain.both[1] < 0)
+    def recovered_gain_rows(self, pair: ArmPair) -> list[Row]:
+        """Defined only if the interval of the teacher's gain excludes 0."""
         row = dataclasses.replace(
             self._base, arm=pair.arm, versus=pair.versus, metric=f"gain_recovered_{self._base.metric}"
         )
-        if not defined:
+        gain = self._estimate((pair.teacher, pair.versus), difference).both
+        if gain is None or not (gain[0] > 0 or gain[1] < 0):
             return [dataclasses.replace(row, note="undefined: the teacher's own gain does not exclude 0")]
+        return self._mean_rows(row, self._estimate((pair.arm, pair.versus, pair.teacher), recovered_gain))
+
+    def _mean_rows(self, row: Row, estimate: Estimate) -> list[Row]:
+        mean = _finite(estimate.value)
         return [
-            dataclasses.replace(row, mean=_number(estimate.value), low=_low(bounds), high=_high(bounds),
-                                interval=kind)
-            for kind, bounds in _intervals(estimate)
-        ]  # fmt: skip
+            dataclasses.replace(row, mean=mean, low=low, high=high, interval=interval)
+            for interval, low, high in _intervals(estimate)
+        ]
 
     def _estimate(self, arms: tuple[str, ...], combine: Callable[[Array], Array]) -> Estimate:
         columns = [self._names.index(arm) for arm in arms]
-        chosen = [self._arms[arm] for arm in arms]
-        return self._resamples.estimate(chosen, combine, self._replicates[:, columns])
+        return self._resamples.estimate(
+            [self._arms[arm] for arm in arms], combine, self._replicates[:, columns]
+        )
 
 
 def with_holm(rows: Sequence[Row], is_primary: Callable[[Row], bool]) -> list[Row]:
-    """Corrects the primary comparisons' p-values and takes those of the exploratory ones away."""
+    """Corrects the p-values of the primary comparisons and removes those of the exploratory ones."""
     tested = [
-        place
-        for place, row in enumerate(rows)
+        index
+        for index, row in enumerate(rows)
         if row.p_holm is not None and row.interval == BOTH and is_primary(row)
     ]
-    corrected = dict(zip(tested, holm([rows[place].p_holm or 0.0 for place in tested]), strict=True))
-    return [dataclasses.replace(row, p_holm=corrected.get(place)) for place, row in enumerate(rows)]
+    corrected = dict(zip(tested, holm([rows[index].p_holm or 0.0 for index in tested]), strict=True))
+    return [dataclasses.replace(row, p_holm=corrected.get(index)) for index, row in enumerate(rows)]
 
 
 def largest_surface(stream: Stream, spans: range) -> str:
-    """The surface with the most impressions of a stretch."""
+    """The surface with the most impressions in `spans`."""
     counts = np.bincount(stream.surfaces[stream.fresh_rows(spans)], minlength=len(stream.surface_names))
     return stream.surface_names[int(counts.argmax())]
 
 
-def _intervals(estimate: Estimate) -> list[tuple[str, tuple[float, float] | None]]:
-    return [(BOTH, estimate.both), (SEEDS, estimate.seeds)]
+def _intervals(estimate: Estimate) -> list[tuple[str, float | None, float | None]]:
+    """Kind, low and high of each interval."""
+    return [
+        (kind, *(bounds or (None, None))) for kind, bounds in ((BOTH, estimate.both), (SEEDS, estimate.seeds))
+    ]
 
 
-def _number(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _low(bounds: tuple[float, float] | None) -> float | None:
-    return None if bounds is None else bounds[0]
-
-
-def _high(bounds: tuple[float, float] | None) -> float | None:
-    return None if bounds is None else bounds[1]

@@ -1,9 +1,9 @@
-"""Figures over several spans, and what each cluster's weight does to them: intervals of hundreds of models.
+"""Metrics over several spans with the influence of each cluster, for fast intervals of many models.
 
-`components.evaluation.bootstrap` counts every resample out, which takes a second a model, task and surface.
-Here a resample of the clusters moves a figure by the sum of their influences (the infinitesimal jackknife),
-so that all models share one product of matrices. With thousands of clusters the two agree closely; a test
-holds one against the other.
+`components.evaluation.bootstrap` computes every resample exactly, which takes a second a model, task and
+surface. Here a resample of the clusters changes a metric by the sum of their influences (the infinitesimal
+jackknife), so that all models share one matrix product. A test compares the two: with thousands of clusters
+they agree closely.
 
 Reference: Efron, "Nonparametric estimates of standard error", Biometrika 1981; for AUC the influences are
 the placement values of DeLong et al., Biometrics 1988.
@@ -25,11 +25,12 @@ Array = Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of one model.
+    """One metric of one model.
 
     Attributes:
         value: NaN where it is undefined.
-        influence: `[clusters]` float64: the figure's derivative to each cluster's weight, where all are 1.
+        influence: `[clusters]` float64: the metric's derivative with respect to each cluster's weight, at
+            weights of 1.
     """
 
     value: float
@@ -37,15 +38,15 @@ class Figure:
 
 
 def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str, Figure]:
-    """The figures that `METRICS` names for a kind of task; AUC is the row-weighted mean of the spans'.
+    """The metrics that `METRICS` names for a kind of task; AUC is the row-weighted mean over spans.
 
     Args:
         kind: `binary` or `regression`.
-        spans: the rows of each span that have a label; without any, or with a prediction that is not finite,
-            nothing is defined.
-        num_clusters: how many there are.
+        spans: the labelled rows of each span. All metrics are NaN if there are none, or if a prediction is
+            not finite.
+        num_clusters: of the stream.
     """
-    # A missing prediction would rank above all others and pass for a good one.
+    # NaN would rank above all other predictions.
     if not spans or not all(np.isfinite(rows.predictions).all() for rows in spans):
         return dict.fromkeys(METRICS[kind], Figure(float("nan"), np.zeros(num_clusters)))
     labels = np.concatenate([rows.labels for rows in spans]).astype(np.float64)
@@ -64,7 +65,7 @@ def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str
 
 
 def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> Figure:
-    """The mean of the spans' AUCs, weighted with their rows; spans with one class are skipped."""
+    """The mean AUC over spans, weighted by their rows; skips spans with only one class."""
     values, weights, influences = [], [], []
     for rows in spans:
         value, influence = _auc(rows, num_clusters)
@@ -76,7 +77,7 @@ def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> Figure:
         return Figure(float("nan"), np.zeros(num_clusters))
     sizes = np.array([weight.sum() for weight in weights])
     mean = float(np.average(values, weights=sizes))
-    # A heavier cluster changes a span's AUC, and how much that span counts.
+    # A cluster's weight changes a span's AUC and the span's weight in the mean.
     total = sum(
         size * influence + weight * (value - mean)
         for size, influence, weight, value in zip(sizes, influences, weights, values, strict=True)
@@ -85,33 +86,34 @@ def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> Figure:
 
 
 def _auc(rows: SpanRows, num_clusters: int) -> tuple[float, Array]:
-    """A span's AUC, and its derivative to the weight of each cluster."""
+    """A span's AUC, and its derivative with respect to the weight of each cluster."""
     positive = np.asarray(rows.labels) > 0.5
-    ups, downs = np.sort(rows.predictions[positive]), np.sort(rows.predictions[~positive])
-    if not len(ups) or not len(downs):
+    positives, negatives = np.sort(rows.predictions[positive]), np.sort(rows.predictions[~positive])
+    if not len(positives) or not len(negatives):
         return float("nan"), np.zeros(num_clusters)
-    # The share of the other class that each row outranks (or is outranked by), ties counting one half.
-    beaten = _below(downs, rows.predictions[positive]) / len(downs)
-    beating = 1 - _below(ups, rows.predictions[~positive]) / len(ups)
-    value = float(beaten.mean())
+    # For a positive, the share of negatives below it; for a negative, of positives above it. Ties count 1/2.
+    below = _num_below(negatives, rows.predictions[positive]) / len(negatives)
+    above = 1 - _num_below(positives, rows.predictions[~positive]) / len(positives)
+    value = float(below.mean())
     influence = np.bincount(
-        rows.clusters[positive], weights=(beaten - value) / len(ups), minlength=num_clusters
+        rows.clusters[positive], weights=(below - value) / len(positives), minlength=num_clusters
     )
     influence += np.bincount(
-        rows.clusters[~positive], weights=(beating - value) / len(downs), minlength=num_clusters
+        rows.clusters[~positive], weights=(above - value) / len(negatives), minlength=num_clusters
     )
     return value, influence
 
 
-def _below(ordered: Array, values: Array) -> Array:
+def _num_below(ordered: Array, values: Array) -> Array:
+    """For each value, how many of the `ordered` ones are smaller, ties counting 1/2."""
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
 
 
 def ratio(numerators: Array, denominators: Array, clusters: Array, num_clusters: int) -> Figure:
-    """Sum over sum, NaN over nothing."""
+    """Sum of numerators over sum of denominators, by row; NaN if the denominators sum to 0."""
     total = float(denominators.sum())
     if total == 0:
         return Figure(float("nan"), np.zeros(num_clusters))
     value = float(numerators.sum() / total)
-    moved = (numerators - value * denominators) / total
-    return Figure(value, np.bincount(clusters, weights=moved, minlength=num_clusters))
+    row_influence = (numerators - value * denominators) / total
+    return Figure(value, np.bincount(clusters, weights=row_influence, minlength=num_clusters))

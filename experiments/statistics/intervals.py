@@ -1,4 +1,4 @@
-"""Intervals that resample users and seeds together: a finding must hold for other users and other runs."""
+"""Confidence intervals that resample users and seeds together, and Holm's correction of p-values."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from experiments.statistics.influence import Figure
 
 Array = Any
 
-_CHUNK = 100
-"""Resamples at once: as many columns of counts as clusters are held in memory."""
+_RESAMPLES_PER_CHUNK = 100
+"""Bounds memory: a chunk holds `[clusters, resamples]` float64."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its intervals; None where there are too few seeds or no value.
+    """A value with its intervals; an interval is None if there are too few seeds or no value.
 
     Attributes:
-        value: of all clusters, the mean over seeds.
-        both: low and high, clusters and seeds resampled.
-        seeds: low and high of Student's t over the seeds alone, the clusters as they are.
-        p: two-sided, against 0, of the resamples; 1 where there are none.
+        value: over all clusters, the mean over seeds.
+        both: low and high; resamples clusters and seeds.
+        seeds: low and high of Student's t over the seeds, without resampling clusters.
+        p: two-sided p-value against 0, from the resamples; 1 if no resample is finite.
     """
 
     value: float
@@ -36,12 +36,12 @@ class Estimate:
 
 
 class Resamples:
-    """Resamples of clusters and seeds, the same for all that is compared.
+    """Resamples of clusters and seeds, the same for all arms.
 
     Args:
-        num_clusters: how many clusters there are.
-        num_seeds: how many seeds each arm was run with.
-        draws: how many resamples.
+        num_clusters: of the stream.
+        num_seeds: of each arm.
+        draws: number of resamples.
         seed: of the resampling.
     """
 
@@ -56,56 +56,55 @@ class Resamples:
         """Resampled means over seeds of several arms.
 
         Args:
-            figures: by arm, by seed.
+            figures: for each arm, one a seed.
 
         Returns:
             `[draws, arms]` float64.
         """
         values = np.array([[figure.value for figure in arm] for arm in figures])
         influences = np.stack([figure.influence for arm in figures for figure in arm], axis=1)
-        moved = np.empty((self._draws, *values.shape))
-        for start in range(0, self._draws, _CHUNK):
-            indices = range(start, min(start + _CHUNK, self._draws))
+        changes = np.empty((self._draws, *values.shape))
+        for start in range(0, self._draws, _RESAMPLES_PER_CHUNK):
+            indices = range(start, min(start + _RESAMPLES_PER_CHUNK, self._draws))
             weights = cluster_counts(self._num_clusters, indices, self._seed) - 1
-            moved[indices.start : indices.stop] = (weights.T @ influences).reshape(-1, *values.shape)
-        per_seed = values[None] + moved
+            changes[indices.start : indices.stop] = (weights.T @ influences).reshape(-1, *values.shape)
+        per_seed = values[None] + changes
         return np.take_along_axis(per_seed, self._seeds[:, None, :], axis=2).mean(axis=2)
 
     def estimate(
         self, figures: Sequence[Sequence[Figure]], combine: Callable[[Array], Array], replicates: Array
     ) -> Estimate:
-        """A figure of several arms together, such as a difference.
+        """A function of several arms' metrics with its intervals, such as a difference.
 
         Args:
-            figures: by arm, by seed.
+            figures: for each arm, one a seed.
             combine: `[..., arms]` to `[...]`.
-            replicates: what `replicates` gave for these arms.
+            replicates: `[draws, arms]`, from the method `replicates`, of the same arms.
         """
         by_seed = np.array([[figure.value for figure in arm] for arm in figures])
         value = float(combine(by_seed.mean(axis=1)))
-        drawn = combine(replicates)
-        return Estimate(value, interval(drawn), _t_interval(combine(by_seed.T)), _p_value(drawn))
+        combined = combine(replicates)
+        return Estimate(value, interval(combined), _t_interval(combine(by_seed.T)), _p_value(combined))
 
 
-def first(arms: Array) -> Array:
-    """The first arm's own figure."""
+def first_arm(arms: Array) -> Array:
+    """The first arm's metric."""
     return arms[..., 0]
 
 
 def difference(arms: Array) -> Array:
-    """The first arm's less the second's."""
+    """The first arm's metric minus the second's."""
     return arms[..., 0] - arms[..., 1]
 
 
-def recovered(arms: Array) -> Array:
-    """The share of the teacher's gain over the control that a student has: (student - control) / (teacher -
-    control), of arms in the order student, control, teacher."""
+def recovered_gain(arms: Array) -> Array:
+    """(student - control) / (teacher - control), for arms in the order student, control, teacher."""
     gain = arms[..., 2] - arms[..., 1]
     return np.divide(arms[..., 0] - arms[..., 1], gain, out=np.full_like(gain, np.nan), where=gain != 0)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given.
+    """Holm's adjusted p-values, in the order of `p_values`.
 
     Reference: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979.
     """
@@ -121,12 +120,12 @@ def _t_interval(values: Array) -> tuple[float, float] | None:
     if len(values) < 2 or not np.isfinite(values).all():
         return None
     error = values.std(ddof=1) / np.sqrt(len(values))
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * error
-    return float(values.mean() - reach), float(values.mean() + reach)
+    half_width = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * error
+    return float(values.mean() - half_width), float(values.mean() + half_width)
 
 
-def _p_value(drawn: Array) -> float:
-    finite = drawn[np.isfinite(drawn)]
+def _p_value(replicates: Array) -> float:
+    finite = replicates[np.isfinite(replicates)]
     if not len(finite):
         return 1.0
     tail = min((finite <= 0).sum(), (finite >= 0).sum())

@@ -1,4 +1,4 @@
-"""The paper's tables, a module a table, and what runs one of them from its event log to its results.
+"""The paper's tables, one module each, and the function that runs one from an event log to its results.
 
 May import `report`, `protocol`, `statistics` and `trials`.
 """

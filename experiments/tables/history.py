@@ -1,13 +1,13 @@
-"""What a teacher can know better: history that a student cannot afford, and the other surfaces.
+"""Inputs of the teacher: with and without history features, all surfaces or one, and the student's width.
 
 Reference: Khani et al., RecSys '24, future work (one teacher of all surfaces).
 """
 
 from __future__ import annotations
 
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.protocol.laboratory import Laboratory
-from experiments.statistics.comparison import Pair, Row
+from experiments.statistics.comparison import ArmPair, Row
 
 TEACHERS = (
     TeacherArm("history", width=2.0),
@@ -17,17 +17,17 @@ TEACHERS = (
 )
 
 
-def run(laboratory: Laboratory) -> list[Row]:
+def run(runner: Laboratory) -> list[Row]:
     """Runs a student of each teacher."""
     students = [
         StudentArm(f"student-of-{teacher.name}", teacher=teacher.name, strategy="auxiliary")
         for teacher in TEACHERS
     ]
-    arms = laboratory.run_teachers(TEACHERS) | laboratory.run_students((CONTROL, *students))
-    pairs = [Pair(student.name, CONTROL.name, student.teacher) for student in students]
-    teachers = [Pair(teacher.name, CONTROL.name) for teacher in TEACHERS]
-    between = [
-        Pair("student-of-history", "student-of-no-history"),
-        Pair("student-of-history", "student-of-history-per-surface"),
+    arms = runner.run(TEACHERS) | runner.run((CONTROL, *students))
+    student_pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
+    teacher_pairs = [ArmPair(teacher.name, CONTROL.name) for teacher in TEACHERS]
+    between_students = [
+        ArmPair("student-of-history", "student-of-no-history"),
+        ArmPair("student-of-history", "student-of-history-per-surface"),
     ]
-    return laboratory.compare("features", arms, [*pairs, *teachers, *between])
+    return runner.compare("features", arms, [*student_pairs, *teacher_pairs, *between_students])

@@ -1,19 +1,19 @@
-"""What older labels cost: the same teacher, its labels so many spans behind.
+"""The cost of old labels: one teacher whose labels are 0 to 3 spans older than necessary.
 
 Reference: Khani et al., RecSys '24, on teachers under changing data.
 """
 
 from __future__ import annotations
 
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.protocol.laboratory import Laboratory
-from experiments.statistics.comparison import Pair, Row
+from experiments.statistics.comparison import ArmPair, Row
 
 AGES = (0, 1, 2, 3)
 
 
-def run(laboratory: Laboratory) -> list[Row]:
-    """Runs a teacher and a student per age; all take the choices of the freshest."""
+def run(runner: Laboratory) -> list[Row]:
+    """Runs a teacher and a student for each age; all use the hyperparameters tuned for age 0."""
     teachers = [
         TeacherArm(f"teacher-{age}-old", width=2.0, age=age, like="teacher-0-old" if age else None)
         for age in AGES
@@ -25,7 +25,7 @@ def run(laboratory: Laboratory) -> list[Row]:
         )
         for age, teacher in zip(AGES, teachers, strict=True)
     ]  # fmt: skip
-    arms = laboratory.run_teachers(teachers) | laboratory.run_students((CONTROL, *students))
-    pairs = [Pair(student.name, CONTROL.name, student.teacher) for student in students]
-    older = [Pair(student.name, students[0].name) for student in students[1:]]
-    return laboratory.compare("label-age", arms, [*pairs, *older])
+    arms = runner.run(teachers) | runner.run((CONTROL, *students))
+    pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
+    against_freshest = [ArmPair(student.name, students[0].name) for student in students[1:]]
+    return runner.compare("label-age", arms, [*pairs, *against_freshest])

@@ -1,9 +1,9 @@
-"""How much of a teacher's bias is found again in its student.
+"""Bias leak: the share of a known bias in the soft labels that appears in the student's served head.
 
-A dial adds a known bias to the labels of half of the slices and takes it from the rest. What a model's
-signed calibration error differs by between the two halves, over what the control's does, is the bias that
-has leaked; divided by what was injected into the labels, the share of it. Every two seeds turn the signs
-round: what models have wrong by the hour in any case is no leak, and cancels out.
+A bias is added to the soft labels of one half of the slices and subtracted from the other half. The contrast
+of a model is its signed calibration error on the first half minus that on the second. The leak is the arm's
+contrast minus the control's, divided by the contrast injected into the labels. Two seeds of a pair have
+opposite halves, so that errors of the models that depend on the slice alone cancel out.
 
 Reference: Khani et al., RecSys '24, on the bias that leaks under direct distillation.
 """
@@ -11,139 +11,130 @@ Reference: Khani et al., RecSys '24, on the bias that leaks under direct distill
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL, StudentArm
-from experiments.protocol.laboratory import Laboratory
 from experiments.statistics.comparison import ALL_SURFACES, ALL_TASKS, BOTH, Row
 from experiments.statistics.influence import Figure, ratio
 from experiments.statistics.intervals import Resamples, difference
-from experiments.trials.outcome import Outcome
-from experiments.trials.soft_labels import shifted, slice_signs
+from experiments.trials.soft_labels import bias_unit, shift_predictions, slice_signs
+from experiments.trials.trial_result import Outcome
 
 Array = Any
 
-DIAL = 1.0
+BIAS = 1.0
 """Logits, or standard deviations of a regression's labels."""
-ARMS = ("direct", "auxiliary-logit", "auxiliary-tower")
 
 
-def run(laboratory: Laboratory, arms: Mapping[str, Sequence[Outcome]]) -> list[Row]:
-    """Leak with the dial up and with the dial at 0, and auxiliary's against half of direct's.
+def run(
+    runner: Laboratory, arms: Mapping[str, Sequence[Outcome]], students: Sequence[StudentArm]
+) -> list[Row]:
+    """Runs the students with biased labels, and measures their leak with and without the bias.
 
     Args:
-        laboratory: has tuned the arms.
-        arms: the outcomes of control and of `ARMS`, the dial at 0.
+        runner: has tuned the arms.
+        arms: results of control, teacher and students, without bias.
+        students: of one teacher; the leak of the first is the reference of the others.
     """
-    teacher = next(iter(laboratory.teachers))
-    biased = [_biased(name, teacher) for name in ARMS]
-    measure = Measure(laboratory, dict(arms) | laboratory.run_students(biased))
-    distilled = tuple(laboratory.deployment.student.distillation)
+    biased = [dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, like=arm.name) for arm in students]
+    measurement = LeakMeasurement(runner, dict(arms) | runner.run(biased), students[0].teacher)
+    distilled = tuple(runner.deployment.student.distillation)
     rows: list[Row] = []
     for tasks in (distilled, *((task,) for task in distilled)):
-        rows += [measure.leak(name, tasks) for name in (*ARMS, *(arm.name for arm in biased))]
-        rows += [
-            measure.against_half(f"{name}@bias", "direct@bias", tasks) for name in ARMS if name != "direct"
-        ]
+        rows += [measurement.leak(arm.name, tasks) for arm in (*students, *biased)]
+        rows += [measurement.leak_less_half(arm.name, biased[0].name, tasks) for arm in biased[1:]]
     return rows
 
 
-def _biased(name: str, teacher: str) -> StudentArm:
-    strategy = "direct" if name == "direct" else "auxiliary"
-    head = "tower" if name == "auxiliary-tower" else "logit"
-    return StudentArm(f"{name}@bias", teacher=teacher, strategy=strategy, head=head, bias=DIAL, like=name)  # type: ignore[arg-type]
-
-
-class Measure:
-    """The leak of tasks, over all surfaces.
+class LeakMeasurement:
+    """Measures the leak of arms over all surfaces.
 
     Args:
-        laboratory: names stream, stretch and slices.
-        arms: outcomes by name, by seed; the first teacher and the control among them.
+        runner: names the stream, the reporting spans and the slices.
+        arms: results by arm, one a seed; the control among them.
+        teacher: the arm whose predictions were biased.
     """
 
-    def __init__(self, laboratory: Laboratory, arms: Mapping[str, Sequence[Outcome]]) -> None:
-        self._stream = laboratory.schedule.stream
+    def __init__(self, runner: Laboratory, arms: Mapping[str, Sequence[Outcome]], teacher: str) -> None:
+        self._stream = runner.schedule.stream
         self._arms = arms
-        self._tasks = laboratory.deployment.tasks
-        self._teacher = arms[next(iter(laboratory.teachers))]
-        self._known = self._stream.known_labels()
-        feature = laboratory.experiment.slice_feature
-        self._signs = [slice_signs(self._stream, feature, seed) for seed in range(laboratory.seeds)]
-        self._spans = laboratory.experiment.reporting_spans
-        self._clusters = int(self._stream.clusters.max()) + 1
-        draws = laboratory.experiment.resamples
-        self._resamples = Resamples(self._clusters, laboratory.seeds, draws, seed=0)
+        self._tasks = runner.deployment.tasks
+        self._teacher = arms[teacher]
+        self._labels = self._stream.known_labels()
+        feature = runner.experiment.slice_feature
+        self._signs = [slice_signs(self._stream, feature, seed) for seed in range(runner.seeds)]
+        self._spans = runner.experiment.reporting_spans
+        draws = runner.experiment.resamples
+        self._resamples = Resamples(self._stream.num_clusters, runner.seeds, draws, seed=0)
 
     def leak(self, name: str, tasks: Sequence[str]) -> Row:
-        """The contrast of an arm less the control's, in shares of what the dial at `DIAL` injects.
-
-        Args:
-            name: the arm.
-            tasks: of several, the mean.
-        """
+        """The leak of an arm, as the mean over `tasks`."""
         return self._row(name, "leak", tasks, (name, CONTROL.name), difference)
 
-    def against_half(self, name: str, other: str, tasks: Sequence[str]) -> Row:
-        """The arm's leak less half of the other's: below 0, it leaks less than half as much."""
+    def leak_less_half(self, name: str, other: str, tasks: Sequence[str]) -> Row:
+        """The arm's leak minus half of the other's: negative if it leaks less than half as much."""
 
         def less_half(arms: Array) -> Array:
-            own, others = arms[..., 0] - arms[..., 2], arms[..., 1] - arms[..., 2]
-            return own - others / 2
+            leak, other_leak = arms[..., 0] - arms[..., 2], arms[..., 1] - arms[..., 2]
+            return leak - other_leak / 2
 
         row = self._row(name, "leak_less_half", tasks, (name, other, CONTROL.name), less_half)
         return dataclasses.replace(row, versus=other)
 
-    def _row(self, name: str, metric: str, tasks: Sequence[str], arms: Sequence[str], combine: Any) -> Row:
-        figures = [self._contrasts(arm, tasks) for arm in arms]
-        estimate = self._resamples.estimate(figures, combine, self._resamples.replicates(figures))
+    def _row(
+        self,
+        name: str,
+        metric: str,
+        tasks: Sequence[str],
+        arms: Sequence[str],
+        combine: Callable[[Array], Array],
+    ) -> Row:
+        contrasts = [self._contrasts(arm, tasks) for arm in arms]
+        estimate = self._resamples.estimate(contrasts, combine, self._resamples.replicates(contrasts))
         low, high = estimate.both or (None, None)
         return Row(
             "strategy", name, ALL_SURFACES, tasks[0] if len(tasks) == 1 else ALL_TASKS, metric,
-            len(figures[0]), float(estimate.value), low, high, interval=BOTH,
+            len(contrasts[0]), float(estimate.value), low, high, interval=BOTH,
         )  # fmt: skip
 
     def _contrasts(self, name: str, tasks: Sequence[str]) -> list[Figure]:
-        """By seed: the mean over tasks of the contrasts, each in shares of the one injected."""
+        """For each seed, the mean over tasks of the contrast divided by the injected contrast."""
         means = []
-        for seed, kept in enumerate(self._arms[name]):
+        for seed, result in enumerate(self._arms[name]):
             shares = []
             for task in tasks:
-                found = self._contrast(kept.rows, kept.columns((task,))[:, 0], task, seed)
-                injected = self._injected(task, seed)
-                shares.append(Figure(found.value / injected, found.influence / injected))
-            means.append(
-                Figure(
-                    float(np.mean([share.value for share in shares])),
-                    np.mean([share.influence for share in shares], axis=0),
-                )
-            )
+                contrast = self._contrast(result.rows, result.columns((task,))[:, 0], task, seed)
+                injected = self._injected_contrast(task, seed)
+                shares.append((contrast.value / injected, contrast.influence / injected))
+            values, influences = zip(*shares, strict=True)
+            means.append(Figure(float(np.mean(values)), np.mean(influences, axis=0)))
         return means
 
     def _contrast(self, rows: Array, predictions: Array, task: str, seed: int) -> Figure:
-        """Mean signed error where the dial adds, less the same where it takes away."""
-        labels = self._known[rows, self._stream.tasks.index(task)]
-        where = ~np.isnan(labels) & ~np.isnan(predictions) & self._reported(rows)
+        """Mean signed error on slices with sign +1 minus that on slices with sign -1."""
+        labels = self._labels[rows, self._stream.tasks.index(task)]
+        where = ~np.isnan(labels) & ~np.isnan(predictions) & self._is_reported(rows)
         rows, error = rows[where], (predictions - labels)[where].astype(np.float64)
-        sides = []
+        halves = []
         for sign in (1, -1):
-            here = (self._signs[seed][rows] == sign).astype(np.float64)
-            sides.append(ratio(error * here, here, self._stream.clusters[rows], self._clusters))
-        return Figure(sides[0].value - sides[1].value, sides[0].influence - sides[1].influence)
+            in_half = (self._signs[seed][rows] == sign).astype(np.float64)
+            clusters = self._stream.clusters[rows]
+            halves.append(ratio(error * in_half, in_half, clusters, self._stream.num_clusters))
+        return Figure(halves[0].value - halves[1].value, halves[0].influence - halves[1].influence)
 
-    def _injected(self, name: str, seed: int) -> float:
-        """What the dial adds to the labels' contrast, over the rows that are reported."""
+    def _injected_contrast(self, name: str, seed: int) -> float:
+        """The contrast that `BIAS` adds to the teacher's labels, over the reported rows."""
         task, teacher = self._tasks[name], self._teacher[seed]
-        where = self._reported(teacher.rows)
-        said, signs = teacher.columns((name,))[where, 0], self._signs[seed][teacher.rows[where]]
-        labels = self._stream.labels[:, self._stream.tasks.index(name)]
-        unit = 1.0 if task.kind == "binary" else float(np.nanstd(labels))
-        moved = (shifted(said, DIAL * unit * signs, task) - said).astype(np.float64)
-        return float(moved[signs > 0].mean() - moved[signs < 0].mean())
+        where = self._is_reported(teacher.rows)
+        predictions, signs = teacher.columns((name,))[where, 0], self._signs[seed][teacher.rows[where]]
+        shift = BIAS * bias_unit(self._stream, name, task) * signs
+        change = (shift_predictions(predictions, shift, task) - predictions).astype(np.float64)
+        return float(change[signs > 0].mean() - change[signs < 0].mean())
 
-    def _reported(self, rows: Array) -> Array:
+    def _is_reported(self, rows: Array) -> Array:
         spans = self._stream.spans[rows]
         return (spans >= self._spans.start) & (spans < self._spans.stop)

@@ -1,4 +1,4 @@
-"""Table 3: which tasks to distil, and whether the teacher needs the others.
+"""Table 3: the tasks to distil, and a teacher that trains on these tasks alone.
 
 Reference: Khani et al., RecSys '24, Table 3 (primary engagement tasks; satisfaction tasks too; all).
 """
@@ -7,32 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.protocol.laboratory import Laboratory
-from experiments.statistics.comparison import Pair, Row
+from experiments.statistics.comparison import ArmPair, Row
 from pipeline.config import Deployment
 
 
-def run(laboratory: Laboratory) -> list[Row]:
-    """Runs a student per group of tasks, and the best-advised one under a teacher of these tasks alone."""
-    deployment = laboratory.deployment
-    pet, both = tasks_of(deployment, ("pet",)), tasks_of(deployment, ("pet", "pst"))
-    every = tuple(name for name in deployment.student.tasks if name in deployment.teacher.tasks)
-    teachers = (TeacherArm("teacher", width=2.0), TeacherArm("teacher-pet+pst", width=2.0, tasks=both))
+def run(runner: Laboratory) -> list[Row]:
+    """Runs a student for each set of tasks, and one whose teacher trains on the distilled tasks alone."""
+    deployment = runner.deployment
+    pet, pet_and_pst = tasks_of(deployment, ("pet",)), tasks_of(deployment, ("pet", "pst"))
+    all_tasks = tuple(name for name in deployment.student.tasks if name in deployment.teacher.tasks)
+    teachers = (
+        TeacherArm("teacher", width=2.0),
+        TeacherArm("teacher-pet+pst", width=2.0, tasks=pet_and_pst),
+    )
     students = (
         StudentArm("pet", teacher="teacher", strategy="auxiliary", tasks=pet),
-        StudentArm("pet+pst", teacher="teacher", strategy="auxiliary", tasks=both),
-        StudentArm("all", teacher="teacher", strategy="auxiliary", tasks=every),
-        StudentArm("pet+pst-dropped", teacher="teacher-pet+pst", strategy="auxiliary", tasks=both),
+        StudentArm("pet+pst", teacher="teacher", strategy="auxiliary", tasks=pet_and_pst),
+        StudentArm("all", teacher="teacher", strategy="auxiliary", tasks=all_tasks),
+        StudentArm("pet+pst-dropped", teacher="teacher-pet+pst", strategy="auxiliary", tasks=pet_and_pst),
     )
-    arms = laboratory.run_teachers(teachers) | laboratory.run_students((CONTROL, *students))
-    pairs = [Pair(student.name, CONTROL.name, student.teacher) for student in students]
-    dropped = [Pair("pet+pst-dropped", "pet+pst"), Pair("teacher-pet+pst", "teacher")]
-    return laboratory.compare("objectives", arms, [*pairs, *dropped])
+    arms = runner.run(teachers) | runner.run((CONTROL, *students))
+    pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
+    dropped = [ArmPair("pet+pst-dropped", "pet+pst"), ArmPair("teacher-pet+pst", "teacher")]
+    return runner.compare("objectives", arms, [*pairs, *dropped])
 
 
 def tasks_of(deployment: Deployment, groups: Sequence[str]) -> tuple[str, ...]:
-    """The student's tasks of some groups that the teacher learns too."""
+    """The student's tasks in `groups` that the teacher has too."""
     return tuple(
         name
         for name in deployment.student.tasks

@@ -1,4 +1,4 @@
-"""One experiment from its event log to its results."""
+"""Runs one experiment from its event log to its results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.protocol.laboratory import Laboratory
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.settings import Experiment
+from experiments.protocol.tuning import Choice
 from experiments.report.experiment_page import experiment_page
 from experiments.report.results import write_results
 from experiments.statistics.comparison import ALL_SURFACES, Row, largest_surface, with_holm
@@ -42,7 +43,7 @@ def run_experiment(
     per_surface: bool,
     progress: ExperimentProgress,
 ) -> list[Row]:
-    """Runs an experiment; what an earlier, interrupted call has done is not done again.
+    """Runs an experiment and writes its results; reuses the trials that an interrupted call has finished.
 
     Args:
         name: one of `EXPERIMENTS`.
@@ -51,31 +52,31 @@ def run_experiment(
         events: folder of the event log.
         out: folder of the results.
         cache: folder of streams and trials; experiments on one log may share it.
-        seeds: runs of every arm.
-        processes: trials at once.
-        per_surface: a student a surface, in place of one for all.
-        progress: told what begins and ends.
+        seeds: number of seeds of every arm.
+        processes: number of trials at the same time.
+        per_surface: True for a separate student for each surface.
+        progress: shows steps and trials.
 
     Raises:
-        BadInput: if the log cannot be used.
+        BadInput: if the event log is missing or incomplete, or a worker process is killed.
     """
     from experiments.trials.loading import load_stream
 
     progress.say(f"reading {events}")
     folder = load_stream(deployment, events, cache / "streams")
     with Schedule(folder, cache / "trials", processes, progress.on_done) as schedule:
-        laboratory = Laboratory(
+        runner = Laboratory(
             experiment, deployment, schedule, seeds, per_surface=per_surface, say=progress.say
         )
-        rows = EXPERIMENTS[name](laboratory)
+        rows = EXPERIMENTS[name](runner)
     rows = with_holm(rows, lambda row: _is_primary(row, experiment, schedule.stream))
     about = {
-        "title": f"{name}: {'a student a surface' if per_surface else 'one student for all surfaces'}",
+        "title": f"{name}: {'a student for each surface' if per_surface else 'one student for all surfaces'}",
         "protocol": _protocol(experiment, deployment, seeds),
         "experiment": to_json(experiment),
-        "costs": laboratory.costs,
-        "curves": laboratory.curves,
-        "choices": {arm: _told(choice) for arm, choice in laboratory.choices.items()},
+        "costs": runner.costs,
+        "curves": runner.curves,
+        "choices": {arm: _choice_json(choice) for arm, choice in runner.choices.items()},
     }
     write_results(out, rows, about)
     (out / "report.html").write_text(experiment_page(out))
@@ -96,19 +97,19 @@ def _is_primary(row: Row, experiment: Experiment, stream: Stream) -> bool:
 
 def _protocol(experiment: Experiment, deployment: Deployment, seeds: int) -> str:
     return (
-        f"Burn-in {deployment.burn_in}, everything chosen on spans {experiment.tuning}, reported on "
+        f"Burn-in {deployment.burn_in}, tuning on spans {experiment.tuning}, reporting on spans "
         f"{experiment.reporting}; {seeds} seeds; 95 % intervals that resample users and seeds."
     )
 
 
-def _told(choice: Any) -> dict[str, Any]:
-    best = max(choice.tried, key=lambda tried: (tried.point == choice.point, tried.criterion))
+def _choice_json(choice: Choice) -> dict[str, Any]:
+    best = max(choice.tried, key=lambda result: (result.point == choice.point, result.criterion))
     return {
         "point": dataclasses.asdict(choice.point),
         "criterion": best.criterion,
         "tried": [
-            {"point": dataclasses.asdict(tried.point), "criterion": tried.criterion, "gains": tried.gains}
-            for tried in choice.tried
+            {"point": dataclasses.asdict(result.point), "criterion": result.criterion, "gains": result.gains}
+            for result in choice.tried
         ],
-        "front": [dataclasses.asdict(tried.point) for tried in choice.front],
+        "front": [dataclasses.asdict(result.point) for result in choice.front],
     }

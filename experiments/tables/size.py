@@ -1,26 +1,25 @@
-"""Table 2: teachers of rising size, what their students recover of their gain, and what they cost.
+"""Table 2: teachers of increasing width, the share of their gain that students recover, and their costs.
 
 Reference: Khani et al., RecSys '24, Table 2 (teachers of 2x and 4x the student's size).
 """
 
 from __future__ import annotations
 
+from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.protocol.laboratory import Laboratory
-from experiments.statistics.comparison import Pair, Row
+from experiments.statistics.comparison import ArmPair, Row
 
 WIDTHS = (1, 2, 4, 8)
 
 
-def run(laboratory: Laboratory) -> list[Row]:
-    """Runs a teacher and a student of it per width."""
+def run(runner: Laboratory) -> list[Row]:
+    """Runs a teacher and its student for each width."""
     teachers = [TeacherArm(f"teacher-{width}x", width=float(width)) for width in WIDTHS]
     students = [
         StudentArm(f"student-of-{width}x", teacher=teacher.name, strategy="auxiliary")
         for width, teacher in zip(WIDTHS, teachers, strict=True)
     ]
-    arms = laboratory.run_teachers(teachers) | laboratory.run_students((CONTROL, *students))
-    gains = [Pair(student.name, CONTROL.name, student.teacher) for student in students]
-    return laboratory.compare(
-        "size", arms, [*gains, *(Pair(teacher.name, CONTROL.name) for teacher in teachers)]
-    )
+    arms = runner.run(teachers) | runner.run((CONTROL, *students))
+    student_pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
+    teacher_pairs = [ArmPair(teacher.name, CONTROL.name) for teacher in teachers]
+    return runner.compare("size", arms, [*student_pairs, *teacher_pairs])

@@ -1,4 +1,4 @@
-"""Trials: one model trained over the spans of a stream in memory, and how many are run, shared and resumed.
+"""Trials: each trains one model over the spans of a stream in memory; workers run, cache and resume them.
 
 May import no other room of `experiments`.
 """

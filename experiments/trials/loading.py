@@ -1,4 +1,4 @@
-"""From an event log to a stream in memory; the features are fitted on the burn-in, as at a bootstrap."""
+"""Builds the stream of an event log; fits the features on the burn-in, as the pipeline does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from components.transforms.encode_events import holdout_mask
 from components.transforms.shards import encode_examples
 from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, LOG_SCHEMA, SURFACE
 from eventlog.spans import complete_spans, span_files, span_versions
-from experiments.trials.stream import DESCRIPTION, Stream, write_stream
+from experiments.trials.stream import DESCRIPTION_FILE, Stream, write_stream
 from models.preprocessing import features_config, preprocessing_fn
 from models.transform_graph import TransformGraph
 from pipeline.config import Deployment
@@ -36,41 +36,42 @@ from pipeline.config import Deployment
 Array = Any
 
 _FORMAT = 1
-"""Part of the key: what was written by other code is not read."""
-_ROWS_AT_ONCE = 8192
+"""Part of the key; to be raised when the files' format changes."""
+_ROWS_PER_BATCH = 8192
 
 
 def load_stream(
-    deployment: Deployment, log: Path, folder: Path, candidates: Mapping[int, pa.Table] | None = None
+    deployment: Deployment, log: Path, folder: Path, extra_rows: Mapping[int, pa.Table] | None = None
 ) -> Path:
-    """Writes the stream of a log below `folder`, unless it is there already.
+    """Writes the stream of a log into a subfolder of `folder`, if it does not exist.
 
     Args:
         deployment: names features and tasks; the features are fitted on its burn-in.
         log: the event log.
-        folder: where streams lie.
-        candidates: by span, rows that are scored beside the log's and never learnt.
+        folder: holds streams.
+        extra_rows: by span, rows that models score but never train on; the log does not hold them.
 
     Returns:
-        The stream's own folder, see `read_stream`.
+        The stream's folder, see `read_stream`.
 
     Raises:
-        BadInput: if the log is none, or lacks spans.
+        BadInput: if `log` is not an event log, or lacks spans.
     """
     spans = complete_spans(log)
-    key = _key(deployment, log, candidates or {})
+    extra_rows = extra_rows or {}
+    key = _key(deployment, log, extra_rows)
     target = folder / key
-    if not (target / DESCRIPTION).is_file():
+    if not (target / DESCRIPTION_FILE).is_file():
         shutil.rmtree(target, ignore_errors=True)
         with tempfile.TemporaryDirectory() as temporary:
             graph = Path(temporary) / "graph"
             fit_features(deployment, log, graph, Path(temporary) / "beam")
-            write_stream(_stream(deployment, log, spans, candidates or {}, graph, key), target)
+            write_stream(_stream(deployment, log, spans, extra_rows, graph, key), target)
     return target
 
 
 def fit_features(deployment: Deployment, log: Path, graph: Path, temporary: Path) -> None:
-    """Analyses the burn-in's learnt rows and writes the transform graph."""
+    """Analyses the burn-in's training rows and writes the transform graph."""
     schema = text_format.Parse(Path(deployment.schema).read_text(), schema_pb2.Schema())
     source = tf_example_record.TFExampleBeamRecord(
         physical_format="inmem", schema=schema, telemetry_descriptors=["experiments"]
@@ -81,7 +82,7 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temporary: Path
         raw = (
             pipeline
             | "Spans" >> beam.Create(list(deployment.burn_in_spans))
-            | "Encode" >> beam.FlatMap(_learnt_examples, str(log))
+            | "Encode" >> beam.FlatMap(_training_examples, str(log))
             | "Decode" >> source.BeamSource()
         )
         analyzed = (raw, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
@@ -92,11 +93,11 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temporary: Path
         _ = metadata | tft_beam.WriteMetadata(str(graph / "metadata"), pipeline=pipeline)
 
 
-def _learnt_examples(span: int, log: str) -> Iterator[bytes]:
+def _training_examples(span: int, log: str) -> Iterator[bytes]:
     table = _read(Path(log), span)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
-    learnt = table.filter(pa.array(fresh & ~holdout_mask(table[CLUSTER_ID])))
-    for batch in learnt.combine_chunks().to_batches(_ROWS_AT_ONCE):
+    rows = table.filter(pa.array(fresh & ~holdout_mask(table[CLUSTER_ID])))
+    for batch in rows.combine_chunks().to_batches(_ROWS_PER_BATCH):
         yield from encode_examples(batch)
 
 
@@ -104,42 +105,43 @@ def _stream(
     deployment: Deployment,
     log: Path,
     spans: list[int],
-    candidates: Mapping[int, pa.Table],
+    extra_rows: Mapping[int, pa.Table],
     graph: Path,
     key: str,
 ) -> Stream:
     transform = TransformGraph(str(graph), deployment.features)
-    logged = [_read(log, span) for span in spans]
-    offered = [candidates.get(span, LOG_SCHEMA.empty_table()).cast(LOG_SCHEMA) for span in spans]
-    both = [pa.concat_tables(tables) for tables in zip(logged, offered, strict=True)]
-    table = pa.concat_tables(both)
-    of_span = np.repeat(spans, [part.num_rows for part in both]).astype(np.int32)
-    of_log = [np.arange(part.num_rows) < own.num_rows for part, own in zip(both, logged, strict=True)]
+    tables, in_log = [], []
+    for span in spans:
+        logged = _read(log, span)
+        extra = extra_rows.get(span, LOG_SCHEMA.empty_table()).cast(LOG_SCHEMA)
+        tables.append(pa.concat_tables([logged, extra]))
+        in_log.append(np.arange(tables[-1].num_rows) < logged.num_rows)
+    table, where_logged = pa.concat_tables(tables), np.concatenate(in_log)
+    span_of_row = np.repeat(spans, [part.num_rows for part in tables]).astype(np.int32)
     surfaces = table[SURFACE].combine_chunks().dictionary_encode()
-    names = surfaces.dictionary.to_pylist()
     return Stream(
         key=key,
         tasks=tuple(deployment.tasks),
-        surface_names=tuple(names),
+        surface_names=tuple(surfaces.dictionary.to_pylist()),
         features=_transformed(table, transform),
         labels=_labels(table, deployment),
-        spans=of_span,
-        twins=_twins(table, of_span, np.concatenate(of_log)),
+        spans=span_of_row,
+        twins=_twins(table, span_of_row, where_logged),
         clusters=_codes(table[CLUSTER_ID]),
         surfaces=surfaces.indices.to_numpy().astype(np.int32),
-        held_out=holdout_mask(table[CLUSTER_ID]) | ~np.concatenate(of_log),
+        held_out=holdout_mask(table[CLUSTER_ID]) | ~where_logged,
     )
 
 
 def _transformed(table: pa.Table, transform: TransformGraph) -> dict[str, Array]:
-    """The features of all rows; bags are padded to the longest there is, ids take half their bytes."""
+    """The features of all rows: bags are padded to the longest bag, int64 ids become int32."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def parsed(serialized: Any) -> Any:
         return transform(tf.io.parse_example(serialized, transform.raw_spec))
 
     blocks = []
-    for batch in table.combine_chunks().to_batches(_ROWS_AT_ONCE):
+    for batch in table.combine_chunks().to_batches(_ROWS_PER_BATCH):
         blocks.append({name: column.numpy() for name, column in parsed(encode_examples(batch)).items()})
     return {name: _stacked([block[name] for block in blocks]) for name in transform.features}
 
@@ -160,13 +162,13 @@ def _labels(table: pa.Table, deployment: Deployment) -> Array:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _twins(table: pa.Table, spans: Array, of_log: Array) -> Array:
-    own = np.arange(table.num_rows, dtype=np.int64)
+def _twins(table: pa.Table, spans: Array, where_logged: Array) -> Array:
+    indices = np.arange(table.num_rows, dtype=np.int64)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == spans)
     codes = _codes(table[EXAMPLE_ID])
-    impression = np.full(codes.max() + 1 if codes.size else 0, -1, np.int64)
-    impression[codes[fresh & of_log]] = own[fresh & of_log]
-    return np.where(fresh, own, impression[codes])
+    impressions = np.full(codes.max() + 1 if codes.size else 0, -1, np.int64)
+    impressions[codes[fresh & where_logged]] = indices[fresh & where_logged]
+    return np.where(fresh, indices, impressions[codes])
 
 
 def _codes(column: pa.ChunkedArray) -> Array:
@@ -177,8 +179,8 @@ def _read(log: Path, span: int) -> pa.Table:
     return pa.concat_tables([pq.read_table(file) for file in span_files(log, span)])
 
 
-def _key(deployment: Deployment, log: Path, candidates: Mapping[int, pa.Table]) -> str:
-    """12 hex digits of all that the stream depends on."""
+def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:
+    """12 hex digits that identify everything that the stream depends on."""
     features = {name: dataclasses.asdict(feature) for name, feature in deployment.features.items()}
     tasks = {name: task.scale for name, task in deployment.tasks.items()}
     files = [
@@ -186,6 +188,6 @@ def _key(deployment: Deployment, log: Path, candidates: Mapping[int, pa.Table]) 
         for span in span_versions(log)
         for file in span_files(log, span)
     ]
-    offered = [[span, rows.num_rows, str(rows[CLUSTER_ID][-1])] for span, rows in candidates.items()]
-    told = [_FORMAT, features, tasks, deployment.burn_in, files, *offered]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    extra = [[span, rows.num_rows, str(rows[CLUSTER_ID][-1])] for span, rows in extra_rows.items()]
+    content = [_FORMAT, features, tasks, deployment.burn_in, files, *extra]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What a person sees of an experiment: a bar on a terminal, a line every so many trials in a log."""
+"""Progress of an experiment on the console: a bar on a terminal, a line every 30 seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class ExperimentProgress:
-    """Tells what has begun and how many trials are left.
+    """Shows the current step and the number of trials left.
 
     Args:
-        console: standard error, say.
+        console: usually standard error.
     """
 
     def __init__(self, console: Console) -> None:
@@ -25,8 +25,8 @@ class ExperimentProgress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bar.add_task("", total=None)
-        self._started = self._told = time.monotonic()
-        self._done = 0
+        self._started = self._last_line = time.monotonic()
+        self._num_done = 0
 
     def __enter__(self) -> ExperimentProgress:
         self._bar.start()
@@ -36,19 +36,19 @@ class ExperimentProgress:
         self._bar.stop()
 
     def say(self, line: str) -> None:
-        """Something begins, or has been chosen."""
-        self._done = 0
+        """Prints a line about a step and restarts the count of trials."""
+        self._num_done = 0
         self._console.print(line, highlight=False, markup=False)
         self._bar.reset(self._task, description=line, total=None)
 
     def on_done(self, trial: Trial, left: int) -> None:
-        """A trial has ended; so many are left of those asked for."""
-        self._done += 1
-        self._bar.update(self._task, completed=self._done, total=self._done + left)
+        """Counts a finished trial; `left` trials of the same call are not finished."""
+        self._num_done += 1
+        self._bar.update(self._task, completed=self._num_done, total=self._num_done + left)
         now = time.monotonic()
-        if not self._console.is_terminal and (not left or now - self._told > _SECONDS_BETWEEN_LINES):
-            self._told = now
-            passed = now - self._started
+        if not self._console.is_terminal and (not left or now - self._last_line > _SECONDS_BETWEEN_LINES):
+            self._last_line = now
             self._console.print(
-                f"  {trial.job.role}: {self._done} trials done, {left} left, {passed:.0f} s", highlight=False
+                f"  {trial.job.role}: {self._num_done} trials done, {left} left, {now - self._started:.0f} s",
+                highlight=False,
             )

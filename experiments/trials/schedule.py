@@ -1,4 +1,4 @@
-"""Runs trials in processes beside each other; what is done is kept, so that an experiment can go on."""
+"""Runs trials in worker processes and keeps each result as a file, so that an experiment can resume."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from eventlog.errors import BadInput
-from experiments.trials.outcome import Outcome, read_outcome, write_outcome
+from experiments.trials.shared_prefix import PrefixCache
 from experiments.trials.stream import Stream, read_stream
 from experiments.trials.trial import Trial
-from experiments.trials.workers import Piece, Workers
+from experiments.trials.trial_result import Outcome, read_trial_result, write_trial_result
+from experiments.trials.workers import WorkerPool, WorkItem
 from models.job import graph_of
 from models.settings import to_json
 
-_STREAM: dict[Path, Stream] = {}
-"""Of a worker: the stream that it has mapped."""
-_MOST_TOGETHER = 6
+MAX_TRIALS_PER_GROUP = 6
+_STREAMS: dict[Path, Stream] = {}
+"""Streams that this worker process has mapped, by folder."""
+_PREFIXES = PrefixCache()
+"""Of this worker process."""
 
 
 class Schedule:
-    """Keeps the outcomes of one stream's trials in a folder, and runs those that are missing.
+    """Runs the trials of one stream that have no result yet; a trial's result is one file.
 
     Args:
-        stream: the stream's folder.
-        folder: where outcomes lie, one file a trial.
-        processes: so many trials at once, each on one core.
-        on_done: told of every trial that has ended, with how many are left of those asked for.
+        stream: folder of the stream.
+        folder: folder of the results.
+        processes: number of worker processes, one core each.
+        on_done: called after each trial with the trial and the number of trials left in the call.
     """
 
     def __init__(
@@ -38,81 +41,82 @@ class Schedule:
         self._stream_folder = stream
         self._folder = folder
         self._on_done = on_done
-        self.workers = Workers(processes, _run_some)
+        self._workers = WorkerPool(processes, _run_group)
         folder.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Schedule:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.workers.close(wait=kind is None)
+        self._workers.close(wait=kind is None)
 
     def key(self, trial: Trial) -> str:
-        """The trial's name."""
+        """The trial's key on this stream."""
         return trial.key(self.stream.key)
 
     def run(self, trials: Sequence[Trial]) -> list[Outcome]:
-        """Outcomes of trials, in their order; those that are not kept yet are run.
+        """Results of `trials`, in their order; runs those that have no result yet.
 
-        A distilled student's teacher must have been run.
+        The teacher of a distilled student must have run before.
 
         Raises:
-            BadInput: if a worker is killed, for want of memory say. What is done is kept.
+            BadInput: if a worker process is killed, for example because memory ran out.
         """
         missing = {self.key(trial): trial for trial in trials if not self._file(trial).is_file()}
         if missing:
             self._run(missing)
-        return [read_outcome(self._file(trial)) for trial in trials]
+        return [read_trial_result(self._file(trial)) for trial in trials]
 
     def _run(self, missing: Mapping[str, Trial]) -> None:
-        pieces = [
-            Piece(graph, (self._stream_folder, self._folder, together))
-            for graph, together in _together(list(missing.values()), self.processes)
+        items = [
+            WorkItem(graph, (self._stream_folder, self._folder, group))
+            for graph, group in group_by_graph(list(missing.values()), self.processes)
         ]
         left = len(missing)
         try:
-            for piece in self.workers.run(pieces):
-                for trial in piece.work[-1]:
+            for item in self._workers.run(items):
+                for trial in item.argument[-1]:
                     left -= 1
                     self._on_done(trial, left)
         except BrokenProcessPool as error:
             raise BadInput(
                 "a worker was killed", where=str(self._folder), expected="enough memory for every process",
-                got=str(error), fix="Run again with fewer --processes: what is done is kept.",
+                got=str(error), fix="Run again with fewer --processes; finished trials are kept.",
             ) from error  # fmt: skip
 
     def _file(self, trial: Trial) -> Path:
         return self._folder / f"{self.key(trial)}.npz"
 
 
-def _together(trials: Sequence[Trial], processes: int) -> list[tuple[str, list[Trial]]]:
-    """What one graph serves for one worker, which traces it once; no more than its share of all trials."""
-    served: dict[str, list[Trial]] = {}
+def group_by_graph(trials: Sequence[Trial], processes: int) -> list[tuple[str, list[Trial]]]:
+    """Groups trials that share one traced graph, at most `len(trials) / processes` a group.
+
+    Returns:
+        The graph's settings as JSON and the trials, for each group.
+    """
+    trials_of_graph: dict[str, list[Trial]] = {}
     for trial in trials:
-        served.setdefault(to_json(graph_of(trial.job)), []).append(trial)
-    share = min(_MOST_TOGETHER, -(-len(trials) // processes))
+        trials_of_graph.setdefault(to_json(graph_of(trial.job)), []).append(trial)
+    size = min(MAX_TRIALS_PER_GROUP, -(-len(trials) // processes))
     return [
-        (graph, of_graph[start : start + share])
-        for graph, of_graph in served.items()
-        for start in range(0, len(of_graph), share)
+        (graph, same_graph[start : start + size])
+        for graph, same_graph in trials_of_graph.items()
+        for start in range(0, len(same_graph), size)
     ]
 
 
-def _run_some(work: tuple[Path, Path, Sequence[Trial]]) -> None:
-    stream_folder, folder, trials = work
-    stream = _STREAM.setdefault(stream_folder, read_stream(stream_folder))
+def _run_group(argument: tuple[Path, Path, Sequence[Trial]]) -> None:
+    # Imports TensorFlow, which only worker processes need.
+    from experiments.trials.soft_labels import soft_labels
+    from experiments.trials.trial_runner import TrialRunner
+
+    stream_folder, folder, trials = argument
+    stream = _STREAMS.setdefault(stream_folder, read_stream(stream_folder))
     for trial in trials:
-        _run_one(stream, folder, trial)
-
-
-def _run_one(stream: Stream, folder: Path, trial: Trial) -> None:
-    from experiments.trials.course import Course
-    from experiments.trials.soft_labels import soft_labels, treated
-
-    soft = None
-    if trial.labels is not None:
-        teacher = read_outcome(folder / f"{trial.labels.teacher}.npz")
-        tasks = {name: trial.job.tasks[name] for name in trial.job.distilled_tasks}
-        labels = soft_labels(stream, teacher.rows, teacher.columns(tuple(tasks)), trial.labels.first_span)
-        soft = treated(stream, labels, tasks, trial.labels, trial.job.seed)
-    write_outcome(Course(stream, trial, soft).run(), folder / f"{trial.key(stream.key)}.npz")
+        soft = None
+        if trial.labels is not None:
+            teacher = read_trial_result(folder / f"{trial.labels.teacher}.npz")
+            tasks = {name: trial.job.tasks[name] for name in trial.job.distilled_tasks}
+            soft = soft_labels(stream, teacher, tasks, trial.labels, trial.job.seed)
+        result = TrialRunner(stream, trial, soft, _PREFIXES).run()
+        write_trial_result(result, folder / f"{trial.key(stream.key)}.npz")

@@ -1,4 +1,4 @@
-"""What students were when their first soft labels came: what differs in these has been the same."""
+"""Shares the training that several trials have in common: everything before the first soft label."""
 
 from __future__ import annotations
 
@@ -10,51 +10,57 @@ from models.settings import to_json
 
 Array = Any
 
-_KEPT = 8
+MAX_CACHED_PREFIXES = 8
 
 
-class Beginning(NamedTuple):
-    """Where such students part.
+class TrainedPrefix(NamedTuple):
+    """A model at the end of the shared prefix.
 
     Attributes:
-        values: as of `Learner.values`.
-        learnt: whether there has been a row to learn from.
-        seconds: that it took to get there.
+        values: see `Learner.values`.
+        has_trained: False if the prefix has no row to train on.
+        seconds: of training on the prefix.
     """
 
     values: list[Array]
-    learnt: bool
+    has_trained: bool
     seconds: float
 
 
-_BEGINNINGS: dict[str, Beginning] = {}
-"""Of a worker: the latest ones."""
+class PrefixCache(dict[str, TrainedPrefix]):
+    """The latest prefixes, by `prefix_key`; drops the oldest beyond `MAX_CACHED_PREFIXES`."""
+
+    def __setitem__(self, key: str, prefix: TrainedPrefix) -> None:
+        super().__setitem__(key, prefix)
+        while len(self) > MAX_CACHED_PREFIXES:
+            del self[next(iter(self))]
 
 
-def common_until(trial: Trial) -> int:
-    """The span before which it does not matter how the trial is distilled; nothing of it may be kept."""
+def prefix_end(trial: Trial) -> int:
+    """The first span that is not part of the shared prefix.
+
+    Distillation settings do not affect training before the first soft label. A trial that returns predictions
+    of earlier spans has no prefix: a cached prefix holds none.
+    """
     labels = trial.labels
     if labels is None or trial.age or trial.kept_from < labels.first_span:
         return trial.first_span
     return max(trial.first_span, labels.first_span)
 
 
-def name_of(stream: str, trial: Trial, surface: int | None) -> str:
-    """Equal for trials that are the same until then, on one surface or all."""
+def prefix_key(stream: str, trial: Trial, surface: int | None, compiled: bool) -> str:
+    """Equal for trials that train identically up to `prefix_end`.
+
+    Args:
+        stream: key of the stream.
+        trial: its soft weights, soft labels and last span do not change the key.
+        surface: code of the model's surface; None for all surfaces.
+        compiled: whether XLA compiles the steps, which changes their rounding.
+    """
     job = trial.job
-    unweighed = {name: dataclasses.replace(each, weight=1.0) for name, each in job.distillation.items()}
-    job = dataclasses.replace(job, distillation=unweighed)
-    common = dataclasses.replace(trial, job=job, labels=None, last_span=common_until(trial))
-    return f"{to_json(common)} {stream} {surface}"
-
-
-def remembered(name: str) -> Beginning | None:
-    """If it is one of the latest."""
-    return _BEGINNINGS.get(name)
-
-
-def remember(name: str, beginning: Beginning) -> None:
-    """And forgets the oldest of too many."""
-    _BEGINNINGS[name] = beginning
-    while len(_BEGINNINGS) > _KEPT:
-        del _BEGINNINGS[next(iter(_BEGINNINGS))]
+    equal_weights = {
+        name: dataclasses.replace(distillation, weight=1.0) for name, distillation in job.distillation.items()
+    }
+    job = dataclasses.replace(job, distillation=equal_weights)
+    prefix = dataclasses.replace(trial, job=job, labels=None, last_span=prefix_end(trial))
+    return f"{to_json(prefix)} {stream} {surface} {compiled}"

@@ -1,4 +1,4 @@
-"""A teacher's progressive predictions as soft labels: as they are, permuted, calibrated or biased."""
+"""Soft labels from a teacher's progressive predictions: unchanged, permuted, calibrated or biased."""
 
 from __future__ import annotations
 
@@ -9,130 +9,123 @@ import numpy as np
 
 from experiments.trials.stream import Stream
 from experiments.trials.trial import SoftLabelSource
+from experiments.trials.trial_result import Outcome
 from models.seeds import path_seed
 from models.tasks import Task
 
 Array = Any
 
 _CALIBRATION_SPANS = 3
-_ODDS_FLOOR = 1e-6
+_MIN_PROBABILITY = 1e-6
 
 
-def soft_labels(stream: Stream, rows: Array, predictions: Array, first_span: int) -> Array:
-    """What a teacher predicted of some rows, spread over all rows of the stream.
-
-    Args:
-        stream: the rows.
-        rows: `[predicted]` int, which ones were predicted.
-        predictions: `[predicted, tasks]` float32.
-        first_span: rows of earlier spans get no label.
-
-    Returns:
-        `[rows, tasks]` float32, NaN where there is no label.
-    """
-    labels = np.full((len(stream.spans), predictions.shape[1]), np.nan, np.float32)
-    late = stream.spans[rows] >= first_span
-    labels[rows[late]] = predictions[late]
-    return labels
-
-
-def treated(
-    stream: Stream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
+def soft_labels(
+    stream: Stream, teacher: Outcome, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
 ) -> Array:
-    """The soft labels that a student reads.
+    """The soft labels that a student reads: the teacher's predictions after the treatment.
 
     Args:
         stream: the rows.
-        predictions: `[rows, tasks]` float32 of the teacher, before it learnt them; NaN where it has none.
-        tasks: the columns of the predictions.
-        source: what is done to them.
-        seed: of the permutation, and of which slices gain.
+        teacher: result of the teacher's trial.
+        tasks: the distilled tasks.
+        source: names the first span and the treatment.
+        seed: of the permutation and of the slices' signs.
 
     Returns:
         `[rows, tasks]` float32; NaN where there is no label.
     """
+    labels = np.full((len(stream.spans), len(tasks)), np.nan, np.float32)
+    where = stream.spans[teacher.rows] >= source.first_span
+    labels[teacher.rows[where]] = teacher.columns(tuple(tasks))[where]
     if source.treatment == "permuted":
-        return permuted(stream, predictions, seed)
+        return permute_labels(stream, labels, seed)
     if source.treatment == "calibrated":
-        return calibrated(stream, predictions, tasks)
+        return calibrate_labels(stream, labels, tasks)
     if source.bias:
-        return biased(stream, predictions, tasks, source, seed)
-    return predictions
+        return bias_labels(stream, labels, tasks, source, seed)
+    return labels
 
 
-def permuted(stream: Stream, predictions: Array, seed: int) -> Array:
-    """Exchanges whole rows of labels within surface and span: every distribution stays, no row's does."""
+def permute_labels(stream: Stream, predictions: Array, seed: int) -> Array:
+    """Permutes the label rows at random within surface and span, which keeps every distribution."""
     random = np.random.default_rng(seed)
-    exchanged = np.array(predictions)
+    permuted = np.array(predictions)
     fresh = np.flatnonzero(stream.fresh & ~np.isnan(predictions).all(axis=1))
     group = stream.spans[fresh].astype(np.int64) * len(stream.surface_names) + stream.surfaces[fresh]
-    # Sorting by (group, chance) twice over, the pairs of places are a random permutation of each group.
+    # Both sorts keep the groups in one order, so that they pair rows of the same group at random.
     by_group = fresh[np.lexsort((np.arange(len(fresh)), group))]
-    by_chance = fresh[np.lexsort((random.random(len(fresh)), group))]
-    exchanged[by_group] = predictions[by_chance]
-    return exchanged
+    shuffled = fresh[np.lexsort((random.random(len(fresh)), group))]
+    permuted[by_group] = predictions[shuffled]
+    return permuted
 
 
-def calibrated(stream: Stream, predictions: Array, tasks: Mapping[str, Task]) -> Array:
-    """Corrects each surface's mean by what was seen over the spans before, and nothing later.
+def calibrate_labels(stream: Stream, predictions: Array, tasks: Mapping[str, Task]) -> Array:
+    """Corrects the mean per surface with the labels known before the span, over the 3 previous spans.
 
-    A probability's odds are multiplied by one factor, an expected value is shifted.
+    The odds of a probability are multiplied by one factor; an expected value is shifted.
     """
-    corrected = np.array(predictions)
+    calibrated = np.array(predictions)
     columns = [stream.tasks.index(name) for name in tasks]
     for span in np.unique(stream.spans[stream.fresh]).tolist():
-        now = stream.fresh_rows(range(span, span + 1))
-        before = stream.fresh_rows(range(max(0, span - _CALIBRATION_SPANS), span))
-        if not len(before):
+        current = stream.fresh_rows(range(span, span + 1))
+        earlier = stream.fresh_rows(range(max(0, span - _CALIBRATION_SPANS), span))
+        if not len(earlier):
             continue
-        known = stream.known_labels(until=span - 1)[before][:, columns]
+        known_labels = stream.known_labels(until=span - 1)[earlier][:, columns]
         for surface in range(len(stream.surface_names)):
-            here, earlier = now[stream.surfaces[now] == surface], stream.surfaces[before] == surface
+            rows = current[stream.surfaces[current] == surface]
+            on_surface = stream.surfaces[earlier] == surface
             for column, task in enumerate(tasks.values()):
-                labels, said = known[earlier, column], predictions[before[earlier], column]
-                both = ~np.isnan(labels) & ~np.isnan(said)
-                if both.any():
-                    shift = _shift(labels[both], said[both], task)
-                    corrected[here, column] = shifted(predictions[here, column], shift, task)
-    return corrected
+                labels = known_labels[on_surface, column]
+                earlier_predictions = predictions[earlier[on_surface], column]
+                where = ~np.isnan(labels) & ~np.isnan(earlier_predictions)
+                if where.any():
+                    shift = _calibration_shift(labels[where], earlier_predictions[where], task)
+                    calibrated[rows, column] = shift_predictions(predictions[rows, column], shift, task)
+    return calibrated
 
 
-def biased(
+def bias_labels(
     stream: Stream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
 ) -> Array:
-    """Turns the dial: see `SoftLabelSource.bias`."""
+    """Adds `SoftLabelSource.bias` to one half of the slices and subtracts it from the other half."""
     signs = slice_signs(stream, source.sliced_by, seed)
-    changed = np.array(predictions)
+    biased = np.array(predictions)
     for column, (name, task) in enumerate(tasks.items()):
-        unit = 1.0 if task.kind == "binary" else float(np.nanstd(stream.labels[:, stream.tasks.index(name)]))
-        changed[:, column] = shifted(predictions[:, column], source.bias * unit * signs, task)
-    return changed
+        shift = source.bias * bias_unit(stream, name, task) * signs
+        biased[:, column] = shift_predictions(predictions[:, column], shift, task)
+    return biased
+
+
+def bias_unit(stream: Stream, name: str, task: Task) -> float:
+    """The unit of `SoftLabelSource.bias`: 1 logit, or a regression's standard deviation of the labels."""
+    return 1.0 if task.kind == "binary" else float(np.nanstd(stream.labels[:, stream.tasks.index(name)]))
 
 
 def slice_signs(stream: Stream, feature: str, seed: int) -> Array:
-    """`[rows]` float32: +1 for half of a feature's values, -1 for the rest.
+    """`[rows]` float32: +1 for one half of a feature's values, -1 for the other half.
 
-    Seeds 2k and 2k + 1 draw one half and turn it round: what has nothing to do with the signs cancels out.
+    Seeds 2k and 2k + 1 have opposite signs, so that errors that do not depend on the signs cancel out.
     """
     values = np.asarray(stream.features[feature])
-    codes, which = np.unique(values if values.ndim == 1 else values[:, 0], return_inverse=True)
-    pair, turned = divmod(seed, 2)
+    codes, code_of_row = np.unique(values if values.ndim == 1 else values[:, 0], return_inverse=True)
+    pair, parity = divmod(seed, 2)
     order = np.random.default_rng(path_seed(pair, f"slices/{feature}")).permutation(len(codes))
-    return np.where(order % 2 == turned, 1.0, -1.0).astype(np.float32)[which]
+    return np.where(order % 2 == parity, 1.0, -1.0).astype(np.float32)[code_of_row]
 
 
-def shifted(predictions: Array, shift: Any, task: Task) -> Array:
-    """Predictions moved by logits (binary) or by units of the task's scale (regression)."""
+def shift_predictions(predictions: Array, shift: Any, task: Task) -> Array:
+    """Shifts predictions by logits (binary) or by units of the task's scale (regression)."""
     if task.kind != "binary":
         return (predictions + shift).astype(np.float32)
-    clipped = np.clip(predictions.astype(np.float64), _ODDS_FLOOR, 1 - _ODDS_FLOOR)
+    clipped = np.clip(predictions.astype(np.float64), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     return (1 / (1 + (1 - clipped) / clipped * np.exp(-shift))).astype(np.float32)
 
 
-def _shift(labels: Array, said: Array, task: Task) -> float:
+def _calibration_shift(labels: Array, predictions: Array, task: Task) -> float:
     if task.kind != "binary":
-        return float(labels.mean() - said.mean())
-    # Half a row of either class, so that a surface without positives has a finite shift.
+        return float(labels.mean() - predictions.mean())
+    # Adds half a row of each class, so that a surface without positives has a finite shift.
     rate = (labels.sum() + 0.5) / (len(labels) + 1)
-    mean = np.clip(said.mean(dtype=np.float64), _ODDS_FLOOR, 1 - _ODDS_FLOOR)
+    mean = np.clip(predictions.mean(dtype=np.float64), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     return float(np.log(rate / (1 - rate)) - np.log(mean / (1 - mean)))

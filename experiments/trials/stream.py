@@ -1,4 +1,4 @@
-"""An event log in memory: every row transformed once, for hundreds of models to learn."""
+"""A transformed event log as memory-mapped arrays, which hundreds of trials train on."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ import numpy as np
 
 Array = Any
 
-DESCRIPTION = "stream.json"
+DESCRIPTION_FILE = "stream.json"
+_ARRAYS = ("labels", "spans", "twins", "clusters", "surfaces", "held_out")
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The rows of all spans in the order of the log; every array is `[rows]` unless it says otherwise.
+    """The rows of all spans in the order of the log; arrays are `[rows]` where no shape is given.
 
     Attributes:
         key: changes with the log, the features and the tasks.
         tasks: the names of the label columns.
         surface_names: by code.
-        features: by name, as `TransformGraph` gives them; `[rows, longest bag]` int32 for bags.
+        features: by name, as `TransformGraph` returns them; `[rows, longest bag]` int32 for bags.
         labels: `[rows, tasks]` float32 on the tasks' scales, NaN where masked.
-        spans: int32, the span in which the row lies; rising.
-        twins: int64, the row's own index if it is fresh; a matured row's is that of its impression, -1 if
-            the log does not hold it.
+        spans: int32, the span in which the row lies; ascending.
+        twins: int64; of a fresh row its own index; of a matured row the index of its impression, -1 if the
+            log does not hold it.
         clusters: int32 codes.
         surfaces: int32 codes.
-        held_out: bool, whether the row's cluster is never learnt.
+        held_out: bool, True for rows that no model trains on.
     """
 
     key: str
@@ -46,24 +47,28 @@ class Stream:
 
     @property
     def fresh(self) -> Array:
-        """`[rows]` bool: impressions of the span in which they lie."""
+        """`[rows]` bool: True for fresh rows."""
         return self.twins == np.arange(len(self.twins))
 
+    @property
+    def num_clusters(self) -> int:
+        """The number of clusters."""
+        return int(self.clusters.max()) + 1
+
     def rows(self, span: int) -> slice:
-        """Where a span's rows lie."""
-        first, end = np.searchsorted(self.spans, [span, span + 1])
-        return slice(int(first), int(end))
+        """The rows of a span."""
+        return self._slice(range(span, span + 1))
 
     def fresh_rows(self, spans: range) -> Array:
-        """Indices of the impressions of some spans, in the order of the log."""
-        first, end = np.searchsorted(self.spans, [spans.start, spans.stop])
-        return first + np.flatnonzero(self.fresh[first:end])
+        """Indices of the fresh rows of `spans`, ascending."""
+        rows = self._slice(spans)
+        return rows.start + np.flatnonzero(self.fresh[rows])
 
     def known_labels(self, until: int | None = None) -> Array:
-        """`[rows, tasks]` float32: fresh rows with their delayed labels, as far as these have matured.
+        """`[rows, tasks]` float32: the labels, with a matured row's labels copied to its impression's row.
 
         Args:
-            until: the span after which nothing is known yet; None knows the whole log.
+            until: the last span whose matured rows are used; None uses all spans.
         """
         end = len(self.spans) if until is None else int(np.searchsorted(self.spans, until + 1))
         labels = np.array(self.labels)
@@ -72,26 +77,30 @@ class Stream:
         labels[twins] = np.where(np.isnan(self.labels[matured]), labels[twins], self.labels[matured])
         return labels
 
+    def _slice(self, spans: range) -> slice:
+        first, end = np.searchsorted(self.spans, [spans.start, spans.stop])
+        return slice(int(first), int(end))
+
 
 def write_stream(stream: Stream, folder: Path) -> None:
-    """Writes the arrays as files that processes map instead of reading; the description comes last."""
+    """Writes one file an array; the description comes last and marks the stream as complete."""
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for name, column in stream.features.items():
         np.save(folder / "features" / f"{name}.npy", column)
-    for name in ("labels", "spans", "twins", "clusters", "surfaces", "held_out"):
+    for name in _ARRAYS:
         np.save(folder / f"{name}.npy", getattr(stream, name))
     description = {
         "key": stream.key, "tasks": stream.tasks, "surfaces": stream.surface_names,
         "features": list(stream.features),
     }  # fmt: skip
-    partial = folder / f".{DESCRIPTION}"
+    partial = folder / f".{DESCRIPTION_FILE}"
     partial.write_text(json.dumps(description))
-    partial.replace(folder / DESCRIPTION)
+    partial.replace(folder / DESCRIPTION_FILE)
 
 
 def read_stream(folder: Path) -> Stream:
-    """The inverse of `write_stream`, the arrays mapped, not read."""
-    description = json.loads((folder / DESCRIPTION).read_text())
+    """The inverse of `write_stream`; maps the arrays into memory."""
+    description = json.loads((folder / DESCRIPTION_FILE).read_text())
 
     def mapped(path: str) -> Array:
         return np.load(folder / f"{path}.npy", mmap_mode="r")
@@ -101,10 +110,5 @@ def read_stream(folder: Path) -> Stream:
         tasks=tuple(description["tasks"]),
         surface_names=tuple(description["surfaces"]),
         features={name: mapped(f"features/{name}") for name in description["features"]},
-        labels=mapped("labels"),
-        spans=mapped("spans"),
-        twins=mapped("twins"),
-        clusters=mapped("clusters"),
-        surfaces=mapped("surfaces"),
-        held_out=mapped("held_out"),
+        **{name: mapped(name) for name in _ARRAYS},
     )

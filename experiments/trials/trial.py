@@ -1,4 +1,4 @@
-"""One model (or one a surface) that is trained over a stretch of the stream: what is asked, and its name."""
+"""Settings of one trial: the training job, its spans and the soft labels of a student."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from models.settings import settings, to_json
 
 @settings
 class SoftLabelSource:
-    """Whose predictions a student reads as soft labels, and what is done to them first.
+    """The teacher trial whose predictions a student reads as soft labels, and their treatment.
 
     Attributes:
         teacher: Key of the teacher's trial.
         first_span: Rows of earlier spans have no soft label.
-        treatment: `none`; `permuted` exchanges the labels of rows at random within surface and span, the
-            placebo: what a soft head does to training without anything to learn from it; `calibrated`
-            scales them by the ratio of hard to soft labels per surface and task over earlier spans.
-        bias: The dial. So much is added to the labels of half of the slices, drawn by the job's seed, and
-            taken from the rest: logits for a probability, standard deviations of the labels for a regression.
-        sliced_by: The feature whose values are the slices; nothing with the dial at 0.
+        treatment: `none`; `permuted`, the placebo, exchanges the labels of rows at random within surface and
+            span: it shows the effect of a soft head whose labels carry no information; `calibrated` corrects
+            their mean per surface and task with the hard labels of earlier spans.
+        bias: Added to the labels of one half of the slices and subtracted from those of the other half; the
+            job's seed draws the halves. Logits for a probability, standard deviations of the labels for a
+            regression.
+        sliced_by: The feature whose values are the slices; empty if `bias` is 0.
     """
 
     teacher: str
@@ -33,17 +34,17 @@ class SoftLabelSource:
 
 @settings
 class Trial:
-    """A model's whole course: what it learns, and which of its predictions are kept.
+    """A training job, the spans it trains on and the predictions it returns.
 
     Attributes:
-        job: What is trained, its seed included; its `surface` is not read.
-        first_span: The first span learnt; what is scored before has no prediction.
-        last_span: The last span scored, and learnt.
-        kept_from: Predictions are kept from this span on.
-        per_surface: Whether every surface has a model of its own.
-        labels: The soft labels of a distilled student; None for everybody else.
-        age: A span is scored by the model that has learnt nothing of the `age` spans before it; 0 scores
-            with all that came before.
+        job: The training job, with its seed; its `surface` is ignored.
+        first_span: The first span to train on; rows have no prediction before the first training.
+        last_span: The last span to score and train on.
+        kept_from: The first span whose predictions are returned.
+        per_surface: True trains a separate model for each surface.
+        labels: The soft labels of a distilled student; None for a teacher or control.
+        age: The model that scores a span has not trained on the `age` spans before it; 0 scores a span with
+            the model that has trained on all earlier spans.
     """
 
     job: TrainingJob
@@ -55,5 +56,5 @@ class Trial:
     age: int = 0
 
     def key(self, stream: str) -> str:
-        """16 hex digits: equal where the same is learnt from the same."""
+        """16 hex digits; equal for equal settings on the same stream, whose key is `stream`."""
         return hashlib.sha256(f"{stream} {to_json(self)}".encode()).hexdigest()[:16]

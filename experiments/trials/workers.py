@@ -1,4 +1,4 @@
-"""Processes that keep what they have traced: work goes to whoever knows its graph."""
+"""Worker processes that keep their traced graphs: a worker gets the work whose graph it has traced."""
 
 from __future__ import annotations
 
@@ -15,124 +15,121 @@ from typing import Any, NamedTuple
 
 from pipeline.logging_setup import quieten
 
-_WORTH_TRACING_AGAIN = 20.0
-"""Seconds of a piece."""
+_MIN_SECONDS_TO_TRACE_AGAIN = 20.0
+"""A shorter item is not worth a second tracing of its graph."""
 
 
-class Piece(NamedTuple):
-    """What one worker does in one go.
+class WorkItem(NamedTuple):
+    """Work for one call of a worker.
 
     Attributes:
-        graph: name of the graph that all of it needs; seconds go by when a worker traces it.
-        work: what is done, with the arguments of `Workers`.
+        graph: name of the graph that the work needs; tracing it takes a worker seconds.
+        argument: what the function of `WorkerPool` is called with.
     """
 
     graph: str
-    work: Any
+    argument: Any
 
 
-class Workers:
-    """So many processes, each on one core, started with the first piece.
+class WorkerPool:
+    """Processes with one core each, started with their first item.
 
     Args:
-        processes: how many.
-        do: what a process does with a piece's `work`; a function of a module.
+        processes: their number.
+        function: called in a process with an item's `argument`; a function of a module.
     """
 
-    def __init__(self, processes: int, do: Callable[[Any], None]) -> None:
-        self._do = do
-        # Spawned and not forked: TensorFlow's threads do not outlive a fork.
+    def __init__(self, processes: int, function: Callable[[Any], None]) -> None:
+        self._function = function
+        # Spawned and not forked: TensorFlow's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._pools = [ProcessPoolExecutor(1, context, initializer=_prepare_worker) for _ in range(processes)]
-        self._known: list[set[str]] = [set() for _ in range(processes)]
+        self._traced: list[set[str]] = [set() for _ in range(processes)]
         self._seconds: dict[str, float] = {}
-        """Of the latest piece, by graph."""
+        """Duration of the latest item of each graph."""
 
-    def run(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
-        """Pieces as they end.
+    def run(self, items: Sequence[WorkItem]) -> Iterator[WorkItem]:
+        """Yields items as they finish.
 
         Raises:
             BrokenProcessPool: if a process is killed.
         """
-        pending, busy = list(pieces), dict[Future[None], tuple[int, float, Piece]]()
-        while pending or busy:
-            working = {worker for worker, _, _ in busy.values()}
-            for worker in set(range(len(self._pools))) - working:
-                if piece := choice(pending, self._known, self._seconds, worker):
-                    pending.remove(piece)
-                    self._known[worker].add(piece.graph)
-                    future = self._pools[worker].submit(self._do, piece.work)
-                    busy[future] = worker, time.monotonic(), piece
-            ended, _ = wait(busy, return_when=FIRST_COMPLETED)
-            for future in ended:
-                _, began, piece = busy.pop(future)
+        pending, running = list(items), dict[Future[None], tuple[int, float, WorkItem]]()
+        while pending or running:
+            busy = {worker for worker, _, _ in running.values()}
+            for worker in set(range(len(self._pools))) - busy:
+                if item := next_item(pending, self._traced, self._seconds, worker):
+                    pending.remove(item)
+                    self._traced[worker].add(item.graph)
+                    future = self._pools[worker].submit(self._function, item.argument)
+                    running[future] = worker, time.monotonic(), item
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                _, started, item = running.pop(future)
                 future.result()
-                self._seconds[piece.graph] = time.monotonic() - began
-                yield piece
-
-    def processes(self) -> list[Any]:
-        """Those that run."""
-        return [process for pool in self._pools for process in (pool._processes or {}).values()]
+                self._seconds[item.graph] = time.monotonic() - started
+                yield item
 
     def close(self, *, wait: bool) -> None:
-        """Ends them; without waiting, what is pending is dropped."""
+        """Cancels pending items and ends the processes; `wait` waits for running items."""
         for pool in self._pools:
             pool.shutdown(wait=wait, cancel_futures=True)
 
 
-def choice(
-    pending: Sequence[Piece], known: Sequence[set[str]], seconds: Mapping[str, float], worker: int
-) -> Piece | None:
-    """What a worker that has nothing to do takes: what it knows, else what nobody knows, else another's.
+def next_item(
+    pending: Sequence[WorkItem], traced: Sequence[set[str]], seconds: Mapping[str, float], worker: int
+) -> WorkItem | None:
+    """The next item for an idle worker: first by graphs it has traced, then by untraced graphs.
 
-    A last short piece is left to another that knows it, and has it done before it would be traced again.
+    None if the only pending item is short and another worker has traced its graph. That worker finishes the
+    item before the idle one could trace the graph.
 
     Args:
-        pending: what is to be done.
-        known: by worker, the graphs it has traced.
-        seconds: what the latest piece took, by graph.
-        worker: who asks.
+        pending: items that no worker has started.
+        traced: the graphs that each worker has traced.
+        seconds: duration of the latest item of each graph.
+        worker: index of the idle worker.
     """
-    others = set().union(*(graphs for place, graphs in enumerate(known) if place != worker))
-    for piece in pending:
-        if piece.graph in known[worker]:
-            return piece
-    for piece in pending:
-        if piece.graph not in others:
-            return piece
+    others = set().union(*(graphs for index, graphs in enumerate(traced) if index != worker))
+    for item in pending:
+        if item.graph in traced[worker]:
+            return item
+    for item in pending:
+        if item.graph not in others:
+            return item
     if not pending:
         return None
-    is_long = seconds.get(pending[-1].graph, math.inf) > _WORTH_TRACING_AGAIN
+    is_long = seconds.get(pending[-1].graph, math.inf) > _MIN_SECONDS_TO_TRACE_AGAIN
     return pending[-1] if len(pending) > 1 or is_long else None
 
 
 def _prepare_worker() -> None:
-    """One core a worker: two models side by side learn faster than one that shares out its small products."""
+    """Limits TensorFlow to one core: two models side by side train faster than one model on two cores."""
     quieten()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     with contextlib.suppress(RuntimeError):
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        _hear_xla_out(tf)
+        _hide_first_xla_message(tf)
 
 
-def _hear_xla_out(tf: Any) -> None:
-    """With its first cluster XLA greets on stderr, whatever the log level: here, where nobody hears it."""
-    heard = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+def _hide_first_xla_message(tf: Any) -> None:
+    """Compiles a small function with stderr closed: XLA logs a line there once, at every log level."""
+    stderr = os.dup(2)
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 2)
         try:
             tf.function(lambda: tf.constant(0) + 1, jit_compile=True)()
         finally:
-            os.dup2(heard, 2)
-            os.close(heard)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
-def _end_with_parent() -> None:
-    """A worker whose experiment was killed would wait for work for ever."""
+def _exit_with_parent() -> None:
+    """Exits when the parent is killed; the worker would otherwise wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,7 @@ TASKS = ("click", "watch_time", "ltv")
 
 @pytest.fixture(scope="session")
 def stream_folder(small_config, small_log, tmp_path_factory):
-    """The small world, its features fitted and all rows transformed."""
+    """The stream of the small event log."""
     from experiments.trials.loading import load_stream
     from pipeline.config_file import load_deployment
 
@@ -33,7 +31,7 @@ def deployment(small_config):
 
 @pytest.fixture
 def hand_made():
-    """Four rows in span 0, four in span 3, the last of which is the matured twin of row 1."""
+    """Four rows in span 0 and four in span 3; the last one is the matured row of row 1's impression."""
     labels = np.full((8, 3), np.nan, np.float32)
     labels[:7, 0] = [1, 0, 0, 1, 1, 0, 1]
     labels[:7, 1] = [2.0, 0.5, 1.0, 3.0, 2.0, 0.0, 1.0]
@@ -50,7 +48,3 @@ def hand_made():
         surfaces=np.array([0, 0, 1, 1, 0, 0, 1, 0], np.int32),
         held_out=np.zeros(8, bool),
     )
-
-
-def changed(stream, **arrays):
-    return dataclasses.replace(stream, **arrays)

@@ -11,7 +11,7 @@ from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import span_files
 from experiments.online.policies import scores_of
 from experiments.online.replay import _exposures, _totals, run_replay
-from experiments.trials.outcome import Outcome
+from experiments.trials.trial_result import Outcome
 
 
 @pytest.fixture

@@ -1,24 +1,26 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
 from eventlog.errors import BadInput
-from experiments.protocol.settings import load
+from experiments.protocol.settings import load_experiment
 
-CONFIGS = __import__("pathlib").Path(__file__).parents[3] / "experiments" / "configs"
+CONFIGS = Path(__file__).parents[3] / "experiments" / "configs"
 
 
 @pytest.mark.parametrize("name", ["kuairand.yaml", "simulator.yaml"])
 def test_the_shipped_protocols_load(name):
-    experiment, deployment = load(CONFIGS / name)
+    experiment, deployment = load_experiment(CONFIGS / name)
     assert experiment.primary.arm == "auxiliary-logit"
     assert deployment.burn_in_spans[-1] < experiment.tuning_spans.start
 
 
 @pytest.mark.parametrize(
-    ("changed", "refusal"),
+    ("changes", "message"),
     [
         ({"tuning": "5:8"}, "tuning 5:8 must end before reporting"),
-        ({"tuning": "4:7"}, "expected tuning behind the burn-in 0:4, got 4:7"),
+        ({"tuning": "4:7"}, "expected tuning spans after the burn-in 0:4, got 4:7"),
         ({"sedes": 3}, "sedes"),
         ({"task_weights": {"clicks": 2.0}}, "expected task_weights of click, .*got clicks"),
         ({"slice_feature": "weather"}, "slice_feature among the deployment's features, got weather"),
@@ -28,22 +30,22 @@ def test_the_shipped_protocols_load(name):
         ),
     ],
 )
-def test_a_faulty_protocol_is_refused_in_one_line(tmp_path, changed, refusal):
-    document = yaml.safe_load((CONFIGS / "kuairand.yaml").read_text()) | changed
+def test_a_faulty_protocol_raises_with_one_line(tmp_path, changes, message):
+    document = yaml.safe_load((CONFIGS / "kuairand.yaml").read_text()) | changes
     document["deployment"] = str(CONFIGS / document["deployment"])
     (tmp_path / "faulty.yaml").write_text(yaml.safe_dump(document))
-    with pytest.raises(BadInput, match=refusal):
-        load(tmp_path / "faulty.yaml")
+    with pytest.raises(BadInput, match=message):
+        load_experiment(tmp_path / "faulty.yaml")
 
 
-def test_a_protocols_task_weights_take_the_place_of_the_deployments(tmp_path):
+def test_task_weights_of_the_protocol_replace_those_of_the_deployment(tmp_path):
     document = yaml.safe_load((CONFIGS / "kuairand.yaml").read_text()) | {"task_weights": {"ltv": 0.25}}
     document["deployment"] = str(CONFIGS / document["deployment"])
     (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(document))
-    _, deployment = load(tmp_path / "protocol.yaml")
+    _, deployment = load_experiment(tmp_path / "protocol.yaml")
     assert (deployment.tasks["ltv"].weight, deployment.tasks["click"].weight) == (0.25, 1.0)
 
 
-def test_a_missing_protocol_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="got nothing"):
-        load(tmp_path / "none.yaml")
+def test_a_missing_protocol_raises(tmp_path):
+    with pytest.raises(BadInput, match="got no file"):
+        load_experiment(tmp_path / "none.yaml")

@@ -3,25 +3,26 @@ import numpy as np
 from experiments.trials.stream import read_stream, write_stream
 
 
-def test_a_matured_label_goes_to_its_impression_as_soon_as_it_is_known(hand_made):
+def test_known_labels_copy_a_matured_label_to_its_impression_once_it_is_known(hand_made):
     assert hand_made.known_labels()[1].tolist() == [0.0, 0.5, 4.0]
     assert np.isnan(hand_made.known_labels(until=2)[1, 2])
 
 
-def test_fresh_rows_leave_the_matured_out(hand_made):
+def test_fresh_rows_exclude_matured_rows(hand_made):
     assert hand_made.fresh_rows(range(3, 4)).tolist() == [4, 5, 6]
     assert hand_made.rows(3) == slice(4, 8)
 
 
-def test_a_stream_comes_back_as_it_was_written(hand_made, tmp_path):
+def test_a_written_stream_reads_back_equal(hand_made, tmp_path):
     write_stream(hand_made, tmp_path / "stream")
-    found = read_stream(tmp_path / "stream")
-    assert (found.key, found.tasks, found.surface_names) == ("hand-made", hand_made.tasks, ("tab_1", "tab_0"))
-    np.testing.assert_array_equal(found.labels, hand_made.labels)
-    np.testing.assert_array_equal(found.features["hour"], hand_made.features["hour"])
+    stream = read_stream(tmp_path / "stream")
+    assert (stream.key, stream.tasks) == ("hand-made", hand_made.tasks)
+    assert stream.surface_names == ("tab_1", "tab_0")
+    np.testing.assert_array_equal(stream.labels, hand_made.labels)
+    np.testing.assert_array_equal(stream.features["hour"], hand_made.features["hour"])
 
 
-def test_the_log_comes_in_whole_with_its_twins(small_stream, small_log):
+def test_a_stream_holds_all_rows_of_the_log_and_the_twins_of_matured_rows(small_stream, small_log):
     import pyarrow.parquet as pq
 
     from eventlog.spans import span_files
@@ -37,10 +38,10 @@ def test_the_log_comes_in_whole_with_its_twins(small_stream, small_log):
     assert (small_stream.spans[twins] == small_stream.spans[matured] - 3).all()
 
 
-def test_a_second_load_reads_what_the_first_has_written(stream_folder, small_config, small_log):
+def test_a_second_load_does_not_write_the_stream_again(stream_folder, small_config, small_log):
     from experiments.trials.loading import load_stream
     from pipeline.config_file import load_deployment
 
-    before = (stream_folder / "labels.npy").stat().st_mtime_ns
+    modified = (stream_folder / "labels.npy").stat().st_mtime_ns
     assert load_stream(load_deployment(small_config), small_log, stream_folder.parent) == stream_folder
-    assert (stream_folder / "labels.npy").stat().st_mtime_ns == before
+    assert (stream_folder / "labels.npy").stat().st_mtime_ns == modified

@@ -6,65 +6,68 @@ from pathlib import Path
 
 import pytest
 
-from experiments.trials.workers import Piece, Workers, choice
+from experiments.trials.workers import WorkerPool, WorkItem, next_item
 
-ORPHAN = """
-import multiprocessing, os, threading, time
-from experiments.trials.workers import _end_with_parent
-def work():
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+PARENT = """
+import os, pathlib, sys, time
+from experiments.trials.workers import WorkerPool, WorkItem
+def work(path):
+    pathlib.Path(path).write_text(str(os.getpid()))
     time.sleep(120)
 if __name__ == "__main__":
-    worker = multiprocessing.get_context("spawn").Process(target=work)
-    worker.start()
-    print(worker.pid, flush=True)
-    time.sleep(120)
+    list(WorkerPool(1, work).run([WorkItem("graph", sys.argv[1])]))
 """
 
 
-def test_a_worker_does_not_outlive_an_experiment_that_was_killed(tmp_path):
-    (tmp_path / "parent.py").write_text(ORPHAN)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    parent = subprocess.Popen(
-        [sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, env=environment
-    )
-    worker = Path("/proc") / parent.stdout.readline().decode().strip()
-    assert worker.is_dir()
-    parent.kill()
-    parent.wait()
-    deadline = time.monotonic() + 60
-    while worker.is_dir() and (worker / "stat").read_text().split()[2] != "Z":
-        assert time.monotonic() < deadline, "the worker lives on"
+def wait_until(condition, message):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, message
         time.sleep(0.1)
 
 
-def test_a_worker_takes_what_it_knows_then_what_nobody_knows():
-    ours, theirs, new = (Piece(graph, None) for graph in ("ours", "theirs", "new"))
-    known = [{"ours"}, {"theirs"}]
-    assert choice([theirs, new, ours], known, {}, 0) is ours
-    assert choice([theirs, new, ours], known, {}, 1) is theirs
-    assert choice([theirs, new], known, {}, 0) is new
-    assert choice([], known, {}, 0) is None
+def test_a_worker_ends_when_its_parent_is_killed(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    pid = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py", pid], env=environment)
+    wait_until(lambda: pid.is_file() and pid.read_text(), "the worker did not start")
+    worker = Path("/proc") / pid.read_text()
+    assert worker.is_dir()
+    parent.kill()
+    parent.wait()
+    wait_until(
+        lambda: not worker.is_dir() or (worker / "stat").read_text().split()[2] == "Z",
+        "the worker did not end",
+    )
+
+
+def test_a_worker_prefers_graphs_that_it_has_traced_then_graphs_that_no_worker_has_traced():
+    first, second, untraced = (WorkItem(graph, None) for graph in ("first", "second", "untraced"))
+    traced = [{"first"}, {"second"}]
+    assert next_item([second, untraced, first], traced, {}, 0) is first
+    assert next_item([second, untraced, first], traced, {}, 1) is second
+    assert next_item([second, untraced], traced, {}, 0) is untraced
+    assert next_item([], traced, {}, 0) is None
 
 
 @pytest.mark.parametrize(
-    ("seconds", "helps"), [({"theirs": 5.0}, False), ({"theirs": 60.0}, True), ({}, True)]
+    ("seconds", "is_taken"), [({"second": 5.0}, False), ({"second": 60.0}, True), ({}, True)]
 )
-def test_it_helps_another_out_but_leaves_it_a_last_short_piece(seconds, helps):
-    pieces = [Piece("theirs", number) for number in range(2)]
-    known = [{"ours"}, {"theirs"}]
-    assert choice(pieces, known, seconds, 0) is pieces[1]
-    assert choice(pieces[:1], known, seconds, 0) is (pieces[0] if helps else None)
+def test_a_worker_takes_another_workers_graph_but_not_its_last_short_item(seconds, is_taken):
+    items = [WorkItem("second", number) for number in range(2)]
+    traced = [{"first"}, {"second"}]
+    assert next_item(items, traced, seconds, 0) is items[1]
+    assert next_item(items[:1], traced, seconds, 0) is (items[0] if is_taken else None)
 
 
-def test_every_graph_stays_with_its_worker_from_call_to_call(tmp_path):
-    workers = Workers(2, subprocess.run)
+def test_a_graph_stays_with_its_worker_in_later_calls(tmp_path):
+    workers = WorkerPool(2, subprocess.run)
     graphs = ("a", "b")
-    noted = {graph: ["sh", "-c", f"echo $PPID >> {tmp_path / graph}"] for graph in graphs}
+    items = [WorkItem(graph, ["sh", "-c", f"echo $PPID >> {tmp_path / graph}"]) for graph in graphs]
     for _ in range(3):
-        done = [piece.graph for piece in workers.run([Piece(graph, noted[graph]) for graph in graphs])]
-        assert sorted(done) == ["a", "b"]
+        assert sorted(item.graph for item in workers.run(items)) == ["a", "b"]
     workers.close(wait=True)
-    of_a, of_b = ((tmp_path / graph).read_text().split() for graph in graphs)
-    assert len(of_a) == len(of_b) == 3
-    assert len(set(of_a)) == len(set(of_b)) == 1 and of_a[0] != of_b[0]
+    pids_of_a, pids_of_b = ((tmp_path / graph).read_text().split() for graph in graphs)
+    assert len(pids_of_a) == len(pids_of_b) == 3
+    assert len(set(pids_of_a)) == len(set(pids_of_b)) == 1 and pids_of_a[0] != pids_of_b[0]

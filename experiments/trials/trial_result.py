@@ -1,4 +1,4 @@
-"""What came of a trial, in memory and on disk."""
+"""Predictions and costs of a trial, in memory and as a file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Array = Any
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial.
+    """Predictions and costs of a trial.
 
     Attributes:
-        rows: `[kept]` int64, the fresh rows of the kept spans.
-        tasks: the job's.
-        predictions: `[kept, tasks]` float32, NaN without a model.
-        diverged: the reason, or nothing.
-        seconds: of learning and scoring, the tracing of the graphs apart.
+        rows: `[rows]` int64, stream indices of the fresh rows from span `Trial.kept_from` on.
+        tasks: names of the job's tasks.
+        predictions: `[rows, tasks]` float32, NaN for a row that no model scored.
+        diverged: why training diverged; empty if it did not.
+        seconds: of training and scoring, without the tracing of graphs.
         num_parameters: of the served model.
-        flops_per_row: multiplications and additions that one served row takes.
+        flops_per_row: multiplications and additions to serve one row.
     """
 
     rows: Array
@@ -36,19 +36,19 @@ class Outcome:
     flops_per_row: float
 
     def columns(self, tasks: Sequence[str]) -> Array:
-        """`[kept, tasks]` float32: the predictions of some tasks."""
+        """`[rows, len(tasks)]` float32: the predictions of `tasks`."""
         return self.predictions[:, [self.tasks.index(name) for name in tasks]]
 
 
-def write_outcome(outcome: Outcome, path: Path) -> None:
-    """Writes all of it or nothing."""
+def write_trial_result(result: Outcome, path: Path) -> None:
+    """Writes the file atomically."""
     partial = path.with_name(f".{uuid.uuid4().hex}.npz")
-    np.savez(partial, **vars(outcome))
+    np.savez(partial, **vars(result))
     partial.replace(path)
 
 
-def read_outcome(path: Path) -> Outcome:
-    """The inverse of `write_outcome`."""
+def read_trial_result(path: Path) -> Outcome:
+    """The inverse of `write_trial_result`."""
     with np.load(path) as file:
         return Outcome(
             rows=file["rows"],

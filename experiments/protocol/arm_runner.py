@@ -1,0 +1,177 @@
+"""Tunes and runs the arms of an experiment: teachers first, then students on the labels of their teachers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.protocol.arms import StudentArm, TeacherArm, for_all_surfaces
+from experiments.protocol.criterion import gains as gains_by_task
+from experiments.protocol.settings import Experiment
+from experiments.protocol.tuning import Choice, Point, choose_point
+from experiments.statistics.comparison import ALL_SURFACES, ArmPair, Comparison, Row, largest_surface
+from experiments.trials.schedule import Schedule
+from experiments.trials.trial import SoftLabelSource, Trial
+from experiments.trials.trial_result import Outcome
+from pipeline.config import Deployment
+
+Array = Any
+Arm = StudentArm | TeacherArm
+
+
+class Laboratory:
+    """Tunes and runs arms on one stream under one protocol.
+
+    Args:
+        experiment: the protocol.
+        deployment: the models.
+        schedule: runs trials.
+        seeds: number of seeds with which an arm is reported.
+        per_surface: True for a separate student for each surface.
+        say: prints a line about the current step.
+        labels_from: the first span with soft labels; None for the first tuning span.
+
+    Attributes:
+        choices: the tuning result of each arm.
+        costs: of training and serving, by arm.
+        curves: calibration curves of the primary endpoints' binary tasks, by task and arm.
+        teachers: arms that students can name as their teacher.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        deployment: Deployment,
+        schedule: Schedule,
+        seeds: int,
+        *,
+        per_surface: bool,
+        say: Callable[[str], Any],
+        labels_from: int | None = None,
+    ) -> None:
+        self.experiment = experiment
+        self.deployment = deployment
+        self.schedule = schedule
+        self.seeds = seeds
+        self.per_surface = per_surface
+        self.choices: dict[str, Choice] = {}
+        self.costs: dict[str, dict[str, Any]] = {}
+        self.curves: dict[str, dict[str, Any]] = {}
+        self.teachers: dict[str, TeacherArm] = {}
+        self._say = say
+        self._labels_from = experiment.tuning_spans.start if labels_from is None else labels_from
+        self._tuning_labels = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
+
+    def compare(
+        self, name: str, arms: Mapping[str, Sequence[Outcome]], pairs: Sequence[ArmPair]
+    ) -> list[Row]:
+        """The result rows over all surfaces and on the largest one; fills `curves`."""
+        stream, experiment = self.schedule.stream, self.experiment
+        tasks, spans = self.deployment.tasks, experiment.reporting_spans
+        comparison = Comparison(stream, tasks, arms, spans, experiment.resamples, experiment.min_positives)
+        for endpoint in experiment.primary.endpoints:
+            if tasks[endpoint.task].kind == "binary":
+                self.curves[endpoint.task] = comparison.calibration(endpoint.task)
+        return comparison.rows(name, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
+
+    def run(self, arms: Sequence[Arm]) -> dict[str, list[Outcome]]:
+        """Tunes arms, then runs each with every seed up to the last reporting span.
+
+        The teachers of students must have run in an earlier call.
+
+        Returns:
+            For each arm, one result a seed.
+        """
+        self.teachers |= {arm.name: arm for arm in arms if isinstance(arm, TeacherArm)}
+        for arm in arms:
+            self.tune(arm)
+        last = self.experiment.reporting_spans[-1]
+        trials = [
+            self.trial(arm, self.choices[arm.name].point, seed, last)
+            for arm in arms
+            for seed in range(self.seeds)
+        ]
+        self._say(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
+        results = iter(self.schedule.run(trials))
+        by_arm = {arm.name: [next(results) for _ in range(self.seeds)] for arm in arms}
+        self.costs |= {arm.name: _cost(arm, by_arm[arm.name]) for arm in arms}
+        return by_arm
+
+    def trial(self, arm: Arm, point: Point, seed: int, last_span: int) -> Trial:
+        """The trial of an arm with hyperparameters and a seed, up to `last_span`."""
+        experiment = self.experiment
+        job = arm.job(self.deployment, seed, experiment.batch_size, point)
+        if not (self.per_surface if isinstance(arm, StudentArm) else arm.per_surface):
+            job = for_all_surfaces(job, self.deployment)
+        if isinstance(arm, TeacherArm):
+            # Calibration needs predictions of earlier spans, so they are kept from the first possible one.
+            return Trial(
+                job=job, first_span=0, last_span=last_span, kept_from=1, age=arm.age,
+                per_surface=arm.per_surface,
+            )  # fmt: skip
+        return Trial(
+            job=job,
+            first_span=experiment.students_from,
+            last_span=last_span,
+            kept_from=experiment.tuning_spans.start,
+            per_surface=self.per_surface,
+            labels=self._labels(arm, seed, last_span) if arm.teacher else None,
+        )
+
+    def _labels(self, arm: StudentArm, seed: int, last_span: int) -> SoftLabelSource:
+        """The labels of the teacher's trial with the same seed."""
+        teacher = self.trial(self.teachers[arm.teacher], self.choices[arm.teacher].point, seed, last_span)
+        return SoftLabelSource(
+            teacher=self.schedule.key(teacher),
+            first_span=self._labels_from,
+            treatment=arm.treatment,
+            bias=arm.bias,
+            sliced_by=self.experiment.slice_feature if arm.bias else "",
+        )
+
+    def tune(self, arm: Arm) -> None:
+        """Tunes an arm on the tuning spans and stores the result in `choices`."""
+        if arm.like is not None:
+            self.choices[arm.name] = self.choices[arm.like]
+            return
+        self._say(f"tuning {arm.name}")
+        distilled = isinstance(arm, StudentArm) and bool(arm.teacher)
+        choice = choose_point(
+            self.experiment.grid, lambda pairs: self._measure(arm, pairs), distilled=distilled
+        )
+        self.choices[arm.name] = choice
+        point = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(choice.point).items())
+        self._say(f"chose for {arm.name}: {point}")
+        if isinstance(arm, TeacherArm):
+            # Its students are tuned on its labels, seed by seed.
+            self._measure(arm, [(choice.point, seed) for seed in range(self.experiment.grid.seeds)])
+
+    def _measure(self, arm: Arm, pairs: Sequence[tuple[Point, int]]) -> list[dict[str, float]]:
+        last = self.experiment.tuning_spans[-1]
+        results = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in pairs])
+        return [self.gains(result) for result in results]
+
+    def gains(self, result: Outcome, spans: range | None = None) -> dict[str, float]:
+        """Information gain by task over `spans`, by default the tuning spans.
+
+        Uses the labels that are known at the end of the tuning spans.
+        """
+        stream, spans = self.schedule.stream, spans or self.experiment.tuning_spans
+        where = np.isin(stream.spans[result.rows], spans)
+        columns = [stream.tasks.index(name) for name in result.tasks]
+        tasks = {name: self.deployment.tasks[name] for name in result.tasks}
+        labels = self._tuning_labels[result.rows[where]][:, columns]
+        return gains_by_task(labels, result.predictions[where], tasks, self.experiment.min_positives)
+
+
+def _cost(arm: Arm, results: Sequence[Outcome]) -> dict[str, Any]:
+    """Mean seconds of a whole trial on one core; size and cost of the served model."""
+    return {
+        "is_teacher": isinstance(arm, TeacherArm),
+        "seconds": float(np.mean([result.seconds for result in results])),
+        "num_parameters": results[0].num_parameters,
+        "flops_per_row": results[0].flops_per_row,
+    }
