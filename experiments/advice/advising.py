@@ -15,10 +15,9 @@ from experiments.advice.bench import Bench
 from experiments.advice.candidates import GROUPS, Candidate, candidates
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pooled
-from experiments.protocol.arms import scaled
+from experiments.protocol.arms import scaled, tasks_of
 from experiments.protocol.settings import Experiment
 from experiments.statistics.intervals import Estimate
-from experiments.tables.objectives import tasks_of
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import Schedule
 from pipeline.config import Deployment

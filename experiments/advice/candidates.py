@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.protocol.arms import StudentArm, TeacherArm
-from experiments.tables.objectives import tasks_of
+from experiments.protocol.arms import StudentArm, TeacherArm, tasks_of
 from pipeline.config import Deployment
 
 WIDTHS = (2.0, 1.0, 4.0)

@@ -5,12 +5,9 @@ Reference: Khani et al., RecSys '24, Table 3 (primary engagement tasks; satisfac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
+from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm, tasks_of
 from experiments.protocol.laboratory import Laboratory
 from experiments.statistics.comparison import Pair, Row
-from pipeline.config import Deployment
 
 
 def run(laboratory: Laboratory) -> list[Row]:
@@ -29,12 +26,3 @@ def run(laboratory: Laboratory) -> list[Row]:
     pairs = [Pair(student.name, CONTROL.name, student.teacher) for student in students]
     dropped = [Pair("pet+pst-dropped", "pet+pst"), Pair("teacher-pet+pst", "teacher")]
     return laboratory.compare("objectives", arms, [*pairs, *dropped])
-
-
-def tasks_of(deployment: Deployment, groups: Sequence[str]) -> tuple[str, ...]:
-    """The student's tasks of some groups that the teacher learns too."""
-    return tuple(
-        name
-        for name in deployment.student.tasks
-        if deployment.tasks[name].group in groups and name in deployment.teacher.tasks
-    )
