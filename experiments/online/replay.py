@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from eventlog.random_exposures import read_random_exposures
 from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import complete_spans, span_files
-from experiments.online.effects import MEASURES, measures_of
+from experiments.online.effects import measures_of
 from experiments.online.policies import scores_of, train_arms
 from experiments.trials.outcome import Outcome
 from experiments.trials.progress import ExperimentProgress
