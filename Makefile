@@ -16,7 +16,7 @@ BESIDE_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigqu
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo tables test unit chaos kubeflow-test lint bench clean
+.PHONY: help setup demo tables test test-slow test-all coverage chaos kubeflow-test lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,11 +54,17 @@ tables: $(READY) ## Run the experiments of the paper's three tables on simulated
 	@$(call EXPERIMENT,size)
 	@$(call EXPERIMENT,objectives)
 
-test: $(READY) ## Run all tests, end-to-end tests included
-	$(BIN)/python -m pytest --cov=models --cov=components --cov-report=term:skip-covered --cov-fail-under=90
+test: $(READY) ## Run the tests of every component and one whole pipeline (at most 10 minutes)
+	$(BIN)/python -m pytest -m "not slow and not chaos"
 
-unit: $(READY) ## Run the quick tests only
-	$(BIN)/python -m pytest -m "not e2e and not chaos"
+test-slow: $(READY) ## Run the other tests: whole pipelines, faults, kills, Kubeflow, packaging, a sample of chaos
+	$(BIN)/python -m pytest -m "slow and not chaos"
+	CHAOS_SAMPLE=1 $(BIN)/python -m pytest -m chaos tests/chaos/test_chaos.py
+
+test-all: test test-slow ## Run all tests
+
+coverage: $(READY) ## Measure the line coverage of models and components by `make test`
+	$(BIN)/python -m pytest -m "not slow and not chaos" --cov=models --cov=components --cov-report=term:skip-covered --cov-fail-under=90
 
 chaos: $(READY) ## Kill a run more than a hundred times, and run on two weeks of broken data (30 minutes)
 	$(BIN)/python -m pytest -m chaos tests/chaos

@@ -1,17 +1,22 @@
-"""Writes labels to BigQuery our way and Beam's, and reads both backends against the plainest reader there is.
+"""Benchmark of the label store: writes against Beam's WriteToBigQuery, and scans against minimal readers.
 
-`write` is our Beam job, from rows to a published set, over WriteToBigQuery with dict rows and load jobs, on
-the same server and bucket. `scan_delta` is pyarrow reading the same Parquet over our scan; `scan_bigquery`
-the Storage Read API's own stream, taken without looking at it, over our scan. Above 1 ours is the faster one.
-Generating the labels is not timed. Run with `python -m benchmarks.label_store`.
+Each ratio is the other side's time over ours; above 1 we are faster. Generating the labels is not timed.
+
+    write          WriteToBigQuery (dict rows, load jobs) over our Beam job and publication, on one server
+    scan_delta     pyarrow reading the same Parquet files, over our scan
+    scan_bigquery  Storage Read API streams whose messages are only counted, over our scan
+
+Run with `python -m benchmarks.label_store`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import logging
+import os
 import statistics
 import tempfile
 import time
@@ -19,12 +24,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import models  # noqa: F401  # sets what must be set before TensorFlow is imported
+import models  # noqa: F401  # sets environment variables before TensorFlow is imported
 
 BUCKET = "labels"
 ROWS_PER_SHARD = 50_000
@@ -37,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints the BENCH line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=int, default=1_000_000)
-    chosen = parser.parse_args(arguments)
+    num_labels = parser.parse_args(arguments).labels
     from testing.bigquery_server import running
     from testing.storage_server import cloud_storage
 
@@ -45,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     with tempfile.TemporaryDirectory(prefix="label-store-") as name:
         folder = Path(name)
-        shards = write_shards(folder / "generated", chosen.labels)
+        shards = write_shards(folder / "generated", num_labels)
         with running(folder / "server") as server, cloud_storage(folder / "server", BUCKET):
-            ratios, figures = measure(folder, server, shards, chosen.labels)
+            ratios, figures = measure(folder, server, shards, num_labels)
     for name, value in figures.items():
         print(f"{name:28} {value:12,.0f} labels/s")
     rounded = {name: round(value) for name, value in figures.items()}
@@ -57,23 +63,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(
     folder: Path, server: Any, shards: list[str], num_labels: int
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The three ratios, and labels per second of each side."""
+    """Returns the three ratios, and the labels per second of each side."""
     from components.label_store.bigquery.location import parse_location
     from components.label_store.schemes import open_store
 
-    uri = server.store_uri("ours", Path("/unused")).replace(
-        "staging=/unused", f"staging=gs://{BUCKET}/staging"
-    )
+    uri = server.store_uri("ours", f"gs://{BUCKET}/staging")
     location = parse_location(uri.removeprefix("bigquery://"))
     open_store(uri).initialize()
-    few = shards[:1]
-    write_ours(uri, few, folder)
-    write_stock(server, few)
+    warm_up = shards[:1]
+    write_ours(uri, warm_up, folder)
+    write_stock(server, warm_up)
     bigquery_seconds, in_bigquery = _timed(lambda: write_ours(uri, shards, folder))
     stock_seconds, stock_rows = _timed(lambda: write_stock(server, shards))
     delta = f"delta:{folder / 'delta'}"
     in_delta = write_ours(delta, shards, folder)
-    if {in_bigquery.rows, in_delta.rows, stock_rows - _num_rows(few)} != {num_labels}:
+    if {in_bigquery.rows, in_delta.rows, stock_rows - _num_rows(warm_up)} != {num_labels}:
         raise ValueError(
             f"wrote {in_bigquery.rows}, {in_delta.rows} and {stock_rows} labels, not {num_labels}."
         )
@@ -94,19 +98,19 @@ def measure(
     seconds |= {"write_ours": bigquery_seconds, "write_stock": stock_seconds}
     return (
         {name: round(ratio, 3) for name, ratio in ratios.items()},
-        {name: num_labels / taken for name, taken in sorted(seconds.items())},
+        {name: num_labels / duration for name, duration in sorted(seconds.items())},
     )
 
 
 def _interleaved(sides: dict[str, Callable[[], int]], num_labels: int) -> dict[str, float]:
-    taken: dict[str, list[float]] = {name: [] for name in sides}
+    durations: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(REPEATS):
         for name, read in sides.items():
             seconds, rows = _timed(read)
             if rows != num_labels:
                 raise ValueError(f"{name} read {rows} labels, not {num_labels}.")
-            taken[name].append(seconds)
-    return {name: statistics.median(times) for name, times in taken.items()}
+            durations[name].append(seconds)
+    return {name: statistics.median(times) for name, times in durations.items()}
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -116,7 +120,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def write_shards(folder: Path, num_labels: int) -> list[str]:
-    """Label tables as Parquet, what a teacher would have said; returns the paths."""
+    """Writes random labels as Parquet files; returns their paths."""
     from components.label_store.base import row_schema
 
     folder.mkdir()
@@ -140,7 +144,7 @@ def _num_rows(shards: Sequence[str]) -> int:
 
 
 def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
-    """A Beam job that stages each shard, then one publication; returns the set's record."""
+    """Stages the shards in a Beam job and publishes the set; returns its record."""
     import dataclasses
     import uuid
 
@@ -149,7 +153,6 @@ def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
     from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, StagedShard
     from components.label_store.schemes import open_store
     from components.transforms.collecting import run_and_collect
-    from components.transforms.label_rows import StageLabels
 
     store = open_store(uri)
     column = SoftColumn(kind="binary", link="sigmoid", unit="probability")
@@ -161,7 +164,7 @@ def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
             | beam.Create(list(shards))
             | beam.Reshuffle()
             | beam.Map(lambda path: (Path(path).stem, pq.read_table(path)))
-            | StageLabels(writer)
+            | beam.MapTuple(writer.write)
             | beam.Map(dataclasses.asdict)
         ),
         BEAM_OPTIONS,
@@ -172,18 +175,17 @@ def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
 
 
 def write_stock(server: Any, shards: Sequence[str]) -> int:
-    """Beam's own WriteToBigQuery, dict rows in load jobs; returns the rows that are in its table."""
+    """Writes with Beam's WriteToBigQuery (dict rows, load jobs); returns the number of rows in its table."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from testing.bigquery_server import PROJECT
-    from testing.stock_bigquery import pointed_at
 
     schema = "example_id:STRING,event_date:DATE,surface:STRING," + ",".join(
         f"soft_{task}:FLOAT64" for task in TASKS
     )
     options = PipelineOptions([*BEAM_OPTIONS, f"--project={PROJECT}"])
-    with pointed_at(server) as client:
+    with _beam_connected_to(server) as client:
         client.create_dataset("stock", exists_ok=True)
         with beam.Pipeline(options=options) as pipeline:
             _ = (
@@ -203,13 +205,36 @@ def write_stock(server: Any, shards: Sequence[str]) -> int:
         return int(row[0])
 
 
+@contextlib.contextmanager
+def _beam_connected_to(server: Any) -> Iterator[Any]:
+    """Makes Beam's WriteToBigQuery, which has no such option, use `server`; yields a client of the server."""
+    import google.auth
+    from apache_beam.internal.gcp import auth
+    from apache_beam.io.gcp.internal.clients.bigquery import bigquery_v2_client
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import bigquery
+
+    from testing.bigquery_server import PROJECT
+
+    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    options = {"api_endpoint": server.endpoint}
+    with (
+        mock.patch.object(google.auth, "default", lambda *_, **__: (credentials, PROJECT)),
+        mock.patch.object(auth._Credentials, "_credentials", auth._ApitoolsCredentialsAdapter(credentials)),
+        mock.patch.object(auth._Credentials, "_credentials_init", True),
+        mock.patch.object(bigquery_v2_client.BigqueryV2, "BASE_URL", f"{server.endpoint}/bigquery/v2/"),
+        mock.patch.dict(os.environ, BIGQUERY_EMULATOR_HOST=server.endpoint),
+    ):
+        yield bigquery.Client(project=PROJECT, credentials=credentials, client_options=options)
+
+
 def _dict_rows(path: str) -> Iterator[dict[str, Any]]:
     for row in pq.read_table(path).to_pylist():
         yield row | {"event_date": row["event_date"].isoformat()}
 
 
 def read_stream(location: Any, record: Any, columns: Sequence[str]) -> int:
-    """Takes the messages of one read session as they come; returns how many rows they say they hold."""
+    """Receives the messages of a read session without decoding them; returns the sum of their row counts."""
     from components.label_store.bigquery.reading import open_session
 
     client = location.read_client()

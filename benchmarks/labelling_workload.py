@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
-from components.transforms.shards import shard_name, split_folder, write_shard
+from components.transforms.shards import split_folder, write_shard
 from eventlog.rows import CLUSTER_ID, EVENT_TIME_MS, EXAMPLE_ID, IMPRESSION_SPAN, SURFACE
+from models.shard_names import shard_name
 
 Tensor = Any
 

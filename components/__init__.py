@@ -1,4 +1,4 @@
-"""TFX components, flat and thin: each calls the room below that does its work.
+"""TFX components; each calls a package below, which does the work.
 
-Only this top level imports TFX. May import the rooms below, `models` and `eventlog`.
+Only the modules of this top level import TFX. They may import the packages below, `models` and `eventlog`.
 """

@@ -1,7 +1,7 @@
-"""Artifact types of our own.
+"""Artifact types of this project.
 
-Kubeflow Pipelines names a type `package.Class`, imports it under that name, and takes no PROPERTIES: what
-an artifact has to say travels in custom properties. The module `rankdistill` is that package.
+Kubeflow Pipelines names a type `package.Class`, imports it under that name, and accepts no PROPERTIES. So the
+types live in the package `rankdistill`, and all properties of an artifact are custom properties.
 """
 
 from typing import TypeAlias
@@ -10,26 +10,26 @@ from tfx.dsl.placeholder.placeholder import Placeholder
 from tfx.types.artifact import Artifact
 
 Found: TypeAlias = int | Placeholder
-"""A span or its version: known when a pipeline is built, or found out by a step of it."""
+"""A span or span version: a number, or the placeholder of a value that an earlier step computes."""
 
 
 class SoftLabels(Artifact):
-    """One published label set: `certificate.json`; the labels themselves lie in the label store."""
+    """One published label set as `certificate.json`; the label store holds the labels themselves."""
 
     TYPE_NAME = "rankdistill.SoftLabels"
 
 
 class Predictions(Artifact):
-    """What a surface's models predicted of recent spans before learning them, one Parquet file a span.
+    """Predictions of recent spans that a surface's models made before training on them.
 
-    Kept until the delayed labels of those spans mature, and for as long as the push gate looks back.
+    One Parquet file a span, kept until its delayed labels mature and while the push gate pools the span.
     """
 
     TYPE_NAME = "rankdistill.Predictions"
 
 
 class ProgressiveFigures(Artifact):
-    """How a surface's models did on one span they had not seen.
+    """Progressive figures of a surface's models on one span.
 
     `fresh.parquet` and `matured.parquet` (predictions beside labels) and `figures.json`.
     """
@@ -38,22 +38,22 @@ class ProgressiveFigures(Artifact):
 
 
 class SystemHtml(Artifact):
-    """One self-contained page, the file at the artifact's URI; Kubeflow's UI shows it."""
+    """A self-contained HTML page that Kubeflow's UI shows; the artifact's URI is the file."""
 
     TYPE_NAME = "system.HTML"
 
 
 class SystemMetrics(Artifact):
-    """Figures as custom properties; Kubeflow's UI lists them, and compares runs by them."""
+    """Figures as custom properties; Kubeflow's UI lists them and compares runs by them."""
 
     TYPE_NAME = "system.Metrics"
 
 
 class SystemClassificationMetrics(Artifact):
-    """`confidenceMetrics` as a custom property; Kubeflow's UI draws the ROC curve."""
+    """A ROC curve as the custom property `confidenceMetrics`; Kubeflow's UI draws it."""
 
     TYPE_NAME = "system.ClassificationMetrics"
 
 
 UI_TYPES = (SystemHtml, SystemMetrics, SystemClassificationMetrics)
-"""Types that Kubeflow names, not we: their titles are no Python classes."""
+"""Types that Kubeflow defines; their type names are not importable Python classes."""

@@ -1,4 +1,4 @@
-"""The base of our Beam executors: TFX's, without its packing of itself for the workers."""
+"""Base class of this project's Beam executors: TFX's, without the packing of TFX for the workers."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from tfx.dsl.components.base import base_beam_executor
 
 
 class BeamExecutor(base_beam_executor.BaseBeamExecutor):
-    """Takes the Beam options as they are.
+    """Passes the Beam options on unchanged.
 
-    TFX's own executor packs the installed TFX as a source distribution each time one is made, which takes
-    seconds and is of no use: workers in this process have it, and others need our packages as well, which
-    an image or a setup file in the options gives them.
+    TFX's own executor packs the installed TFX as a source distribution for every instance. That takes seconds
+    and is useless: workers in this process have TFX already. Other workers also need this project's packages;
+    an image or a setup file in the options provides both.
     """
 
     def __init__(self, context: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""LabelReport: what the teacher did with a span, for Kubeflow's UI."""
+"""LabelReport: a page for Kubeflow's UI about a span's label set and the teacher's verdict."""
 
 import json
 import os
@@ -25,41 +25,40 @@ def LabelReport(
     figures: OutputArtifact[SystemMetrics],
     span: Parameter[int],
 ) -> None:
-    """Reports rows, coverage, age and lag of the span's label set, and the teacher's verdict.
+    """Reports rows, coverage, label age and lag of the span's label set, and the teacher's verdict.
 
     Args:
-        labels: The span's, or why there are none.
-        blessing: Of the teacher that learnt the span.
-        report: A page.
-        figures: `rows`, `coverage` (least of the surfaces), `label_age_spans`, `label_seconds`,
-            `lag_seconds` from the newest impression to the set being visible.
+        labels: The span's label set, or the reason why none was published.
+        blessing: Verdict on the teacher that trained on the span.
+        report: The page.
+        figures: `rows`, `coverage` (the lowest of all surfaces), `label_age_spans`, `label_seconds`, and
+            `lag_seconds` from the newest impression to the publication of the set.
         span: The span.
     """
-    reason = blessing.get_string_custom_property("reason")
-    verdict = Table("Teacher", ["verdict"], [[reason]])
+    title = f"Labels of span {span}"
+    teacher = Table("Teacher", ["verdict"], [[blessing.get_string_custom_property("reason")]])
     if not fileio.exists(os.path.join(labels.uri, FILE_NAME)):
         with fileio.open(os.path.join(labels.uri, REFUSAL_FILE)) as file:
-            refused = json.loads(file.read())["reason"]
-        write_page(
-            report, render(f"Labels of span {span}", [Table("No labels", ["why"], [[refused]]), verdict])
-        )
+            reason = json.loads(file.read())["reason"]
+        write_page(report, render(title, [Table("No labels", ["reason"], [[reason]]), teacher]))
         set_figures(figures, {"rows": 0.0, "coverage": 0.0})
         return
-    known = read_certificate(labels.uri)
+    certificate = read_certificate(labels.uri)
+    lag_ms = certificate.published_ms - certificate.event_ms if certificate.event_ms else 0
     set_figures(
         figures,
         {
-            "rows": float(known.rows),
-            "coverage": min(known.coverage.values(), default=0.0),
-            "label_age_spans": float(known.label_age_spans),
-            "label_seconds": known.seconds,
-            "lag_seconds": (known.published_ms - known.event_ms) / _MS if known.event_ms else 0.0,
+            "rows": float(certificate.rows),
+            "coverage": min(certificate.coverage.values(), default=0.0),
+            "label_age_spans": float(certificate.label_age_spans),
+            "label_seconds": certificate.seconds,
+            "lag_seconds": lag_ms / _MS,
         },
     )
-    the_set = Table(
+    label_set = Table(
         "Label set",
         ["set", "rows", "label age (spans)", "seconds"],
-        [[known.set_id, known.rows, known.label_age_spans, known.seconds]],
+        [[certificate.set_id, certificate.rows, certificate.label_age_spans, certificate.seconds]],
     )
-    surfaces = Table("Coverage", ["surface", "labelled share"], [list(row) for row in known.coverage.items()])
-    write_page(report, render(f"Labels of span {span}", [the_set, surfaces, verdict]))
+    surfaces = Table("Coverage", ["surface", "coverage"], [list(row) for row in certificate.coverage.items()])
+    write_page(report, render(title, [label_set, surfaces, teacher]))

@@ -1,4 +1,4 @@
-"""ProgressiveEvaluator: how a surface's models do on a span that they have not seen."""
+"""ProgressiveEvaluator: scores a surface's models on a span before they train on it."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from tfx.types.standard_artifacts import Examples, Model
 
 from components.artifacts import Predictions, ProgressiveFigures
 from components.evaluation.predictions import (
-    mature,
+    join_matured_labels,
     predictions_schema,
     read_predictions,
     span_file,
@@ -45,45 +45,46 @@ def ProgressiveEvaluator(
     keep_spans: Parameter[int],
     seed: Parameter[int],
 ) -> None:
-    """Scores the last student and control on the span's rows before the next ones learn them.
+    """Scores the last good student and control on the span's rows before the next ones train on them.
 
-    The teacher's predictions are the joined soft labels. Delayed tasks are scored at maturity with the
-    predictions made when the row was fresh: a later model has seen the user inside the label's window.
-    A control that has learnt other spans than the student counts as absent: their difference would tell of
-    the spans, not of distillation.
+    The joined soft labels serve as the teacher's predictions. Delayed tasks are scored at maturity with the
+    predictions made when the row was fresh: a later model has seen the user inside the label's window. A
+    control that has trained on other spans than the student counts as absent: their difference would measure
+    the spans and not distillation.
 
     Args:
         examples: The surface's joined examples of the span.
         student: The last good student, or the empty marker.
         control: The last good control, or the empty marker.
-        earlier_predictions: Of the last spans, or the empty marker.
-        figures: This span's predictions beside their labels, and figures of the span alone.
-        predictions: `earlier_predictions` with this span's added, and those of spans that nobody needs gone.
+        earlier_predictions: Predictions of the last spans, or the empty marker.
+        figures: This span's predictions beside their labels, and the figures of this span alone.
+        predictions: `earlier_predictions` without the spans that are no longer needed, plus this span's.
         span: The span.
         tasks: JSON of the tasks, by name.
-        resamples: Bootstrap draws of clusters.
-        min_positives: Below so many positives no interval is given.
-        keep_spans: How many spans, this one included, `predictions` keeps at least; never fewer than are
-            needed until delayed labels mature.
-        seed: Of the draws.
+        resamples: Number of bootstrap draws of clusters.
+        min_positives: Tasks with fewer positives get no interval.
+        keep_spans: Minimum number of spans, this one included, that `predictions` keeps. Spans whose delayed
+            labels have not matured are kept in any case.
+        seed: Seed of the draws.
     """
-    chosen = from_json(dict[str, Task], tasks)
-    peer = control.uri if _learnt_the_same(student.uri, control.uri) else None
-    fresh = score_span(_files(examples.uri, FRESH_SPLITS), student.uri, peer, chosen)
-    matured = _matured(Path(earlier_predictions.uri), _files(examples.uri, MATURED_SPLITS), span, chosen)
+    tasks_by_name = from_json(dict[str, Task], tasks)
+    earlier = Path(earlier_predictions.uri)
+    control_uri = control.uri if _trained_on_same_spans(student.uri, control.uri) else None
+    fresh = score_span(_files(examples.uri, FRESH_SPLITS), student.uri, control_uri, tasks_by_name)
+    matured = _matured(earlier, _files(examples.uri, MATURED_SPLITS), span, tasks_by_name)
     write_predictions(fresh, Path(figures.uri) / FRESH)
     write_predictions(matured, Path(figures.uri) / MATURED)
-    both = {span: fresh, span - MATURITY_SPANS: matured}
+    tables = {span: fresh, span - MATURITY_SPANS: matured}
     Path(figures.uri, FIGURES).write_text(
-        json.dumps(progressive_figures(both, chosen, resamples, seed, min_positives), indent=1)
+        json.dumps(progressive_figures(tables, tasks_by_name, resamples, seed, min_positives), indent=1)
     )
-    num_kept = max(MATURITY_SPANS, keep_spans)
-    _hand_on(Path(earlier_predictions.uri), Path(predictions.uri), range(span - num_kept + 1, span))
+    num_spans = max(MATURITY_SPANS, keep_spans)
+    _copy_spans(earlier, Path(predictions.uri), range(span - num_spans + 1, span))
     write_predictions(fresh, Path(predictions.uri) / span_file(span))
 
 
-def _learnt_the_same(student_uri: str, control_uri: str) -> bool:
-    """Whether the models may be compared; where only one is there, there is nothing to compare."""
+def _trained_on_same_spans(student_uri: str, control_uri: str) -> bool:
+    """Whether student and control are comparable; True if either is missing."""
     if not (has_model(student_uri) and has_model(control_uri)):
         return True
     student, control = (read_record(f"{uri}/{STATE_FOLDER}").spans for uri in (student_uri, control_uri))
@@ -94,14 +95,14 @@ def _files(uri: str, splits: tuple[str, ...]) -> list[str]:
     return [path for split in splits for path in split_files(uri, split)]
 
 
-def _matured(folder: Path, files: list[str], span: int, tasks: dict[str, Task]) -> pa.Table:
-    kept = folder / span_file(span - MATURITY_SPANS)
-    if not kept.exists():
+def _matured(earlier: Path, files: list[str], span: int, tasks: dict[str, Task]) -> pa.Table:
+    predictions = earlier / span_file(span - MATURITY_SPANS)
+    if not predictions.exists():
         return predictions_schema(tasks).empty_table()
-    return mature(read_predictions(kept, tasks), read_matured_labels(files, tasks)).table
+    return join_matured_labels(read_predictions(predictions, tasks), read_matured_labels(files, tasks))
 
 
-def _hand_on(source: Path, target: Path, spans: range) -> None:
+def _copy_spans(source: Path, target: Path, spans: range) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for span in spans:
         if (source / span_file(span)).exists():

@@ -1,4 +1,4 @@
-"""PushGate: does a blessed student go into serving? How students have done against their controls decides."""
+"""PushGate: lets a blessed student into serving only if students are not worse than their controls."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ from components.evaluation.push_gate import GateVerdict, PushRule, gate_verdict
 from models.settings import from_json
 from models.tasks import Task
 
-VERDICT = "gate.json"
+VERDICT_FILE = "gate.json"
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,26 +33,27 @@ def PushGate(
     min_positives: Parameter[int],
     seed: Parameter[int],
 ) -> None:
-    """Stands between CandidateCheck and Pusher: the candidate has to be blessed, and its kind good enough.
+    """Runs between CandidateCheck and Pusher; passes a candidate that is blessed and meets the push rule.
 
     Args:
         blessing: The candidate's, from CandidateCheck.
-        predictions: Of the last spans, this one's among them, from ProgressiveEvaluator.
-        decision: What Pusher goes by: `BLESSED` or `NOT_BLESSED`, with the verdict in `gate.json`.
-        surface: The student's, for the log.
+        predictions: Predictions of the last spans, this one included, from ProgressiveEvaluator.
+        decision: Pusher's input: `BLESSED` or `NOT_BLESSED`, with the verdict in `gate.json`.
+        surface: The student's surface, for the log.
         span: The span, for the log.
         rule: JSON of the surface's PushRule.
         tasks: JSON of the tasks, by name.
-        resamples: Bootstrap draws of clusters.
+        resamples: Number of bootstrap draws of clusters.
         min_positives: With fewer positives the candidate check decides alone.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     if model_utils.is_model_blessed(blessing):
-        judged_by, by_name = from_json(PushRule, rule), from_json(dict[str, Task], tasks)
-        tables = read_recent(Path(predictions.uri), by_name)
-        verdict = gate_verdict(tables, judged_by, by_name[judged_by.task], resamples, seed, min_positives)
+        push_rule, tasks_by_name = from_json(PushRule, rule), from_json(dict[str, Task], tasks)
+        tables = read_recent(Path(predictions.uri), tasks_by_name)
+        task = tasks_by_name[push_rule.task]
+        verdict = gate_verdict(tables, push_rule, task, resamples, seed, min_positives)
     else:
         verdict = GateVerdict(False, "the candidate was discarded", "candidate check", None, None, [], 0)
-    write_decision(decision, verdict.push, VERDICT, verdict)
+    write_decision(decision, verdict.push, VERDICT_FILE, verdict)
     if not verdict.push:
         _LOG.warning("push of %s, span %d, held back: %s", surface, span, verdict.reason)

@@ -1,4 +1,4 @@
-"""SoftLabelBulkInferrer: the teacher's soft labels of a span, published as one label set."""
+"""SoftLabelBulkInferrer: labels a span with the teacher and publishes one label set."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class SoftLabelBulkInferrerExecutor(BeamExecutor):
-    """Labels the span's fresh rows, shard by shard, and publishes them in one commit."""
+    """Labels the span's fresh rows, shard by shard, and publishes the label set in one commit."""
 
     def Do(
         self,
@@ -41,11 +41,13 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See the base class. Labels that are unfit, or doubtful where that stops, are refused.
+        """See the base class.
+
+        Unfit labels are not published; the output then holds the reason instead of a certificate.
 
         Raises:
-            BadInput: if there is no readable teacher, or, under `label_with: previous`, it has trained on
-                the span: such a label would leak what the example's own outcome was.
+            BadInput: if there is no readable teacher; or if, under `label_with: previous`, the teacher has
+                trained on the span, since its labels would leak the examples' hard labels.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         teacher = artifact_utils.get_single_instance(input_dict["model"])
@@ -59,7 +61,7 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
             span=span,
             span_version=exec_properties["span_version"],
         )
-        previous = artifact_utils.get_single_uri(input_dict["previous_labels"])
+        previous_uri = artifact_utils.get_single_uri(input_dict["previous_labels"])
         try:
             labelled = label_span(
                 examples_uri=examples.uri,
@@ -73,10 +75,11 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
                 beam_options=self._beam_pipeline_args or [],
                 scratch=self._get_tmp_dir(),
                 checks=from_json(LabelChecks, exec_properties["checks"]),
-                previous=_statistics(previous),
+                previous=_statistics(previous_uri),
+                supersede=bool(exec_properties.get("supersede")),
             )
         except UnfitLabels as error:
-            _refuse(labels, str(error), previous)
+            _refuse(labels, str(error), previous_uri)
             return
         write_certificate(certify(labelled.record, labelled.examples_per_surface), labels.uri)
         _write(labels.uri, ANOMALIES_FILE, json.dumps(labelled.anomalies).encode())
@@ -86,13 +89,13 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
         labels.set_int_custom_property("rows", labelled.record.rows)
 
 
-def _refuse(labels: SoftLabels, reason: str, previous: str) -> None:
-    """Leaves the reason in the certificate's place, and what the next span's labels are compared with."""
+def _refuse(labels: SoftLabels, reason: str, previous_uri: str) -> None:
+    """Writes the reason instead of a certificate; copies the statistics, which the next span needs."""
     _LOG.warning("no labels published: %s", reason)
     _write(labels.uri, REFUSAL_FILE, json.dumps({"reason": reason}).encode())
-    kept = os.path.join(previous, STATISTICS_FILE)
-    if fileio.exists(kept):
-        fileio.copy(kept, os.path.join(labels.uri, STATISTICS_FILE), overwrite=True)
+    statistics = os.path.join(previous_uri, STATISTICS_FILE)
+    if fileio.exists(statistics):
+        fileio.copy(statistics, os.path.join(labels.uri, STATISTICS_FILE), overwrite=True)
     labels.set_string_custom_property("refused", reason)
 
 
@@ -111,7 +114,7 @@ def _statistics(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
 
 
 def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
-    """The training record of a teacher that may label a span.
+    """The training record of a teacher, after a check that this teacher may label the span.
 
     Raises:
         BadInput: see `SoftLabelBulkInferrerExecutor.Do`.
@@ -119,7 +122,7 @@ def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
     if not has_model(model_uri):
         raise BadInput(
             "no teacher yet", where=f"labels of span {span}", expected="a blessed teacher",
-            got="none", fix="Run the bootstrap, and look at its CandidateCheck.",
+            got="none", fix="Run the burn-in and check the verdict of its CandidateCheck.",
         )  # fmt: skip
     record = read_record(os.path.join(model_uri, STATE_FOLDER))
     if label_with == "previous" and span in record.spans:
@@ -127,13 +130,13 @@ def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
             "the teacher has trained on the span it labels", where=f"labels of span {span}",
             expected="a teacher of earlier spans (label_with: previous)",
             got=f"one trained on {record.spans}",
-            fix="Label with the previous teacher, or choose label_with: current.",
+            fix="Label with the previous teacher, or set label_with: current.",
         )  # fmt: skip
     return record
 
 
 def teacher_version(record: StateRecord) -> str:
-    """Names a teacher's weights: its generation (the feature graph) and the last span it learnt."""
+    """Name of a teacher's weights: its feature version and the last span that it trained on."""
     return f"{record.feature_version}-{record.spans[-1]:05d}"
 
 
@@ -148,6 +151,7 @@ class SoftLabelBulkInferrerSpec(ComponentSpec):
         "checks": ExecutionParameter(type=str),
         "tasks": ExecutionParameter(type=str),
         "label_with": ExecutionParameter(type=str),
+        "supersede": ExecutionParameter(type=int, optional=True),
     }
     INPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
@@ -158,7 +162,7 @@ class SoftLabelBulkInferrerSpec(ComponentSpec):
 
 
 class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
-    """Labels a span for every student at once.
+    """Labels a span once, for all students.
 
     Reference: Khani et al., RecSys '24.
     """
@@ -178,8 +182,9 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
         tasks: dict[str, Task],
         label_with: str,
         checks: LabelChecks,
+        supersede: bool = False,
     ):
-        """Makes the component.
+        """Builds the component.
 
         Args:
             examples: Channel of the span's Examples; `train` and `holdout` are labelled.
@@ -187,11 +192,12 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
             previous_labels: Channel of the last span's SoftLabels, or of the empty marker.
             store: URI of the label store.
             teacher: The teacher's name, part of the set's key.
-            span: The span.
-            span_version: Its version, part of the set's key too.
+            span: The span, part of the set's key.
+            span_version: The span version, part of the set's key.
             tasks: The teacher's tasks by name; each becomes a `soft_<task>` column.
             label_with: `previous` refuses a teacher that has trained on the span.
-            checks: What makes labels doubtful, and what follows.
+            checks: Limits beyond which labels are doubtful, and whether to publish them all the same.
+            supersede: Publish a new revision if the key has a published set; its old revision stays readable.
         """
         spec = SoftLabelBulkInferrerSpec(
             examples=examples,
@@ -204,6 +210,7 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
             checks=to_json(checks),
             tasks=to_json(tasks),
             label_with=label_with,
+            supersede=int(supersede) or None,
             labels=types.Channel(type=SoftLabels),
         )
         super().__init__(spec=spec)

@@ -1,4 +1,4 @@
-"""SoftLabelTransform: one surface's examples of a span, joined with the soft labels its fleet reads."""
+"""SoftLabelTransform: joins a surface's examples of a span with the label set that its fleet has pinned."""
 
 import dataclasses
 import json
@@ -16,7 +16,11 @@ from components.label_store.resolving import LabelSource, UnusableLabels, pin_sp
 from components.label_store.schemes import open_store
 from components.transforms.join_labels import JoinReport, JoinSoftLabels, join_span
 from components.transforms.shards import SPLITS
-from components.transforms.without_labels import keep_last_models, learn_hard_labels, too_few_labels
+from components.transforms.without_labels import (
+    fall_back_to_hard_labels,
+    fall_back_to_last_models,
+    too_few_labels,
+)
 from eventlog.errors import BadInput
 from eventlog.rows import MATURITY_SPANS
 from eventlog.spans import parse_range
@@ -25,7 +29,7 @@ from models.tasks import Task
 
 
 class SoftLabelTransformExecutor(BeamExecutor):
-    """Pins the span's set for the fleet, joins, certifies the coverage; or goes by the policy."""
+    """Pins the span's label set, joins it and checks the coverage; else applies the surface's policy."""
 
     def Do(
         self,
@@ -36,14 +40,13 @@ class SoftLabelTransformExecutor(BeamExecutor):
         """See the base class.
 
         Raises:
-            BadInput: if there is no usable label set, or the coverage is below the floor, and the policy is
-                `stop`.
+            BadInput: under policy `stop`, if there is no usable label set or the coverage is below the floor.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         joined = artifact_utils.get_single_instance(output_dict["joined"])
         surface, span = exec_properties["surface"], exec_properties["span"]
         store = open_store(exec_properties["store"])
-        # Matured rows join the set of their own span; the bootstrap's spans have none.
+        # Matured rows join the set of their impressions' span; burn-in spans have no set.
         earlier = pinned_sets(store, exec_properties["fleet"], [span - MATURITY_SPANS])
         tasks = from_json(dict[str, Task], exec_properties["tasks"])
         join = JoinSoftLabels(
@@ -55,33 +58,35 @@ class SoftLabelTransformExecutor(BeamExecutor):
             set_ids=[record.set_id for record in earlier],
             delayed={name: task.delayed for name, task in tasks.items()},
         )
-        own, shortage = None, None
+        label_set, shortage = None, None
         try:
             source = from_json(LabelSource, exec_properties["source"])
-            own = pin_span(store, exec_properties["fleet"], source, span)
-            report = self._join(join, [own, *earlier], exec_properties["events_table"])
+            label_set = pin_span(store, exec_properties["fleet"], source, span)
+            report = self._join(join, [label_set, *earlier], exec_properties["events_table"])
             shortage = too_few_labels(surface, report.coverage, exec_properties["coverage_floor"])
         except UnusableLabels as error:
             shortage = error
         if shortage is not None:
-            begins = exec_properties["bootstrap"]
-            exempt = bool(begins) and span in parse_range(begins)
-            policy = "hard-only" if exempt else exec_properties["without_labels"]
+            burn_in = exec_properties["bootstrap"]
+            in_burn_in = bool(burn_in) and span in parse_range(burn_in)
+            policy = "hard-only" if in_burn_in else exec_properties["without_labels"]
             report = self._fall_back(join, shortage, policy)
-        # Found out here, so that MLMD has it among the execution's properties.
-        exec_properties["label_set"] = own.set_id if own is not None else ""
+        # TFX stores these properties in MLMD with the execution.
+        exec_properties["label_set"] = label_set.set_id if label_set is not None else ""
         joined.split_names = artifact_utils.encode_split_names(list(SPLITS))
         joined.span = span
         joined.version = 0
-        used = [own, *earlier] if own is not None and report.decision == "joined" else earlier
-        joined.set_string_custom_property("label_sets", json.dumps([record.set_id for record in used]))
+        set_records = earlier
+        if label_set is not None and report.decision == "joined":
+            set_records = [label_set, *earlier]
+        joined.set_string_custom_property("label_sets", json.dumps([record.set_id for record in set_records]))
         joined.set_float_custom_property("coverage", report.coverage)
         joined.set_string_custom_property("decision", report.decision)
 
     def _join(self, join: JoinSoftLabels, records: list[LabelSetRecord], events_table: str) -> JoinReport:
         if not events_table:
-            with_own = dataclasses.replace(join, set_ids=[record.set_id for record in records])
-            return join_span(with_own, self._beam_pipeline_args or [], self._get_tmp_dir())
+            with_sets = dataclasses.replace(join, set_ids=[record.set_id for record in records])
+            return join_span(with_sets, self._beam_pipeline_args or [], self._get_tmp_dir())
         return join_in_bigquery(
             store_uri=join.store_uri,
             events_table=events_table,
@@ -95,13 +100,13 @@ class SoftLabelTransformExecutor(BeamExecutor):
     def _fall_back(self, join: JoinSoftLabels, shortage: BadInput, policy: str) -> JoinReport:
         if policy == "stop":
             raise shortage
-        fall_back = learn_hard_labels if policy == "hard-only" else keep_last_models
+        fall_back = fall_back_to_hard_labels if policy == "hard-only" else fall_back_to_last_models
         return fall_back(join, str(shortage), self._beam_pipeline_args or [], self._get_tmp_dir())
 
 
 def join_in_bigquery(*, store_uri: str, events_table: str, **join: Any) -> JoinReport:
-    """Runs a `BigQueryJoin` in the place of a `bigquery:` label store."""
-    # Imported when asked for: a run without BigQuery does not pay for its clients.
+    """Runs a `BigQueryJoin` in the data set of a `bigquery:` label store."""
+    # Imported here, so that a run without BigQuery does not load its clients.
     from components.event_store.event_table import EventTable
     from components.event_store.join_in_bigquery import BigQueryJoin
     from components.label_store.bigquery.location import parse_location
@@ -130,10 +135,10 @@ class SoftLabelTransformSpec(ComponentSpec):
 
 
 class SoftLabelTransform(base_beam_component.BaseBeamComponent):
-    """Joins one surface with the fleet's label set; must run when the span has been labelled.
+    """Joins one surface with the fleet's label set; runs after the span has been labelled.
 
-    The set is resolved from the store, not from the teacher's metadata: a student's team may run a
-    pipeline of its own.
+    The set is resolved from the store and not from the teacher's metadata, so that a student's team can run
+    its own pipeline.
     """
 
     SPEC_CLASS = SoftLabelTransformSpec
@@ -153,21 +158,21 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
         without_labels: str,
         bootstrap: str = "",
     ):
-        """Makes the component.
+        """Builds the component.
 
         Args:
             examples: Channel of the span's Examples, all surfaces.
             store: URI of the label store.
-            fleet: The students that read the same set.
-            source: By what rule the first of the fleet chooses the set.
+            fleet: Name of the fleet: the students that read the same pinned sets.
+            source: Rule by which the first student of the fleet chooses the set.
             span: The span.
             surface: The surface to keep.
             tasks: The teacher's tasks by name.
-            events_table: Where BigQuery has the same impressions, `PROJECT.DATASET.TABLE`, and shall join
-                them; empty: Beam joins the Examples.
-            coverage_floor: Least share of fresh rows with a soft label, in [0, 1].
-            without_labels: `stop`, `hard-only` or `last`.
-            bootstrap: Spans `A:B` with which the surface begins, whose policy is `hard-only`; empty: none.
+            events_table: BigQuery table of the same impressions, `PROJECT.DATASET.TABLE`; BigQuery then does
+                the join. Empty: Beam joins the Examples.
+            coverage_floor: Minimum share of fresh rows with a soft label, in [0, 1].
+            without_labels: Policy: `stop`, `hard-only` or `last`.
+            bootstrap: Burn-in spans `A:B` of the surface, whose policy is `hard-only`; empty: none.
         """
         spec = SoftLabelTransformSpec(
             examples=examples,

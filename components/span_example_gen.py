@@ -1,4 +1,4 @@
-"""SpanExampleGen: spans of the event log, checked and encoded as tf.Examples, shard by shard."""
+"""SpanExampleGen: checks spans of the event log and encodes them as shards of tf.Examples."""
 
 import time
 from pathlib import Path
@@ -17,11 +17,11 @@ from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, SPLITS
 from eventlog.checks import SpanCounts, check_span
 
 READY_MS = "ready_ms"
-"""Custom property of the Examples: Unix milliseconds when they were complete; label lag counts from it."""
+"""Custom property of the Examples: completion time in Unix milliseconds; label lag counts from it."""
 
 
 class SpanExampleGenExecutor(BeamExecutor):
-    """Refuses a faulty span before anything is written; then one Beam element is one shard."""
+    """Refuses a faulty span before it writes anything, then encodes one shard per Beam element."""
 
     def Do(
         self,
@@ -38,13 +38,13 @@ class SpanExampleGenExecutor(BeamExecutor):
         log = exec_properties["events"]
         spans = range(exec_properties["first_span"], exec_properties["last_span"] + 1)
         version, surface = exec_properties["version"], exec_properties["surface"] or None
-        # Of several spans each is read in its newest version.
-        chosen = version if len(spans) == 1 else None
-        counts = [check_span(Path(log), span, chosen) for span in spans]
+        # Several spans are each read in their newest version.
+        read_version = version if len(spans) == 1 else None
+        counts = [check_span(Path(log), span, read_version) for span in spans]
         rows = dict.fromkeys(SPLITS, 0)
         for span, count in zip(spans, counts, strict=True):
-            encode = EncodeEvents(log, span, examples.uri, exec_properties["rows_per_shard"], surface, chosen)
-            shards = self._run(encode)
+            rows_per_shard = exec_properties["rows_per_shard"]
+            shards = self._run(EncodeEvents(log, span, examples.uri, rows_per_shard, surface, read_version))
             _reconcile(span, count, shards, surface)
             rows = {split: rows[split] + sum(shard[split] for shard in shards) for split in SPLITS}
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
@@ -61,7 +61,7 @@ class SpanExampleGenExecutor(BeamExecutor):
 
 
 def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]], surface: str | None) -> None:
-    """A runner may lose work and still say DONE; rows that went in must have come out."""
+    """Checks that every row read was written: a Beam runner can lose work and still report DONE."""
     pairs = {"all": (count.fresh + count.matured, sum(shard["read"] for shard in shards))}
     if surface is None:
         for kind, splits in (("fresh", FRESH_SPLITS), ("matured", MATURED_SPLITS)):
@@ -69,7 +69,10 @@ def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]], surfa
             pairs[kind] = (getattr(count, kind), written)
     for kind, (expected, got) in pairs.items():
         if got != expected:
-            raise RuntimeError(f"span {span}: {expected} rows in the log ({kind}), {got} encoded.")
+            raise RuntimeError(
+                f"span {span}: expected {expected} encoded rows ({kind}) as in the log, got {got}. "
+                "The Beam runner lost work; run the span again."
+            )
 
 
 class SpanExampleGenSpec(ComponentSpec):
@@ -102,15 +105,15 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         surface: str = "",
         version: Found = 0,
     ):
-        """Makes the component.
+        """Builds the component.
 
         Args:
             events: Folder of the event log.
             first_span: The first span read.
-            last_span: The last one; several are read for the burn-in alone.
-            rows_per_shard: At most so many log rows a shard.
-            surface: Read this surface's rows alone; empty: all.
-            version: Of the one span that is read; of several the newest are taken.
+            last_span: The last span read; only the burn-in reads several.
+            rows_per_shard: Maximum number of log rows in a shard.
+            surface: Surface whose rows are read; empty: all surfaces.
+            version: The span version to read; several spans are read in their newest versions.
         """
         spec = SpanExampleGenSpec(
             events=events,

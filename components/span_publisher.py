@@ -1,4 +1,4 @@
-"""SpanPublisher: the last act of a branch's span, which makes its outcome the next span's past."""
+"""SpanPublisher: the last step of a branch's span, which writes the span record that later spans read."""
 
 import functools
 import uuid
@@ -16,7 +16,7 @@ from components.span_records import SpanRecord, read_record, recorded_spans, wri
 
 
 class SpanPublisherExecutor(base_executor.BaseExecutor):
-    """Writes the span's record: slot by slot, the URI of the artifact that came in, or of its copy."""
+    """Writes the span record: for each slot the URI of the input artifact, or of its copy."""
 
     def Do(
         self,
@@ -30,7 +30,7 @@ class SpanPublisherExecutor(base_executor.BaseExecutor):
         records = exec_properties["records"]
         if exec_properties["published"]:
             if _is_recorded(records, branch, span, version):
-                # By an earlier attempt, and later spans may stand on it: the first to publish wins.
+                # Keep the record of an earlier attempt: later spans may have read it.
                 return
             folder = f"{exec_properties['published']}/{branch}/span-{span:05d}-v{version}-{uuid.uuid4().hex}"
             slots = {slot: _copy(uri, f"{folder}/{slot}") for slot, uri in slots.items()}
@@ -47,7 +47,7 @@ def _copy(source: str, target: str) -> str:
 
 
 class SpanPublisher(base_component.BaseComponent):
-    """Records what later spans will find; everything a span does must lie upstream of it."""
+    """Writes the record of a finished span; every other step of the span must be upstream of it."""
 
     SPEC_CLASS = ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SpanPublisherExecutor)
@@ -61,16 +61,16 @@ class SpanPublisher(base_component.BaseComponent):
         version: Found = 0,
         published: str = "",
     ):
-        """Makes the component.
+        """Builds the component.
 
         Args:
             records: Folder of the span records, see `components.span_records`.
-            branch: Whose record.
-            span: The span that ends here.
+            branch: The branch that the record belongs to.
+            span: The finished span.
             slots: The channel to record in each slot.
-            version: Of the span.
-            published: Folder under which the artifacts are copied, to be found there; empty: they stay where
-                they are, and are found there.
+            version: The span version.
+            published: Folder for copies of the artifacts, which the record then names. Empty: no copies; the
+                record names the artifacts themselves.
         """
         spec = _spec_class(**{slot: channel.type for slot, channel in slots.items()})(
             records=records, published=published, branch=branch, span=span, version=version, **slots
@@ -80,7 +80,7 @@ class SpanPublisher(base_component.BaseComponent):
 
 @functools.cache
 def _spec_class(**slots: type[types.Artifact]) -> type[ComponentSpec]:
-    """TFX wants a spec's inputs on its class, and ours depend on the branch; one class for all its spans."""
+    """A spec class with these inputs; TFX reads inputs from the class, and they depend on the branch."""
     body = {
         "PARAMETERS": {
             "records": ExecutionParameter(type=str),

@@ -1,8 +1,8 @@
-"""SpanState: the one component that hands a span what it needs from earlier ones.
+"""SpanState: copies the artifacts that a span needs from earlier spans; every target uses it.
 
-TFX Resolvers do not run on open-source Kubeflow Pipelines v2, and two mechanisms would drift apart. It
-copies into its own outputs, since KFP refuses URIs outside the pipeline root; an output that nothing has
-been published for holds the marker file alone. It must never be cached: the same span may find more.
+TFX Resolvers do not run on open-source Kubeflow Pipelines v2, and two mechanisms would drift apart. SpanState
+copies artifacts into its own outputs, since KFP refuses URIs outside the pipeline root. An output for which
+nothing is published holds only the marker file. It must never be cached: a later run may read newer records.
 """
 
 import functools
@@ -31,11 +31,11 @@ SLOT_TYPES: Mapping[str, type[types.Artifact]] = {
     "predictions": Predictions,
     "labels": SoftLabels,
 }
-"""Everything that can travel from span to span, and the type it travels as."""
+"""Slot of a span record -> artifact type."""
 
 
 class SpanStateExecutor(base_executor.BaseExecutor):
-    """Copies the newest published artifact of each slot, or leaves the marker."""
+    """Copies the newest published artifact of each slot, or writes the marker file."""
 
     def Do(
         self,
@@ -65,18 +65,18 @@ def _splits(uri: str) -> list[str]:
 
 
 class SpanState(base_component.BaseComponent):
-    """What span `span` of a branch finds of earlier spans: one output channel per slot."""
+    """The artifacts of a branch's earlier spans, with one output channel per slot."""
 
     SPEC_CLASS = ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SpanStateExecutor)
 
     def __init__(self, records: str, branch: str, span: Found, slots: tuple[str, ...]):
-        """Makes the component.
+        """Builds the component.
 
         Args:
             records: Folder of the span records, see `components.span_records`.
-            branch: Whose earlier spans count; the bootstrap's stand in where the branch has none yet.
-            span: Only spans before this one are looked at.
+            branch: The branch whose records are read; the burn-in's record where the branch has none yet.
+            span: Only records of earlier spans are read.
             slots: Names among SLOT_TYPES.
         """
         outputs = {slot: types.Channel(type=SLOT_TYPES[slot]) for slot in slots}
@@ -86,7 +86,7 @@ class SpanState(base_component.BaseComponent):
 
 @functools.cache
 def _spec_class(slots: tuple[str, ...]) -> type[ComponentSpec]:
-    """TFX wants a spec's outputs on its class, and ours depend on the branch; one class for all its spans."""
+    """A spec class with these outputs; TFX reads outputs from the class, and they depend on the branch."""
     body = {
         "PARAMETERS": {
             "records": ExecutionParameter(type=str),

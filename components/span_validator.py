@@ -1,7 +1,7 @@
-"""SpanValidator: stops a span whose data disagrees with the schema, and warns of drift and skew.
+"""SpanValidator: checks a span's statistics for schema anomalies, drift and skew; stops the span or warns.
 
-TFX's ExampleValidator stops nothing and never passes previous statistics, so that drift comparators stay
-silent in it. This one passes them, and what follows in the DAG lies downstream of it.
+TFX's ExampleValidator stops nothing, and never passes previous statistics, so its drift comparators have no
+effect. SpanValidator passes them, and later steps of the DAG are downstream of it.
 """
 
 import json
@@ -40,29 +40,30 @@ def SpanValidator(
     """Validates the fresh rows of a span (split `train`).
 
     Args:
-        statistics: The span's, from StatisticsGen.
-        previous_statistics: The previous span's, for drift; the empty marker switches drift off.
-        fitted_statistics: Of the spans on which the feature graph was fitted, for skew; likewise.
+        statistics: Statistics of the span, from StatisticsGen.
+        previous_statistics: Statistics of the previous span, for drift; the empty marker switches drift off.
+        fitted_statistics: Statistics of the spans that the transform graph was fitted on, for skew; the empty
+            marker switches skew off.
         schema: Types, domains, presence and comparators.
-        anomalies: Written in any case, as TFX's ExampleValidator writes it.
-        span: Named in messages.
+        anomalies: Always written, in the format of TFX's ExampleValidator.
+        span: The span, for messages.
         severities: JSON of kind (`schema`, `drift`, `skew`) to `stop` or `warn`.
 
     Raises:
         BadInput: if there is an anomaly of a kind whose severity is `stop`.
     """
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
-    found = find_anomalies(
+    proto = find_anomalies(
         _load(statistics.uri), rules, _load(previous_statistics.uri), _load(fitted_statistics.uri)
     )
     folder = os.path.join(anomalies.uri, f"Split-{_TRAIN}")
     fileio.makedirs(folder)
     with fileio.open(os.path.join(folder, "SchemaDiff.pb"), "wb") as file:
-        file.write(found.SerializeToString())
+        file.write(proto.SerializeToString())
     anomalies.split_names = artifact_utils.encode_split_names([_TRAIN])
-    by_kind = describe(found)
-    anomalies.set_json_value_custom_property("anomalies", by_kind)
-    judge(span, by_kind, json.loads(severities))
+    lines_by_kind = describe(proto)
+    anomalies.set_json_value_custom_property("anomalies", lines_by_kind)
+    apply_severities(span, lines_by_kind, json.loads(severities))
 
 
 def find_anomalies(
@@ -71,17 +72,14 @@ def find_anomalies(
     previous: statistics_pb2.DatasetFeatureStatisticsList | None,
     fitted: statistics_pb2.DatasetFeatureStatisticsList | None,
 ) -> anomalies_pb2.Anomalies:
-    """TFDV's findings: against the schema, the previous span (drift), the fitted spans (skew)."""
+    """TFDV's anomalies against the schema, the previous span (drift) and the fitted spans (skew)."""
     return tfdv.validate_statistics(
         statistics, schema, environment="fresh", previous_statistics=previous, serving_statistics=fitted
     )
 
 
 def describe(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
-    """The anomalies as one line each, by kind.
-
-    A comparator's reason says itself whether it compared with the previous span or with serving data.
-    """
+    """Kind of anomaly (`schema`, `drift`, `skew`) -> one line per anomaly."""
     lines: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name, info in sorted(anomalies.anomaly_info.items()):
         for reason in info.reason:
@@ -95,23 +93,24 @@ def describe(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
 def _kind(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
     if not anomalies_pb2.AnomalyInfo.Type.Name(reason.type).startswith("COMPARATOR_"):
         return "schema"
+    # Only the description tells a comparison with serving data from one with the previous span.
     return "skew" if "serving" in reason.description else "drift"
 
 
-def judge(span: int, by_kind: dict[str, list[str]], severities: dict[str, str]) -> None:
-    """Stops or warns, by the severity of each kind.
+def apply_severities(span: int, lines_by_kind: dict[str, list[str]], severities: dict[str, str]) -> None:
+    """Raises for anomalies of a kind with severity `stop`, logs the others.
 
     Raises:
-        BadInput: naming the first anomaly of a kind that stops, and how many there are.
+        BadInput: with the number of anomalies of that kind and the first of them.
     """
-    for kind, lines in by_kind.items():
+    for kind, lines in lines_by_kind.items():
         if not lines:
             continue
         if severities[kind] == "stop":
             raise BadInput(
                 f"{len(lines)} {kind} anomalies", where=f"span {span}", expected="data that fits the schema",
                 got=lines[0],
-                fix=f"Mend the span or the schema; validation.{kind}: warn in the configuration goes on.",
+                fix=f"Repair the span or the schema, or set validation.{kind}: warn in the configuration.",
             )  # fmt: skip
         for line in lines:
             _LOG.warning("span %d: %s anomaly: %s", span, kind, line)

@@ -1,4 +1,4 @@
-"""SurfaceReport: how a surface's models did on a span that they had not seen, for Kubeflow's UI."""
+"""SurfaceReport: a page for Kubeflow's UI with a surface's progressive figures of one span."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from components.artifacts import (
 )
 from components.evaluation.curves import Array, calibration_curve, roc_curve
 from components.evaluation.predictions import float_column, read_predictions
-from components.evaluation.report_page import Drawing, Table, flat, render
+from components.evaluation.report_page import Drawing, Table, flat_figures, render
 from components.progressive_evaluator import FIGURES, FRESH
 from components.ui_artifacts import set_curve, set_figures, write_page
 from eventlog.rows import LABEL_PREFIX
@@ -38,26 +38,29 @@ def SurfaceReport(
     span: Parameter[int],
     tasks: Parameter[str],
 ) -> None:
-    """Reports the progressive figures of the span, the coverage of its labels, and two curves.
+    """Reports the span's progressive figures, the coverage of its labels, and two curves per binary task.
 
     Args:
         evaluated: The span's predictions beside their labels, and the figures.
         joined: The surface's joined examples.
-        blessing: Of the student that learnt the span.
-        report: A page.
+        blessing: Verdict on the student that trained on the span.
+        report: The page.
         figures: `coverage`, and `<task>_<metric>_<role>`.
-        roc: Of the student on the first immediate binary task; empty where there is none to draw.
+        roc: ROC curve of the student on the first immediate binary task with rows of both classes; empty if
+            there is none.
         surface: The surface.
         span: The span.
         tasks: JSON of the tasks, by name.
     """
-    by_name = from_json(dict[str, Task], tasks)
-    found = json.loads(Path(evaluated.uri, FIGURES).read_text())
+    tasks_by_name = from_json(dict[str, Task], tasks)
+    progressive = json.loads(Path(evaluated.uri, FIGURES).read_text())
     coverage = joined.get_float_custom_property("coverage")
-    set_figures(figures, {"coverage": coverage, **flat(found)})
+    set_figures(figures, {"coverage": coverage, **flat_figures(progressive)})
     drawings: list[Drawing] = []
-    for name, task in by_name.items():
-        rows = _judged(evaluated.uri, by_name, name) if task.kind == "binary" and not task.delayed else None
+    for name, task in tasks_by_name.items():
+        if task.kind != "binary" or task.delayed:
+            continue
+        rows = _student_rows(evaluated.uri, tasks_by_name, name)
         if rows is None:
             continue
         curve = roc_curve(*rows)
@@ -70,33 +73,28 @@ def SurfaceReport(
             Drawing(f"{name}: share of positives over prediction, 0 to {end:.3g}", predicted, observed, end),
         ]
     title = f"{surface}, span {span}"
-    write_page(report, render(title, _tables(found, coverage, joined, blessing), drawings))
+    write_page(report, render(title, _tables(progressive, coverage, joined, blessing), drawings))
 
 
-def _judged(folder: str, tasks: dict[str, Task], name: str) -> tuple[Array, Array] | None:
+def _student_rows(folder: str, tasks: dict[str, Task], name: str) -> tuple[Array, Array] | None:
     """Labels and the student's predictions of the fresh rows; None unless there are rows of both classes."""
     table = read_predictions(Path(folder) / FRESH, tasks)
     labels, predictions = (float_column(table, column) for column in (LABEL_PREFIX + name, f"student_{name}"))
-    there = ~np.isnan(labels) & ~np.isnan(predictions)
-    positives = int((labels[there] > 0.5).sum())
-    return (labels[there], predictions[there]) if 0 < positives < there.sum() else None
+    where = ~np.isnan(labels) & ~np.isnan(predictions)
+    positives = int((labels[where] > 0.5).sum())
+    return (labels[where], predictions[where]) if 0 < positives < where.sum() else None
 
 
-def _tables(found: dict, coverage: float, joined: Examples, blessing: ModelBlessing) -> list[Table]:
+def _tables(progressive: dict, coverage: float, joined: Examples, blessing: ModelBlessing) -> list[Table]:
     rows = [
         [task, role, *(figures.get(column) for column in _COLUMNS)]
-        for task, roles in found.items()
+        for task, roles in progressive.items()
         for role, figures in roles.items()
         if role != "difference"
     ]
-    span = [
-        [
-            coverage,
-            joined.get_string_custom_property("decision"),
-            blessing.get_string_custom_property("reason"),
-        ]
-    ]
+    decision = joined.get_string_custom_property("decision")
+    reason = blessing.get_string_custom_property("reason")
     return [
-        Table("Span", ["label coverage", "labels", "student's verdict"], span),
-        Table("Before learning the span", ["task", "role", *_COLUMNS], rows),
+        Table("Span", ["coverage", "labels", "student's verdict"], [[coverage, decision, reason]]),
+        Table("Progressive figures", ["task", "role", *_COLUMNS], rows),
     ]

@@ -1,4 +1,4 @@
-"""TrainingDeferral: a model that does not learn a span now carries it along and learns it later."""
+"""TrainingDeferral: keeps a span for a model that does not train on it now but later."""
 
 import os
 
@@ -18,23 +18,23 @@ def TrainingDeferral(
     examples: InputArtifact[Examples],
     good_model: OutputArtifact[Model],
 ) -> None:
-    """Stands where a Trainer and its CandidateCheck would: for a control that is trained every k-th span.
+    """Replaces Trainer and CandidateCheck of a control that trains only every k-th span.
 
     Args:
-        model: The last good one, or the empty marker.
-        examples: The span's.
+        model: The last good model, or the empty marker.
+        examples: Examples of the span.
         good_model: A copy of `model` with the span's shards added under `unlearned/`.
     """
-    hand_on(model.uri, examples.uri, good_model.uri)
+    defer_span(model.uri, examples.uri, good_model.uri)
 
 
-def hand_on(model_uri: str, examples_uri: str, target_uri: str) -> None:
-    """Copies a Model artifact and adds to it the shards of a span that it has not learnt.
+def defer_span(model_uri: str, examples_uri: str, target_uri: str) -> None:
+    """Copies a Model artifact and adds the shards of one more deferred span.
 
     Args:
-        model_uri: The model (or the marker), with the spans that it has not learnt so far.
-        examples_uri: The span's Examples; the splits that are trained on are taken.
-        target_uri: Where the copy goes; it is made if it is missing.
+        model_uri: The model (or the marker), with its deferred spans so far.
+        examples_uri: Examples of the span; only the splits for training are copied.
+        target_uri: Target of the copy; created if missing.
     """
     io_utils.copy_dir(model_uri, target_uri)
     for split in TRAINED_SPLITS:

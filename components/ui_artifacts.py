@@ -10,15 +10,15 @@ from components.evaluation.curves import Array
 
 
 def write_page(artifact: SystemHtml, page: str) -> None:
-    """Writes a page where the UI looks for it: the artifact's URI is the file."""
+    """Writes an HTML page to the file at the artifact's URI, where the UI reads it."""
     if fileio.exists(artifact.uri):
-        # TFX makes a folder of every output; the UI shows a file.
+        # TFX creates a folder for every output; the UI shows a file.
         fileio.rmtree(artifact.uri)
     io_utils.write_string_file(artifact.uri, page)
 
 
 def set_figures(artifact: SystemMetrics, figures: Mapping[str, float]) -> None:
-    """Sets one row of the UI's table each."""
+    """Sets one row of the UI's table per figure."""
     for name, value in figures.items():
         artifact.set_float_custom_property(name, value)
 
@@ -28,7 +28,7 @@ def set_curve(
 ) -> None:
     """Sets the points of a ROC curve, three `[points]` arrays."""
     points = [
-        {"confidenceThreshold": float(threshold), "falsePositiveRate": float(alarms), "recall": float(recall)}
-        for threshold, alarms, recall in zip(thresholds, false_positive_rates, recalls, strict=True)
+        {"confidenceThreshold": float(threshold), "falsePositiveRate": float(rate), "recall": float(recall)}
+        for threshold, rate, recall in zip(thresholds, false_positive_rates, recalls, strict=True)
     ]
     artifact.set_json_value_custom_property("confidenceMetrics", points)

@@ -1,5 +1,4 @@
-"""The event log: impressions in, spans of Parquet out.
+"""The event log: spans of impressions in Parquet files, the checks of a span, and the sources that write it.
 
-Belongs here: the format, its checks, and the sources that write it. Imports no other package of this
-project, and no TensorFlow, Beam or TFX.
+Imports no other package of this project, and no TensorFlow, Beam or TFX.
 """

@@ -1,4 +1,4 @@
-"""Refuses a span that must not be learnt from, before anything downstream has seen it."""
+"""Checks a span of the event log for faults before any later step reads it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eventlog.errors import BadInput
 from eventlog.rows import (
     DELAYED_TASKS,
     EXAMPLE_ID,
-    FIXED,
+    FIXED_COLUMNS,
     IMMEDIATE_TASKS,
     IMPRESSION_SPAN,
     LABEL_PREFIX,
@@ -28,46 +28,48 @@ _WRITE_AGAIN = "Repair the source and write the span again."
 
 
 class EmptySpan(BadInput):
-    """A span in which nothing was shown: nothing is wrong with it, and there is nothing to learn from it."""
+    """A span without fresh rows: its data may be correct, but no model can train on it."""
 
 
 @dataclass(frozen=True)
 class SpanCounts:
-    """Rows of a span that has passed: `fresh` are its own impressions, `matured` an earlier span's."""
+    """Rows of a checked span: `fresh` are the span's own impressions, `matured` those of an earlier span."""
 
     fresh: int
     matured: int
 
 
 @dataclass
-class _Kind:
-    """What has been seen of one kind of row, over all row groups so far."""
+class _RowKind:
+    """Counts of the fresh or of the matured rows, over all row groups read so far."""
 
+    name: str
     tasks: tuple[str, ...]
     foreign_tasks: tuple[str, ...]
-    rows: int = 0
+    num_rows: int = 0
     ids: list[pa.ChunkedArray] = field(default_factory=list)
-    labels: Counter[str] = field(default_factory=Counter)
+    num_labels: Counter[str] = field(default_factory=Counter)
 
 
 def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
-    """Reads a span once, a row group at a time, and refuses it at the first fault.
+    """Reads a span once, one row group at a time, and raises at the first fault.
 
     Args:
         log: the log's folder.
-        span: a complete span of it.
-        version: which one; the newest, when None.
+        span: the number of a complete span.
+        version: the span version; None for the newest one.
 
     Returns:
         The number of fresh and of matured rows.
 
     Raises:
-        BadInput: file unreadable; column missing or of another type; no fresh row (`EmptySpan`); a row that
-            is neither fresh nor matured; a null in a fixed column; NaN or infinity; a label that the row
-            cannot know yet (or no longer carries); a task without any label; an example id twice.
+        BadInput: if a file is unreadable; a column is missing or has another type; there is no fresh row
+            (`EmptySpan`); a row is neither fresh nor matured; a fixed column has a null; a number is NaN or
+            infinite; a fresh row has a delayed label or a matured row an immediate one; a task has no
+            label at all; an example id repeats.
     """
-    fresh = _Kind(tasks=IMMEDIATE_TASKS, foreign_tasks=DELAYED_TASKS)
-    matured = _Kind(tasks=DELAYED_TASKS, foreign_tasks=IMMEDIATE_TASKS)
+    fresh = _RowKind("fresh", tasks=IMMEDIATE_TASKS, foreign_tasks=DELAYED_TASKS)
+    matured = _RowKind("matured", tasks=DELAYED_TASKS, foreign_tasks=IMMEDIATE_TASKS)
     files = span_files(log, span, version)
     for file in files:
         try:
@@ -78,135 +80,106 @@ def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
                 _check_values(table, file)
                 _count_rows(table, span, file, fresh, matured)
         except (pa.ArrowException, OSError) as error:
-            raise BadInput(
-                "unreadable file",
-                where=str(file),
-                expected="a complete Parquet file",
-                got=str(error).splitlines()[0],
-                fix=_WRITE_AGAIN,
-            ) from error
+            got = str(error).splitlines()[0]
+            raise _fault("unreadable file", file, expected="a complete Parquet file", got=got) from error
     _check_totals(files[0].parent, fresh, matured)
-    return SpanCounts(fresh=fresh.rows, matured=matured.rows)
+    return SpanCounts(fresh=fresh.num_rows, matured=matured.num_rows)
+
+
+def _fault(what: str, where: Path, *, expected: str, got: str, fix: str = _WRITE_AGAIN) -> BadInput:
+    return BadInput(what, where=str(where), expected=expected, got=got, fix=fix)
 
 
 def _check_columns(schema: pa.Schema, file: Path) -> None:
-    for wanted in LOG_SCHEMA:
-        if wanted.name not in schema.names:
-            raise BadInput(
-                f"missing column {wanted.name}",
-                where=str(file),
-                expected=f"{wanted.name} of type {wanted.type}",
-                got="no such column",
-                fix=_WRITE_AGAIN,
-            )
-        found = schema.field(wanted.name).type
-        if not _same_type(found, wanted.type):
-            raise BadInput(
-                f"wrong type of column {wanted.name}",
-                where=str(file),
-                expected=str(wanted.type),
-                got=str(found),
-                fix=_WRITE_AGAIN,
-            )
+    for column in LOG_SCHEMA:
+        name, expected_type = column.name, column.type
+        if name not in schema.names:
+            expected = f"{name} of type {expected_type}"
+            raise _fault(f"missing column {name}", file, expected=expected, got="no such column")
+        file_type = schema.field(name).type
+        if not _same_type(file_type, expected_type):
+            expected = str(expected_type)
+            raise _fault(f"wrong type of column {name}", file, expected=expected, got=str(file_type))
 
 
-def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
-    # Writers differ in the name they give to a list's items; it means nothing.
-    if pa.types.is_list(found) and pa.types.is_list(wanted):
-        return bool(found.value_type.equals(wanted.value_type))
-    return bool(found.equals(wanted))
+def _same_type(first: pa.DataType, second: pa.DataType) -> bool:
+    # Parquet writers give different names to a list's items; the name has no meaning.
+    if pa.types.is_list(first) and pa.types.is_list(second):
+        return bool(first.value_type.equals(second.value_type))
+    return bool(first.equals(second))
 
 
 def _check_values(table: pa.Table, file: Path) -> None:
-    for name in FIXED.names:
-        if table[name].null_count:
-            raise BadInput(
-                f"null in column {name}",
-                where=str(file),
-                expected="a value in every row",
-                got=f"{table[name].null_count} nulls",
-                fix=_WRITE_AGAIN,
-            )
+    for name in FIXED_COLUMNS.names:
+        if num_nulls := table[name].null_count:
+            got = f"{num_nulls} nulls"
+            raise _fault(f"null in column {name}", file, expected="a value in every row", got=got)
     for column in LOG_SCHEMA:
         if pa.types.is_floating(column.type) and _any(pc.invert(pc.is_finite(table[column.name]))):
-            raise BadInput(
-                f"NaN or infinity in column {column.name}",
-                where=str(file),
-                expected="finite numbers, null where one is missing",
-                got="a value that is not finite",
-                fix=_WRITE_AGAIN,
-            )
+            raise _fault(
+                f"NaN or infinity in column {column.name}", file,
+                expected="finite numbers, and null for a missing one", got="a value that is not finite",
+            )  # fmt: skip
 
 
-def _count_rows(table: pa.Table, span: int, file: Path, fresh: _Kind, matured: _Kind) -> None:
+def _count_rows(table: pa.Table, span: int, file: Path, fresh: _RowKind, matured: _RowKind) -> None:
     impression_span = table[IMPRESSION_SPAN]
     is_fresh = pc.equal(impression_span, span)
     is_matured = pc.equal(impression_span, span - MATURITY_SPANS)
-    unknown = pc.invert(pc.or_(is_fresh, is_matured))
-    if _any(unknown):
-        raise BadInput(
-            f"unknown kind of row in column {IMPRESSION_SPAN}",
-            where=str(file),
+    is_neither = pc.invert(pc.or_(is_fresh, is_matured))
+    if _any(is_neither):
+        raise _fault(
+            f"column {IMPRESSION_SPAN} has a row that is neither fresh nor matured", file,
             expected=f"{span} (fresh) or {span - MATURITY_SPANS} (matured)",
-            got=str(pc.filter(impression_span, unknown)[0].as_py()),
-            fix=_WRITE_AGAIN,
-        )
-    _count_kind(table.filter(is_fresh), file, fresh, "fresh")
-    _count_kind(table.filter(is_matured), file, matured, "matured")
+            got=str(pc.filter(impression_span, is_neither)[0].as_py()),
+        )  # fmt: skip
+    _count_kind(table.filter(is_fresh), file, fresh)
+    _count_kind(table.filter(is_matured), file, matured)
 
 
-def _count_kind(rows: pa.Table, file: Path, kind: _Kind, word: str) -> None:
+def _count_kind(rows: pa.Table, file: Path, kind: _RowKind) -> None:
     for task in kind.foreign_tasks:
-        labels = rows[LABEL_PREFIX + task]
-        if labels.null_count < rows.num_rows:
-            raise BadInput(
-                f"column {LABEL_PREFIX + task} has labels in {word} rows",
-                where=str(file),
-                expected=f"null, since a {word} row must not carry this task's label",
-                got=f"{rows.num_rows - labels.null_count} labels",
-                fix="Keep delayed labels for matured rows and all others for fresh rows.",
-            )
+        if num_labels := rows.num_rows - rows[LABEL_PREFIX + task].null_count:
+            raise _fault(
+                f"column {LABEL_PREFIX + task} has labels in {kind.name} rows", file,
+                expected=f"null, since a {kind.name} row must not carry this task's label",
+                got=f"{num_labels} labels",
+                fix="Write delayed labels only to matured rows, and all other labels only to fresh rows.",
+            )  # fmt: skip
     for task in kind.tasks:
-        kind.labels[task] += rows.num_rows - rows[LABEL_PREFIX + task].null_count
-    kind.rows += rows.num_rows
+        kind.num_labels[task] += rows.num_rows - rows[LABEL_PREFIX + task].null_count
+    kind.num_rows += rows.num_rows
     kind.ids.append(rows[EXAMPLE_ID])
 
 
-def _check_totals(folder: Path, fresh: _Kind, matured: _Kind) -> None:
-    if not fresh.rows:
+def _check_totals(folder: Path, fresh: _RowKind, matured: _RowKind) -> None:
+    if not fresh.num_rows:
         raise EmptySpan(
-            "empty span",
-            where=str(folder),
-            expected="at least one fresh row",
-            got=f"none ({matured.rows} matured rows)",
-            fix=_WRITE_AGAIN,
-        )
-    for kind, word in ((fresh, "fresh"), (matured, "matured")):
+            "empty span", where=str(folder), expected="at least one fresh row",
+            got=f"none ({matured.num_rows} matured rows)", fix=_WRITE_AGAIN,
+        )  # fmt: skip
+    for kind in (fresh, matured):
         for task in kind.tasks:
-            if kind.rows and not kind.labels[task]:
-                raise BadInput(
-                    f"column {LABEL_PREFIX + task} is null in all {word} rows",
-                    where=str(folder),
-                    expected=f"labels of {task}",
-                    got=f"none in {kind.rows} rows",
-                    fix="Repair the source, or drop the task from log and configuration.",
-                )
-        _check_unique(folder, kind, word)
+            if kind.num_rows and not kind.num_labels[task]:
+                raise _fault(
+                    f"column {LABEL_PREFIX + task} is null in all {kind.name} rows", folder,
+                    expected=f"labels of {task}", got=f"none in {kind.num_rows} rows",
+                    fix="Repair the source, or remove the task from the log and the configuration.",
+                )  # fmt: skip
+        _check_unique(folder, kind)
 
 
-def _check_unique(folder: Path, kind: _Kind, word: str) -> None:
+def _check_unique(folder: Path, kind: _RowKind) -> None:
     ids = pa.chunked_array([chunk for column in kind.ids for chunk in column.chunks], type=pa.string())
     if pc.count_distinct(ids).as_py() == len(ids):
         return
     counts = pc.value_counts(ids)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    raise BadInput(
-        f"duplicate {EXAMPLE_ID} in {word} rows",
-        where=str(folder),
-        expected="every id once",
+    raise _fault(
+        f"duplicate {EXAMPLE_ID} in {kind.name} rows", folder, expected="every id once",
         got=f"{len(repeated)} repeated ids, such as {repeated.field('values')[0].as_py()!r}",
         fix="Drop the duplicates in the source and write the span again.",
-    )
+    )  # fmt: skip
 
 
 def _any(mask: Any) -> bool:

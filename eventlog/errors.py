@@ -1,13 +1,13 @@
-"""The one error that means: the input is wrong, not the program."""
+"""The error for wrong input, as opposed to a fault of the program."""
 
 from __future__ import annotations
 
 
 class BadInput(ValueError):
-    """Input (configuration, events, labels, a model, the command line) that must be refused.
+    """Wrong input: a configuration, events, labels, a model or a command line.
 
-    The message is one line and complete: what is wrong and where, what was expected, what was found,
-    what to do. The command line prints it alone, without a traceback, and exits with code 2.
+    The message is one complete line: where, what is wrong, what is expected, what was found, what to do.
+    The command line prints this line without a traceback and exits with code 2.
     """
 
     def __init__(self, what: str, *, where: str, expected: str, got: str, fix: str) -> None:
@@ -15,7 +15,7 @@ class BadInput(ValueError):
 
     @classmethod
     def quoted(cls, text: str) -> BadInput:
-        """One that was raised elsewhere, in a Beam worker say, and has arrived as text."""
+        """Rebuilds the error from its message, for example one that a Beam worker raised."""
         error = cls.__new__(cls)
         error.args = (text,)
         return error

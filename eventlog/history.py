@@ -1,7 +1,7 @@
 """History features: smoothed past rates and counts per user, video and author, up to the previous span.
 
-They are what a serving student cannot afford (it would need a feature store) and what a teacher therefore
-can truly know better. The state is kept from span to span, so that a log can be extended.
+By default only the teacher uses them: a student would need a feature store at serving time. The state is
+saved after each span, so that a log can be extended.
 """
 
 from __future__ import annotations
@@ -16,32 +16,29 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
-from eventlog.rows import HISTORY, HISTORY_ENTITIES, IMMEDIATE_TASKS, IMPRESSION_SPAN, LABEL_PREFIX
+from eventlog.rows import HISTORY_COLUMNS, HISTORY_ENTITIES, IMMEDIATE_TASKS, IMPRESSION_SPAN, LABEL_PREFIX
 from eventlog.totals import EntityTotals, HistoryTotals
 
 Array = Any
 
 STATE_FILE = "history.parquet"
-SPAN_KEY = b"rankdistill.span"
-EVERYTHING = "everything"
-STATE_SCHEMA = pa.schema(
+_SPAN_KEY = b"rankdistill.span"
+_ALL_ROWS = "everything"
+_STATE_SCHEMA = pa.schema(
     [
         pa.field("entity", pa.string()),
         pa.field("id", pa.string()),
         pa.field("impressions", pa.float64()),
-        *(
-            pa.field(f"{figure}_{task}", pa.float64())
-            for figure in ("sum", "count")
-            for task in IMMEDIATE_TASKS
-        ),
+        *(pa.field(f"{kind}_{task}", pa.float64()) for kind in ("sum", "count") for task in IMMEDIATE_TASKS),
     ]
 )
+_START_ANEW = "Delete the event log and write it anew."
 
 
 class HistoryState:
-    """What is known of every user, video and author after the spans absorbed so far.
+    """Totals of every user, video and author over the spans added so far.
 
-    Its size, in memory and on disk, goes with the number of entities, not of impressions.
+    Its size, in memory and on disk, grows with the number of entities, not of impressions.
     """
 
     def __init__(self) -> None:
@@ -52,67 +49,67 @@ class HistoryState:
 
     @property
     def span(self) -> int:
-        """The last span absorbed, -1 when there is none."""
+        """The last span added, -1 if there is none."""
         return self._totals.span
 
     def features(self, table: pa.Table) -> pa.Table:
-        """The history columns of a table's rows, from the spans absorbed and nothing else.
+        """The history columns of a table's rows, computed only from the spans added so far.
 
         Args:
             table: has `user_id`, `video_id` and `author_id`, string or dictionary of string, nullable.
 
         Returns:
-            `[rows]`, the columns of `eventlog.rows.HISTORY`, float32 and never null: an entity never
-            seen, and a null id, has count 0 and the global means.
+            `[rows]`, the columns HISTORY_COLUMNS, float32 and never null: a new entity, and a null id, has
+            count 0 and the global means.
         """
         priors = self._totals.priors()
         columns = []
         for entity in HISTORY_ENTITIES:
             ids, codes = _unique_ids(table, entity)
-            places = _places(ids, self._ids[entity])
-            # One entry more than ids, so that code -1 (a null id) picks the unknown entity's figures.
-            figures = self._totals.entities[entity].figures(np.append(places, -1), priors)
-            columns += [pa.array(figure[codes]) for figure in figures]
-        return pa.Table.from_arrays(columns, schema=HISTORY)
+            # The last entry is a new entity; code -1 (a null id) selects it.
+            indices = np.append(_index_in(ids, self._ids[entity]), -1)
+            features = self._totals.entities[entity].features(indices, priors)
+            columns += [pa.array(feature[codes]) for feature in features]
+        return pa.Table.from_arrays(columns, schema=HISTORY_COLUMNS)
 
-    def absorb(self, span: int, table: pa.Table) -> None:
+    def add_span(self, span: int, table: pa.Table) -> None:
         """Adds the fresh rows of one whole span.
 
         Args:
             span: the number of the span, one more than the last.
-            table: its fresh rows: the id columns, and the labels of the immediate tasks (null: missing).
+            table: the span's fresh rows, with the id columns and the labels of the immediate tasks (null:
+                missing).
 
         Raises:
             ValueError: if `span` is not the next one, or the table holds rows of other spans, which
-                would be counted a second time.
+                would count twice.
         """
         if (
             IMPRESSION_SPAN in table.column_names
             and not pc.all(pc.equal(table[IMPRESSION_SPAN], span), min_count=0).as_py()
         ):
             raise ValueError(
-                f"history: every row must have {IMPRESSION_SPAN} {span}, got others too."
-                " Absorb fresh rows alone."
+                f"history: every row must have {IMPRESSION_SPAN} {span}, got others too. Add only fresh rows."
             )
         labels = {
             task: table[LABEL_PREFIX + task].to_numpy().astype(np.float64, copy=False)
             for task in IMMEDIATE_TASKS
         }
-        found = {entity: _unique_ids(table, entity) for entity in HISTORY_ENTITIES}
-        extended = {entity: _extended(self._ids[entity], ids) for entity, (ids, _) in found.items()}
-        indices = {
-            entity: np.append(_places(ids, extended[entity]), -1)[codes]
-            for entity, (ids, codes) in found.items()
-        }
-        self._totals.absorb(span, indices, labels)
-        self._ids = extended
+        extended_ids, indices = {}, {}
+        for entity in HISTORY_ENTITIES:
+            ids, codes = _unique_ids(table, entity)
+            new_ids = ids.filter(pc.invert(pc.is_in(ids, value_set=self._ids[entity])))
+            extended_ids[entity] = pa.concat_arrays([self._ids[entity], new_ids])
+            indices[entity] = np.append(_index_in(ids, extended_ids[entity]), -1)[codes]
+        self._totals.add_span(span, indices, labels)
+        self._ids = extended_ids
 
     def save(self, folder: Path) -> None:
-        """Writes the state to `folder`: whole or not at all, whenever it is killed."""
-        parts = [_state_rows(EVERYTHING, pa.array([""]), self._totals.everything)]
+        """Writes the state to `folder` atomically: a killed writer leaves the previous state."""
+        parts = [_state_rows(_ALL_ROWS, pa.array([""]), self._totals.all_rows)]
         for entity in HISTORY_ENTITIES:
             parts.append(_state_rows(entity, self._ids[entity], self._totals.entities[entity]))
-        table = pa.concat_tables(parts).replace_schema_metadata({SPAN_KEY: str(self.span).encode()})
+        table = pa.concat_tables(parts).replace_schema_metadata({_SPAN_KEY: str(self.span).encode()})
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{STATE_FILE}.{os.getpid()}"
         pq.write_table(table, temporary)
@@ -123,15 +120,15 @@ class HistoryState:
         """The state last saved in `folder`; an empty one if there is none.
 
         Raises:
-            BadInput: if the file there is not such a state.
+            BadInput: if the file is not a history state.
         """
         state = cls()
         path = folder / STATE_FILE
         if not path.exists():
             return state
         table = _read_state(path)
-        state._totals.span = int(table.schema.metadata[SPAN_KEY])
-        state._totals.everything = _totals_of(table.filter(pc.equal(table["entity"], EVERYTHING)))
+        state._totals.span = int(table.schema.metadata[_SPAN_KEY])
+        state._totals.all_rows = _totals_of(table.filter(pc.equal(table["entity"], _ALL_ROWS)))
         for entity in HISTORY_ENTITIES:
             rows = table.filter(pc.equal(table["entity"], entity))
             state._ids[entity] = rows["id"].combine_chunks()
@@ -140,25 +137,20 @@ class HistoryState:
 
 
 def _unique_ids(table: pa.Table, entity: str) -> tuple[pa.Array, Array]:
-    """The distinct ids of a column (no null), and per row the place of its own, -1 for null."""
+    """The distinct ids of a column without null, and per row the index of its id, -1 for null."""
     column = table[f"{entity}_id"].cast(pa.string()).combine_chunks().dictionary_encode()
     return column.dictionary, column.indices.fill_null(-1).to_numpy()
 
 
-def _places(ids: pa.Array, known: pa.Array) -> Array:
-    """`[ids]` int: where each id lies in `known`, -1 where it does not."""
-    return pc.index_in(ids, value_set=known).fill_null(-1).to_numpy()
-
-
-def _extended(known: pa.Array, ids: pa.Array) -> pa.Array:
-    new = ids.filter(pc.invert(pc.is_in(ids, value_set=known)))
-    return pa.concat_arrays([known, new])
+def _index_in(ids: pa.Array, value_set: pa.Array) -> Array:
+    """`[ids]` int: the index of each id in `value_set`, -1 where it is not in it."""
+    return pc.index_in(ids, value_set=value_set).fill_null(-1).to_numpy()
 
 
 def _state_rows(entity: str, ids: pa.Array, totals: EntityTotals) -> pa.Table:
     columns = [pa.array([entity] * len(ids), type=pa.string()), ids, pa.array(totals.impressions)]
     columns += [pa.array(row) for row in (*totals.sums, *totals.counts)]
-    return pa.Table.from_arrays(columns, schema=STATE_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=_STATE_SCHEMA)
 
 
 def _totals_of(rows: pa.Table) -> EntityTotals:
@@ -174,18 +166,13 @@ def _read_state(path: Path) -> pa.Table:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(
-            "unreadable history state",
-            where=str(path),
+            "unreadable history state", where=str(path), got=str(error), fix=_START_ANEW,
             expected="the Parquet file that an earlier run saved",
-            got=str(error),
-            fix="Delete the event log and write it anew.",
-        ) from error
-    if not table.schema.equals(STATE_SCHEMA) or SPAN_KEY not in (table.schema.metadata or {}):
+        ) from error  # fmt: skip
+    if not table.schema.equals(_STATE_SCHEMA) or _SPAN_KEY not in (table.schema.metadata or {}):
         raise BadInput(
-            "history state of another version",
-            where=str(path),
-            expected=f"columns {', '.join(STATE_SCHEMA.names)} and the span",
+            "history state of another version", where=str(path), fix=_START_ANEW,
+            expected=f"columns {', '.join(_STATE_SCHEMA.names)} and the span",
             got=f"columns {', '.join(table.schema.names)}",
-            fix="Delete the event log and write it anew.",
-        )
+        )  # fmt: skip
     return table

@@ -1,4 +1,4 @@
-"""KuaiRand's impressions as an event log: a span a day, extended by later days."""
+"""Writes KuaiRand's impressions as an event log, one span per day, and extends the log by later days."""
 
 from __future__ import annotations
 
@@ -28,52 +28,52 @@ from eventlog.rows import (
 )
 from eventlog.spans import complete_spans, span_files, write_span
 
-RECORD = "_log.json"
-HISTORY_FOLDER = "_history"
+_RECORD_FILE = "_log.json"
+_HISTORY_FOLDER = "_history"
 _DAY = datetime.timedelta(days=1)
 
 
 def write_kuairand(source: Path, out: Path, on_span: Callable[[int, int], None] | None = None) -> int:
-    """Converts KuaiRand to spans of the log; days that the log already holds are left as they are.
+    """Converts KuaiRand to spans of the log; does not change spans that the log already holds.
 
-    Span 0 is the first day ever converted into `out` (by the log files' own `date`), recorded in RECORD, so
-    that days added later keep the count. Delayed labels and history come from the log itself: `source` need
-    not hold the days before. Promise of the log: nothing in span N depends on a label of a later span,
-    and no history feature of span N on a label of N.
+    Span 0 is the first day ever converted into `out`, by the column `date` of the source. `_log.json` records
+    this day, so that a later run continues the numbering. Delayed labels and history are computed from the
+    log: `source` need not hold the earlier days. The log guarantees: nothing in span N depends on a label of
+    a later span, and no history feature of span N depends on a label of N.
 
     Args:
         source: a folder in the official layout (Pure, 1K or 27K; `.csv` or `.csv.gz`).
-        out: the log's folder, made if it is missing.
+        out: the log's folder, created if it is missing.
         on_span: called with span and number of rows after each span written.
 
     Returns:
         The number of spans written.
 
     Raises:
-        BadInput: if files or columns are missing or unreadable, days are missing in the middle, or `out`
-            holds another source's log or a later one.
+        BadInput: if files or columns are missing or unreadable, a day between others is missing, or `out`
+            holds the log of another source or one that begins later.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".kuairand-") as workspace:
         reader = KuaiRandSource(source, Path(workspace))
         try:
-            todo = _days_to_write(reader.dates(), source, out)
-            state = _caught_up(out)
-            for span, date in todo:
-                num_rows = write_span(out, span, _span_tables(reader, state, out, span, date))
-                _absorb(state, out, span)
+            missing_days = _days_to_write(reader.dates(), source, out)
+            history = _current_history(out)
+            for span, date in missing_days:
+                num_rows = write_span(out, span, _span_tables(reader, history, out, span, date))
+                _add_to_history(history, out, span)
                 if on_span is not None:
                     on_span(span, num_rows)
         finally:
             reader.close()
-    return len(todo)
+    return len(missing_days)
 
 
-def matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
-    """The rows of span `span - MATURITY_SPANS` again, now with their E(LTV) label.
+def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
+    """The matured rows of `span`: the fresh rows of `span - MATURITY_SPANS` with their E(LTV) label.
 
     `label_ltv` is log1p of the seconds that the row's user watched in the LTV_WINDOW_SPANS spans after the
-    row's own. Features and history are what they were in the fresh row; immediate labels are null.
+    row's span. Immediate labels are null; all other columns equal the fresh row's.
 
     Args:
         log: a log that holds all spans before `span`.
@@ -110,54 +110,48 @@ def matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
 
 
 def _span_tables(
-    reader: KuaiRandSource, state: HistoryState, out: Path, span: int, date: datetime.date
+    reader: KuaiRandSource, history: HistoryState, log: Path, span: int, date: datetime.date
 ) -> Iterator[pa.Table]:
-    # Matured rows first: they are the older ones, and the span is in order of time.
-    yield from matured_rows(out, span)
-    random = []
+    # A span is in order of time, so the older matured rows come first.
+    yield from _matured_rows(log, span)
+    random_ids: list[pa.Array] = []
     for table in reader.rows(date, span):
-        random.append(table.filter(table[DRAWN_AT_RANDOM])[EXAMPLE_ID])
-        history = state.features(table)
+        random_ids += table.filter(table[DRAWN_AT_RANDOM])[EXAMPLE_ID].chunks
+        features = history.features(table)
         yield pa.Table.from_arrays(
-            table.columns + history.columns, names=table.column_names + history.column_names
+            table.columns + features.columns, names=table.column_names + features.column_names
         )
-    # Before the span is complete, so that no complete one lacks them.
-    ids = [chunk for column in random for chunk in column.chunks]
-    write_random_exposures(out, span, pa.concat_arrays(ids) if ids else pa.array([], pa.string()))
+    # Written before the span is complete, so that every complete span has its random exposures.
+    write_random_exposures(log, span, pa.chunked_array(random_ids, pa.string()).combine_chunks())
 
 
 def _fresh_rows(log: Path, spans: range, columns: list[str] | None = None) -> Any:
     """A scanner of the fresh rows of consecutive spans."""
     files = [str(file) for span in spans for file in span_files(log, span)]
-    # Their files also hold matured rows, all of spans before the first of these.
+    # The filter drops the matured rows of these files: all are of spans before the first one.
     return ds.dataset(files).scanner(columns=columns, filter=ds.field(IMPRESSION_SPAN) >= spans.start)
 
 
-def _absorb(state: HistoryState, log: Path, span: int) -> None:
-    columns = [f"{entity}_id" for entity in HISTORY_ENTITIES] + [
-        LABEL_PREFIX + task for task in IMMEDIATE_TASKS
-    ]
-    files = [str(file) for file in span_files(log, span)]
-    table = ds.dataset(files).to_table(columns=columns, filter=ds.field(IMPRESSION_SPAN) == span)
-    state.absorb(span, table)
-    state.save(log / HISTORY_FOLDER)
+def _add_to_history(history: HistoryState, log: Path, span: int) -> None:
+    columns = [f"{entity}_id" for entity in HISTORY_ENTITIES]
+    columns += [LABEL_PREFIX + task for task in IMMEDIATE_TASKS]
+    history.add_span(span, _fresh_rows(log, range(span, span + 1), columns).to_table())
+    history.save(log / _HISTORY_FOLDER)
 
 
-def _caught_up(log: Path) -> HistoryState:
-    """The log's history state, up to the last complete span: a killed run may have stopped between."""
-    state = HistoryState.load(log / HISTORY_FOLDER)
+def _current_history(log: Path) -> HistoryState:
+    """The log's history, with the complete spans that a killed run had not yet added."""
+    history = HistoryState.load(log / _HISTORY_FOLDER)
     last = _last_span(log)
-    if state.span > last:
+    if history.span > last:
         raise BadInput(
-            "history is ahead of the log",
-            where=str(log / HISTORY_FOLDER),
-            expected=f"history of spans up to {last}",
-            got=f"up to {state.span}",
+            "history is ahead of the log", where=str(log / _HISTORY_FOLDER),
+            expected=f"history of spans up to {last}", got=f"up to {history.span}",
             fix="Delete the event log and write it anew.",
-        )
-    for span in range(state.span + 1, last + 1):
-        _absorb(state, log, span)
-    return state
+        )  # fmt: skip
+    for span in range(history.span + 1, last + 1):
+        _add_to_history(history, log, span)
+    return history
 
 
 def _last_span(log: Path) -> int:
@@ -165,36 +159,32 @@ def _last_span(log: Path) -> int:
 
 
 def _days_to_write(dates: list[datetime.date], source: Path, out: Path) -> list[tuple[int, datetime.date]]:
-    """Spans yet to be written with their days; records the first day of a new log."""
+    """The missing spans with their days; records the first day of a new log."""
     if not dates:
         raise BadInput(
-            "no impressions",
-            where=str(source),
-            expected="rows in the log files",
-            got="none",
+            "no impressions", where=str(source), expected="rows in the log files", got="none",
             fix="Download the files again.",
-        )
+        )  # fmt: skip
     last = _last_span(out)
     first_date = _recorded_first_date(out, dates[0], last)
     next_date = first_date + (last + 1) * _DAY
-    todo = [date for date in dates if date >= next_date]
-    expected = [next_date + day * _DAY for day in range(len(todo))]
-    gaps = [day for date, day in zip(todo, expected, strict=True) if date != day]
+    new_dates = [date for date in dates if date >= next_date]
+    expected_dates = [next_date + day * _DAY for day in range(len(new_dates))]
+    gaps = [expected for date, expected in zip(new_dates, expected_dates, strict=True) if date != expected]
     if gaps or dates[0] < first_date:
         raise BadInput(
-            "span gap" if gaps else "the source begins before the log",
-            where=str(source),
+            "span gap" if gaps else "the source begins before the log", where=str(source),
             expected=f"impressions of every day from {gaps[0] if gaps else first_date}",
             got=f"none on {gaps[0]}" if gaps else f"the first on {dates[0]}",
             fix="Add the missing log files, or write a new log.",
-        )
+        )  # fmt: skip
     record = {"source": "kuairand", "first_date": first_date.isoformat()}
-    (out / RECORD).write_text(json.dumps(record) + "\n")
-    return [(last + 1 + position, date) for position, date in enumerate(todo)]
+    (out / _RECORD_FILE).write_text(json.dumps(record) + "\n")
+    return list(enumerate(new_dates, start=last + 1))
 
 
 def _recorded_first_date(out: Path, first_date: datetime.date, last: int) -> datetime.date:
-    path = out / RECORD
+    path = out / _RECORD_FILE
     if not path.exists() and last < 0:
         return first_date
     try:
@@ -204,9 +194,6 @@ def _recorded_first_date(out: Path, first_date: datetime.date, last: int) -> dat
         return datetime.date.fromisoformat(record["first_date"]) if last >= 0 else first_date
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
-            "not a log of KuaiRand",
-            where=str(out),
-            expected=f"a new folder, or a log with {RECORD}",
-            got=f"{type(error).__name__} {error}",
-            fix="Write into another folder.",
-        ) from error
+            "not a log of KuaiRand", where=str(out), expected=f"a new folder, or a log with {_RECORD_FILE}",
+            got=f"{type(error).__name__} {error}", fix="Write into another folder.",
+        ) from error  # fmt: skip

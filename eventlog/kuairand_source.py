@@ -1,8 +1,8 @@
-"""KuaiRand's CSV files as rows of the log, through DuckDB: streamed, sorted and joined in bounded memory.
+"""Reads KuaiRand's CSV files as rows of the log; DuckDB sorts and joins them in bounded memory.
 
 Reference: Gao et al., "KuaiRand: An Unbiased Sequential Recommendation Dataset with Randomly Exposed
-Videos", CIKM '22, doi 10.1145/3511808.3557624. `video_features_statistic` is never read: it averages over a
-month that overlaps the log, so that the future would leak into features.
+Videos", CIKM '22, doi 10.1145/3511808.3557624. `video_features_statistic` is not read: it averages over a
+month that overlaps the log, so it would leak the future into the features.
 """
 
 from __future__ import annotations
@@ -20,51 +20,35 @@ import pyarrow as pa
 from eventlog.errors import BadInput
 
 MEMORY_LIMIT = "2GB"
-"""DuckDB spills to its temporary folder beyond this."""
+"""Above this limit DuckDB spills to its temporary folder."""
 BATCH_ROWS = 131_072
 DRAWN_AT_RANDOM = "drawn_at_random"
-"""Whether the impression is one of the release's random interventions."""
+"""Name of the column that marks the random interventions of the release."""
 
 _BAD_FILES = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)
-"""What DuckDB raises for a file's content; its other errors are ours."""
+"""DuckDB's errors for a faulty file; any other error is a fault of this program."""
 _MISSING = -124
-_TRAITS = 18
+"""The number by which the release marks a missing value."""
+_NUM_TRAITS = 18
 _LOG_COLUMNS = (
-    "user_id",
-    "video_id",
-    "date",
-    "time_ms",
-    "is_click",
-    "is_like",
-    "is_comment",
-    "long_view",
-    "play_time_ms",
-    "duration_ms",
-    "is_profile_enter",
-    "tab",
-    "is_rand",
-)
+    "user_id", "video_id", "date", "time_ms", "is_click", "is_like", "is_comment", "long_view",
+    "play_time_ms", "duration_ms", "is_profile_enter", "tab", "is_rand",
+)  # fmt: skip
 _KEY_COLUMNS = ("user_id", "video_id", "date", "time_ms", "tab")
 _USER_COLUMNS = (
-    "user_id",
-    "user_active_degree",
-    "is_live_streamer",
-    "is_video_author",
-    "follow_user_num",
-    "fans_user_num",
-    "friend_user_num",
-    "register_days",
-    *(f"onehot_feat{trait}" for trait in range(_TRAITS)),
-)
+    "user_id", "user_active_degree", "is_live_streamer", "is_video_author", "follow_user_num",
+    "fans_user_num", "friend_user_num", "register_days",
+    *(f"onehot_feat{trait}" for trait in range(_NUM_TRAITS)),
+)  # fmt: skip
 _VIDEO_COLUMNS = ("video_id", "author_id", "upload_dt", "upload_type", "tag")
 
 
 class KuaiRandSource:
-    """The tables of one KuaiRand folder, loaded into a DuckDB database inside `workspace`.
+    """Loads the tables of one KuaiRand folder into a DuckDB database inside `workspace`.
 
     Args:
         source: a folder in the official layout (`KuaiRand-{Pure,1K,27K}`, or its `data`).
-        workspace: a folder for the database and for what does not fit into memory.
+        workspace: a folder for the database and DuckDB's spilled rows.
 
     Raises:
         BadInput: if a kind of file or a column is missing, or a file cannot be read.
@@ -89,7 +73,7 @@ class KuaiRandSource:
         self._run(_features_table("videos", videos, _VIDEO_COLUMNS))
 
     def close(self) -> None:
-        """Lets go of the database, so that the workspace can be deleted."""
+        """Closes the database, so that the workspace can be deleted."""
         self._connection.close()
 
     def dates(self) -> list[datetime.date]:
@@ -100,15 +84,14 @@ class KuaiRandSource:
         """The impressions of one day, duplicates dropped, in order of `event_time_ms`.
 
         Args:
-            date: the day by the log's own `date`, which is the calendar of China (UTC+8), rounded.
-            span: its number in the log.
+            date: the day by the source's column `date`: the calendar of China (UTC+8), rounded.
+            span: the number of this day's span.
 
         Yields:
             Tables of at most BATCH_ROWS rows with the log's fixed columns, features and labels (delayed
             ones null), without history; and DRAWN_AT_RANDOM, bool.
         """
-        reader = self._run(self._rows_query, [date, span]).fetch_record_batch(BATCH_ROWS)
-        for batch in reader:
+        for batch in self._run(self._rows_query, [date, span]).fetch_record_batch(BATCH_ROWS):
             yield pa.Table.from_batches([batch])
 
     def _load_log(self, files: list[Path]) -> None:
@@ -121,12 +104,10 @@ class KuaiRandSource:
             (missing,) = self._run(f"SELECT count(*) FROM log WHERE {column} IS NULL").fetchall()[0]
             if missing:
                 raise BadInput(
-                    f"column {column} is empty",
-                    where=str(self._source),
-                    expected="a value in every row of the log files",
-                    got=f"{missing} rows without",
+                    f"missing values in column {column}", where=str(self._source),
+                    expected="a value in every row of the log files", got=f"{missing} rows without a value",
                     fix="Repair the log files.",
-                )
+                )  # fmt: skip
         columns = [name for name, *_ in self._run("DESCRIBE log").fetchall()]
         self._rows_query = _ROWS.format(
             tie_breakers=", ".join(f'"{column}"' for column in columns),
@@ -139,30 +120,25 @@ class KuaiRandSource:
             return self._connection.execute(query, parameters)
         except _BAD_FILES as error:
             raise BadInput(
-                "unreadable KuaiRand files",
-                where=str(self._source),
-                expected="CSV files of the official release",
-                got=" ".join(str(error).split())[:300],
-                fix="Download the files again or repair the one named.",
-            ) from error
+                "unreadable KuaiRand files", where=str(self._source),
+                expected="CSV files of the official release", got=" ".join(str(error).split())[:300],
+                fix="Download the files again, or repair the file named in the message.",
+            ) from error  # fmt: skip
 
 
 def _files(source: Path, kind: str, columns: tuple[str, ...]) -> list[Path]:
-    """The files of one kind, in order of name, after a look at each one's header."""
+    """The files of one kind, in order of name; checks the header of each file."""
     folder = source / "data" if (source / "data").is_dir() else source
     pattern = re.compile(rf"{kind}(_.+)?_(?P<size>pure|1k|27k)(_part\d+)?\.csv(\.gz)?")
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     files = {entry: match.group("size") for entry in entries if (match := pattern.fullmatch(entry.name))}
     if not files or len(set(files.values())) > 1:
         raise BadInput(
-            f"no KuaiRand files of kind {kind}"
-            if not files
-            else "several releases of KuaiRand in one folder",
-            where=str(folder),
-            expected=f"{kind}_*_{{pure|1k|27k}}.csv or .csv.gz of one release",
+            "several releases of KuaiRand in one folder" if files else f"no KuaiRand files of kind {kind}",
+            where=str(folder), expected=f"{kind}_*_{{pure|1k|27k}}.csv or .csv.gz of one release",
             got=", ".join(sorted(set(files.values()))) or "none",
-            fix="Point --source at one folder KuaiRand-{Pure,1K,27K}/data.",
-        )
+            fix="Set --source to one folder KuaiRand-{Pure,1K,27K}/data.",
+        )  # fmt: skip
     for file in files:
         _check_header(file, columns)
     return list(files)
@@ -174,21 +150,16 @@ def _check_header(file: Path, columns: tuple[str, ...]) -> None:
             header = lines.readline().strip().replace('"', "").split(",")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise BadInput(
-            "unreadable file",
-            where=str(file),
-            expected="CSV, or CSV compressed by gzip",
-            got=str(error),
-            fix="Download the file again.",
-        ) from error
+            "unreadable file", where=str(file), expected="CSV, or CSV compressed by gzip",
+            got=str(error), fix="Download the file again.",
+        ) from error  # fmt: skip
     missing = [column for column in columns if column not in header]
     if missing:
         raise BadInput(
-            f"missing column {', '.join(missing)}",
-            where=str(file),
-            expected="the columns of the official release",
-            got=f"columns {', '.join(header)[:200]}",
+            f"missing column {', '.join(missing)}", where=str(file),
+            expected="the columns of the official release", got=f"columns {', '.join(header)[:200]}",
             fix="Download the file again.",
-        )
+        )  # fmt: skip
 
 
 def _quoted(files: list[Path]) -> str:
@@ -196,7 +167,7 @@ def _quoted(files: list[Path]) -> str:
 
 
 def _features_table(name: str, files: list[Path], columns: tuple[str, ...]) -> str:
-    # A key twice would multiply the impressions in the join, so the first row of each is kept.
+    # A repeated key would multiply the impressions in the join, so only the first row of each key remains.
     return (
         f"CREATE TABLE {name} AS SELECT DISTINCT ON ({columns[0]}) * FROM ("
         f" SELECT CAST({columns[0]} AS BIGINT) AS {columns[0]}, {', '.join(columns[1:])}"
@@ -206,21 +177,21 @@ def _features_table(name: str, files: list[Path], columns: tuple[str, ...]) -> s
 
 
 def _traits() -> str:
-    """SQL of the list of a user's trait tokens, such as `3=949`, those missing as null."""
-    tokens = [f"'{trait}=' || whole(onehot_feat{trait})" for trait in range(_TRAITS)]
-    tokens += [f"'{name}=' || whole(is_{name})" for name in ("live_streamer", "video_author")]
+    """SQL of the list of a user's trait tokens, such as `3=949`; a missing trait is null."""
+    tokens = [f"'{trait}=' || integer_text(onehot_feat{trait})" for trait in range(_NUM_TRAITS)]
+    tokens += [f"'{name}=' || integer_text(is_{name})" for name in ("live_streamer", "video_author")]
     return ", ".join(tokens)
 
 
 _MACROS = f"""
-CREATE MACRO known(value) AS nullif(CAST(value AS BIGINT), {_MISSING});
+CREATE MACRO flag(value) AS nullif(CAST(value AS BIGINT), {_MISSING});
 CREATE MACRO word(value) AS nullif(nullif(trim(value), ''), '{_MISSING}');
 CREATE MACRO number(value) AS nullif(TRY_CAST(value AS DOUBLE), {_MISSING});
--- Whole numbers come as `1` and as `1.0`, by whether their file has missing values.
-CREATE MACRO whole(value) AS CAST(CAST(number(value) AS BIGINT) AS VARCHAR);
--- greatest() passes over nulls: alone it would make an unknown age 0.
+-- A column of whole numbers holds `1.0` instead of `1` if its file has missing values.
+CREATE MACRO integer_text(value) AS CAST(CAST(number(value) AS BIGINT) AS VARCHAR);
+-- greatest() ignores nulls: without CASE it would turn an unknown age into 0.
 CREATE MACRO age(today, born) AS CASE WHEN born IS NOT NULL THEN greatest(today - born, 0) END;
-CREATE MACRO filled(items) AS CASE WHEN len(items) > 0 THEN items END;
+CREATE MACRO non_empty(items) AS CASE WHEN len(items) > 0 THEN items END;
 """
 
 _ROWS = """
@@ -235,22 +206,22 @@ SELECT
   CAST($2 AS BIGINT) AS impression_span,
   'tab_' || tab AS surface,
   CAST(user_id AS VARCHAR) AS cluster_id,
-  CAST(known(is_click) AS FLOAT) AS label_click,
-  CAST(known(long_view) AS FLOAT) AS label_long_view,
+  CAST(flag(is_click) AS FLOAT) AS label_click,
+  CAST(flag(long_view) AS FLOAT) AS label_long_view,
   CAST(CASE WHEN play_time_ms >= 0 THEN ln(1 + play_time_ms / 1000.0) END AS FLOAT) AS label_watch_time,
-  CAST(known(is_like) AS FLOAT) AS label_like,
-  CAST(known(is_profile_enter) AS FLOAT) AS label_profile_enter,
-  CAST(known(is_comment) AS FLOAT) AS label_comment,
+  CAST(flag(is_like) AS FLOAT) AS label_like,
+  CAST(flag(is_profile_enter) AS FLOAT) AS label_profile_enter,
+  CAST(flag(is_comment) AS FLOAT) AS label_comment,
   CAST(NULL AS FLOAT) AS label_ltv,
   CAST(user_id AS VARCHAR) AS user_id,
   CAST(video_id AS VARCHAR) AS video_id,
-  whole(author_id) AS author_id,
+  integer_text(author_id) AS author_id,
   word(upload_type) AS upload_type,
   word(user_active_degree) AS user_active_degree,
-  filled(list_filter(list_transform(string_split(tag, ','), item -> word(item)), item -> item IS NOT NULL))
+  non_empty(list_filter(list_transform(string_split(tag, ','), item -> word(item)), item -> item IS NOT NULL))
     AS tag,
-  filled(list_filter([{traits}], item -> item IS NOT NULL)) AS user_traits,
-  -- `hourmin` is rounded; the app's clock is UTC+8.
+  non_empty(list_filter([{traits}], item -> item IS NOT NULL)) AS user_traits,
+  -- Not from `hourmin`, which is rounded; the app's clock is UTC+8.
   (time_ms // 3600000 + 8) % 24 AS hour,
   CAST(CASE WHEN duration_ms > 0 THEN duration_ms / 1000.0 END AS FLOAT) AS duration_seconds,
   CAST(age(day, TRY_CAST(upload_dt AS DATE)) AS FLOAT) AS video_age_days,

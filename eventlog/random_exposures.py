@@ -1,6 +1,6 @@
-"""Which impressions of a log were drawn at random, and not chosen by a policy: what a replay needs.
+"""Ids of the impressions drawn at random instead of by a policy; `online --replay` needs them.
 
-LOG/_random_exposures/span=N.parquet    their `example_id`s, of spans that have some
+LOG/_random_exposures/span=N.parquet    `example_id`s of one span; no file for a span without any
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from eventlog.errors import BadInput
 from eventlog.rows import EXAMPLE_ID, LOG_SCHEMA
 
-FOLDER = "_random_exposures"
+_FOLDER = "_random_exposures"
 _SCHEMA = pa.schema([LOG_SCHEMA.field(EXAMPLE_ID)])
 
 
 def write_random_exposures(log: Path, span: int, example_ids: pa.Array) -> None:
-    """Writes those of one span, in place of what a killed writer left; nothing where there are none."""
+    """Writes the ids of one span. Replaces the file of a killed writer, or deletes it if there are no ids."""
     file = _file(log, span)
     if not len(example_ids):
         file.unlink(missing_ok=True)
@@ -30,22 +30,20 @@ def write_random_exposures(log: Path, span: int, example_ids: pa.Array) -> None:
 
 
 def read_random_exposures(log: Path, spans: range) -> pa.Array:
-    """The `example_id`s of some spans, `[exposures]` string.
+    """The `example_id`s of several spans, `[exposures]` string.
 
     Raises:
-        BadInput: if none of these spans has any.
+        BadInput: if none of these spans has random exposures.
     """
     files = [file for file in (_file(log, span) for span in spans) if file.is_file()]
     if not files:
         raise BadInput(
-            "no random exposures",
-            where=str(log / FOLDER),
+            "no random exposures", where=str(log / _FOLDER),
             expected=f"impressions drawn at random in spans {spans.start} to {spans.stop - 1}",
-            got="none",
-            fix="Convert KuaiRand with its log_random files, or leave --replay out.",
-        )
+            got="none", fix="Convert KuaiRand with its log_random files, or leave --replay out.",
+        )  # fmt: skip
     return pa.concat_tables(map(pq.read_table, files))[EXAMPLE_ID].combine_chunks()
 
 
 def _file(log: Path, span: int) -> Path:
-    return log / FOLDER / f"span={span}.parquet"
+    return log / _FOLDER / f"span={span}.parquet"

@@ -1,8 +1,8 @@
-"""The columns of the impression log: one set, whichever source wrote it.
+"""The columns of the event log, equal for every source.
 
-A row is *fresh* in the span of its impression, and *matured* in the span after its delayed labels' window
-closed. A fresh row has null delayed labels; a matured row has null everything else. `impression_span`
-tells them apart: it equals the span the row lies in for fresh rows and is smaller for matured ones.
+A *fresh* row lies in the span of its impression. Its delayed labels are null. The *matured* row of the same
+impression lies in the span after the window of the delayed labels. Its immediate labels are null. A row is
+fresh if `impression_span` equals the span that holds the row, and matured if `impression_span` is smaller.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MATURITY_SPANS = LTV_WINDOW_SPANS + 1
 
 HISTORY_ENTITIES = ("user", "video", "author")
 
-FIXED = pa.schema(
+FIXED_COLUMNS = pa.schema(
     [
         pa.field(EXAMPLE_ID, pa.string(), nullable=False),
         pa.field(EVENT_TIME_MS, pa.int64(), nullable=False),
@@ -35,27 +35,24 @@ FIXED = pa.schema(
         pa.field(CLUSTER_ID, pa.string(), nullable=False),
     ]
 )
-LABELS = pa.schema([pa.field(LABEL_PREFIX + task, pa.float32()) for task in IMMEDIATE_TASKS + DELAYED_TASKS])
+LABEL_COLUMNS = pa.schema(
+    [pa.field(LABEL_PREFIX + task, pa.float32()) for task in IMMEDIATE_TASKS + DELAYED_TASKS]
+)
 """0 or 1; `label_watch_time` and `label_ltv` are log1p of seconds, since both are heavy-tailed."""
-FEATURES = pa.schema(
+_STRING_FEATURES = ("user_id", "video_id", "author_id", "upload_type", "user_active_degree")
+_NUMBER_FEATURES = (
+    "duration_seconds", "video_age_days", "follow_user_num", "fans_user_num", "friend_user_num",
+    "register_days",
+)  # fmt: skip
+FEATURE_COLUMNS = pa.schema(
     [
-        pa.field("user_id", pa.string()),
-        pa.field("video_id", pa.string()),
-        pa.field("author_id", pa.string()),
-        pa.field("upload_type", pa.string()),
-        pa.field("user_active_degree", pa.string()),
-        pa.field("tag", pa.list_(pa.string())),
-        pa.field("user_traits", pa.list_(pa.string())),
+        *(pa.field(name, pa.string()) for name in _STRING_FEATURES),
+        *(pa.field(name, pa.list_(pa.string())) for name in ("tag", "user_traits")),
         pa.field("hour", pa.int64()),
-        pa.field("duration_seconds", pa.float32()),
-        pa.field("video_age_days", pa.float32()),
-        pa.field("follow_user_num", pa.float32()),
-        pa.field("fans_user_num", pa.float32()),
-        pa.field("friend_user_num", pa.float32()),
-        pa.field("register_days", pa.float32()),
+        *(pa.field(name, pa.float32()) for name in _NUMBER_FEATURES),
     ]
 )
-HISTORY = pa.schema(
+HISTORY_COLUMNS = pa.schema(
     [
         pa.field(f"history_{entity}_{figure}", pa.float32())
         for entity in HISTORY_ENTITIES
@@ -64,4 +61,4 @@ HISTORY = pa.schema(
 )
 """Per entity: `count`, log1p of its impressions, and the smoothed mean of each immediate label."""
 
-LOG_SCHEMA = pa.schema([*FIXED, *LABELS, *FEATURES, *HISTORY])
+LOG_SCHEMA = pa.schema([*FIXED_COLUMNS, *LABEL_COLUMNS, *FEATURE_COLUMNS, *HISTORY_COLUMNS])

@@ -1,4 +1,4 @@
-"""Finds the schema files that this project ships."""
+"""Paths of the schema files that this project ships."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eventlog.errors import BadInput
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FOLDERS = (_ROOT / "schema", _ROOT / "rankdistill" / "schema")
-"""In a checkout; in a wheel, where a top-level `schema/` would be anybody's."""
+"""In a checkout; in a wheel, where a top-level `schema/` could collide with another package's."""
 
 
 def shipped_schema(name: str) -> Path:

@@ -1,7 +1,7 @@
-"""Where the log's spans lie on disk: written all at once, listed, named by ranges.
+"""Writes, lists and reads the span folders of an event log; parses ranges of spans.
 
-LOG/span=N/part-*.parquet      a span, complete when `_SUCCESS` lies beside its parts
-LOG/span=N-vV/part-*.parquet   version V of it, a re-statement; version 0 has no suffix
+LOG/span=N/part-*.parquet      span N, complete when `_SUCCESS` lies beside its parts
+LOG/span=N-vV/part-*.parquet   version V of the revised span N; version 0 has no suffix
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
 ROW_GROUP_ROWS = 32_768
 PART_ROWS = 1_048_576
-"""A span is cut into parts of about so many rows."""
+"""A part is closed once it has at least this number of rows."""
 
 
 def span_folder(log: Path, span: int, version: int = 0) -> Path:
-    """Folder of one version of a span, whether it exists or not."""
+    """The folder of one span version; it need not exist."""
     return log / (f"span={span}-v{version}" if version else f"span={span}")
 
 
@@ -34,20 +34,21 @@ def write_span(log: Path, span: int, tables: Iterable[pa.Table], version: int = 
     """Writes one span; a reader sees all of it or nothing.
 
     Args:
-        log: the log's folder, made if it is missing.
-        span: its number.
-        tables: the rows in order of `event_time_ms`, each table with every column of LOG_SCHEMA in any order.
-        version: 0, or the next number for a re-statement of a span that is complete already.
+        log: the log's folder, created if it is missing.
+        span: the number of the span.
+        tables: the rows in order of `event_time_ms`. Each table has all columns of LOG_SCHEMA in any order.
+        version: 0, or the next number for a revised span.
 
     Returns:
         The number of rows written.
 
     Raises:
-        ValueError: if this version is already complete, for it never changes, or if a table lacks a column.
+        ValueError: if this version is already complete, since a version never changes, or a column is
+            missing.
     """
     folder = span_folder(log, span, version)
     if (folder / SUCCESS).exists():
-        raise ValueError(f"span {span} of {log} is complete already. Write a new version, span or log.")
+        raise ValueError(f"span {span} of {log} is already complete. Write a new version, span or log.")
     log.mkdir(parents=True, exist_ok=True)
     partial = log / f".{folder.name}.{uuid.uuid4().hex}"
     partial.mkdir()
@@ -58,26 +59,23 @@ def write_span(log: Path, span: int, tables: Iterable[pa.Table], version: int = 
             shutil.rmtree(folder)
         partial.rename(folder)
     finally:
-        # And what writers of this span left that were killed.
-        for left in log.glob(f".{folder.name}.*"):
-            shutil.rmtree(left, ignore_errors=True)
+        # Killed writers of this span may have left partial folders too.
+        for partial_folder in log.glob(f".{folder.name}.*"):
+            shutil.rmtree(partial_folder, ignore_errors=True)
     return num_rows
 
 
 def span_versions(log: Path) -> dict[int, int]:
-    """The newest complete version of every span that has one; spans ascend and may have gaps.
+    """Maps each complete span to its newest complete version, in ascending order; gaps are allowed.
 
     Raises:
-        BadInput: if there is no such folder.
+        BadInput: if the folder does not exist.
     """
     if not log.is_dir():
         raise BadInput(
-            "no event log",
-            where=str(log),
-            expected="a folder of span=N folders",
-            got="no such folder",
+            "no event log", where=str(log), expected="a folder of span=N folders", got="no such folder",
             fix="Write one with `rankdistill events`.",
-        )
+        )  # fmt: skip
     newest: dict[int, int] = {}
     for entry in log.iterdir():
         match = _SPAN_FOLDER.fullmatch(entry.name)
@@ -88,29 +86,23 @@ def span_versions(log: Path) -> dict[int, int]:
 
 
 def complete_spans(log: Path) -> list[int]:
-    """Numbers of the spans that are complete, from 0 upward without a gap.
+    """The numbers of the complete spans, from 0 upward without a gap.
 
     Raises:
-        BadInput: if there is no such folder, no complete span in it, or a gap between spans.
+        BadInput: if the folder does not exist, holds no complete span, or a span is missing between others.
     """
     spans = list(span_versions(log))
     if not spans:
         raise BadInput(
-            "empty event log",
-            where=str(log),
-            expected=f"span=0 with a {SUCCESS} file",
-            got="no complete span",
-            fix="Write spans with `rankdistill events`.",
-        )
+            "empty event log", where=str(log), expected=f"span=0 with a {SUCCESS} file",
+            got="no complete span", fix="Write spans with `rankdistill events`.",
+        )  # fmt: skip
     missing = sorted(set(range(spans[-1] + 1)) - set(spans))
     if missing:
         raise BadInput(
-            "span gap",
-            where=str(log),
-            expected=f"every span from 0 to {spans[-1]}",
-            got=f"no complete span {', '.join(map(str, missing))}",
-            fix="Write the missing spans.",
-        )
+            "span gap", where=str(log), expected=f"every span from 0 to {spans[-1]}",
+            got=f"no complete span {', '.join(map(str, missing))}", fix="Write the missing spans.",
+        )  # fmt: skip
     return spans
 
 
@@ -119,49 +111,41 @@ def span_files(log: Path, span: int, version: int | None = None) -> list[Path]:
 
     Args:
         log: the log's folder.
-        span: its number.
-        version: which one; the newest complete one, when None.
+        span: the number of the span.
+        version: the span version; None for the newest complete one.
 
     Raises:
-        BadInput: if the span is not there or holds no file, or there is no log.
+        BadInput: if the log or the span does not exist, or the span holds no file.
     """
     newest = span_versions(log)
     if span not in newest:
         raise BadInput(
-            "missing span",
-            where=str(span_folder(log, span)),
+            "missing span", where=str(span_folder(log, span)),
             expected=f"one of the {len(newest)} complete spans, up to {max(newest, default='none')}",
-            got=f"span {span}",
-            fix="Write the span, or ask for a range that the log holds.",
-        )
+            got=f"span {span}", fix="Write the span, or give a range of spans that the log holds.",
+        )  # fmt: skip
     folder = span_folder(log, span, newest[span] if version is None else version)
     files = sorted(folder.glob("part-*.parquet"))
     if not files:
         raise BadInput(
-            "empty span",
-            where=str(folder),
-            expected="files part-*.parquet",
-            got="none",
+            "empty span", where=str(folder), expected="files part-*.parquet", got="none",
             fix="Write the span again.",
-        )
+        )  # fmt: skip
     return files
 
 
 def parse_range(text: str) -> range:
-    """Reads `A:B`, both ends included: `3:5` is spans 3, 4 and 5.
+    """Parses `A:B` with both ends included: `3:5` is spans 3, 4 and 5.
 
     Raises:
-        BadInput: if the text is no such range or B lies before A.
+        BadInput: if the text has another form or B is less than A.
     """
     match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text)
     if not match or int(match.group(2)) < int(match.group(1)):
         raise BadInput(
-            "not a range of spans",
-            where="spans",
+            "not a range of spans", where="spans", got=repr(text), fix="Correct the range.",
             expected="A:B with 0 <= A <= B, both included, such as 3:5",
-            got=repr(text),
-            fix="Correct the range.",
-        )
+        )  # fmt: skip
     return range(int(match.group(1)), int(match.group(2)) + 1)
 
 
@@ -170,28 +154,29 @@ def _write_parts(folder: Path, tables: Iterable[pa.Table]) -> int:
     num_parts = num_rows = rows_in_part = 0
     try:
         for table in tables:
-            if writer is not None and rows_in_part >= PART_ROWS:
-                writer.close()
-                writer, rows_in_part = None, 0
-            if writer is None:
-                writer = pq.ParquetWriter(
-                    folder / f"part-{num_parts:05d}.parquet", LOG_SCHEMA, compression="snappy"
-                )
+            if writer is None or rows_in_part >= PART_ROWS:
+                if writer is not None:
+                    writer.close()
+                writer, rows_in_part = _part_writer(folder, num_parts), 0
                 num_parts += 1
-            # Selecting by the schema's names makes a forgotten column an error here, not a later null.
             writer.write_table(_log_columns(table), row_group_size=ROW_GROUP_ROWS)
             rows_in_part += table.num_rows
             num_rows += table.num_rows
         if writer is None:
-            writer = pq.ParquetWriter(folder / "part-00000.parquet", LOG_SCHEMA)
+            writer = _part_writer(folder, 0)
     finally:
         if writer is not None:
             writer.close()
     return num_rows
 
 
+def _part_writer(folder: Path, part: int) -> pq.ParquetWriter:
+    return pq.ParquetWriter(folder / f"part-{part:05d}.parquet", LOG_SCHEMA, compression="snappy")
+
+
 def _log_columns(table: pa.Table) -> pa.Table:
+    # A missing column is an error here; otherwise it would later read as null.
     missing = [name for name in LOG_SCHEMA.names if name not in table.column_names]
     if missing:
-        raise ValueError(f"a span's table must have every column of LOG_SCHEMA, got none named {missing}.")
+        raise ValueError(f"a span's table must have every column of LOG_SCHEMA, got one without {missing}.")
     return table.select(LOG_SCHEMA.names).cast(LOG_SCHEMA)

@@ -1,11 +1,11 @@
-"""TensorFlow, Keras, TFRS and TFT: features, ranker, losses, training, serving. No TFX, no Beam, no cloud.
+"""TensorFlow code: features, ranker, losses, training, scoring and serving. No TFX, no Beam, no cloud.
 
-Settings (`Task`, `Feature`, `Distillation`, `Architecture`, `Optimizer`, `TrainingJob`) are in modules that
-never import TensorFlow, so that a configuration is checked without waiting for it.
+The settings (`Task`, `Feature`, `Distillation`, `Architecture`, `Optimizer`, `TrainingJob`) are in modules
+that do not import TensorFlow, so a configuration is checked fast.
 """
 
 import os
 
-# TFRS refuses Keras 3, and both have to be said before TensorFlow is first imported.
+# Both must be set before TensorFlow is imported. TFRS does not work with Keras 3.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

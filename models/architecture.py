@@ -1,4 +1,4 @@
-"""The size and shape of a ranker."""
+"""Settings for the size and shape of a ranker."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ class Architecture:
 
     Attributes:
         embedding_size: columns of every embedding table.
-        trunk: widths of the hidden layers shared by all tasks; may be empty.
-        tower: widths of the hidden layers each task has of its own; may be empty.
+        trunk: widths of the hidden layers that all tasks share; may be empty.
+        tower: widths of the hidden layers of each task; may be empty.
         cross_layers: number of TFRS `Cross` layers (DCN-v2) between the features and the trunk.
         dropout: share of hidden units dropped in training, in [0, 1).
-        input_dropout: the same of what the embeddings and numbers bring in; what keeps the embeddings of
-            a student that passes over a span more than once from learning it by heart.
-        activation_clip: largest value a hidden unit may take, > 0; None does not clip.
+        input_dropout: share of embedding and number inputs dropped in training, in [0, 1). It prevents
+            overfitted embeddings when a student passes over a span more than once.
+        activation_clip: largest activation of a hidden unit, > 0; None does not clip.
 
     Reference: Khani et al., RecSys '24: activation clipping stabilises a large teacher.
     """

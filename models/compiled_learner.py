@@ -1,4 +1,4 @@
-"""A learner whose steps XLA compiles, for models that are trained hundreds of times."""
+"""Training steps compiled by XLA, for experiments that train hundreds of models."""
 
 from __future__ import annotations
 
@@ -15,53 +15,52 @@ from models.objective import Targets
 Array = Any
 Tensor = Any
 
-_STEPS = 64
-"""In one call: the most that a block holds."""
+_MAX_STEPS_PER_CALL = 64
 
 
 class CompiledLearner(Learner):
-    """Learns what `Learner` does, up to rounding and to what dropout draws, in a third of the time a step.
+    """A `Learner` whose step takes a third of the time.
 
-    Compiling takes seconds. XLA knows every shape beforehand, so a block of any length is cut into pieces of
-    whole batches; the rows that fill up the last one have no label, and so change nothing.
+    Results equal those of `Learner` up to rounding and the units that dropout draws. Compilation takes
+    seconds. XLA needs static shapes: a block is cut into pieces of fixed length, padded with rows without
+    labels.
 
     Args:
-        job: what to train.
-        block_spec: as of `Learner`.
+        job: the training job.
+        block_spec: see `Learner`.
     """
 
     def __init__(self, job: TrainingJob, block_spec: BlockSpec) -> None:
         super().__init__(job, block_spec, static_shapes=True)
 
     def _traced(self, block_spec: BlockSpec) -> Callable[[Mapping[str, Array], Targets], BlockSums]:
-        size = _STEPS * self.job.batch_size
+        piece_rows = _MAX_STEPS_PER_CALL * self.job.batch_size
 
-        def of_piece(spec: tf.TensorSpec) -> tf.TensorSpec:
-            return tf.TensorSpec([size, *spec.shape[1:]], spec.dtype)
+        def static_spec(spec: tf.TensorSpec) -> tf.TensorSpec:
+            return tf.TensorSpec([piece_rows, *spec.shape[1:]], spec.dtype)
 
         features, targets = block_spec
         signature = (
-            {name: of_piece(spec) for name, spec in features.items()},
-            Targets(*map(of_piece, targets)),
+            {name: static_spec(spec) for name, spec in features.items()},
+            Targets(*map(static_spec, targets)),
             tf.TensorSpec([], tf.int32),
         )
         train = tf.function(self._train_steps, input_signature=signature, jit_compile=True, autograph=False)
 
         def train_block(features: Mapping[str, Array], targets: Targets) -> BlockSums:
-            sums, num_rows = self.no_sums(), len(targets.hard)
-            for start in range(0, num_rows, size):
-                rows = min(size, num_rows - start)
+            sums, num_rows = self.zero_sums(), len(targets.hard)
+            for start in range(0, num_rows, piece_rows):
 
                 def piece(column: Array, start: int = start) -> Array:
-                    return _filled(np.asarray(column[start : start + size]), size)
+                    return _padded(np.asarray(column[start : start + piece_rows]), piece_rows)
 
-                steps = -(-rows // self.job.batch_size)
-                trained = train(
+                num_steps = -(-min(piece_rows, num_rows - start) // self.job.batch_size)
+                piece_sums = train(
                     {name: piece(column) for name, column in features.items()},
                     Targets(*map(piece, targets)),
-                    tf.constant(steps),
+                    tf.constant(num_steps),
                 )
-                sums = add_sums(sums, trained)
+                sums = add_sums(sums, piece_sums)
             return sums
 
         return train_block
@@ -79,12 +78,12 @@ class CompiledLearner(Learner):
             )
             return step + 1, add_sums(sums, BlockSums(tf.constant(1), losses.total, losses.hard, losses.soft))
 
-        begin = (tf.constant(0), self.no_sums())
-        _, sums = tf.while_loop(lambda step, _: step < num_steps, body, begin)
+        initial = (tf.constant(0), self.zero_sums())
+        _, sums = tf.while_loop(lambda step, _: step < num_steps, body, initial)
         return BlockSums(*sums)
 
 
-def _filled(column: Array, size: int) -> Array:
-    """Rows of zeros behind the last one: False in a mask, the row of missing values in an embedding."""
-    missing = size - len(column)
+def _padded(column: Array, num_rows: int) -> Array:
+    """`[num_rows, ...]`: the column, then zeros, which mean False in a mask and a missing value in an id."""
+    missing = num_rows - len(column)
     return np.pad(column, [(0, missing), *([(0, 0)] * (column.ndim - 1))]) if missing else column

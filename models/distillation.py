@@ -1,4 +1,4 @@
-"""How a student task learns from the teacher's soft labels."""
+"""Settings for the distillation of one task: strategy, soft head, weight and temperature."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Distillation:
     """How one task of a student is distilled.
 
     Attributes:
-        strategy: `direct` puts the soft loss on the hard logit; `auxiliary` on a logit of its own, which is
-            never served; `none` asks for no soft label.
-        head: of an auxiliary soft head: `logit` shares the task's tower, `tower` has one of its own.
+        strategy: `direct` puts the soft loss on the hard logit. `auxiliary` puts it on a separate soft logit,
+            which is never served. `none` uses no soft labels.
+        head: kind of an auxiliary soft head. `logit` shares the task's tower; `tower` has a separate tower.
         weight: factor of the task's soft loss, >= 0.
         temperature: softens both distributions before they are compared, > 0; 1 for regression.
-        trunk_gradient_scale: of an auxiliary soft head: factor of its gradient into the layers it
-            shares with the hard head, >= 0. 0 trains the soft head and nothing else.
+        trunk_gradient_scale: factor of an auxiliary soft head's gradient into the layers that it shares with
+            the hard head, >= 0. With 0 the soft loss trains only the soft head.
 
     Reference: Khani et al., RecSys '24: auxiliary distillation keeps the teacher's bias out of
     the served logit. The gradient scale is not in the paper.
@@ -47,7 +47,7 @@ class Distillation:
             )
         if self.strategy == "direct" and (self.head, self.trunk_gradient_scale) != ("logit", 1.0):
             raise ValueError(
-                'head and trunk_gradient_scale shape a soft head, which strategy "direct" does not have, got '
+                'head and trunk_gradient_scale configure a soft head, and strategy "direct" has none, got '
                 f'head "{self.head}" and trunk_gradient_scale {self.trunk_gradient_scale}. '
                 'Remove them or use strategy "auxiliary".'
             )

@@ -1,9 +1,15 @@
-"""What TFX's Trainer calls.
+"""Entry point of TFX's Trainer.
 
-TFX reloads the module it is given before each training. In this one nothing lives that a reload would lose:
-what a process has traced is kept in `models.training`.
+TFX reloads this module before each training. `models.training`, which caches traced graphs, is not reloaded.
+Importing this module does not import TensorFlow Recommenders: it refuses Keras 3, which the `tfx` command
+has loaded when it compiles a pipeline.
 """
 
-from models.training import run_fn
+from typing import Any
 
-__all__ = ["run_fn"]
+
+def run_fn(fn_args: Any) -> None:
+    """Calls `models.training.run_fn`."""
+    from models import training
+
+    training.run_fn(fn_args)

@@ -1,4 +1,4 @@
-"""What a model sees: one raw column of the log, and how it becomes numbers."""
+"""Settings for one input feature: the transformation of a raw column into numbers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from models.settings import settings
 
 @settings
 class Feature:
-    """How one raw column enters a model. Missing values are legal in every kind.
+    """How one raw column enters a model. Every kind accepts missing values.
 
     Attributes:
-        kind: `id` hashes a string or integer into `buckets` and embeds it; `bag` does so for a list of
-            strings and takes the mean; `number` is a z-score, 0 where missing; `quantiles` cuts a number into
+        kind: `id` hashes a string or integer into `buckets` and embeds it. `bag` does the same with a list of
+            strings and takes the mean. `number` is a z-score, 0 where missing. `quantiles` cuts a number into
             `buckets` of equal mass and embeds the bucket.
-        buckets: size of the vocabulary of an `id`, `bag` or `quantiles`, the bucket for missing values
-            not counted; 0 for a `number`.
-        log: whether a `number` is passed through log1p before its z-score (for counts and durations, >= 0).
+        buckets: vocabulary size of an `id`, `bag` or `quantiles`, without the bucket for missing values; 0
+            for a `number`.
+        log: whether a `number` passes through log1p before its z-score (for counts and durations, >= 0).
     """
 
     kind: Literal["id", "bag", "number", "quantiles"]
@@ -32,9 +32,9 @@ class Feature:
         if self.kind != "number" and self.buckets < 2:
             raise ValueError(f'a feature of kind "{self.kind}" needs buckets >= 2, got {self.buckets}.')
         if self.log and self.kind != "number":
-            raise ValueError(f'log is for kind "number" alone, got it on kind "{self.kind}". Remove it.')
+            raise ValueError(f'log is only for kind "number", got it on kind "{self.kind}". Remove it.')
 
     @property
     def embedded(self) -> bool:
-        """Whether the feature is looked up in an embedding table of `buckets + 1` rows (row 0: missing)."""
+        """Whether the feature has an embedding table, of `buckets + 1` rows (row 0: missing)."""
         return self.kind != "number"

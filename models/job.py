@@ -1,4 +1,4 @@
-"""Everything that says what one training run makes."""
+"""Settings of one training run: role, surface, features, tasks, distillation, architecture, optimizer."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ from models.optimizers import Optimizer
 from models.settings import settings
 from models.tasks import Task
 
-__all__ = ["Architecture", "Distillation", "Feature", "Optimizer", "Role", "Task", "TrainingJob", "graph_of"]
-
-Role = Literal["teacher", "student", "control"]
+__all__ = ["Architecture", "Optimizer", "TrainingJob", "graph_of"]
 
 
 @settings
 class TrainingJob:
-    """One model to be trained: role, inputs, tasks and how.
+    """Settings of one model to train.
 
     Attributes:
         role: the control is a student without distillation.
-        surface: the one surface the model ranks for; None for all.
-        seed: of initial values, dropout and the order of examples; equal for a student and its control.
-        features: by raw column, the model's own alone: nothing else is ever parsed or asked for.
+        surface: the one surface that the model ranks for; None for all.
+        seed: seed of initial values, dropout and the order of examples; equal for a student and its control.
+        features: by raw column, only those of this model. No other column is parsed or served.
         tasks: by name, in the order of every `[batch, tasks]` tensor.
-        distillation: by task; tasks not named have strategy `none`.
+        distillation: by task; a task without an entry has strategy `none`.
         architecture: size and shape.
-        optimizer: with its stabilisers.
+        optimizer: the optimizer and its stabilisers.
         batch_size: examples per step.
-        passes: number of times each span is read.
+        passes: number of passes over each span.
     """
 
-    role: Role
+    role: Literal["teacher", "student", "control"]
     surface: str | None
     seed: int
     features: dict[str, Feature]
@@ -53,16 +51,9 @@ class TrainingJob:
             raise ValueError(f"a {self.role} needs at least one feature, got none. Add one under features.")
         if self.batch_size < 1 or self.passes < 1:
             raise ValueError(f"batch_size and passes must be >= 1, got {self.batch_size} and {self.passes}.")
-        self._check_names("task", self.tasks)
-        self._check_names("feature", self.features)
+        _check_names("task", self.tasks)
+        _check_names("feature", self.features)
         self._check_distillation()
-
-    def _check_names(self, what: str, names: Iterable[str]) -> None:
-        for name in names:
-            if not name.isidentifier():
-                raise ValueError(
-                    f'{what} names are column names: expected letters, digits and _, got "{name}". Rename it.'
-                )
 
     def _check_distillation(self) -> None:
         if self.role != "student" and self.distillation:
@@ -89,12 +80,12 @@ class TrainingJob:
 
     @property
     def distilled_tasks(self) -> tuple[str, ...]:
-        """The tasks with a soft loss, in the order of `tasks`: those whose soft labels are read."""
+        """The tasks with a soft loss, whose soft labels are read, in the order of `tasks`."""
         return tuple(name for name in self.tasks if self._strategy(name) != "none")
 
     @property
     def auxiliary_tasks(self) -> tuple[str, ...]:
-        """The tasks with a soft head of their own, in the order of `tasks`."""
+        """The tasks with a separate soft head, in the order of `tasks`."""
         return tuple(name for name in self.tasks if self._strategy(name) == "auxiliary")
 
     def _strategy(self, task: str) -> str:
@@ -102,7 +93,10 @@ class TrainingJob:
 
 
 def graph_of(job: TrainingJob) -> TrainingJob:
-    """What of a job its graph depends on: seed, passes, learning rate and soft weights are left out."""
+    """The job with seed, passes, learning rate and soft weights set to constants.
+
+    Jobs with equal results share one traced graph.
+    """
     return dataclasses.replace(
         job,
         seed=0,
@@ -112,3 +106,11 @@ def graph_of(job: TrainingJob) -> TrainingJob:
             name: dataclasses.replace(settings, weight=1.0) for name, settings in job.distillation.items()
         },
     )
+
+
+def _check_names(kind: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not name.isidentifier():
+            raise ValueError(
+                f'{kind} names are column names: expected letters, digits and _, got "{name}". Rename it.'
+            )

@@ -1,4 +1,4 @@
-"""One ranker as it learns from rows in memory: reading them and keeping it is somebody else's job."""
+"""Training of one ranker on blocks of rows in memory."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class Diverged(BadInput):
 
 
 class BlockSums(NamedTuple):
-    """Losses of some batches, added up, as tensors; a batch without a label of a task adds 0 for it.
+    """Sums of the losses of several batches, as tensors; a batch without a label of a task adds 0 for the
+    task.
 
     Attributes:
-        num_steps: scalar int32, the batches.
+        num_steps: scalar int32, the number of batches.
         total: scalar float32.
         hard: `[tasks]` float32.
         soft: `[distilled tasks]` float32.
@@ -40,10 +41,10 @@ class BlockSums(NamedTuple):
 
 
 class Learner:
-    """A ranker, what it is trained for and how its weights are updated.
+    """A ranker with its objective and optimizer.
 
     Args:
-        job: what to train.
+        job: the training job.
         block_spec: types and shapes of the features and `Targets` of a block of rows.
         static_shapes: see `models.updates.Updates`.
     """
@@ -60,18 +61,18 @@ class Learner:
         self._objective = Objective(job)
         self._seed = tf.Variable(job.seed, trainable=False, dtype=tf.int64)
         self.train_block = self._traced(block_spec)
-        """Trains on the batches of a block `(features, targets)`, in their order; gives `BlockSums`."""
+        """Trains on the batches of a block `(features, targets)`, in their order; returns `BlockSums`."""
 
     def become(self, job: TrainingJob) -> None:
-        """Takes the settings of another job that the same graph serves; weights stay as they are.
+        """Switches to another job with the same graph; weights stay as they are.
 
         Raises:
-            ValueError: if the job differs in more than `graph_of` leaves out.
+            ValueError: if `graph_of` of the two jobs differs.
         """
         if graph_of(job) != graph_of(self.job):
             raise ValueError(
-                "only seed, passes, learning rate and soft weights may differ, got another model. Make a "
-                "learner of its own."
+                "only seed, passes, learning rate and soft weights may differ, got another model. Make a new "
+                "learner for it."
             )
         self.job = job
         self._seed.assign(job.seed)
@@ -84,11 +85,12 @@ class Learner:
         return int(self.updates.step)
 
     def start_at_base_rates(self, sums: np.ndarray, counts: np.ndarray) -> None:
-        """Lets every head begin with its task's mean; see `Ranker.start_at`.
+        """Initialises the biases of all heads to the mean label of their task; see
+        `Ranker.initialize_biases`.
 
         Args:
-            sums: `[tasks]` of the hard labels on their tasks' scales.
-            counts: `[tasks]`, how many there are.
+            sums: `[tasks]`, sums of the hard labels on their tasks' scales.
+            counts: `[tasks]`, numbers of hard labels.
         """
         outputs = {}
         for (name, task), total, count in zip(self.job.tasks.items(), sums, counts, strict=True):
@@ -97,31 +99,31 @@ class Learner:
                 outputs[name] = math.log((total + 0.5) / (count - total + 0.5))
             elif count:
                 outputs[name] = total / count
-        self.ranker.start_at(outputs)
+        self.ranker.initialize_biases(outputs)
 
     def values(self) -> list[np.ndarray]:
-        """Weights, optimizer slots and step as they are: what `restore` goes back to."""
-        return [variable.numpy() for variable in self._everything]
+        """A snapshot of weights, optimizer slots and step, for `restore`."""
+        return [variable.numpy() for variable in self._all_variables]
 
     def restore(self, values: Sequence[np.ndarray]) -> None:
-        """Goes back to what `values` gave, without tracing the graph anew."""
-        for variable, value in zip(self._everything, values, strict=True):
+        """Sets all variables to a snapshot, without a new trace of the graph."""
+        for variable, value in zip(self._all_variables, values, strict=True):
             variable.assign(value)
 
     @property
-    def _everything(self) -> list[Tensor]:
+    def _all_variables(self) -> list[Tensor]:
         return [*self.updates.variables, *self.updates.slots]
 
-    def no_sums(self) -> BlockSums:
-        """The sums of no batch."""
+    def zero_sums(self) -> BlockSums:
+        """The sums over no batch."""
         hard, soft = len(self.job.tasks), len(self.job.distilled_tasks)
         return BlockSums(tf.constant(0), tf.constant(0.0), tf.zeros([hard]), tf.zeros([soft]))
 
     def require_finite(self, where: str, sums: BlockSums) -> None:
-        """Checks a block's loss and the weights behind it.
+        """Checks the loss of a block and the weights after it.
 
         Raises:
-            Diverged: naming `where`, if one of them is not finite.
+            Diverged: at `where`, if the loss or a weight is not finite.
         """
         finite = all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.updates.variables)
         loss = float(sums.total)
@@ -135,15 +137,14 @@ class Learner:
             )
 
     def _traced(self, block_spec: BlockSpec) -> Callable[[Mapping[str, Tensor], Targets], BlockSums]:
-        # The whole block in the graph: a step from Python costs as much as a small batch.
+        # The loop over batches is in the graph: a step started from Python costs as much as a small batch.
         traced: Callable[[Mapping[str, Tensor], Targets], BlockSums] = tf.function(
             self._train_block, input_signature=block_spec
         )
         return traced
 
     def _train_block(self, features: Mapping[str, Tensor], targets: Targets) -> BlockSums:
-        """The last batch may be smaller."""
-        sums = self.no_sums()
+        sums = self.zero_sums()
         for start in tf.range(0, tf.shape(targets.hard)[0], self.job.batch_size):
             end = start + self.job.batch_size
             batch = {name: column[start:end] for name, column in features.items()}
@@ -151,10 +152,11 @@ class Learner:
             sums = add_sums(sums, BlockSums(tf.constant(1), losses.total, losses.hard, losses.soft))
         return sums
 
+    # AutoGraph would need seconds to rewrite all of Keras, and the step has no Python control flow on
+    # tensors.
     @tf.autograph.experimental.do_not_convert
     def _train_step(self, features: Mapping[str, Tensor], targets: Targets) -> Losses:
-        """One update. Nothing in it needs AutoGraph, which would rewrite all of Keras for seconds."""
-        # Seeds and steps side by side in one number, so that no two runs drop the same units.
+        # Seed and step in one number: every step of every seed drops other units.
         draw = self._seed * 2**32 + tf.cast(self.updates.step, tf.int64)
         with tf.GradientTape() as tape:
             losses = self._objective(self.ranker(features, draw), targets)
@@ -163,5 +165,5 @@ class Learner:
 
 
 def add_sums(sums: BlockSums, more: BlockSums) -> BlockSums:
-    """Both, added up."""
+    """The sums over the batches of both."""
     return BlockSums(*(total + value for total, value in zip(sums, more, strict=True)))

@@ -1,4 +1,4 @@
-"""Losses per example and task, on logits, with masks. How tasks are added up is in `models/objective.py`."""
+"""Losses per example and task, on logits, with masks; `models/objective.py` adds up the tasks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import tensorflow as tf
 
 Tensor = Any
 
-_SMALLEST_PROBABILITY = 1e-6
-"""A teacher's 0 or 1 has no finite logit to divide by the temperature."""
-_SMALLEST_LOG_DEVIATION = math.log(0.1)
+_MIN_PROBABILITY = 1e-6
+"""Bound of a teacher's probability: 0 and 1 have no finite logit to divide by the temperature."""
+_MIN_LOG_DEVIATION = math.log(0.1)
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -21,7 +21,7 @@ def binary_loss(logits: Tensor, labels: Tensor, where: Tensor) -> Tensor:
 
     Args:
         logits: `[batch, tasks]` float.
-        labels: `[batch, tasks]` float, 0 or 1; anything, NaN too, where masked.
+        labels: `[batch, tasks]` float, 0 or 1; any value, also NaN, where masked.
         where: `[batch, tasks]` bool, False where there is no label.
 
     Returns:
@@ -41,7 +41,7 @@ def regression_loss(predictions: Tensor, labels: Tensor, where: Tensor) -> Tenso
 
     Args:
         predictions: `[batch, tasks]` float.
-        labels: `[batch, tasks]` float; anything, NaN too, where masked.
+        labels: `[batch, tasks]` float; any value, also NaN, where masked.
         where: `[batch, tasks]` bool, False where there is no label.
 
     Returns:
@@ -54,15 +54,15 @@ def regression_loss(predictions: Tensor, labels: Tensor, where: Tensor) -> Tenso
     return tf.where(where, tf.math.squared_difference(predictions, labels), 0.0)
 
 
-def zero_inflated_loss(amounts: Tensor, labels: Tensor, where: Tensor) -> Tensor:
-    """Negative log-likelihood of amounts that are 0 at times and else normal on the task's scale.
+def zero_inflated_loss(parameters: Tensor, labels: Tensor, where: Tensor) -> Tensor:
+    """Negative log-likelihood of labels that are 0 or normal on the task's scale.
 
-    On the scale of a logarithm this is the zero-inflated lognormal of the amount itself.
+    On a logarithmic scale this is the zero-inflated lognormal (ZILN) loss of the amount.
 
     Args:
-        amounts: `[batch, tasks, 3]` float: the logit of being above 0, the mean above 0, and the logarithm of
-            the standard deviation there.
-        labels: `[batch, tasks]` float, >= 0 on the task's scale; anything, NaN too, where masked.
+        parameters: `[batch, tasks, 3]` float: logit of a label above 0, then mean and logarithm of the
+            standard deviation of the labels above 0.
+        labels: `[batch, tasks]` float, >= 0 on the task's scale; any value, also NaN, where masked.
         where: `[batch, tasks]` bool, False where there is no label.
 
     Returns:
@@ -72,23 +72,26 @@ def zero_inflated_loss(amounts: Tensor, labels: Tensor, where: Tensor) -> Tensor
         ValueError: if the shapes differ.
 
     Reference: Wang et al., "A Deep Probabilistic Model for Customer Lifetime Value Prediction", arXiv
-    1912.07753, section 3. Differs: the deviation has a floor, so that a repeated amount is no infinite gain.
+    1912.07753, section 3. Differs: the deviation has a lower bound, so the likelihood of a repeated amount is
+    bounded.
     """
-    some, labels = _masked(amounts[:, :, 0], labels, where)
+    positive_logits, labels = _masked(parameters[:, :, 0], labels, where)
     mean, log_deviation = (
-        tf.where(where, tf.cast(amounts[:, :, index], tf.float32), 0.0) for index in (1, 2)
+        tf.where(where, tf.cast(parameters[:, :, index], tf.float32), 0.0) for index in (1, 2)
     )
-    above = labels > 0
-    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(above, tf.float32), logits=some)
-    log_deviation = tf.maximum(log_deviation, _SMALLEST_LOG_DEVIATION)
-    distance = tf.where(above, labels - mean, 0.0) * tf.exp(-log_deviation)
-    density = tf.where(above, distance**2 / 2 + log_deviation + _HALF_LOG_TWO_PI, 0.0)
+    positive = labels > 0
+    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(
+        labels=tf.cast(positive, tf.float32), logits=positive_logits
+    )
+    log_deviation = tf.maximum(log_deviation, _MIN_LOG_DEVIATION)
+    distance = tf.where(positive, labels - mean, 0.0) * tf.exp(-log_deviation)
+    density = tf.where(positive, distance**2 / 2 + log_deviation + _HALF_LOG_TWO_PI, 0.0)
     return tf.where(where, cross_entropy + density, 0.0)
 
 
-def expected_amount(amounts: Tensor) -> Tensor:
-    """`[..., 1]`: the expectation, on the task's scale, of what `[..., 3]` amounts describe."""
-    return tf.sigmoid(amounts[..., :1]) * amounts[..., 1:2]
+def ziln_expectation(parameters: Tensor) -> Tensor:
+    """`[..., 1]` expectation on the task's scale, from `[..., 3]` parameters; see `zero_inflated_loss`."""
+    return tf.sigmoid(parameters[..., :1]) * parameters[..., 1:2]
 
 
 def soft_binary_loss(
@@ -99,9 +102,9 @@ def soft_binary_loss(
     The factor T² keeps the size of the gradient comparable over temperatures.
 
     Args:
-        logits: `[batch, tasks]` float: of the soft head, or the hard logits in direct distillation.
-        soft_labels: `[batch, tasks]` float in [0, 1]; anything, NaN too, where masked.
-        where: `[batch, tasks]` bool, False where the teacher gave no label.
+        logits: `[batch, tasks]` float, of the soft head; in direct distillation, of the hard head.
+        soft_labels: `[batch, tasks]` float in [0, 1]; any value, also NaN, where masked.
+        where: `[batch, tasks]` bool, False where there is no soft label.
         temperatures: `[tasks]`, > 0.
 
     Returns:
@@ -121,15 +124,15 @@ def soft_binary_loss(
 
 
 def mean_over_labels(losses: Tensor, where: Tensor) -> Tensor:
-    """Each task's sum of losses over its number of labelled rows, on all replicas together.
+    """Mean loss of each task over its labelled rows on all replicas.
 
     Args:
         losses: `[batch, tasks]` float32, 0 where masked.
         where: `[batch, tasks]` bool.
 
     Returns:
-        `[tasks]` float32, 0 without any label. With several replicas this one's share: they add up to the
-        mean, as their gradients do.
+        `[tasks]` float32, 0 for a task without labels. With several replicas, this replica's share: the
+        shares add up to the mean, and so do their gradients.
     """
     num_labels = tf.reduce_sum(tf.cast(where, tf.float32), axis=0)
     replica = tf.distribute.get_replica_context()
@@ -139,13 +142,16 @@ def mean_over_labels(losses: Tensor, where: Tensor) -> Tensor:
 
 
 def _softened(probabilities: Tensor, temperature: Tensor) -> Tensor:
-    clipped = tf.clip_by_value(probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    clipped = tf.clip_by_value(probabilities, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     teacher_logits = tf.math.log(clipped) - tf.math.log1p(-clipped)
     return tf.where(temperature == 1.0, probabilities, tf.sigmoid(teacher_logits / temperature))
 
 
 def _masked(predictions: Tensor, labels: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Zeros in masked places, before the loss: tf.where after it alone lets a NaN into the gradient."""
+    """Predictions and labels as float32, 0 where masked.
+
+    The mask must come before the loss: a `tf.where` only after it lets a NaN into the gradient.
+    """
     shapes = [tuple(tensor.shape) for tensor in (predictions, labels, where)]
     if len(set(shapes)) != 1 or len(shapes[0]) != 2:
         raise ValueError(

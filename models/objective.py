@@ -1,4 +1,4 @@
-"""What a ranker is trained for: hard + weight x soft, each averaged over the rows that have a label."""
+"""Training objective of a ranker: hard loss + weight x soft loss, each averaged over its labelled rows."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from models.job import TrainingJob
-from models.losses import (
-    binary_loss,
-    mean_over_labels,
-    regression_loss,
-    soft_binary_loss,
-    zero_inflated_loss,
-)
+from models.losses import binary_loss, mean_over_labels, regression_loss, soft_binary_loss, zero_inflated_loss
 from models.ranker import RankerLogits
 
 Tensor = Any
 
 
 class Targets(NamedTuple):
-    """The labels of a batch; what is False in a mask has no label, and its value means nothing.
+    """The labels of a batch; a value whose mask is False is undefined.
 
     Attributes:
         hard: `[batch, tasks]` float32, on the task's scale.
@@ -36,10 +30,10 @@ class Targets(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Means over the rows with a label, on all replicas together; 0 where there are none.
+    """Mean losses over the labelled rows of all replicas; 0 for a task without labels.
 
     Attributes:
-        total: scalar float32: the weighted sum that is minimised. With several replicas, this one's share.
+        total: scalar float32, the minimised weighted sum. With several replicas, this replica's share.
         hard: `[tasks]` float32, unweighted.
         soft: `[distilled tasks]` float32, unweighted.
     """
@@ -50,10 +44,10 @@ class Losses(NamedTuple):
 
 
 class Objective:
-    """Adds up a job's losses.
+    """Adds up the losses of a job.
 
-    Reference: Khani et al., RecSys '24. The soft loss is added to the hard one and never
-    mixed into its label: a row without a soft label counts exactly as it does for the control.
+    Reference: Khani et al., RecSys '24. The soft loss is added to the hard loss; soft labels are never mixed
+    into hard labels. A row without a soft label has exactly the control's loss.
 
     Args:
         job: names tasks, weights and distillation.
@@ -61,7 +55,6 @@ class Objective:
 
     def __init__(self, job: TrainingJob) -> None:
         names = list(job.tasks)
-        distillation = [job.distillation[name] for name in job.distilled_tasks]
         self._is_binary = [task.kind == "binary" for task in job.tasks.values()]
         # Each task's column of (losses, zero-inflated losses) side by side.
         self._zero_inflated = [names.index(name) for name, task in job.tasks.items() if task.loss == "ziln"]
@@ -72,9 +65,9 @@ class Objective:
         self._hard_weights = [task.weight for task in job.tasks.values()]
         self._soft_is_binary = [job.tasks[name].kind == "binary" for name in job.distilled_tasks]
         self.soft_weights = tf.Variable(soft_weights(job), trainable=False, dtype=tf.float32)
-        """`[distilled tasks]` float32, a variable: a graph once traced serves other weights too."""
-        self._temperatures = [settings.temperature for settings in distillation]
-        # The column of (hard logits, soft logits) side by side that each soft label is compared with.
+        """`[distilled tasks]` float32; a variable, so that one traced graph serves several jobs."""
+        self._temperatures = [job.distillation[name].temperature for name in job.distilled_tasks]
+        # Each distilled task's column of (hard logits, soft logits) side by side.
         self._soft_columns = [
             len(names) + job.auxiliary_tasks.index(name) if name in job.auxiliary_tasks else names.index(name)
             for name in job.distilled_tasks
@@ -86,8 +79,8 @@ class Objective:
         total = tf.reduce_sum(hard * tf.constant(self._hard_weights, tf.float32))
         if not self._soft_columns:
             return Losses(total, hard, tf.zeros([0]))
-        compared = tf.gather(tf.concat([logits.hard, logits.soft], axis=1), self._soft_columns, axis=1)
-        soft = mean_over_labels(self._soft(compared, targets), targets.soft_where)
+        distilled = tf.gather(tf.concat([logits.hard, logits.soft], axis=1), self._soft_columns, axis=1)
+        soft = mean_over_labels(self._soft(distilled, targets), targets.soft_where)
         total += tf.reduce_sum(soft * self.soft_weights)
         return Losses(total, hard, soft)
 
@@ -98,17 +91,17 @@ class Objective:
         if not self._zero_inflated:
             return losses
         labels, where = (
-            tf.gather(each, self._zero_inflated, axis=1) for each in (targets.hard, targets.hard_where)
+            tf.gather(column, self._zero_inflated, axis=1) for column in (targets.hard, targets.hard_where)
         )
-        own = zero_inflated_loss(logits.amounts, labels, where)
-        return tf.gather(tf.concat([losses, own], axis=1), self._hard_columns, axis=1)
+        zero_inflated = zero_inflated_loss(logits.ziln_parameters, labels, where)
+        return tf.gather(tf.concat([losses, zero_inflated], axis=1), self._hard_columns, axis=1)
 
-    def _soft(self, compared: Tensor, targets: Targets) -> Tensor:
-        cross_entropy = soft_binary_loss(compared, targets.soft, targets.soft_where, self._temperatures)
-        squared_error = regression_loss(compared, targets.soft, targets.soft_where)
+    def _soft(self, logits: Tensor, targets: Targets) -> Tensor:
+        cross_entropy = soft_binary_loss(logits, targets.soft, targets.soft_where, self._temperatures)
+        squared_error = regression_loss(logits, targets.soft, targets.soft_where)
         return tf.where(tf.constant([self._soft_is_binary]), cross_entropy, squared_error)
 
 
 def soft_weights(job: TrainingJob) -> list[float]:
-    """`[distilled tasks]`: the factors of the soft losses."""
+    """`[distilled tasks]` factors of the soft losses."""
     return [job.distillation[name].weight for name in job.distilled_tasks]

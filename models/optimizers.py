@@ -1,4 +1,4 @@
-"""Which optimizer a model is trained with."""
+"""Settings for the optimizer: name, learning rate, warm-up and Clippy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Optimizer:
 
     Attributes:
         name: `adagrad` or `adam`.
-        learning_rate: after warm-up, > 0.
-        warm_up_steps: number of steps over which the learning rate rises linearly to `learning_rate`; a
-            warm-started model has them behind it.
-        clippy: whether dense parameters' updates are clipped adaptively (with `adagrad` alone).
+        learning_rate: learning rate after warm-up, > 0.
+        warm_up_steps: number of steps in which the learning rate rises linearly to `learning_rate`. Steps of
+            the base model count.
+        clippy: whether updates of dense parameters are clipped adaptively (only with `adagrad`).
 
     Reference: Khani et al., RecSys '24 (warm-up, Clippy); Tang et al., arXiv 2302.09178.
     """

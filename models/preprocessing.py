@@ -1,4 +1,4 @@
-"""The transform graph: from raw columns to what a ranker takes, with statistics frozen at bootstrap."""
+"""Feature preprocessing for TFX Transform: raw columns to ranker inputs, statistics frozen in the burn-in."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from models.settings import from_json
 Tensor = Any
 
 _REGISTER_VALUES = 16
-"""float32 in the widest vector register of today's processors."""
+"""Number of float32 values in the widest vector register of current processors."""
 _FIXED_POINT = 2.0**30
 _LARGEST_NUMBER = 2.0**20
-"""Larger numbers are cut off: eight million squares of it still fit an int64."""
-_LEAST_VARIANCE = 1e-9
-"""Relative to 1 + mean², and below what rounding to fixed point leaves of it; less is a constant column."""
+"""Larger numbers are clipped: the sum of eight million of its squares still fits an int64."""
+_MIN_VARIANCE = 1e-9
+"""Relative to 1 + mean², below the rounding error of the fixed point; a column with less is constant."""
 
 
 def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, str]) -> dict[str, Tensor]:
-    """TFX Transform's entry point. Labels are not among the outputs, whatever the inputs hold.
+    """Transforms the features of a model; entry point of TFX Transform. The outputs contain no labels.
 
     Args:
-        inputs: raw columns, `[batch, <= 1]` sparse for scalars, `[batch, any]` for bags, or dense where the
-            schema promises a value in every row.
+        inputs: raw columns, sparse `[batch, <= 1]` for scalars and `[batch, any]` for bags; dense if the
+            schema guarantees a value in every row.
         custom_config: under `features`, the JSON of a dict of `Feature`s by raw column.
 
     Returns:
@@ -43,7 +43,7 @@ def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, s
     unknown = sorted(set(features) - set(inputs))
     if unknown:
         raise ValueError(
-            f"features {unknown} are not in the schema: expected some of {sorted(inputs)}. Add them to it."
+            f"features {unknown} are not in the schema: expected some of {sorted(inputs)}. Add them there."
         )
     return {name: _transformed(_sparse(inputs[name]), feature) for name, feature in features.items()}
 
@@ -58,25 +58,21 @@ def _transformed(column: Tensor, feature: Feature) -> Tensor:
         ids = _hashed(column.values, feature.buckets)
         return tf.SparseTensor(column.indices, ids, column.dense_shape)
     if feature.kind == "id":
-        dense = _dense(column, _hashed(column.values, feature.buckets))
-        schema_inference.set_tensor_schema_override(dense, tf.constant(0, tf.int64), _int64(feature.buckets))
-        return dense
+        return _dense_ids(column, _hashed(column.values, feature.buckets), feature.buckets)
     numbers = _finite(column)
     if feature.kind == "quantiles":
         buckets = tft.bucketize(numbers, feature.buckets)
-        dense = _dense(buckets, buckets.values + 1)
-        schema_inference.set_tensor_schema_override(dense, tf.constant(0, tf.int64), _int64(feature.buckets))
-        return dense
+        return _dense_ids(buckets, buckets.values + 1, feature.buckets)
     if feature.log:
         numbers = numbers.with_values(_log1p(tf.maximum(numbers.values, 0.0)))
     return _dense(numbers, _z_scores(numbers.values))
 
 
 def _log1p(values: Tensor) -> Tensor:
-    """The same number for the same value, wherever in a batch it stands.
+    """Logarithm that does not depend on a value's position in the batch.
 
-    What does not fill a vector register at a batch's end is computed in another way and differs in the last
-    digit; Beam chooses the sizes of batches by the clock.
+    Values at the end of a batch that do not fill a vector register are computed differently and differ in the
+    last digit. Beam's batch sizes vary from run to run.
     """
     num_values = tf.size(values)
     padded = tf.pad(values, [[0, -num_values % _REGISTER_VALUES]])
@@ -84,27 +80,23 @@ def _log1p(values: Tensor) -> Tensor:
 
 
 def _z_scores(values: Tensor) -> Tensor:
-    """`[values]` float32, less their mean and over their standard deviation; 0 where they do not vary.
+    """`[values]` float32 z-scores; 0 in a constant column.
 
-    Differs from `tft.scale_to_z_score` in adding up integers. Beam adds in an order of its own: sums of
-    floats would differ in their last digits from bootstrap to bootstrap, and the feature version with them.
+    Differs from `tft.scale_to_z_score`: sums are of integers. Beam's order of addition varies: sums of
+    floats, and so the feature version, would differ from burn-in to burn-in.
     """
-    wide = tf.clip_by_value(tf.cast(values, tf.float64), -_LARGEST_NUMBER, _LARGEST_NUMBER)
-    squares = wide * wide
-    whole = tf.floor(squares)
-    parts = [tf.ones_like(wide), wide * _FIXED_POINT, whole, (squares - whole) * _FIXED_POINT]
+    numbers = tf.clip_by_value(tf.cast(values, tf.float64), -_LARGEST_NUMBER, _LARGEST_NUMBER)
+    squares = numbers * numbers
+    floors = tf.floor(squares)
+    parts = [tf.ones_like(numbers), numbers * _FIXED_POINT, floors, (squares - floors) * _FIXED_POINT]
     sums = tft.sum(tf.cast(tf.round(tf.stack(parts, axis=1)), tf.int64), reduce_instance_dims=False)
-    count, total, squared, squared_rest = tf.unstack(tf.cast(sums, tf.float64))
+    count, total, squares_floor, squares_rest = tf.unstack(tf.cast(sums, tf.float64))
     count = tf.maximum(count, 1.0)
     mean = total / _FIXED_POINT / count
-    variance = (squared + squared_rest / _FIXED_POINT) / count - mean * mean
-    variance = tf.where(variance > _LEAST_VARIANCE * (1.0 + mean * mean), variance, 0.0)
-    scores = tf.math.divide_no_nan(wide - mean, tf.sqrt(variance))
+    variance = (squares_floor + squares_rest / _FIXED_POINT) / count - mean * mean
+    variance = tf.where(variance > _MIN_VARIANCE * (1.0 + mean * mean), variance, 0.0)
+    scores = tf.math.divide_no_nan(numbers - mean, tf.sqrt(variance))
     return tf.cast(scores, tf.float32)
-
-
-def _int64(value: int) -> Tensor:
-    return tf.constant(value, tf.int64)
 
 
 def _hashed(values: Tensor, buckets: int) -> Tensor:
@@ -113,13 +105,20 @@ def _hashed(values: Tensor, buckets: int) -> Tensor:
 
 
 def _finite(column: Tensor) -> Tensor:
-    """Treats NaN and infinity as missing: one of them would poison the mean of the whole column."""
+    """The column without NaN and infinity: one of them would spoil the mean of the whole column."""
     values = tf.cast(column.values, tf.float32)
     return tf.sparse.retain(column.with_values(values), tf.math.is_finite(values))
 
 
+def _dense_ids(column: Tensor, ids: Tensor, buckets: int) -> Tensor:
+    dense = _dense(column, ids)
+    domain = (tf.constant(bound, tf.int64) for bound in (0, buckets))
+    schema_inference.set_tensor_schema_override(dense, *domain)
+    return dense
+
+
 def _dense(column: Tensor, values: Tensor) -> Tensor:
-    """`[batch]`, 0 where missing. Several values where one belongs are an error, never a silent choice."""
+    """`[batch]` values, 0 where missing; fails at run time if a row has several values."""
     num_rows = column.dense_shape[0]
     single = tf.SparseTensor(column.indices, values, tf.stack([num_rows, tf.constant(1, tf.int64)]))
     return tf.reshape(tf.sparse.to_dense(single), [-1])
@@ -131,7 +130,7 @@ def _sparse(column: Tensor) -> Tensor:
     if isinstance(column, tf.RaggedTensor):
         return column.to_sparse()
     flat = tf.reshape(column, [tf.shape(column)[0], -1])
-    # Not tf.sparse.from_dense: it takes 0 and "" for missing.
+    # tf.sparse.from_dense would treat 0 and "" as missing.
     shape = tf.shape(flat, out_type=tf.int64)
     indices = tf.where(tf.ones_like(flat, tf.bool))
     return tf.SparseTensor(indices, tf.reshape(flat, [-1]), shape)

@@ -1,4 +1,4 @@
-"""The one model: teacher, student and control are three configurations of it."""
+"""Keras model for teacher, student and control, which differ only by their job."""
 
 from __future__ import annotations
 
@@ -12,33 +12,31 @@ import tensorflow_recommenders as tfrs
 from models.architecture import Architecture
 from models.features import Feature
 from models.job import TrainingJob
-from models.losses import expected_amount
+from models.losses import ziln_expectation
 from models.seeds import path_seed
 
 Tensor = Any
-_NEARLY_ALL = 3.0
-"""A logit."""
-
-__all__ = ["Architecture", "Ranker", "RankerLogits"]
+_INITIAL_POSITIVE_LOGIT = 3.0
+"""Initial logit of a zero-inflated task's label above 0."""
 
 
 class RankerLogits(NamedTuple):
-    """What a ranker says of a batch.
+    """Outputs of a ranker for a batch.
 
     Attributes:
-        hard: `[batch, tasks]` float32: logits of binary tasks, expected values of regressions.
-        soft: `[batch, auxiliary tasks]` float32: the same of the soft heads; no columns without any.
-        amounts: `[batch, tasks with loss ziln, 3]` float32, whose expectations are in `hard`; see
-            `models.losses.zero_inflated_loss`.
+        hard: `[batch, tasks]` float32, logits of binary tasks and expected values of regressions.
+        soft: `[batch, auxiliary tasks]` float32, the same from the soft heads.
+        ziln_parameters: `[batch, tasks with loss ziln, 3]` float32, parameters of the distribution whose
+            expectation is in `hard`; see `models.losses.zero_inflated_loss`.
     """
 
     hard: Tensor
     soft: Tensor
-    amounts: Tensor
+    ziln_parameters: Tensor
 
 
 class HiddenLayer(tf.keras.layers.Layer):
-    """Dense, ReLU, then clipping and dropout where the architecture asks for them."""
+    """Dense layer with ReLU, then the architecture's clipping and dropout."""
 
     def __init__(self, width: int, path: str, architecture: Architecture, seed: int) -> None:
         super().__init__(name=path.replace("/", "_"))
@@ -53,26 +51,26 @@ class HiddenLayer(tf.keras.layers.Layer):
         self._dropout_path = f"{path}/dropout"
 
     def build(self, input_shape: Tensor) -> None:
-        """Makes the variables."""
+        """Creates the variables."""
         self._dense.build(input_shape)
         super().build(input_shape)
 
     def call(self, inputs: Tensor, draw: Tensor | None) -> Tensor:
-        """`[batch, width]` activations; dropout only where a draw is given."""
+        """`[batch, width]` activations; without a draw nothing is dropped."""
         hidden = self._dense(inputs)
         if self._clip is not None:
             hidden = tf.minimum(hidden, self._clip)
-        return dropped(hidden, self._dropout, self._dropout_path, draw)
+        return apply_dropout(hidden, self._dropout, self._dropout_path, draw)
 
 
 class Ranker(tf.keras.Model):
-    """Embeddings, optional TFRS cross layers, a shared trunk, and per task a tower with its logit.
+    """Embeddings, optional TFRS cross layers, a shared trunk, and per task a tower and a logit.
 
-    Every variable is made here, seeded by its path alone, so neither the order of calls nor a soft head
-    changes any initial value.
+    The constructor creates every variable with a seed that depends only on its path. So neither the order of
+    calls nor a soft head changes an initial value.
 
     Args:
-        job: names the features, the tasks, the soft heads, the sizes and the seed.
+        job: defines the features, the tasks, the soft heads, the sizes and the seed.
 
     Reference: Khani et al., RecSys '24: separate logits for hard and soft labels.
     """
@@ -107,42 +105,43 @@ class Ranker(tf.keras.Model):
         self.built = True
 
     def call(self, features: Mapping[str, Tensor], draw: Tensor | None = None) -> RankerLogits:
-        """All heads' outputs.
+        """Outputs of all heads.
 
         Args:
-            features: by feature, as `TransformGraph` gives them.
-            draw: scalar int64, another one in every step of every run: it chooses what dropout drops; None
-                outside training, where nothing is dropped.
+            features: by name, from `TransformGraph`.
+            draw: scalar int64 that selects the units to drop, different in every step of every seed. None
+                outside training: nothing is dropped.
         """
         trunk = self._run(self._trunk, self._inputs(features, draw), draw)
         towers = {name: self._run(self._towers[name], trunk, draw) for name in self._tasks}
         raw = {name: self._logits[name](towers[name]) for name in self._tasks}
         soft = [self._soft(name, trunk, towers[name], draw) for name in self._soft_heads]
-        amounts = [raw[name] for name in self._zero_inflated]
+        ziln_parameters = [raw[name] for name in self._zero_inflated]
         rows = tf.shape(trunk)[0]
         return RankerLogits(
             self._hard(raw),
             tf.concat(soft, axis=1) if soft else tf.zeros([rows, 0]),
-            tf.stack(amounts, axis=1) if amounts else tf.zeros([rows, 0, 3]),
+            tf.stack(ziln_parameters, axis=1) if ziln_parameters else tf.zeros([rows, 0, 3]),
         )
 
     def hard_logits(self, features: Mapping[str, Tensor]) -> Tensor:
-        """`[batch, tasks]` float32 of the hard heads alone: what is served. Traces no soft head."""
+        """`[batch, tasks]` float32 outputs of the hard heads, as served. Traces no soft head."""
         trunk = self._run(self._trunk, self._inputs(features, None), None)
         towers = {name: self._run(self._towers[name], trunk, None) for name in self._tasks}
         return self._hard({name: self._logits[name](tower) for name, tower in towers.items()})
 
     def _hard(self, raw: Mapping[str, Tensor]) -> Tensor:
         columns = [
-            expected_amount(output) if name in self._zero_inflated else output for name, output in raw.items()
+            ziln_expectation(output) if name in self._zero_inflated else output
+            for name, output in raw.items()
         ]
         return tf.concat(columns, axis=1)
 
-    def start_at(self, outputs: Mapping[str, float]) -> None:
-        """Sets what the heads of tasks say before anything is learnt: their biases, hard and soft alike.
+    def initialize_biases(self, outputs: Mapping[str, float]) -> None:
+        """Sets the biases of the hard and soft heads of some tasks.
 
-        Without it the first spans of a rare task go into learning its base rate, and the large gradients of
-        that go through all that the tasks share.
+        Otherwise the first spans of a rare task train mostly its base rate, with large gradients in the
+        shared layers.
 
         Args:
             outputs: by task, a logit, or an expected value on the task's scale.
@@ -151,8 +150,9 @@ class Ranker(tf.keras.Model):
             for name in outputs.keys() & heads.keys():
                 output = outputs[name]
                 if heads is self._logits and name in self._zero_inflated:
-                    # What share is 0 is not known here: nearly all above 0, a deviation of 1.
-                    heads[name].bias.assign([_NEARLY_ALL, output * (1 + math.exp(-_NEARLY_ALL)), 0.0])
+                    # The share of zeros is unknown: start with few zeros and a standard deviation of 1.
+                    mean = output * (1 + math.exp(-_INITIAL_POSITIVE_LOGIT))
+                    heads[name].bias.assign([_INITIAL_POSITIVE_LOGIT, mean, 0.0])
                 else:
                     heads[name].bias.assign([output])
 
@@ -163,13 +163,13 @@ class Ranker(tf.keras.Model):
 
     @property
     def dense_variables(self) -> list[Tensor]:
-        """Every other variable."""
+        """All trainable variables but the embedding tables."""
         embeddings = {id(variable) for variable in self.embedding_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in embeddings]
 
     @property
     def served_variables(self) -> list[Tensor]:
-        """What the hard heads need: the control's variables, in the control's order."""
+        """The variables of the hard heads: those of the control, in the control's order."""
         soft_layers = [*self._soft_logits.values()]
         for tower in self._soft_towers.values():
             soft_layers.extend(tower)
@@ -182,7 +182,9 @@ class Ranker(tf.keras.Model):
         numbers = [features[name] for name, feature in self._features.items() if not feature.embedded]
         if numbers:
             columns.append(tf.stack(numbers, axis=1))
-        inputs = dropped(tf.concat(columns, axis=1), self._architecture.input_dropout, "input/dropout", draw)
+        inputs = apply_dropout(
+            tf.concat(columns, axis=1), self._architecture.input_dropout, "input/dropout", draw
+        )
         crossed = inputs
         for layer in self._cross:
             crossed = layer(inputs, crossed)
@@ -199,8 +201,8 @@ class Ranker(tf.keras.Model):
         scale = self._soft_heads[name].trunk_gradient_scale
         if name not in self._soft_towers:
             return self._soft_logits[name](scale_gradient(tower, scale))
-        own_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), draw)
-        return self._soft_logits[name](own_tower)
+        soft_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), draw)
+        return self._soft_logits[name](soft_tower)
 
     @staticmethod
     def _run(layers: Sequence[HiddenLayer], inputs: Tensor, draw: Tensor | None) -> Tensor:
@@ -217,7 +219,7 @@ class Ranker(tf.keras.Model):
     def _cross_layer(self, index: int, width: int) -> Tensor:
         path = f"cross/{index}"
         initializer = tf.keras.initializers.GlorotNormal(seed=path_seed(self._seed, path))
-        # Cross names its inner layer by a counter of the process; student and control must be named alike.
+        # Cross numbers its inner layer by a counter of the process; student and control need equal names.
         tf.keras.backend.reset_uids()
         layer = tfrs.layers.feature_interaction.Cross(kernel_initializer=initializer, name=f"cross_{index}")
         layer(tf.zeros([1, width]))
@@ -241,11 +243,11 @@ class Ranker(tf.keras.Model):
         return layer
 
 
-def dropped(values: Tensor, share: float, path: str, draw: Tensor | None) -> Tensor:
-    """`values`, a share of them 0 and the others as much larger; untouched without a draw.
+def apply_dropout(values: Tensor, share: float, path: str, draw: Tensor | None) -> Tensor:
+    """Dropout of a share of `values`; without a draw the values are unchanged.
 
-    Dropout is stateless, by path and draw: a repeated or resumed run drops the same units, and a soft head
-    cannot shift what the layers it shares with the control drop.
+    Dropout is stateless and depends only on path and draw. So a repeated or resumed run drops the same units,
+    and a soft head does not change the dropout of the shared layers.
     """
     if not share or draw is None:
         return values
@@ -254,9 +256,9 @@ def dropped(values: Tensor, share: float, path: str, draw: Tensor | None) -> Ten
 
 
 def scale_gradient(inputs: Tensor, factor: float) -> Tensor:
-    """`inputs` unchanged; the gradient that flows back through them times `factor`."""
+    """`inputs` unchanged, with their gradient multiplied by `factor`."""
     if factor == 1:
         return inputs
     constant = tf.stop_gradient(inputs)
-    # The difference is exactly 0: no rounding tells the soft head's input from the hard head's.
+    # The difference is exactly 0, so soft head and hard head get the same input without rounding.
     return constant + factor * (inputs - constant)

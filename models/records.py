@@ -1,4 +1,4 @@
-"""Shards of serialized tf.Examples, read as they are."""
+"""Reading of serialized tf.Examples from GZIP TFRecord shards."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 _READ_BYTES = 1 << 20
-# The optimizer of input pipelines costs more than it gains when there is nothing to do but to read.
-LEAN = tf.data.Options()
-LEAN.autotune.enabled = False
-LEAN.experimental_optimization.apply_default_optimizations = False
+# For a pipeline that only reads, tf.data's optimizer costs more time than it saves.
+READ_OPTIONS = tf.data.Options()
+READ_OPTIONS.autotune.enabled = False
+READ_OPTIONS.experimental_optimization.apply_default_optimizations = False
 
 
 def read_records(files: Sequence[str], batch_size: int) -> tf.data.Dataset:
-    """Batches `[at most batch_size]` string of the records of GZIP TFRecord files, in their order."""
-    return records_in_turn(files).batch(batch_size).with_options(LEAN)
+    """A dataset of `[at most batch_size]` string: the records of the files, in order."""
+    return concatenated_records(files).batch(batch_size).with_options(READ_OPTIONS)
 
 
-def records_in_turn(files: Sequence[str]) -> tf.data.Dataset:
-    """The records of GZIP TFRecord files, file after file."""
-    # tf.data.TFRecordDataset traces a function each time, which takes longer than a small file, and of which
-    # TensorFlow keeps something for as long as the process lives.
+def concatenated_records(files: Sequence[str]) -> tf.data.Dataset:
+    """A dataset of the records of the files, one file after the other."""
+    # tf.data.TFRecordDataset traces a function at each call. That takes longer than a small file and leaks
+    # memory.
     records = tf.raw_ops.TFRecordDataset(
         filenames=list(files), compression_type="GZIP", buffer_size=_READ_BYTES
     )

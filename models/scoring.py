@@ -1,4 +1,4 @@
-"""Scores shards of examples with a served model, batch by batch: for labelling and for evaluation."""
+"""Scoring of example shards with a served model, batch by batch, for labelling and evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from eventlog.errors import BadInput
 from models.records import read_records
-from models.serving import EXAMPLES_INPUT, GRAPH_FILE, SIGNATURE, VARIABLES
+from models.serving import EXAMPLES_INPUT, GRAPH_FILE, SIGNATURE, VARIABLES_PREFIX
 from models.state import SERVING_FOLDER
 
 Tensor = Any
@@ -20,89 +20,87 @@ Tensor = Any
 _TENSOR_TYPES = {pa.string(): tf.string, pa.int64(): tf.int64, pa.float32(): tf.float32}
 
 
-class Program:
-    """A served model's graph with the variables of one of the models that have this graph.
+class ServedGraph:
+    """Graph of a served model, which scores with the variables of any model that has this graph.
 
-    Models of one job differ by their variables alone, and reading those takes a fiftieth of what loading
-    and tracing a graph takes.
+    Models of one job differ only by their variables. Reading variables takes a fiftieth of the time to load
+    and trace a graph.
 
     Args:
         uri: the SavedModel.
-        weights: what its variables are known by.
+        weights: fingerprint of its variables.
     """
 
     def __init__(self, uri: str, weights: str) -> None:
         self._model = tf.saved_model.load(uri)
         self._weights = weights
         self._signature = self._model.signatures[SIGNATURE]
-        self._scorings: dict[tuple[tuple[str, pa.DataType], ...], Any] = {}
-        self._one_at_a_time = threading.Lock()
+        self._scoring_functions: dict[tuple[tuple[str, pa.DataType], ...], Any] = {}
+        self._lock = threading.Lock()
         self.tasks: tuple[str, ...] = tuple(sorted(self._signature.structured_outputs))
         """Names of the outputs, sorted."""
 
     def score(self, uri: str, weights: str, serialized: Tensor, carry: Mapping[str, pa.DataType]) -> Any:
-        """What is carried of a batch of tf.Examples, and the answers of the SavedModel `uri` to it."""
-        with self._one_at_a_time:
+        """The carried columns of a batch of tf.Examples, and the scores by the SavedModel `uri`."""
+        with self._lock:
             if weights != self._weights:
+                # Unset while the variables are read: a failure leaves them undefined.
                 self._weights = ""
                 _restore(self._model, uri)
                 self._weights = weights
-            return self._scoring(carry)(serialized)
+            return self._scoring_function(carry)(serialized)
 
-    def _scoring(self, carry: Mapping[str, pa.DataType]) -> Any:
-        """The model and the parsing of what is carried, as one function; traced once, not once a file."""
+    def _scoring_function(self, carry: Mapping[str, pa.DataType]) -> Any:
+        """A function that scores and parses the carried columns; traced once, not once per file."""
         key = tuple(carry.items())
-        if key not in self._scorings:
+        if key not in self._scoring_functions:
             spec = {name: tf.io.RaggedFeature(_TENSOR_TYPES[kind]) for name, kind in key}
 
             @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
             def score(serialized: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
                 return _carried(serialized, spec), self._signature(**{EXAMPLES_INPUT: serialized})
 
-            self._scorings[key] = score
-        return self._scorings[key]
+            self._scoring_functions[key] = score
+        return self._scoring_functions[key]
 
 
 class Scorer:
-    """A served model, loaded.
+    """A loaded served model.
 
     Args:
-        program: of its graph.
-        uri: the SavedModel; its variables are read whenever the program has another model's.
-        weights: what its variables are known by.
+        graph: its graph, which may be shared with other scorers.
+        uri: the SavedModel; its variables are read when the graph holds those of another model.
+        weights: fingerprint of its variables.
     """
 
-    def __init__(self, program: Program, uri: str, weights: str) -> None:
-        self.program = program
+    def __init__(self, graph: ServedGraph, uri: str, weights: str) -> None:
+        self.graph = graph
+        self.tasks = graph.tasks
+        """Names of the outputs, sorted."""
         self._uri = uri
         self._weights = weights
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of the outputs, sorted."""
-        return self.program.tasks
 
     def score_files(
         self, files: Sequence[str], carry: Mapping[str, pa.DataType], batch_size: int = 4096
     ) -> Iterator[pa.RecordBatch]:
-        """Predictions of every example, in the order of the files and of the examples in them.
+        """Predictions for every example, in the order of the files and of the examples in them.
 
         Args:
             files: GZIP TFRecord shards of tf.Examples.
-            carry: raw scalar columns to pass through, string, int64 or float32.
+            carry: raw scalar columns to copy to the output, of type string, int64 or float32.
             batch_size: examples per batch.
 
         Yields:
-            The carried columns, null where an example has no value, then per task a float32 column of
-            its name.
+            The carried columns, null where an example has no value, then per task a float32 column of its
+            name.
 
         Raises:
-            BadInput: if a shard cannot be read, or a column is of another type.
+            BadInput: if a shard cannot be read, or a column has another type.
         """
         schema = pa.schema([*carry.items(), *((task, pa.float32()) for task in self.tasks)])
         try:
             for serialized in read_records(files, batch_size):
-                carried, scores = self.program.score(self._uri, self._weights, serialized, carry)
+                carried, scores = self.graph.score(self._uri, self._weights, serialized, carry)
                 columns = [_arrow_column(carried[name], kind) for name, kind in carry.items()]
                 columns += [pa.array(scores[task].numpy(), pa.float32()) for task in self.tasks]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -116,34 +114,34 @@ class Scorer:
             ) from error
 
 
-_KEPT = 16
-"""Graphs of a teacher and its surfaces' students and controls, and some; one takes some 50 MB."""
-_PROGRAMS: dict[str, Program] = {}
-"""By content of graph and assets, the longest unused first."""
+_MAX_GRAPHS = 16
+"""Enough for a teacher and the students and controls of its surfaces; one graph takes about 50 MB."""
+_GRAPHS: dict[str, ServedGraph] = {}
+"""By fingerprint of graph and assets, least recently used first."""
 
 
 def load_scorer(model_uri: str) -> Scorer:
-    """Loads a Model artifact's served model.
+    """Loads the served model of a Model artifact.
 
     Raises:
-        BadInput: if there is no readable SavedModel with our signature in it.
+        BadInput: if it has no readable SavedModel with the signature of `export_model`.
     """
     uri = f"{model_uri}/{SERVING_FOLDER}"
     try:
-        graph = _fingerprint([f"{uri}/{GRAPH_FILE}", *tf.io.gfile.glob(f"{uri}/assets/*")])
-        weights = _fingerprint(tf.io.gfile.glob(f"{uri}/{VARIABLES}.*"))
-        program = _PROGRAMS.pop(graph, None) or Program(uri, weights)
-        while len(_PROGRAMS) >= _KEPT:
-            del _PROGRAMS[next(iter(_PROGRAMS))]
-        _PROGRAMS[graph] = program
-        return Scorer(program, uri, weights)
-    except Exception as error:  # a damaged SavedModel raises almost anything, protobuf's errors included
+        key = _fingerprint([f"{uri}/{GRAPH_FILE}", *tf.io.gfile.glob(f"{uri}/assets/*")])
+        weights = _fingerprint(tf.io.gfile.glob(f"{uri}/{VARIABLES_PREFIX}.*"))
+        graph = _GRAPHS.pop(key, None) or ServedGraph(uri, weights)
+        while len(_GRAPHS) >= _MAX_GRAPHS:
+            del _GRAPHS[next(iter(_GRAPHS))]
+        _GRAPHS[key] = graph
+        return Scorer(graph, uri, weights)
+    except Exception as error:  # a damaged SavedModel raises errors of many types, also protobuf's
         raise _unreadable(uri, f'a SavedModel with a signature "{SIGNATURE}"', error) from error
 
 
 def _restore(model: Any, uri: str) -> None:
     try:
-        status = tf.train.Checkpoint(root=model).read(f"{uri}/{VARIABLES}")
+        status = tf.train.Checkpoint(root=model).read(f"{uri}/{VARIABLES_PREFIX}")
         status.assert_existing_objects_matched()
     except (tf.errors.OpError, AssertionError) as error:
         raise _unreadable(uri, "the variables of its graph", error) from error
@@ -160,7 +158,7 @@ def _unreadable(uri: str, expected: str, error: Exception) -> BadInput:
 
 
 def _fingerprint(paths: Sequence[str]) -> str:
-    """Of names and bytes of files."""
+    """Hash of the names and contents of files."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         with tf.io.gfile.GFile(path, "rb") as file:
@@ -169,7 +167,7 @@ def _fingerprint(paths: Sequence[str]) -> str:
 
 
 def _carried(serialized: Tensor, spec: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Per column its values, `[batch]`, and where there is none."""
+    """By column, `[batch]` values and `[batch]` bool, True where there is no value."""
     if not spec:
         return {}
     columns = tf.io.parse_example(serialized, spec)

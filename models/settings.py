@@ -1,4 +1,4 @@
-"""How every piece of configuration is declared: a frozen dataclass that refuses what it does not know."""
+"""Frozen, validated settings dataclasses that refuse unknown keys, and their JSON."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def settings(cls: type[T]) -> type[T]:
-    """Makes `cls` a frozen, keyword-only dataclass, validated strictly and closed to unknown keys."""
+    """Makes `cls` a frozen, keyword-only dataclass with strict validation and without unknown keys."""
     config = pydantic.ConfigDict(extra="forbid", strict=True)
     return pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=config)  # type: ignore
 
 
 def to_json(value: Any) -> str:
-    """The settings as JSON: what travels to a component as an execution property."""
+    """The settings as JSON, for example for an execution property of a component."""
     return pydantic.TypeAdapter(type(value)).dump_json(value).decode()
 
 

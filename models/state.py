@@ -1,4 +1,4 @@
-"""The training state beside a served model: all heads, optimizer slots and step, and what they belong to."""
+"""Training state beside a served model, for warm starts: all heads, optimizer slots, step and a record."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ import pydantic
 from eventlog.errors import BadInput
 from models.job import TrainingJob
 from models.settings import from_json, settings, to_json
+from models.shard_names import SHARD_GLOB
 
 EMPTY_MARKER = "NONE"
-"""A Model artifact that holds only a file of this name means: no model yet."""
+"""A Model artifact that contains only a file of this name stands for no model."""
 SERVING_FOLDER = "Format-Serving"
 STATE_FOLDER = "training-state"
 UNLEARNED_FOLDER = "unlearned"
-"""Splits of shards that a good model still has to learn, since the candidates that did were discarded."""
+"""Folder of the shards of deferred spans: the model has still to train on them."""
 DIVERGED_FILE = "DIVERGED"
-"""In the place of a served model: training was given up, for the reason in the file."""
+"""File instead of a served model if training diverged; contains the reason."""
 _RECORD_FILE = "state.json"
 _CHECKPOINT = "variables"
 
 
 @settings
 class StateRecord:
-    """What `state.json` says of the variables beside it.
+    """Content of `state.json`, the record of a training state.
 
     Attributes:
-        feature_version: of the transform graph the model was trained on.
-        step: updates so far, warm starts included.
-        spans: every span the model has been trained on, in that order.
-        role: the job's.
-        surface: the job's.
-        job_hash: 12 hex digits of the job's JSON.
+        feature_version: version of the transform graph of the training.
+        step: number of updates so far, warm starts included.
+        spans: every span that the model has trained on, in order of training.
+        role: role of the job.
+        surface: surface of the job.
+        job_hash: see `models.state.job_hash`.
         job: the last training job.
     """
 
@@ -48,42 +49,38 @@ class StateRecord:
 
 
 def job_hash(job: TrainingJob) -> str:
-    """12 hex digits, equal for equal jobs."""
+    """12 hex digits of a hash of the job's JSON."""
     return hashlib.sha256(to_json(job).encode()).hexdigest()[:12]
 
 
-def state_uri_of(base_model: str | None) -> str | None:
-    """The training state beside a served model, None where there is no model yet.
+def base_state_uri(base_model: str | None) -> str | None:
+    """Folder of the base model's training state; None if there is no base model.
 
     Args:
-        base_model: `<artifact>/Format-Serving` as TFX's Trainer hands it on, or None.
+        base_model: `<artifact>/Format-Serving`, as TFX's Trainer passes it, or None.
     """
     import tensorflow as tf
 
-    if base_model is None:
+    if base_model is None or tf.io.gfile.exists(f"{_artifact(base_model)}/{EMPTY_MARKER}"):
         return None
-    artifact = base_model.rstrip("/").rpartition("/")[0]
-    if tf.io.gfile.exists(f"{artifact}/{EMPTY_MARKER}"):
-        return None
-    return f"{artifact}/{STATE_FOLDER}"
+    return f"{_artifact(base_model)}/{STATE_FOLDER}"
 
 
 def unlearned_files(base_model: str | None) -> list[str]:
-    """Shards of the spans that came after the base model and that it has not learnt.
+    """Shards of the deferred spans of a base model.
 
     Args:
-        base_model: `<artifact>/Format-Serving` as TFX's Trainer hands it on, or None.
+        base_model: `<artifact>/Format-Serving`, as TFX's Trainer passes it, or None.
     """
     import tensorflow as tf
 
     if base_model is None:
         return []
-    artifact = base_model.rstrip("/").rpartition("/")[0]
-    return sorted(tf.io.gfile.glob(f"{artifact}/{UNLEARNED_FOLDER}/Split-*/span-*.gz"))
+    return sorted(tf.io.gfile.glob(f"{_artifact(base_model)}/{UNLEARNED_FOLDER}/Split-*/{SHARD_GLOB}"))
 
 
 def divergence(model_uri: str) -> str | None:
-    """Why the training of a Model artifact was given up; None of a model that is there."""
+    """The reason why the training of a Model artifact diverged; None if it did not diverge."""
     import tensorflow as tf
 
     path = f"{model_uri.rstrip('/')}/{SERVING_FOLDER}/{DIVERGED_FILE}"
@@ -94,7 +91,7 @@ def divergence(model_uri: str) -> str | None:
 
 
 def write_state(uri: str, record: StateRecord, **trackables: Any) -> None:
-    """Writes variables first and the record last: a folder with a record is complete."""
+    """Writes the variables, then the record: a folder with a record is complete."""
     import tensorflow as tf
 
     tf.io.gfile.makedirs(uri)
@@ -107,7 +104,7 @@ def read_record(uri: str) -> StateRecord:
     """The record of a training state.
 
     Raises:
-        BadInput: if there is none, or it does not read as one.
+        BadInput: if there is no record, or it is not valid.
     """
     import tensorflow as tf
 
@@ -119,10 +116,10 @@ def read_record(uri: str) -> StateRecord:
 
 
 def restore_state(uri: str, **trackables: Any) -> None:
-    """Restores every variable of `trackables`, all or none left behind.
+    """Restores every variable of `trackables`.
 
     Raises:
-        BadInput: if the variables cannot be read, or are not exactly these.
+        BadInput: if the variables cannot be read, or the checkpoint has other variables.
     """
     import tensorflow as tf
 
@@ -135,16 +132,16 @@ def restore_state(uri: str, **trackables: Any) -> None:
 
 
 def check_resumable(uri: str, record: StateRecord, job: TrainingJob, feature_version: str) -> None:
-    """Refuses a warm start that would give old variables a new meaning.
+    """Checks that a warm start does not change the meaning of any variable.
 
-    Learning rate, loss weights, temperatures, batch size, passes and seed may change from span to span.
+    Learning rate, loss weights, temperatures, batch size, passes and seed may change between spans.
 
     Raises:
-        BadInput: if feature version, role, surface, features, tasks, architecture, soft heads or kind of
-            optimizer differ.
+        BadInput: if feature version, role, surface, features, tasks, architecture, soft heads, or name or
+            Clippy of the optimizer differ.
     """
-    before = {"feature_version": record.feature_version, **_meaning(record.job)}
-    now = {"feature_version": feature_version, **_meaning(job)}
+    before = {"feature_version": record.feature_version, **_fixed_settings(record.job)}
+    now = {"feature_version": feature_version, **_fixed_settings(job)}
     for name, value in now.items():
         if before[name] != value:
             raise BadInput(
@@ -152,11 +149,11 @@ def check_resumable(uri: str, record: StateRecord, job: TrainingJob, feature_ver
                 where=uri,
                 expected=value,
                 got=before[name],
-                fix="Restore the old setting, or start anew without a base model (a new generation).",
+                fix="Restore the old setting, or train without a base model (a new generation).",
             )
 
 
-def _meaning(job: TrainingJob) -> dict[str, str]:
+def _fixed_settings(job: TrainingJob) -> dict[str, str]:
     soft_heads = {name: job.distillation[name].head for name in job.auxiliary_tasks}
     tasks = {name: (task.kind, task.unit, task.scale, task.loss) for name, task in job.tasks.items()}
     return {
@@ -176,5 +173,9 @@ def _unreadable(uri: str, expected: str, error: Exception) -> BadInput:
         where=uri,
         expected=expected,
         got=f"{type(error).__name__}: {error}"[:300],
-        fix="Give the last good model as the base, or none to start anew.",
+        fix="Give the last good model as the base, or train without a base model.",
     )
+
+
+def _artifact(model_uri: str) -> str:
+    return model_uri.rstrip("/").rpartition("/")[0]

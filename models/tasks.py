@@ -1,29 +1,33 @@
-"""What a model predicts: one task per question asked about an impression."""
+"""Settings of one task (a quantity that a model predicts), and the scale of its labels."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 from models.settings import settings
+
+Labels = TypeVar("Labels")
 
 
 @settings
 class Task:
-    """One thing predicted, with one hard label per example (null: masked).
+    """One predicted quantity, with one hard label per example (null: masked).
 
     Attributes:
-        kind: `binary` is a probability trained with cross-entropy; `regression` an expected value trained
-            with squared error.
+        kind: `binary` is a probability trained with cross-entropy; `regression` is an expected value.
         group: primary engagement (`pet`), primary satisfaction (`pst`), or `other`.
-        unit: what the served value counts, e.g. `probability` or `seconds`.
-        scale: the scale of a regression's loss, soft label and served value. Hard labels are logged in
-            `unit` itself and brought to this scale by the loss; the expectation of a logarithm has no
-            exact way back, so the served value stays on this scale.
-        delayed: whether the hard label comes with the matured row instead of the fresh one.
+        unit: unit of the hard label in the event log, e.g. `probability`, `seconds` or `log1p_seconds`.
+        scale: function that the reader applies to a regression's logged hard label, see `to_task_scale`.
+            Loss, soft label and served value are on this scale, since the expectation of a logarithm has no
+            exact inverse. Use `identity` if the log holds log1p values already, as `eventlog.rows` does (unit
+            `log1p_seconds`).
+        delayed: whether the hard label comes with the matured row instead of the fresh row.
         weight: factor of this task's hard loss, >= 0.
-        loss: of a regression's hard head: `squared`, or `ziln` (zero-inflated lognormal) for amounts that are
-            often 0 and else heavy-tailed, never below 0; soft label and served value are its expectation.
+        loss: loss of a regression's hard head. `squared` is the squared error. `ziln` (zero-inflated
+            lognormal) is for labels >= 0 that are often 0 and otherwise heavy-tailed; soft label and served
+            value are its expectation.
 
     Reference: Khani et al., RecSys '24 (PET and PST tasks); Wang et al., arXiv 1912.07753 (ZILN).
     """
@@ -45,3 +49,14 @@ class Task:
             )
         if self.kind == "binary" and self.loss != "squared":
             raise ValueError(f'loss is for kind "regression", got "{self.loss}" on kind "binary". Remove it.')
+
+
+def to_task_scale(labels: Labels, task: Task, log1p: Callable[[Labels], Labels]) -> Labels:
+    """Hard labels on the task's scale, from hard labels as logged.
+
+    Args:
+        labels: any shape, in the task's unit.
+        task: defines the scale.
+        log1p: NumPy's or TensorFlow's, to match `labels`.
+    """
+    return log1p(labels) if task.scale == "log1p" else labels

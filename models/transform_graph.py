@@ -1,4 +1,4 @@
-"""The frozen transform graph as a model uses it: what to parse, how to transform, which version it is."""
+"""The frozen transform graph: its raw columns, its transformation for one model, and its feature version."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Tensor = Any
 
 
 def feature_version(transform_graph_dir: str) -> str:
-    """12 hex digits that identify the frozen graph: equal where it computes the same from the same.
+    """12 hex digits that identify the computation of the frozen graph.
 
-    A warm start is only valid on the graph that the model was trained on: ids and scales would silently
-    change their meaning on any other. TensorFlow's fingerprint leaves out what differs between two writings
-    of one graph (it numbers functions by how many the process had before).
+    A warm start needs the graph that the model was trained on: with another graph, ids and scales would
+    silently change their meaning. TensorFlow's fingerprint leaves out differences between two exports of one
+    graph (it numbers functions by a counter of the process).
 
     Raises:
         BadInput: if there is no SavedModel with a fingerprint.
@@ -38,11 +38,12 @@ def feature_version(transform_graph_dir: str) -> str:
 
 
 class TransformGraph:
-    """The part of a frozen transform graph that some features need.
+    """The transformation of one model's features by a frozen transform graph.
 
     Args:
-        uri: the TransformGraph artifact's folder.
-        features: the model's own. No other column is parsed, so a student never asks for the teacher's.
+        uri: folder of the TransformGraph artifact.
+        features: features of the model. No other column is parsed, so a student does not need the teacher's
+            columns.
 
     Raises:
         BadInput: if the graph cannot be read, or was frozen with other features.
@@ -58,20 +59,20 @@ class TransformGraph:
             )
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise _unusable(uri, "a readable TransformGraph artifact", f"{error}") from error
-        known = output.transformed_feature_spec()
+        frozen = output.transformed_feature_spec()
         for name, feature in features.items():
-            if name not in known or name not in raw_spec:
-                raise _unusable(uri, f'feature "{name}"', f"only {sorted(known)}")
+            if name not in frozen or name not in raw_spec:
+                raise _unusable(uri, f'feature "{name}"', f"only {sorted(frozen)}")
             if feature.kind in ("id", "quantiles") and domains[name].max != feature.buckets:
                 raise _unusable(
                     uri, f'{feature.buckets} buckets of feature "{name}"', f"{domains[name].max} buckets"
                 )
         self.features = dict(features)
         self.raw_spec = {name: raw_spec[name] for name in features}
-        """What `tf.io.parse_example` needs to read the model's features."""
+        """Specification of the model's raw columns for `tf.io.parse_example`."""
 
     def __call__(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a `Ranker` takes: bags as `[batch, longest bag]` int64 padded with 0, the rest as frozen."""
+        """Inputs of a `Ranker`, see `preprocessing_fn`; bags are `[batch, longest bag]`, padded with 0."""
         transformed = self._layer(raw)
         return {
             name: tf.sparse.to_dense(transformed[name]) if feature.kind == "bag" else transformed[name]
@@ -85,5 +86,5 @@ def _unusable(uri: str, expected: str, got: str) -> BadInput:
         where=uri,
         expected=expected,
         got=got,
-        fix="Bootstrap again with these features, which starts a new feature version, or restore them.",
+        fix="Restore the old features, or run the burn-in again (a new feature version).",
     )

@@ -1,4 +1,4 @@
-"""How gradients become updates: Adagrad or Adam, warm-up, and Clippy on the dense parameters."""
+"""Optimizers: Adagrad or Adam with warm-up, and Clippy on the dense parameters."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Tensor = Any
 
 _CLIPPY_RELATIVE_THRESHOLD = 0.5
 _CLIPPY_ABSOLUTE_THRESHOLD = 1e-2
-"""The paper's. With TFRS's own defaults a single coordinate near zero freezes its whole variable."""
+"""From the paper. With the defaults of TFRS, one coordinate near zero freezes its whole variable."""
 
 
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise to the learning rate: (step + 1) / steps of it, then all of it; 0 steps do not rise.
+    """Linear warm-up: learning rate x min(1, (step + 1) / steps); 0 steps mean no warm-up.
 
-    The rate is a variable, so that a graph once traced serves another rate too; checkpoints do not hold it.
+    The rate is a variable, so that one traced graph serves several rates; checkpoints do not contain it.
 
     Reference: Khani et al., RecSys '24.
     """
@@ -30,7 +30,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         self._steps = steps
 
     def __call__(self, step: Tensor) -> Tensor:
-        """The learning rate of `step`, which counts from 0 and goes on over warm starts."""
+        """The learning rate of `step`, which counts from 0, warm starts included."""
         if not self._steps:
             return tf.identity(self.learning_rate)
         return self.learning_rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1.0) / self._steps)
@@ -40,23 +40,26 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": float(self.learning_rate), "steps": self._steps}
 
 
-class StaticShapes:
-    """Makes of a Keras optimizer one whose update of embeddings has no shape that depends on the batch.
+class _StaticShapes:
+    """Mixin for a Keras optimizer: sparse updates whose shapes do not depend on the batch.
 
-    Keras adds up the gradients of equal ids with `tf.unique`, whose result has as many rows as there are
-    ids: XLA compiles it into something slower than the plain graph. Here the first of equal ids gets the sum
-    and the others 0, which moves neither a slot nor a weight.
+    Keras sums the gradients of equal ids with `tf.unique`. Its number of rows varies, and XLA makes it slower
+    than the plain graph. Here the first of equal ids gets the sum; the others get 0, which changes no slot
+    and no weight.
     """
 
     def _deduplicate_sparse_grad(self, gradients: Sequence[Any]) -> list[Any]:
-        return [_summed_at_first(each) if isinstance(each, tf.IndexedSlices) else each for each in gradients]
+        return [
+            _sum_at_first(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+            for gradient in gradients
+        ]
 
 
-class _StaticAdagrad(StaticShapes, tf.keras.optimizers.Adagrad):  # type: ignore[misc]
+class _StaticAdagrad(_StaticShapes, tf.keras.optimizers.Adagrad):  # type: ignore[misc]
     pass
 
 
-class _StaticAdam(StaticShapes, tf.keras.optimizers.Adam):  # type: ignore[misc]
+class _StaticAdam(_StaticShapes, tf.keras.optimizers.Adam):  # type: ignore[misc]
     pass
 
 
@@ -66,20 +69,20 @@ _OPTIMIZERS = {
     ("adam", False): tf.keras.optimizers.Adam,
     ("adam", True): _StaticAdam,
 }
-"""By name, and whether shapes are static."""
+"""By name and `static_shapes`."""
 
 
 class Updates:
     """Applies gradients to a ranker's variables.
 
-    Reference: Tang et al., Clippy, arXiv 2302.09178, algorithm 1. Differs: embeddings get plain Adagrad,
-    since one rare row would else slow the whole table down.
+    Reference: Tang et al., Clippy, arXiv 2302.09178, algorithm 1. Differs: embeddings use plain Adagrad. With
+    Clippy, one rare row would slow down the whole table.
 
     Args:
-        optimizer: which one, and its stabilisers.
+        optimizer: settings.
         embeddings: variables with sparse gradients.
-        dense: all others.
-        static_shapes: whether XLA is to compile the updates; it costs a pass over each table a step.
+        dense: all other variables.
+        static_shapes: whether XLA compiles the updates; it costs one pass over each table per step.
     """
 
     def __init__(
@@ -92,16 +95,16 @@ class Updates:
     ) -> None:
         rate = WarmUp(optimizer.learning_rate, optimizer.warm_up_steps)
         self.learning_rate = rate.learning_rate
-        """After warm-up; a scalar float32 variable that may be assigned."""
-        main = _OPTIMIZERS[optimizer.name, static_shapes]
+        """Learning rate after warm-up; a scalar float32 variable that may be assigned."""
+        optimizer_class = _OPTIMIZERS[optimizer.name, static_shapes]
         self._groups = [list(embeddings), list(dense)] if optimizer.clippy else [[*embeddings, *dense]]
-        self._optimizers = [main(learning_rate=rate)]
+        self._optimizers = [optimizer_class(learning_rate=rate)]
         if optimizer.clippy:
             self._optimizers.append(_clippy(rate))
-        for built, variables in zip(self._optimizers, self._groups, strict=True):
-            built.build(variables)
+        for keras_optimizer, variables in zip(self._optimizers, self._groups, strict=True):
+            keras_optimizer.build(variables)
         self.state = tf.train.Checkpoint(optimizers=self._optimizers)
-        """Slots and step, to be part of a checkpoint."""
+        """Slots and step, for a checkpoint."""
 
     @property
     def step(self) -> Tensor:
@@ -110,19 +113,19 @@ class Updates:
 
     @property
     def variables(self) -> list[Tensor]:
-        """What is updated, in the order in which `apply` expects gradients."""
+        """The updated variables, in the order of the gradients of `apply`."""
         return [variable for group in self._groups for variable in group]
 
     @property
     def slots(self) -> list[Tensor]:
-        """What the optimizers remember, their steps included."""
-        return [variable for built in self._optimizers for variable in built.variables]
+        """The state variables of the optimizers, steps included."""
+        return [variable for keras_optimizer in self._optimizers for variable in keras_optimizer.variables]
 
     def apply(self, gradients: Sequence[Tensor]) -> None:
-        """One step.
+        """Updates the variables by one step.
 
         Args:
-            gradients: one per variable of `variables`; None leaves a variable as it is.
+            gradients: one per variable of `variables`; None leaves the variable unchanged.
         """
         start = 0
         for optimizer, variables in zip(self._optimizers, self._groups, strict=True):
@@ -131,13 +134,13 @@ class Updates:
             start += len(variables)
 
 
-def _summed_at_first(gradient: Any) -> Any:
-    ids, rows = gradient.indices, gradient.dense_shape[0]
-    sums = tf.math.unsorted_segment_sum(gradient.values, ids, rows)
-    places = tf.range(tf.size(ids))
-    first = tf.gather(tf.math.unsorted_segment_min(places, ids, rows), ids) == places
-    own = tf.where(first[:, tf.newaxis], tf.gather(sums, ids), 0.0)
-    return tf.IndexedSlices(own, ids, gradient.dense_shape)
+def _sum_at_first(gradient: Any) -> Any:
+    ids, num_rows = gradient.indices, gradient.dense_shape[0]
+    sums = tf.math.unsorted_segment_sum(gradient.values, ids, num_rows)
+    positions = tf.range(tf.size(ids))
+    is_first = tf.gather(tf.math.unsorted_segment_min(positions, ids, num_rows), ids) == positions
+    values = tf.where(is_first[:, tf.newaxis], tf.gather(sums, ids), 0.0)
+    return tf.IndexedSlices(values, ids, gradient.dense_shape)
 
 
 def _clippy(rate: Any) -> Any:

@@ -12,7 +12,8 @@ from rankdistill.shadowing import refuse_shadowed_packages
 try:
     refuse_shadowed_packages()
 except ImportError as error:
-    sys.exit(f"rankdistill: {error}")
+    print(f"rankdistill: {error}", file=sys.stderr)
+    sys.exit(2)
 
 import click
 

@@ -1,4 +1,4 @@
-"""Servers that tests and benchmarks start on this machine: BigQuery and an object store.
+"""Local servers for tests and benchmarks: BigQuery and an object store.
 
 Not in the wheel. May import `components`, `pipeline` and everything below them.
 """

@@ -1,13 +1,12 @@
-"""Starts local-bigquery, with what it lacks for our tests; runs in a virtual environment of its own.
+"""Starts local-bigquery with fault injection and job recovery; runs in a separate virtual environment.
 
-Added are: recovery of jobs that a kill left RUNNING, faults, and an end to old results. `POST /_faults` takes
-a list of rules
+At the start, jobs that a kill left RUNNING are marked as failed. `POST /_faults` takes a list of rules
 
     {"path": regex, "method": …, "status": 503, "times": 1, "p": 1.0, "when": "before", "drop": false}
 
-"after": the server did the work and the client never heard of it. "drop" cuts the connection.
-`GET /_faults` gives the rules back with the number of their `hits`. `POST /_expire` drops the results of all
-queries, as BigQuery does after a day: their number slows every later statement down.
+"after": the server does the work, but the client gets the fault instead of the answer. "drop" cuts the
+connection. `GET /_faults` returns the rules with the number of their `hits`. `POST /_expire` drops all query
+results, as BigQuery does after a day, because many results slow every later statement down.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ _LOCK = threading.Lock()
 
 
 class Faults:
-    """ASGI middleware that answers some requests with what a bad day would."""
+    """ASGI middleware that injects faults into some requests."""
 
     def __init__(self, inner) -> None:
         self._inner = inner
         self._rules: list[dict] = []
 
     async def __call__(self, scope, receive, send) -> None:
-        """Answers one request, or spoils it."""
+        """Answers one request, or injects a fault."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
         elif scope["path"] == "/_faults":
@@ -75,7 +74,7 @@ class Faults:
         if rule.get("when") == "after":
 
             async def swallow(_message) -> None:
-                """The work is done; nobody hears of it."""
+                """Discards the answer."""
 
             await self._inner(scope, receive, swallow)
         if rule.get("drop"):
@@ -106,7 +105,7 @@ async def _answer(send, status: int, body) -> None:
 
 
 def recover() -> None:
-    """Fails the jobs that a kill left unfinished, as BigQuery would."""
+    """Marks jobs that a kill left unfinished as failed, as BigQuery does."""
     unfinished = database.fetch("SELECT project_id, job_id FROM emulator.jobs WHERE state <> 'DONE'")
     error = {"reason": "backendError", "message": "The server was restarted."}
     for project, job in unfinished:
@@ -115,29 +114,29 @@ def recover() -> None:
 
 
 def expire_results() -> None:
-    """Drops the results of all queries so far."""
+    """Drops the results of all earlier queries."""
     for (name,) in database.fetch("SELECT table_name FROM duckdb_tables() WHERE schema_name = '_results'"):
         database.execute(f"DROP TABLE {database.quote('emulator', '_results', name)}")
 
 
 def main() -> None:
-    """Serves until killed."""
+    """Serves until the process is killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--grpc-port", type=int, required=True)
     parser.add_argument("--project", required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--threads", type=int, help="DuckDB's; all cores if not given")
-    chosen = parser.parse_args()
-    settings.bigquery_host, settings.bigquery_port = "127.0.0.1", chosen.port
-    settings.grpc_port = chosen.grpc_port
-    settings.default_project_id, settings.data_dir = chosen.project, chosen.data
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # DuckDB looks for it at each statement.
-    if chosen.threads is not None:
-        database.execute(f"SET threads = {chosen.threads}")
+    parser.add_argument("--threads", type=int, help="threads of DuckDB; default: all cores")
+    options = parser.parse_args()
+    settings.bigquery_host, settings.bigquery_port = "127.0.0.1", options.port
+    settings.grpc_port = options.grpc_port
+    settings.default_project_id, settings.data_dir = options.project, options.data
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # DuckDB tries to import it at each statement.
+    if options.threads is not None:
+        database.execute(f"SET threads = {options.threads}")
     recover()
-    streams, _ = server.start("127.0.0.1", chosen.grpc_port)
-    uvicorn.run(Faults(app), host="127.0.0.1", port=chosen.port, log_level="error")
+    streams, _ = server.start("127.0.0.1", options.grpc_port)
+    uvicorn.run(Faults(app), host="127.0.0.1", port=options.port, log_level="error")
     streams.stop(None)
 
 

@@ -1,7 +1,7 @@
-"""A BigQuery on this machine: installs local-bigquery once, starts it on free ports, stops it.
+"""Local BigQuery server: installs local-bigquery once, starts it on free ports of 127.0.0.1, and stops it.
 
-`python -m testing.bigquery_server --data DIR -- COMMAND` runs a command beside the server; `{store}` in it
-becomes the URI of a label store there, whose tables are made first. Only 127.0.0.1 is listened on.
+`python -m testing.bigquery_server --data DIR -- COMMAND` starts the server, creates the tables of a label
+store, and runs a command. `{store}` in the command is replaced with the URI of that store.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _READY_SECONDS = 60.0
 
 
 class BigQueryServer:
-    """One server process and its data.
+    """One server process and its folder.
 
     Args:
-        data: its folder, kept between starts; `gs://` URIs lie under `data/gcs`.
-        patched: with recovery and fault injection; the stock command otherwise.
-        threads: of each statement, all cores if None; one is the fastest where tables have a few rows. The
-            stock command has no such choice.
+        data: folder of the server, kept between starts; `gs://` URIs are stored under `data/gcs`.
+        patched: with recovery and fault injection; if False, local-bigquery's own command.
+        threads: threads of each statement; None: all cores. 1 is the fastest for tables with few rows.
+            Ignored if not `patched`.
 
     Raises:
-        RuntimeError: if no Python 3.13 is found to run it with.
+        RuntimeError: if no Python 3.13 is found.
     """
 
     def __init__(self, data: Path, *, patched: bool = True, threads: int | None = None) -> None:
@@ -63,11 +63,11 @@ class BigQueryServer:
 
     @property
     def endpoint(self) -> str:
-        """Address of the REST interface."""
+        """URL of the REST interface."""
         return f"http://127.0.0.1:{self.port}"
 
-    def store_uri(self, dataset: str, staging: Path) -> str:
-        """The URI of a label store in this server."""
+    def store_uri(self, dataset: str, staging: Path | str) -> str:
+        """URI of a label store in this server."""
         return (
             f"bigquery://{PROJECT}/{dataset}?staging={staging}"
             f"&endpoint={self.endpoint}&read_endpoint=127.0.0.1:{self.grpc_port}"
@@ -77,7 +77,7 @@ class BigQueryServer:
         """Starts the server and waits until it answers.
 
         Raises:
-            RuntimeError: if it ends or does not answer.
+            RuntimeError: if the process ends, or does not answer within a minute.
         """
         self._data.mkdir(parents=True, exist_ok=True)
         home = _make_home(self._data / "home", self._python)
@@ -102,13 +102,13 @@ class BigQueryServer:
         return [str(stock), "serve", "--host", "127.0.0.1", *ports, "--data-dir", str(self._data / "db")]
 
     def kill(self) -> None:
-        """`kill -9`, as a power cut would."""
+        """Kills the process with SIGKILL."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
     def stop(self) -> None:
-        """Ends the process."""
+        """Stops the process."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -121,12 +121,12 @@ class BigQueryServer:
         self._post("/_faults", rules)
 
     def expire_results(self) -> None:
-        """Drops the results of all queries, whose number slows a server down; the stock one keeps them."""
+        """Drops the results of all queries, which slow the server down. Does nothing if not `patched`."""
         if self._patched:
             self._post("/_expire", [])
 
     def fault_hits(self) -> int:
-        """How many requests the present rules have spoilt."""
+        """Number of requests in which the current rules have injected a fault."""
         rules = json.loads(urllib.request.urlopen(f"{self.endpoint}/_faults").read())
         return sum(rule.get("hits", 0) for rule in rules)
 
@@ -147,7 +147,7 @@ class BigQueryServer:
 
 @contextlib.contextmanager
 def running(data: Path, *, patched: bool = True, threads: int | None = None) -> Iterator[BigQueryServer]:
-    """A started server, stopped at the end; see `BigQueryServer`."""
+    """Starts a server and stops it at the end; see `BigQueryServer`."""
     server = BigQueryServer(data, patched=patched, threads=threads)
     try:
         server.start()
@@ -157,28 +157,27 @@ def running(data: Path, *, patched: bool = True, threads: int | None = None) -> 
 
 
 def missing_python() -> str | None:
-    """Why the server cannot be installed here, or None."""
-    return None if find_python() else f"no Python {PYTHON} is here to run the BigQuery server with"
+    """The reason why the server cannot be installed, or None."""
+    return None if find_python() else f"the BigQuery server needs Python {PYTHON}, which was not found"
 
 
 def find_python() -> Path | None:
-    """A Python that local-bigquery runs on: on the path, or pyenv's."""
-    found = shutil.which(f"python{PYTHON}")
+    """The Python that runs local-bigquery: from PATH or from pyenv; None if there is none."""
+    on_path = shutil.which(f"python{PYTHON}")
     pyenv = Path(os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))) / "versions"
-    candidates = ([Path(found)] if found else []) + sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))
-    for candidate in candidates:
-        # pyenv's shims are on the path also for versions that are not selected.
-        asked = subprocess.run([candidate, "-c", "pass"], capture_output=True, check=False)
-        if asked.returncode == 0:
-            return candidate
+    pythons = ([Path(on_path)] if on_path else []) + sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))
+    for python in pythons:
+        # PATH may have pyenv's shim of a version that is not selected; it exists but does not run.
+        if subprocess.run([python, "-c", "pass"], capture_output=True, check=False).returncode == 0:
+            return python
     return None
 
 
 def install() -> Path:
-    """Installs the server into `.venv-bigquery/`, unless this very version is there; returns its Python.
+    """Installs the server into `.venv-bigquery/`, unless this version is installed; returns its Python.
 
     Raises:
-        RuntimeError: if there is no Python for it, or the installation fails.
+        RuntimeError: if no Python 3.13 is found, or the installation fails.
     """
     venv = _ROOT / ".venv-bigquery"
     stamp = venv / f"ready-{hashlib.sha256(''.join(PACKAGES).encode()).hexdigest()[:12]}"
@@ -186,13 +185,13 @@ def install() -> Path:
     with (venv / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists():
-            found = find_python()
-            if found is None:
+            base_python = find_python()
+            if base_python is None:
                 raise RuntimeError(missing_python())
             overrides = venv / "overrides.txt"
             overrides.write_text(_OVERRIDES)
             environment = venv / "env"
-            _uv("venv", "--quiet", "--clear", "--python", str(found), str(environment))
+            _uv("venv", "--quiet", "--clear", "--python", str(base_python), str(environment))
             python = str(environment / "bin" / "python")
             _uv("pip", "install", "--quiet", "--python", python, "--override", str(overrides), *PACKAGES)
             stamp.touch()
@@ -201,13 +200,13 @@ def install() -> Path:
 
 def _uv(*arguments: str) -> None:
     uv = Path(sys.executable).with_name("uv")
-    done = subprocess.run([str(uv), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"uv {' '.join(arguments)}: {done.stderr.strip()}")
+    process = subprocess.run([str(uv), *arguments], capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise RuntimeError(f"uv {' '.join(arguments)}: {process.stderr.strip()}")
 
 
 def _make_home(home: Path, python: Path) -> Path:
-    """A home of the server's own, in which DuckDB finds its extensions without a network."""
+    """Creates a home folder for the server, in which DuckDB finds its extensions without a network."""
     folder = home / _DUCKDB
     folder.mkdir(parents=True, exist_ok=True)
     for name in _EXTENSIONS:
@@ -220,29 +219,31 @@ def _make_home(home: Path, python: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """A TCP port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command beside a server; returns its exit code."""
+    """Starts a server, runs a command, and returns the command's exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the server's folder")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the server")
     parser.add_argument("--dataset", default="rankdistill")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="after --; {store} becomes the store's URI")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, help="after --; {store} is replaced with the store's URI"
+    )
+    options = parser.parse_args(arguments)
     from pipeline.logging_setup import quieten
 
     quieten()
     from components.label_store.schemes import open_store
 
-    data = chosen.data.resolve()
+    data = options.data.resolve()
     with running(data) as server:
-        uri = server.store_uri(chosen.dataset, data / "staging")
+        uri = server.store_uri(options.dataset, data / "staging")
         open_store(uri).initialize()
-        command = [word.replace("{store}", uri) for word in chosen.command if word != "--"]
+        command = [word.replace("{store}", uri) for word in options.command if word != "--"]
         return subprocess.run(command, check=False).returncode
 
 

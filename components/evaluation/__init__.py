@@ -1,4 +1,4 @@
-"""Figures and judgements of models on arrays: metrics, intervals, candidate check, push gate, report pages.
+"""Figures and verdicts on models, from arrays: metrics, intervals, candidate check, push gate, report pages.
 
-May import `models` settings and `eventlog`; no TFX, no other room of `components`.
+May import `models` settings and `eventlog`; no TFX, no other package of `components`.
 """

@@ -1,8 +1,8 @@
-"""Figures over several spans and their intervals, by resampling clusters (users) with replacement.
+"""Bootstrap intervals of figures over several spans: clusters (users) are resampled with replacement.
 
-Rows of one user depend on each other, so an interval that resampled rows would be too narrow. A resample is
-a multinomial count per cluster; the counts depend on the seed alone, so that two models that are resampled
-over the same clusters are compared on the same resamples.
+Rows of one user depend on each other, so resampling rows would give too narrow an interval. A resample is a
+multinomial count per cluster. The counts depend on the seed alone, so two models with the same clusters are
+compared on the same resamples.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from components.evaluation import metrics
 Array = npt.NDArray[np.float64]
 
 METRICS = {"binary": ("auc", "log_loss", "calibration"), "regression": ("rmse", "calibration")}
-"""The figures of each kind of task, in the order they are shown."""
+"""Kind of task -> its metrics in display order; the push gate compares the first."""
 
 CONFIDENCE = 0.95
 RESAMPLES_PER_CHUNK = 32
-"""Bounds memory: a chunk holds rows of the largest span times this many float64, a few times."""
+"""Bounds memory: a chunk holds a few arrays of float64 `[rows of the largest span, this]`."""
 
 
 @dataclass(frozen=True)
 class SpanRows:
-    """What one span holds for one task: rows that have a label and a prediction.
+    """The rows of one span that have a label and a prediction of one task.
 
     Attributes:
         labels: `[rows]` float.
@@ -43,13 +43,13 @@ class SpanRows:
 class SpanFigures:
     """Figures of one model and task over several spans, under any weighting of the clusters.
 
-    AUC is the mean of the spans' AUCs weighted with their rows, so that a drift of the base rate between
-    spans is not mistaken for ranking; spans with one class are skipped. All other figures are pooled.
+    AUC is the mean of the spans' AUCs, weighted by rows, so that a drift of the base rate between spans does
+    not count as ranking. Spans with one class are skipped. All other figures are pooled.
 
     Args:
         kind: `binary` or `regression`.
         spans: the rows of each span.
-        num_clusters: how many clusters all spans have together.
+        num_clusters: number of clusters of all spans together.
     """
 
     def __init__(self, kind: str, spans: Sequence[SpanRows], num_clusters: int) -> None:
@@ -63,15 +63,15 @@ class SpanFigures:
             if kind == "binary"
         ]
         per_row = metrics.log_losses if kind == "binary" else metrics.squared_errors
-        # Rows, losses, predictions and labels by cluster, in one array: one product weighs all of them.
+        # Per cluster: rows, losses, predictions, labels; one matrix product weights all four.
         self._totals = np.zeros((4, num_clusters))
         for rows in spans:
             losses = per_row(rows.labels, rows.predictions)
-            for place, values in enumerate((None, losses, rows.predictions, rows.labels)):
-                self._totals[place] += _sums(rows.clusters, num_clusters, values)
+            for index, values in enumerate((None, losses, rows.predictions, rows.labels)):
+                self._totals[index] += _sums(rows.clusters, num_clusters, values)
 
     def under(self, counts: Array) -> dict[str, Array]:
-        """The figures when each cluster counts as often as `counts` says.
+        """The figures with each cluster weighted by its count.
 
         Args:
             counts: `[clusters, weightings]` float64 >= 0.
@@ -95,7 +95,7 @@ class SpanFigures:
         return _ratio(total, weight)
 
     def once(self) -> dict[str, float]:
-        """The figures of the rows as they are: metric -> float, NaN where it is undefined."""
+        """The figures of the rows without resampling: metric -> float, NaN where it is undefined."""
         counts = np.ones((self._totals.shape[1], 1))
         return {metric: float(values[0]) for metric, values in self.under(counts).items()}
 
@@ -110,10 +110,10 @@ class SpanFigures:
 
 
 def cluster_counts(num_clusters: int, indices: Sequence[int], seed: int) -> Array:
-    """How often each cluster was drawn in the resamples named by `indices`.
+    """Counts of each cluster in the resamples with these indices.
 
     Returns:
-        `[clusters, len(indices)]` float64; a column sums to `num_clusters` and depends on nothing but
+        `[clusters, len(indices)]` float64; a column sums to `num_clusters` and depends only on
         (num_clusters, its index, seed).
     """
     counts = np.empty((num_clusters, len(indices)))

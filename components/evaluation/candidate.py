@@ -1,4 +1,4 @@
-"""The candidate check: may a freshly trained model take its predecessor's place?"""
+"""The candidate check's verdict: is a freshly trained model not worse than its predecessor?"""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from components.evaluation.scales import on_task_scale
 from models.tasks import Task
 
 MIN_LABELS = 50
-"""Tasks with fewer labels (binary: fewer rows of the rarer class) do not vote: their loss is noise."""
+"""Tasks with fewer labels (binary: fewer rows of the rarer class) do not count: too uncertain."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the candidate check decided.
+    """Outcome of the candidate check.
 
     Attributes:
-        blessed: whether the candidate takes its predecessor's place.
+        blessed: whether the candidate replaces its predecessor.
         reason: one line for people.
-        candidate_loss: mean over the voting tasks of the relative loss; None when no task votes.
-        predecessor_loss: the same of the predecessor; None without one.
-        candidate_losses: voting task -> the candidate's relative loss.
-        predecessor_losses: voting task -> the predecessor's relative loss.
+        candidate_loss: mean relative loss of the candidate over tasks with enough labels; None without any.
+        predecessor_loss: the predecessor's; None without a predecessor.
+        candidate_losses: task with enough labels -> the candidate's relative loss.
+        predecessor_losses: task with enough labels -> the predecessor's relative loss.
     """
 
     blessed: bool
@@ -43,40 +43,36 @@ def candidate_verdict(
     predecessor: Mapping[str, npt.NDArray] | None,
     tasks: Mapping[str, Task],
     margin: float,
-    *,
-    min_labels: int = MIN_LABELS,
 ) -> Verdict:
-    """Judges a candidate on clusters that neither it nor its predecessor was ever trained on.
+    """The verdict on a candidate, on clusters that neither it nor its predecessor has trained on.
 
-    A task's relative loss is its log loss (MSE) over that of the best constant prediction, so that tasks of
-    unlike scales can be averaged: 1 is a model that has learnt nothing.
+    A task's relative loss is its log loss (regression: MSE) over that of the best constant prediction, so
+    that tasks of different scales can be averaged. A model that predicts the base rate has 1.
 
     Args:
         labels: task -> `[rows]` float in the task's unit, NaN where masked.
         candidate: task -> `[rows]` float prediction on the task's scale.
-        predecessor: the same of the model to be replaced; None when there is none, and then being finite
-            is enough.
-        tasks: the tasks to judge.
-        margin: how much the candidate's mean relative loss may exceed the predecessor's, as a share of it.
-        min_labels: see `MIN_LABELS`.
+        predecessor: the predecessor's predictions; None without one, and then finite predictions suffice.
+        tasks: the tasks to compare.
+        margin: accepted excess of the candidate's mean relative loss, as a share of the predecessor's.
     """
-    broken = [task for task in tasks if not np.isfinite(candidate[task]).all()]
-    if broken:
-        return Verdict(False, f"predictions of {', '.join(broken)} are not finite", None, None, {}, {})
-    losses = _relative_losses(labels, candidate, tasks, min_labels)
+    not_finite = [task for task in tasks if not np.isfinite(candidate[task]).all()]
+    if not_finite:
+        return Verdict(False, f"predictions of {', '.join(not_finite)} are not finite", None, None, {}, {})
+    losses = _relative_losses(labels, candidate, tasks)
     mean = _mean(losses)
     if predecessor is None:
         return Verdict(True, "finite, and there is no predecessor", mean, None, losses, {})
-    old_losses = _relative_losses(labels, predecessor, tasks, min_labels)
+    old_losses = _relative_losses(labels, predecessor, tasks)
     old_mean = _mean(old_losses)
     if mean is None or old_mean is None:
-        reason = f"finite, and no task has {min_labels} labels to compare losses on"
+        reason = f"finite, and no task has {MIN_LABELS} labels to compare losses on"
         return Verdict(True, reason, mean, old_mean, losses, old_losses)
     limit = old_mean * (1 + margin)
     blessed = mean <= limit
-    sides = f"relative loss {mean:.4f}, predecessor {old_mean:.4f}"
     reason = (
-        f"{sides}: {'not worse than' if blessed else 'worse than'} the limit {limit:.4f} (margin {margin:g})"
+        f"relative loss {mean:.4f}, predecessor {old_mean:.4f}: "
+        f"{'not worse' if blessed else 'worse'} than the limit {limit:.4f} (margin {margin:g})"
     )
     return Verdict(blessed, reason, mean, old_mean, losses, old_losses)
 
@@ -85,25 +81,24 @@ def _relative_losses(
     labels: Mapping[str, npt.NDArray],
     predictions: Mapping[str, npt.NDArray],
     tasks: Mapping[str, Task],
-    min_labels: int,
 ) -> dict[str, float]:
     losses = {}
     for name, task in tasks.items():
         target = on_task_scale(labels[name], task)
         where = ~np.isnan(target)
         target, predicted = target[where], np.asarray(predictions[name], np.float64)[where]
-        if _has_enough(target, task, min_labels):
+        if _has_enough(target, task):
             per_row = log_losses if task.kind == "binary" else squared_errors
             constant = np.full(target.shape, target.mean())
             losses[name] = float(per_row(target, predicted).mean() / per_row(target, constant).mean())
     return losses
 
 
-def _has_enough(target: npt.NDArray[np.float64], task: Task, min_labels: int) -> bool:
+def _has_enough(target: npt.NDArray[np.float64], task: Task) -> bool:
     if task.kind == "binary":
         positives = int(np.sum(target > 0.5))
-        return min(positives, target.size - positives) >= max(min_labels, 1)
-    return target.size >= max(min_labels, 1) and float(np.var(target)) > 0
+        return min(positives, target.size - positives) >= MIN_LABELS
+    return target.size >= MIN_LABELS and float(np.var(target)) > 0
 
 
 def _mean(losses: Mapping[str, float]) -> float | None:

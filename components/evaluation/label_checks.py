@@ -1,4 +1,4 @@
-"""Are a teacher's labels of a span believable? Looked at before they are published, per task and surface.
+"""Drift and calibration checks of a teacher's labels before publication, per task and surface.
 
 Reference: Khani et al., RecSys '24: under changing data a teacher's bias leaks to its students.
 """
@@ -20,21 +20,21 @@ from models.settings import settings
 from models.tasks import Task
 
 Statistics = Any
-"""A DatasetFeatureStatisticsList; its datasets are named after the surfaces."""
+"""A DatasetFeatureStatisticsList with one dataset per surface, named after it."""
 _LABELLED = "labelled_soft_"
 
 
 @settings
 class LabelChecks:
-    """What makes labels doubtful, and what follows.
+    """Limits beyond which labels are doubtful, and whether doubtful labels are published.
 
     Attributes:
-        drift: Largest Jensen-Shannon divergence, in [0, 1], of a task's labels from the previous set's.
-        calibration: The mean of a task's soft labels over that of the hard labels of the same rows must lie
-            between 1 / `calibration` and `calibration`, > 1.
-        min_rows: Fewer rows of a surface, or fewer hard labels (binary: positives), are not judged.
+        drift: Maximum Jensen-Shannon divergence, in [0, 1], of a task's labels from the previous set's.
+        calibration: A task's mean soft label over the mean hard label of the same rows must lie between
+            1 / `calibration` and `calibration`, > 1.
+        min_rows: Surfaces with fewer rows, and tasks with fewer hard labels (binary: positives), are skipped.
         on_drift: `warn`, or `stop`: the set is not published.
-        on_skew: The same for the calibration.
+        on_skew: `warn` or `stop`, for the calibration.
     """
 
     drift: float = 0.3
@@ -47,7 +47,7 @@ class LabelChecks:
         """Checks the ranges.
 
         Raises:
-            ValueError: naming the key, what was expected and what was found.
+            ValueError: if a value is out of its range.
         """
         if not 0.0 <= self.drift <= 1.0:
             raise ValueError(f"label_checks.drift must be 0 to 1, got {self.drift}.")
@@ -58,7 +58,7 @@ class LabelChecks:
 
 
 def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
-    """TFDV's statistics of soft and hard labels, a dataset a surface.
+    """TFDV's statistics of soft and hard labels, one dataset per surface.
 
     Args:
         rows: `surface`, and `soft_<task>` and `label_<task>` float32 of each task; hard labels in the task's
@@ -66,47 +66,47 @@ def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
         tasks: The labelled tasks.
 
     Returns:
-        Features `soft_<task>`, with histograms, `label_<task>`, and `labelled_soft_<task>`: soft labels of
-        the rows that have a hard one. All are on the task's scale.
+        Features `soft_<task>` with histograms, `label_<task>`, and `labelled_soft_<task>`: the soft labels of
+        rows that also have a hard label. All are on the task's scale.
     """
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics import stats_impl
     from tensorflow_data_validation.types import FeaturePath, PerFeatureStatsConfig
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
-    found = statistics_pb2.DatasetFeatureStatisticsList()
-    # Nine tenths of the time go into histograms: drift alone is judged by one, that of equal widths, which
-    # TFDV makes of a hundred times as many quantiles as are asked for.
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    # Histograms take nine tenths of the time, and only the drift check needs one, with bins of equal width.
+    # TFDV builds it from a hundred times as many quantiles as requested, so two buckets are enough.
     drifting = [FeaturePath([SOFT_PREFIX + name]) for name in tasks]
     options = tfdv.StatsOptions(
         num_quantiles_histogram_buckets=2,
         per_feature_stats_config=PerFeatureStatsConfig(drifting, PerFeatureStatsConfig.INCLUDE),
     )
     for surface in sorted(pc.unique(rows[SURFACE]).to_pylist()):
-        chosen = rows.filter(pc.equal(rows[SURFACE], surface))
+        surface_rows = rows.filter(pc.equal(rows[SURFACE], surface))
         columns = {}
         for name, task in tasks.items():
-            hard = on_task_scale(chosen[LABEL_PREFIX + name].to_numpy(), task)
-            soft = chosen[SOFT_PREFIX + name].to_numpy()
+            hard = on_task_scale(surface_rows[LABEL_PREFIX + name].to_numpy(), task)
+            soft = surface_rows[SOFT_PREFIX + name].to_numpy()
             columns[SOFT_PREFIX + name] = _as_lists(soft)
             columns[LABEL_PREFIX + name] = _as_lists(np.where(np.isnan(soft), np.nan, hard))
             columns[_LABELLED + name] = _as_lists(np.where(np.isnan(hard), np.nan, soft))
         batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
         (dataset,) = stats_impl.generate_statistics_in_memory(batch, options).datasets
         dataset.name = surface
-        found.datasets.append(dataset)
-    return found
+        statistics.datasets.append(dataset)
+    return statistics
 
 
 def find_label_anomalies(
     statistics: Statistics, previous: Statistics | None, tasks: Mapping[str, Task], checks: LabelChecks
 ) -> dict[str, list[str]]:
-    """What is doubtful, a line each, by kind: `drift` and `skew`.
+    """Kind of anomaly (`drift`, `skew`) -> one line per doubtful task and surface.
 
     Args:
         statistics: See `label_statistics`.
-        previous: The same of the last set that was published; None: there was none to drift from.
-        tasks: The labelled tasks; of delayed ones no fresh row has a hard label, so they cannot skew.
+        previous: Statistics of the last published set; None if there is none, and then nothing drifts.
+        tasks: The labelled tasks; delayed ones have no hard label in a fresh row, so they cannot skew.
         checks: The limits.
     """
     before = {dataset.name: dataset for dataset in previous.datasets} if previous is not None else {}
@@ -129,13 +129,15 @@ def _drifts(dataset: Any, earlier: Any, tasks: Mapping[str, Task], limit: float)
             feature = schema.feature.add(name=kind + name, type=schema_pb2.FLOAT)
             if kind == SOFT_PREFIX:
                 feature.drift_comparator.jensen_shannon_divergence.threshold = limit
-    now, then = (statistics_pb2.DatasetFeatureStatisticsList(datasets=[each]) for each in (dataset, earlier))
-    for each in (now, then):
-        each.datasets[0].name = "labels"  # validate_statistics looks for a dataset by one name.
-    found = tfdv.validate_statistics(now, schema, previous_statistics=then)
+    current, previous = (
+        statistics_pb2.DatasetFeatureStatisticsList(datasets=[surface]) for surface in (dataset, earlier)
+    )
+    for statistics in (current, previous):
+        statistics.datasets[0].name = "labels"  # validate_statistics compares datasets of one name.
+    anomalies = tfdv.validate_statistics(current, schema, previous_statistics=previous)
     return [
         f"{dataset.name}, {name}: {' '.join(reason.description.split())}"
-        for name, info in sorted(found.anomaly_info.items())
+        for name, info in sorted(anomalies.anomaly_info.items())
         for reason in info.reason
         if anomalies_pb2.AnomalyInfo.Type.Name(reason.type).startswith("COMPARATOR_")
     ]
@@ -147,20 +149,20 @@ def _skews(dataset: Any, tasks: Mapping[str, Task], checks: LabelChecks) -> list
     for name, task in tasks.items():
         soft, hard = features[_LABELLED + name], features[LABEL_PREFIX + name]
         num_labels = hard.common_stats.num_non_missing
-        evidence = num_labels * hard.mean if task.kind == "binary" else num_labels
-        if not hard.mean or evidence < checks.min_rows:
+        num_rows = num_labels * hard.mean if task.kind == "binary" else num_labels
+        if not hard.mean or num_rows < checks.min_rows:
             continue
         ratio = soft.mean / hard.mean
         if not 1 / checks.calibration <= ratio <= checks.calibration:
             lines.append(
-                f"{dataset.name}, {name}: soft labels' mean over hard labels' is {ratio:.3f}, not between "
+                f"{dataset.name}, {name}: mean soft label over mean hard label is {ratio:.3f}, not between "
                 f"{1 / checks.calibration:.3f} and {checks.calibration:.3f}"
             )
     return lines
 
 
 def _as_lists(column: npt.NDArray) -> pa.Array:
-    """Lists of one value, null where it is NaN: what TFDV takes."""
+    """Lists of one value, null where it is NaN: the input format of TFDV."""
     values = pa.array(column, pa.float32(), from_pandas=True)
     offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32), mask=np.append(values.is_null(), False))
     return pa.ListArray.from_arrays(offsets, values)

@@ -1,4 +1,4 @@
-"""Progressive figures: each model judged on spans it had not seen when it predicted them."""
+"""Progressive figures: metrics of each model on spans that it predicted before training on them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from models.tasks import Task
 
 @dataclass(frozen=True)
 class _TaskRows:
-    """One span's rows that carry the task's label; NaN where a role predicted nothing."""
+    """The rows of one span with a label of the task; a prediction is NaN where the role made none."""
 
     labels: Array
     clusters: np.ndarray
     predictions: dict[str, Array]
 
-    def where(self, role: str, where: np.ndarray) -> SpanRows:
+    def select(self, role: str, where: np.ndarray) -> SpanRows:
         return SpanRows(self.labels[where], self.clusters[where], self.predictions[role][where])
 
 
 @dataclass(frozen=True)
 class _RoleFigures:
-    """A role's figures of one task with their resamples, and how much stands behind them."""
+    """A role's figures of one task, their resamples, and the numbers of rows and positives."""
 
-    mean: dict[str, float]
+    values: dict[str, float]
     resampled: dict[str, Array]
     examples: int
     positives: int | None
@@ -48,21 +48,21 @@ def progressive_figures(
 ) -> dict[str, Any]:
     """Figures of teacher, student and control per task, and student minus control, pooled over spans.
 
-    Student and control are judged on exactly the rows for which both have a prediction (a role that has
-    none at all is absent), the teacher on those of these rows that it labelled. Clusters, pooled over all
-    spans, are resampled; student and control see the same resamples, so their difference is paired.
+    Student and control are scored on exactly the rows that both predicted, the teacher on those of these rows
+    that it labelled. A role without any prediction is absent. Clusters are resampled, pooled over all spans;
+    student and control share the resamples, so their difference is paired.
 
     Args:
         tables: span -> predictions table; AUC never compares rows of different spans.
-        tasks: the tasks to judge.
-        resamples: bootstrap draws behind each interval, 0 for none.
-        seed: of the draws.
+        tasks: the tasks to score.
+        resamples: bootstrap draws of each interval; 0 for no intervals.
+        seed: seed of the draws.
         min_positives: a binary task with fewer positives gets no interval.
 
     Returns:
         JSON-ready, without NaN: task -> {role: {auc | rmse, log_loss, calibration, examples, positives,
         interval: {metric: [low, high]}}, difference: {metric: [mean, low, high]}}, None where undefined.
-        Regression has no log_loss and no positives, and is judged on the task's scale.
+        Regression has no log_loss and no positives, and is scored on the task's scale.
 
     Raises:
         BadInput: if a prediction is not finite.
@@ -72,10 +72,10 @@ def progressive_figures(
     figures: dict[str, Any] = {}
     for name, task in tasks.items():
         rows = [
-            _task_rows(table, of_span, name, task) for table, of_span in zip(spans, clusters, strict=True)
+            _task_rows(table, indices, name, task) for table, indices in zip(spans, clusters, strict=True)
         ]
         roles = _figures_of_roles(rows, task, num_clusters, resamples, seed)
-        figures[name] = {role: _shown(found, min_positives) for role, found in roles.items()}
+        figures[name] = {role: _to_json(role_figures, min_positives) for role, role_figures in roles.items()}
         if "student" in roles and "control" in roles:
             difference = _difference(roles["student"], roles["control"], min_positives)
             figures[name]["difference"] = difference
@@ -83,37 +83,36 @@ def progressive_figures(
 
 
 def _cluster_indices(spans: Sequence[pa.Table]) -> tuple[list[np.ndarray], int]:
-    """Numbers the clusters of all spans together: `[rows]` int64 per span, and how many there are."""
+    """Cluster indices over all spans together: `[rows]` int64 per span, and the number of clusters."""
     if not spans:
         return [], 0
     columns = [table[CLUSTER_ID].combine_chunks() if table.num_rows else [] for table in spans]
-    known = pc.unique(pa.chunked_array(columns, pa.string()))
-    indices = [pc.index_in(table[CLUSTER_ID], value_set=known).to_numpy().astype(np.int64) for table in spans]
-    return indices, len(known)
+    ids = pc.unique(pa.chunked_array(columns, pa.string()))
+    indices = [pc.index_in(table[CLUSTER_ID], value_set=ids).to_numpy().astype(np.int64) for table in spans]
+    return indices, len(ids)
 
 
 def _task_rows(table: pa.Table, clusters: np.ndarray, name: str, task: Task) -> _TaskRows:
     labels = float_column(table, LABEL_PREFIX + name)
-    labelled = ~np.isnan(labels)
+    where = ~np.isnan(labels)
     return _TaskRows(
-        labels=on_task_scale(labels[labelled], task),
-        clusters=clusters[labelled],
-        predictions={role: float_column(table, f"{role}_{name}")[labelled] for role in ROLES},
+        labels=on_task_scale(labels[where], task),
+        clusters=clusters[where],
+        predictions={role: float_column(table, f"{role}_{name}")[where] for role in ROLES},
     )
 
 
 def _figures_of_roles(
     rows: Sequence[_TaskRows], task: Task, num_clusters: int, resamples: int, seed: int
 ) -> dict[str, _RoleFigures]:
-    there = [{role: ~np.isnan(of_span.predictions[role]) for role in ROLES} for of_span in rows]
-    present = {role: any(of_span[role].any() for of_span in there) for role in ROLES}
-    judged = [role for role in ("student", "control") if present[role]]
+    predicted = [{role: ~np.isnan(span.predictions[role]) for role in ROLES} for span in rows]
+    paired = [role for role in ("student", "control") if any(masks[role].any() for masks in predicted)]
     figures = {}
     for role in ROLES:
-        where = [np.logical_and.reduce([of_span[other] for other in {role, *judged}]) for of_span in there]
-        if any(of_span.any() for of_span in where):
-            chosen = [of_span.where(role, kept) for of_span, kept in zip(rows, where, strict=True)]
-            figures[role] = _role_figures(chosen, task, num_clusters, resamples, seed)
+        where = [np.logical_and.reduce([masks[other] for other in {role, *paired}]) for masks in predicted]
+        if any(mask.any() for mask in where):
+            role_rows = [span.select(role, mask) for span, mask in zip(rows, where, strict=True)]
+            figures[role] = _role_figures(role_rows, task, num_clusters, resamples, seed)
     return figures
 
 
@@ -123,23 +122,23 @@ def _role_figures(
     figures = SpanFigures(task.kind, spans, num_clusters)
     positives = sum(int(np.sum(rows.labels > 0.5)) for rows in spans) if task.kind == "binary" else None
     return _RoleFigures(
-        mean=figures.once(),
+        values=figures.once(),
         resampled=figures.resampled(resamples, seed),
         examples=sum(rows.labels.size for rows in spans),
         positives=positives,
     )
 
 
-def _shown(figures: _RoleFigures, min_positives: int) -> dict[str, Any]:
-    shown: dict[str, Any] = {metric: _number(value) for metric, value in figures.mean.items()}
-    shown["examples"] = figures.examples
+def _to_json(figures: _RoleFigures, min_positives: int) -> dict[str, Any]:
+    fields: dict[str, Any] = {metric: _number(value) for metric, value in figures.values.items()}
+    fields["examples"] = figures.examples
     if figures.positives is not None:
-        shown["positives"] = figures.positives
-    shown["interval"] = {
+        fields["positives"] = figures.positives
+    fields["interval"] = {
         metric: _bounds(values, figures.positives, min_positives)
         for metric, values in figures.resampled.items()
     }
-    return shown
+    return fields
 
 
 def _difference(
@@ -147,18 +146,18 @@ def _difference(
 ) -> dict[str, list[float | None]]:
     return {
         metric: [
-            _number(student.mean[metric] - control.mean[metric]),
+            _number(student.values[metric] - control.values[metric]),
             *_bounds(student.resampled[metric] - control.resampled[metric], student.positives, min_positives),
         ]
-        for metric in student.mean
+        for metric in student.values
     }
 
 
 def _bounds(values: Array, positives: int | None, min_positives: int) -> list[float | None]:
     if positives is not None and positives < min_positives:
         return [None, None]
-    found = interval(values)
-    return [None, None] if found is None else list(found)
+    bounds = interval(values)
+    return [None, None] if bounds is None else list(bounds)
 
 
 def _number(value: float) -> float | None:

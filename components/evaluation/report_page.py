@@ -1,4 +1,4 @@
-"""A span's report as one self-contained page: tables of figures, and curves drawn as SVG."""
+"""Renders a report as one self-contained HTML page: tables of figures, and curves drawn as SVG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from components.evaluation.curves import Array
 
 _SIDE = 220
-"""Of a drawing, in pixels."""
+"""Width and height of a drawing, in pixels."""
 
 _PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     """<!DOCTYPE html>
@@ -67,13 +67,13 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A line over the diagonal.
+    """A curve, drawn over the diagonal.
 
     Attributes:
-        caption: What is drawn, with the ends of the axes where they are not 0 and 1.
+        caption: Both quantities, and the range of the axes if it is not 0 to 1.
         x: `[points]`.
         y: `[points]`.
-        end: Where both axes end; they begin at 0.
+        end: Upper end of both axes, which begin at 0.
     """
 
     caption: str
@@ -92,7 +92,7 @@ class Drawing:
         )
 
     def points(self, side: int) -> str:
-        """SVG's list of points, y upward."""
+        """The points as SVG text, in a square of `side` pixels with y upward."""
         scaled = np.stack([self.x, self.y], axis=1) / self.end * side
         return " ".join(f"{x:.1f},{side - y:.1f}" for x, y in scaled)
 
@@ -127,13 +127,13 @@ def render_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
     return _PAGE.render(title=title, lead=lead, sections=sections, shown=_shown)
 
 
-def flat(figures: Mapping[str, Mapping[str, Mapping[str, object]]]) -> dict[str, float]:
-    """Progressive figures as `<task>_<metric>_<role>`, the numbers alone: what runs are compared by."""
+def flat_figures(figures: Mapping[str, Mapping[str, Mapping[str, object]]]) -> dict[str, float]:
+    """The numbers among progressive figures as `<task>_<metric>_<role>`, for comparisons between runs."""
     return {
         f"{task}_{metric}_{role}": float(value)
         for task, roles in figures.items()
-        for role, found in roles.items()
-        for metric, value in found.items()
+        for role, metrics in roles.items()
+        for metric, value in metrics.items()
         if role != "difference" and isinstance(value, (int, float))
     }
 

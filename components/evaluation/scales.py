@@ -1,14 +1,13 @@
-"""Brings hard labels, logged in their unit, to the scale on which models predict."""
+"""Converts hard labels from their logged unit to the scale of the models' predictions."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from models.tasks import Task
+from models.tasks import Task, to_task_scale
 
 
 def on_task_scale(labels: npt.ArrayLike, task: Task) -> npt.NDArray[np.float64]:
     """`[rows]` float64 labels on the task's scale from `[rows]` labels in its unit; NaN stays NaN."""
-    values = np.asarray(labels, dtype=np.float64)
-    return np.log1p(values) if task.scale == "log1p" else values
+    return to_task_scale(np.asarray(labels, dtype=np.float64), task, np.log1p)

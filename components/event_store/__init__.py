@@ -1,4 +1,4 @@
-"""Impressions that lie in a BigQuery table: read span by span, or joined there with their labels.
+"""Impressions in a BigQuery table: reads them span by span, or joins them with their labels there.
 
 May import `transforms` and `label_store`; no TFX.
 """

@@ -1,7 +1,7 @@
-"""A table in BigQuery whose rows say which spans are complete, and the event log that follows it.
+"""Copies complete spans from BigQuery into the event log; a second table lists the complete spans.
 
-A row is `span, version`, both integers; version 0, or null, is a span's first statement. Whoever loads
-impressions adds the row when all of the span's are there: it is what `_SUCCESS` is in a folder.
+A row of that table is `span, version`, both integers; version 0 or null is the original span. The job that
+loads impressions adds the row when the span is loaded. The row corresponds to `_SUCCESS` in a folder.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from components.event_store.event_table import EventTable, require_table_name
 from eventlog.errors import BadInput
 from eventlog.spans import span_versions, write_span
 
-_PATIENCE_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
 class CompleteSpans:
-    """A table of complete spans, beside that of their impressions.
+    """Table of complete spans, with the table of their impressions.
 
     Attributes:
-        events: the impressions.
+        events: table of impressions.
         name: `project.dataset.table` of the complete spans.
 
     Raises:
-        BadInput: if the name is not of that form.
+        BadInput: if the name has another form.
     """
 
     events: EventTable
@@ -39,18 +39,18 @@ class CompleteSpans:
         require_table_name(self.name, "spans_table")
 
     def versions(self) -> dict[int, int]:
-        """The newest complete version of each span.
+        """Span → its newest complete version.
 
         Raises:
-            BadInput: if there is no such table, or it lacks a column.
-            google.api_core.exceptions.RetryError: if BigQuery does not answer for half a minute.
+            BadInput: if the table does not exist, or lacks a column.
+            google.api_core.exceptions.RetryError: if BigQuery does not answer for 30 seconds.
         """
         sql = f"SELECT span, MAX(IFNULL(version, 0)) AS version FROM `{self.name}` GROUP BY span"
         try:
-            # A loop that serves asks again by itself, and must be able to stop in between.
-            patience = DEFAULT_RETRY.with_timeout(_PATIENCE_SECONDS)
-            job = self.events.location.client().query(sql, retry=patience, job_retry=None)
-            rows = job.result(retry=patience)
+            # Short: serve-loop retries by itself, and must be able to stop in between.
+            retry = DEFAULT_RETRY.with_timeout(_TIMEOUT_SECONDS)
+            job = self.events.location.client().query(sql, retry=retry, job_retry=None)
+            rows = job.result(retry=retry)
         except (exceptions.NotFound, exceptions.BadRequest) as error:
             raise BadInput(
                 "complete spans cannot be read", where=f"spans_table {self.name}",
@@ -60,16 +60,16 @@ class CompleteSpans:
         return {row.span: row.version for row in rows}
 
     def fetch(self, log: Path, on_span: Callable[[int, int], object]) -> None:
-        """Copies what is complete and not yet in an event log, spans ascending; each appears whole.
+        """Copies the complete spans that an event log lacks, in ascending order; each appears whole.
 
         Args:
-            log: its folder.
-            on_span: told of each span and its rows.
+            log: folder of the event log.
+            on_span: called with each span and its number of rows.
 
         Raises:
-            BadInput: see `versions` and `EventTable.rows_of`.
+            BadInput: see `versions` and `EventTable.read_rows`.
         """
-        held = span_versions(log) if log.is_dir() else {}
+        log_versions = span_versions(log) if log.is_dir() else {}
         for span, version in sorted(self.versions().items()):
-            if version > held.get(span, -1):
-                on_span(span, write_span(log, span, [self.events.rows_of(span)], version))
+            if version > log_versions.get(span, -1):
+                on_span(span, write_span(log, span, [self.events.read_rows(span)], version))

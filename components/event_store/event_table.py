@@ -1,7 +1,8 @@
-"""A table of impressions in BigQuery, and its spans as the event log has them.
+"""Reads spans from a table of impressions in BigQuery, in the event log's schema.
 
-The table has the log's columns (`eventlog.rows.LOG_SCHEMA`) and `span`, an integer: the span a row lies in,
-which for a matured row is later than that of its impression. Partition it by `span`: each query asks for one.
+The table has the log's columns (`eventlog.rows.LOG_SCHEMA`) and an integer `span`: the span of the event log
+that the row belongs to. For a matured row it is later than the impression's span. Partition the table by
+`span`, because each query reads one span.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class EventTable:
     """A table of impressions.
 
     Attributes:
-        location: how BigQuery is reached.
+        location: project and endpoints of BigQuery.
         name: `project.dataset.table`.
 
     Raises:
-        BadInput: if the name is not of that form.
+        BadInput: if the name has another form.
     """
 
     location: BigQueryLocation
@@ -44,25 +45,11 @@ class EventTable:
     def __post_init__(self) -> None:
         require_table_name(self.name, "events table")
 
-    def read_span(self, span: int) -> pa.Table:
-        """One span's rows, of which there must be some; see `rows_of`.
+    def read_rows(self, span: int) -> pa.Table:
+        """Reads the rows of one span as `LOG_SCHEMA`, sorted by time and id; uses the Storage Read API.
 
         Raises:
-            BadInput: if there is no such table, a column is missing, or the span has no rows.
-        """
-        rows = self.rows_of(span)
-        if not rows.num_rows:
-            raise BadInput(
-                "empty span", where=f"{self.name}, span {span}", expected="at least one row",
-                got="none", fix="Load the span, or ask for one that is there.",
-            )  # fmt: skip
-        return rows
-
-    def rows_of(self, span: int) -> pa.Table:
-        """One span's rows as `LOG_SCHEMA`, in order of time and id, by the Storage Read API.
-
-        Raises:
-            BadInput: if there is no such table, or a column is missing.
+            BadInput: if the table or a column is missing.
         """
         self.require_columns()
         project, dataset, table = _NAME.fullmatch(self.name).groups()  # type: ignore[union-attr]
@@ -85,28 +72,35 @@ class EventTable:
         ]
         if not pages:
             return LOG_SCHEMA.empty_table()
-        return in_log_columns(pa.Table.from_batches(pages), LOG_SCHEMA)
+        return sort_rows(pa.Table.from_batches(pages), LOG_SCHEMA)
 
     def write_log(self, log: Path, spans: range, on_span: Any) -> None:
-        """Writes spans into an event log; complete ones are kept.
+        """Writes spans into an event log, except those that the log already has.
 
         Args:
-            log: its folder.
-            spans: which ones.
-            on_span: told of each span and its rows.
+            log: folder of the event log.
+            spans: the spans to write.
+            on_span: called with each span and its number of rows.
 
         Raises:
-            BadInput: see `read_span`.
+            BadInput: if the table or a column is missing, or a span has no rows.
         """
         for span in spans:
-            if not (span_folder(log, span) / SUCCESS).exists():
-                on_span(span, write_span(log, span, [self.read_span(span)]))
+            if (span_folder(log, span) / SUCCESS).exists():
+                continue
+            rows = self.read_rows(span)
+            if not rows.num_rows:
+                raise BadInput(
+                    "empty span", where=f"{self.name}, span {span}", expected="at least one row",
+                    got="none", fix="Load the span, or correct --spans.",
+                )  # fmt: skip
+            on_span(span, write_span(log, span, [rows]))
 
     def require_columns(self) -> None:
-        """Refuses a table that is not there or lacks a column of the log.
+        """Checks that the table exists and has every column of the event log.
 
         Raises:
-            BadInput: naming the first such column.
+            BadInput: if the table or a column is missing.
         """
         try:
             table: bigquery.Table = self.location.client().get_table(self.name)
@@ -119,30 +113,30 @@ class EventTable:
         if missing:
             raise BadInput(
                 f"missing column {min(missing)}", where=f"events table {self.name}",
-                expected="every column of the event log, and span", got="none of that name",
-                fix="Add it to the table; null means masked.",
+                expected="every column of the event log, and span", got="no such column",
+                fix="Add the column to the table; null means masked.",
             )  # fmt: skip
 
 
-def require_table_name(name: str, what: str) -> None:
-    """Refuses what is not `project.dataset.table`: names go into SQL.
+def require_table_name(name: str, option: str) -> None:
+    """Checks that a name has the form `project.dataset.table`, because it becomes part of SQL.
 
     Args:
         name: the name.
-        what: what it names, for the error.
+        option: the option that gave it, for the error message.
 
     Raises:
-        BadInput: if it is of another form.
+        BadInput: if it has another form.
     """
     if not _NAME.fullmatch(name):
         raise BadInput(
-            "not a table's name", where=f"{what} {name!r}", expected="PROJECT.DATASET.TABLE",
+            "not a table's name", where=f"{option} {name!r}", expected="PROJECT.DATASET.TABLE",
             got=repr(name), fix="Correct it.",
         )  # fmt: skip
 
 
-def in_log_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """What BigQuery gives, in the flat types of the log, in order of time and id."""
+def sort_rows(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Casts rows from BigQuery to the types of the event log, and sorts them by time and id."""
     columns = [table[field.name].cast(field.type) for field in schema]
     rows = pa.table(columns, schema=schema)
     return rows.take(pc.sort_indices(rows, [(EVENT_TIME_MS, "ascending"), (EXAMPLE_ID, "ascending")]))

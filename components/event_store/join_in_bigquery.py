@@ -1,6 +1,6 @@
-"""The join of a surface's impressions with their soft labels, run by BigQuery where both lie there.
+"""Joins a surface's impressions with their soft labels in BigQuery, if both are stored there.
 
-Gives the same rows, splits and shards as `transforms.join_labels`, without reading anybody else's surface.
+Gives the same rows, splits and shards as `transforms.join_labels`, but reads only the rows of this surface.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud import bigquery
 
-from components.event_store.event_table import SPAN, EventTable, in_log_columns
+from components.event_store.event_table import SPAN, EventTable, sort_rows
 from components.label_store.base import EVENT_DATE, LabelSetRecord
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS
@@ -25,10 +25,11 @@ from components.transforms.join_labels import (
     refuse_repeated_examples,
     write_report,
 )
-from components.transforms.shards import shard_name, split_folder, write_shard
+from components.transforms.shards import split_folder, write_shard
 from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LOG_SCHEMA, SOFT_PREFIX, SURFACE
+from models.shard_names import shard_name
 
-_FOUND = "label_found"
+_HAS_LABEL = "has_label"
 _LABELS_WHERE = (
     f"{LABEL_SET} IN UNNEST(@sets) AND {EVENT_DATE} BETWEEN @first AND @last AND {SURFACE} = @surface"
 )
@@ -36,16 +37,16 @@ _LABELS_WHERE = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BigQueryJoin:
-    """What to join.
+    """Inputs and output of the join.
 
     Attributes:
-        events: the impressions.
+        events: table of impressions.
         output_uri: root of the Examples artifact to write.
-        span: the examples' span.
-        surface: the surface to keep.
-        records: label sets in the same place: the span's own, and those of the matured rows' spans.
-        delayed: distilled task → whether its hard label comes with the matured row.
-        num_buckets: how many shards each split will have.
+        span: span of the examples.
+        surface: surface of the examples.
+        records: label sets in the same dataset: of the span, and of the spans of its matured rows.
+        delayed: distilled task → whether its hard label is in the matured row.
+        num_buckets: number of shards in each split.
     """
 
     events: EventTable
@@ -57,47 +58,48 @@ class BigQueryJoin:
     num_buckets: int = 4
 
     def run(self) -> JoinReport:
-        """Joins, writes the shards, and the report beside the splits.
+        """Joins, and writes the shards and the report of the join.
 
         Raises:
-            BadInput: if the table of impressions cannot be used, or an id appears twice.
+            BadInput: if the table or a column is missing, or an id appears twice.
         """
         self.events.require_columns()
-        joined, found = self._joined()
+        joined, has_label = self._join()
         refuse_repeated_examples({"all": joined}, self.events.name)
         self._write(joined)
         fresh = pc.equal(joined[IMPRESSION_SPAN], self.span)
+        matured = pc.invert(fresh)
         report = JoinReport(
             surface=self.surface,
             fresh_rows=pc.sum(fresh).as_py() or 0,
-            labelled_fresh_rows=self._count_labelled(joined.filter(fresh), found.filter(fresh), fresh=True),
-            matured_rows=pc.sum(pc.invert(fresh)).as_py() or 0,
-            labelled_matured_rows=self._count_labelled(
-                joined.filter(pc.invert(fresh)), found.filter(pc.invert(fresh)), fresh=False
+            labelled_fresh_rows=self._num_labelled(joined.filter(fresh), has_label.filter(fresh), fresh=True),
+            matured_rows=pc.sum(matured).as_py() or 0,
+            labelled_matured_rows=self._num_labelled(
+                joined.filter(matured), has_label.filter(matured), fresh=False
             ),
-            labels_without_example=self._num_labels() - (pc.sum(found).as_py() or 0),
+            labels_without_example=self._num_labels() - (pc.sum(has_label).as_py() or 0),
         )
         write_report(report, self.output_uri, [record.set_id for record in self.records])
         return report
 
-    def _joined(self) -> tuple[pa.Table, pa.ChunkedArray]:
-        """The log's columns and a soft one a task, and which rows have a label row."""
-        soft = [f"{self._own(task)} AS {SOFT_PREFIX}{task}" for task in self.delayed]
+    def _join(self) -> tuple[pa.Table, pa.ChunkedArray]:
+        """Rows with the log's columns and `soft_<task>`; and bool, whether a row has a label row."""
+        soft = [f"{self._soft_label(task)} AS {SOFT_PREFIX}{task}" for task in self.delayed]
         sql = f"""
             SELECT {", ".join(f"e.{name}" for name in LOG_SCHEMA.names)}, {", ".join(soft)},
-              l.{LABEL_SET} IS NOT NULL AS {_FOUND}
+              l.{LABEL_SET} IS NOT NULL AS {_HAS_LABEL}
             FROM `{self.events.name}` AS e
             LEFT JOIN (SELECT * FROM `{self._labels}` WHERE {_LABELS_WHERE}) AS l
             ON l.{EXAMPLE_ID} = e.{EXAMPLE_ID}
             WHERE e.{SPAN} = @span AND e.{SURFACE} = @surface"""
         rows = self._query(sql).to_arrow(bqstorage_client=self.events.location.read_client())
         fields = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in self.delayed]
-        schema = pa.schema([*LOG_SCHEMA, *fields, pa.field(_FOUND, pa.bool_())])
-        table = in_log_columns(rows, schema)
-        return table.drop([_FOUND]), table[_FOUND]
+        schema = pa.schema([*LOG_SCHEMA, *fields, pa.field(_HAS_LABEL, pa.bool_())])
+        table = sort_rows(rows, schema)
+        return table.drop([_HAS_LABEL]), table[_HAS_LABEL]
 
-    def _own(self, task: str) -> str:
-        """A task's label in the rows that have its hard label; null in the others, and if no set has it."""
+    def _soft_label(self, task: str) -> str:
+        """SQL for a task's soft label; null in rows without the task's hard label, or if no set has it."""
         column = SOFT_PREFIX + task
         if not any(task in record.columns for record in self.records):
             return "CAST(NULL AS FLOAT64)"
@@ -112,12 +114,12 @@ class BigQueryJoin:
                 path = f"{split_folder(self.output_uri, split)}/{name}"
                 write_shard(path, buckets.get(number, rows.slice(0, 0)))
 
-    def _count_labelled(self, rows: pa.Table, found: pa.ChunkedArray, *, fresh: bool) -> int:
-        own = [task for task, is_delayed in self.delayed.items() if is_delayed != fresh]
-        if not own:
-            return pc.sum(found).as_py() or 0
+    def _num_labelled(self, rows: pa.Table, has_label: pa.ChunkedArray, *, fresh: bool) -> int:
+        tasks = [task for task, is_delayed in self.delayed.items() if is_delayed != fresh]
+        if not tasks:
+            return pc.sum(has_label).as_py() or 0
         labelled = pa.array([False] * rows.num_rows, pa.bool_())
-        for task in own:
+        for task in tasks:
             labelled = pc.or_(labelled, rows[SOFT_PREFIX + task].is_valid())
         return pc.sum(labelled).as_py() or 0
 
@@ -131,15 +133,17 @@ class BigQueryJoin:
         return self.events.location.table(LABELS)
 
     def _query(self, sql: str) -> Any:
-        # A set without rows has no dates; where none has any, no date will do as well as any other.
-        dates = [date for each in self.records if each.rows for date in (each.first_date, each.last_date)]
+        # A set without rows has no dates. If no set has rows, any date works.
+        filled = [record for record in self.records if record.rows]
+        first = min((record.first_date for record in filled), default="0001-01-01")
+        last = max((record.last_date for record in filled), default="0001-01-01")
         config = bigquery.QueryJobConfig(
             query_parameters=[
                 bigquery.ScalarQueryParameter("span", "INT64", self.span),
                 bigquery.ScalarQueryParameter("surface", "STRING", self.surface),
                 bigquery.ArrayQueryParameter("sets", "STRING", [record.set_id for record in self.records]),
-                bigquery.ScalarQueryParameter("first", "DATE", min(dates, default="0001-01-01")),
-                bigquery.ScalarQueryParameter("last", "DATE", max(dates, default="0001-01-01")),
+                bigquery.ScalarQueryParameter("first", "DATE", first),
+                bigquery.ScalarQueryParameter("last", "DATE", last),
             ],
             labels=dict(self.events.location.billing_labels),
         )

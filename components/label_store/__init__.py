@@ -1,4 +1,4 @@
-"""Label sets and their pins: one interface, a room a backend, and the choice of a backend by URI scheme.
+"""Label store: one interface for label sets and pins, a package for each backend, and `open_store`.
 
 May import `eventlog`; no TensorFlow, Beam or TFX.
 """

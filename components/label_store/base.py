@@ -1,8 +1,8 @@
-"""What a store of soft labels promises, whatever keeps the bytes.
+"""Interface of the label store, and the records that every backend shares.
 
-Labels come in *label sets*: every label one teacher gave to one span. A set becomes visible all at once or
-not at all, and never changes afterwards. A newer revision stands beside the older one; a fleet's pin says
-which of them its students read.
+A *label set* holds every soft label that one teacher gave to one span. It becomes visible all at once or not
+at all, and never changes. A new revision of a set is stored beside the older one. The pin of a fleet says
+which revision its students read.
 
 Reference: Khani et al., RecSys '24 (one teacher, many students, labels from a columnar store).
 """
@@ -28,20 +28,24 @@ FIXED_COLUMNS = pa.schema(
         pa.field(SURFACE, pa.string()),
     ]
 )
-"""What every label row has besides its `soft_<task>` columns."""
+"""Columns of every label row, besides `soft_<task>`."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-def require_name(value: str, what: str) -> str:
-    """Returns `value` if it may be part of a path and of a set id.
+def require_name(value: str, kind: str) -> str:
+    """Returns `value` if it can be part of a path and of a set id.
+
+    Args:
+        value: the name.
+        kind: kind of name, for the error message.
 
     Raises:
         BadInput: if it holds anything but letters, digits, `_` and `-`.
     """
     if not _NAME.fullmatch(value):
         raise BadInput(
-            f"not a usable {what}",
+            f"not a usable {kind}",
             where="label store",
             expected="letters, digits, _ and -",
             got=repr(value),
@@ -52,13 +56,13 @@ def require_name(value: str, what: str) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SoftColumn:
-    """What the numbers in one `soft_<task>` column mean; a column never changes its meaning.
+    """Meaning of the numbers in one `soft_<task>` column. A column never changes its meaning.
 
     Attributes:
-        kind: a probability in [0, 1], or a regression's expected value on `scale`.
-        link: the function from the teacher's logit to the number stored.
-        unit: what one stands for, in words.
-        scale: how the hard label was transformed before the teacher learnt it.
+        kind: binary: a probability in [0, 1]; regression: an expected value on `scale`.
+        link: function from the teacher's logit to the stored number.
+        unit: unit of the stored number, in words.
+        scale: transformation of the hard label before the teacher trains on it.
     """
 
     kind: Literal["binary", "regression"]
@@ -69,7 +73,7 @@ class SoftColumn:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelSetKey:
-    """What a label set is a set *of*. Of several sets with one key, revisions tell them apart."""
+    """Teacher and span of a label set. Sets with the same key are revisions of one another."""
 
     teacher: str
     teacher_version: str
@@ -84,25 +88,25 @@ class LabelSetKey:
 
     @property
     def prefix(self) -> str:
-        """What the id of every set with this key begins with, and of no other."""
+        """Prefix of the ids of all sets with this key. No other set id has it."""
         return f"{self.teacher}.{self.teacher_version}.span-{self.span:05d}.{self.span_version}."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StagedShard:
-    """One shard that lies ready and that no reader sees yet.
+    """One shard that is written but not yet visible to readers.
 
     Attributes:
-        name: which shard of the set this is; a retried bundle stages the same name again.
-        path: where the backend finds it.
-        size_bytes: its size, checked again before it is published.
-        rows: label rows in it.
-        rows_per_surface: the same, by surface.
-        first_date: the rows' first `event_date`, ISO 8601; empty without rows.
-        last_date: the last one.
+        name: name of the shard within the set; a retried bundle stages the same name again.
+        path: location of the file, in the backend's own form.
+        size_bytes: size of the file; checked again before publication.
+        rows: number of label rows.
+        rows_per_surface: surface → number of label rows.
+        first_date: earliest `event_date` of the rows, ISO 8601; empty if there are no rows.
+        last_date: latest `event_date`.
         checksum: see `fingerprints.checksum`.
-        fault: empty, or what makes its labels unfit. The worker measures, whoever publishes refuses: an
-            exception in a Beam worker would be retried and arrive wrapped.
+        fault: empty, or the reason why the labels must not be published. The worker only reports it and
+            `publish` raises: Beam would retry and wrap an exception raised in a worker.
     """
 
     name: str
@@ -118,13 +122,13 @@ class StagedShard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SetFacts:
-    """What only the labelling job knows about the set it publishes.
+    """Facts about a label set that only the labelling job can supply.
 
     Attributes:
-        feature_version: the teacher's feature version.
-        label_age_spans: how many spans the teacher is behind the one it labelled.
-        seconds: how long labelling took.
-        extra: figures worth keeping, by name.
+        feature_version: feature version of the teacher.
+        label_age_spans: number of spans the teacher is behind the span it labels.
+        seconds: duration of the labelling.
+        extra: further figures, by name.
     """
 
     feature_version: str
@@ -135,21 +139,20 @@ class SetFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelSetRecord:
-    """Everything known about a published set; written once, together with it.
+    """Description of a published set, written once, together with the set.
 
     Attributes:
-        set_id: unique for ever, also among attempts that lost.
-        key: what it is a set of.
+        set_id: unique among all attempts, published or not.
+        key: teacher and span.
         revision: 1 for the first set of its key.
-        columns: task → the meaning of its `soft_<task>`.
-        facts: what the labelling job said.
-        rows: label rows.
-        distinct_ids: distinct example ids, equal to `rows` (a set with duplicates is refused).
-        rows_per_surface: surface → rows.
-        first_date: the rows' first `event_date`, ISO 8601; empty without rows.
-        last_date: the last one.
-        checksum: 16 hex digits; independent of the order and the sharding of the rows.
-        created_ms: when it was published, Unix milliseconds.
+        columns: task → meaning of its `soft_<task>` column.
+        facts: from the labelling job.
+        rows: number of label rows, each of another example.
+        rows_per_surface: surface → number of label rows.
+        first_date: earliest `event_date` of the rows, ISO 8601; empty if there are no rows.
+        last_date: latest `event_date`.
+        checksum: 16 hex digits; does not depend on the order or the sharding of the rows.
+        created_ms: time of publication, Unix milliseconds.
     """
 
     set_id: str
@@ -158,7 +161,6 @@ class LabelSetRecord:
     columns: dict[str, SoftColumn]
     facts: SetFacts
     rows: int
-    distinct_ids: int
     rows_per_surface: dict[str, int]
     first_date: str
     last_date: str
@@ -166,26 +168,11 @@ class LabelSetRecord:
     created_ms: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StockSink:
-    """What Beam's own WriteToBigQuery has to know.
-
-    Attributes:
-        table: `project:dataset.table`.
-        temporary: a prefix in Cloud Storage.
-        id_column: the column for the set's id.
-    """
-
-    table: str
-    temporary: str
-    id_column: str
-
-
 class ShardWriter(abc.ABC):
-    """One attempt at a label set, in the hands of the workers. Picklable.
+    """Writes the shards of one attempt at a label set, from Beam workers. Picklable.
 
     Attributes:
-        columns: task → the meaning of its column.
+        columns: task → meaning of its column.
     """
 
     columns: dict[str, SoftColumn]
@@ -193,55 +180,50 @@ class ShardWriter(abc.ABC):
     @property
     @abc.abstractmethod
     def set_id(self) -> str:
-        """The id the set will have if this attempt is the one that gets published."""
-
-    @property
-    def stock_sink(self) -> StockSink | None:
-        """Where Beam's own sink is to write the rows; None where `write` stages them."""
-        return None
+        """Id of the attempt; the id of the set if this attempt is published."""
 
     @abc.abstractmethod
     def write(self, name: str, table: pa.Table) -> StagedShard:
-        """Stages one shard; again under the same name after a retry, and one copy will be published.
+        """Stages one shard. If a retry stages the same name again, one copy is published.
 
         Args:
-            name: which shard this is.
+            name: name of the shard within the set.
             table: columns of `FIXED_COLUMNS` and a float32 `soft_<task>` for each of the set's tasks.
 
         Raises:
-            ValueError: if the table's columns are not exactly those.
+            ValueError: if the table has other columns.
         """
 
 
 class LabelStore(abc.ABC):
-    """Label sets, published once and read by many.
+    """Store of label sets, each published once and read by many students.
 
-    A backend implements these verbs and passes `tests/components/label_store/test_contract.py`.
+    A backend implements these methods and passes `tests/components/label_store/test_contract.py`.
     """
 
     @abc.abstractmethod
     def stage(self, key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> ShardWriter:
-        """Begins an attempt at a set. Nothing of it is visible before `publish`."""
+        """Begins an attempt at a label set. Readers see nothing of it before `publish`."""
 
     @abc.abstractmethod
     def publish(
         self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
     ) -> LabelSetRecord:
-        """Makes the staged shards visible, all of them or none.
+        """Makes all staged shards visible at once, or none.
 
         Args:
-            writer: the attempt.
-            shards: what its `write` returned, in any order; may be empty.
-            facts: what goes into the record.
-            supersede: publish a new revision although the key has a set.
+            writer: the writer of the attempt.
+            shards: results of `writer.write`, in any order; may be empty.
+            facts: go into the record.
+            supersede: publish a new revision even if the key already has a set.
 
         Returns:
-            The record of the key's newest set: this attempt's, or the one that was published before it,
-            in which case this attempt's shards stay invisible.
+            The record of the newest set with this key. If another attempt was published first, it is that
+            attempt's record, and this attempt's shards stay invisible.
 
         Raises:
-            BadInput: if a label is no number or out of range, an example id appears twice, a column
-                already means something else, or the shards have been collected.
+            BadInput: if a label is not finite or out of range, an example id appears twice, a column
+                already has another meaning, or the shards have been garbage-collected.
         """
 
     @abc.abstractmethod
@@ -252,75 +234,71 @@ class LabelStore(abc.ABC):
     def scan(
         self, set_id: str, columns: Sequence[str], *, surface: str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Reads a published set; columns and surface are pushed down to storage.
+        """Reads a published set. The storage reads only the columns and the surface given.
 
         Raises:
-            BadInput: if no such set is published, or it has no such column.
+            BadInput: if the set is not published, or lacks a column.
         """
 
     @abc.abstractmethod
     def pin(self, fleet: str, span: int, set_id: str) -> str:
-        """Says which set the fleet reads for a span, unless that has been said already.
+        """Pins a set for a fleet and a span, unless the fleet has a pin for the span already.
 
         Returns:
-            The pinned set's id, which is what everybody must go by: `set_id` or an earlier caller's.
+            The id of the pinned set: `set_id`, or the set that an earlier call has pinned. Callers must
+            read this set.
 
         Raises:
-            BadInput: if no such set is published.
+            BadInput: if the set is not published.
         """
 
     @abc.abstractmethod
     def read_pin(self, fleet: str, span: int) -> str | None:
-        """The fleet's pin of a span, or None."""
+        """The id of the set that a fleet has pinned for a span, or None."""
 
     @abc.abstractmethod
     def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """Removes what failed and losing attempts left behind; never anything published.
+        """Deletes unpublished attempts; never anything published.
 
         Args:
-            older_than_seconds: grace, in seconds since an attempt last wrote anything.
-            dry_run: change nothing, and say what would go.
+            older_than_seconds: grace period in seconds, since the attempt last wrote anything.
+            dry_run: delete nothing, only return what would be deleted.
 
         Returns:
-            Ids of the attempts removed. Each is barred from being published later.
+            Ids of the deleted attempts. They can no longer be published.
         """
 
     @abc.abstractmethod
     def delete_expired(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """Removes published sets that are older and that no fleet has pinned; returns their ids."""
+        """Deletes published sets that are older and that no fleet has pinned; returns their ids."""
 
     def initialize(self) -> list[str]:
-        """Makes what must be there before the first label; returns what is there now, by name."""
+        """Creates the tables of the store if the backend needs any; returns their names."""
         return []
 
     def find_set(self, set_id: str) -> LabelSetRecord:
         """The record of a published set.
 
         Raises:
-            BadInput: if there is none of that id.
+            BadInput: if no such set is published.
         """
         for record in self.list_sets():
             if record.set_id == set_id:
                 return record
-        raise unknown_set(set_id, "published set")
-
-    def resolve_set(self, key: LabelSetKey) -> LabelSetRecord | None:
-        """The newest revision for a key, or None."""
-        revisions = [record for record in self.list_sets() if record.key == key]
-        return max(revisions, key=lambda record: record.revision, default=None)
+        raise unknown_set_error(set_id)
 
 
-def unknown_set(set_id: str, what: str) -> BadInput:
-    """The error for a set id that names nothing visible."""
+def unknown_set_error(set_id: str) -> BadInput:
+    """Error for a set id that is not published."""
     return BadInput(
-        f"no {what}",
+        "no published set",
         where="label store",
         expected="the id of a published label set",
         got=repr(set_id),
-        fix="List the store's sets; an attempt that lost or failed never becomes one.",
+        fix="List the sets with `rankdistill labels ls`; an unpublished attempt cannot be read.",
     )
 
 
 def row_schema(tasks: Sequence[str]) -> pa.Schema:
-    """The columns of a shard: the fixed ones and one nullable float32 per task, in the order given."""
+    """Schema of label rows: the fixed columns and one nullable float32 per task, in the order given."""
     return pa.schema([*FIXED_COLUMNS, *(pa.field(SOFT_PREFIX + task, pa.float32()) for task in tasks)])

@@ -1,4 +1,4 @@
-"""What a labels artifact says about itself, for those who do not ask the store."""
+"""Certificate of a label set: the JSON file in a labels artifact that describes the set."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ FILE_NAME = "certificate.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """Attributes of the label set an artifact stands for.
+    """Description of the label set that an artifact represents.
 
     Attributes:
-        set_id: the published set, which may be an earlier attempt's.
-        teacher: its name.
-        teacher_version: the model that gave the labels.
-        span: the span labelled.
-        span_version: the span's revision.
-        revision: the set's revision.
-        feature_version: the teacher's.
-        rows: label rows.
-        distinct_ids: distinct example ids.
+        set_id: id of the published set, which may come from an earlier attempt.
+        teacher: name of the teacher.
+        teacher_version: version of the model that gave the labels.
+        span: the labelled span.
+        span_version: version of the span.
+        revision: revision of the set.
+        feature_version: feature version of the teacher.
+        rows: number of label rows.
         coverage: surface → labelled fresh examples over fresh examples, in [0, 1].
-        label_age_spans: how many spans the teacher was behind the span.
-        seconds: how long labelling took.
-        event_ms: the newest labelled impression, Unix milliseconds; 0 without rows. It and the two that
-            follow are 0 too where the set was published without them.
-        ready_ms: when the span's examples were complete.
-        labelled_ms: when all labels were staged.
-        published_ms: when the set became visible.
+        label_age_spans: number of spans the teacher was behind the span.
+        seconds: duration of the labelling.
+        event_ms: time of the newest labelled impression, Unix milliseconds; 0 if there are no rows.
+            `event_ms`, `ready_ms` and `labelled_ms` are also 0 if the record lacks them.
+        ready_ms: time when the span's examples were complete.
+        labelled_ms: time when all labels were staged.
+        published_ms: time of publication.
     """
 
     set_id: str
@@ -45,7 +44,6 @@ class Certificate:
     revision: int
     feature_version: str
     rows: int
-    distinct_ids: int
     coverage: dict[str, float]
     label_age_spans: int
     seconds: float
@@ -56,11 +54,11 @@ class Certificate:
 
 
 def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> Certificate:
-    """The certificate of a published set.
+    """Builds the certificate of a published set.
 
     Args:
-        record: the set.
-        examples_per_surface: surface → fresh examples the span has.
+        record: record of the set.
+        examples_per_surface: surface → number of fresh examples in the span.
     """
     return Certificate(
         set_id=record.set_id,
@@ -71,7 +69,6 @@ def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> 
         revision=record.revision,
         feature_version=record.facts.feature_version,
         rows=record.rows,
-        distinct_ids=record.distinct_ids,
         coverage={
             surface: record.rows_per_surface.get(surface, 0) / examples
             for surface, examples in sorted(examples_per_surface.items())
@@ -85,17 +82,17 @@ def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> 
 
 
 def write_certificate(certificate: Certificate, folder: str | Path) -> None:
-    """Writes `certificate.json` into an artifact's folder, which is made if it is missing."""
+    """Writes `certificate.json` into an artifact's folder; creates the folder if needed."""
     path = Path(folder) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(to_json(certificate))
 
 
 def read_certificate(folder: str | Path) -> Certificate:
-    """The inverse of `write_certificate`.
+    """Reads the certificate that `write_certificate` wrote.
 
     Raises:
-        BadInput: if there is no certificate.
+        BadInput: if the folder has no certificate.
     """
     path = Path(folder) / FILE_NAME
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Hashes of label rows: to count distinct ids, to compare contents, to group by bucket."""
+"""Hashes of label rows: checksum of a set, duplicate example ids, bucket of an example."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ def hash_ids(ids: pa.ChunkedArray) -> Array:
 def checksum(table: pa.Table) -> int:
     """A 64-bit fingerprint of a table's contents.
 
-    The rows' hashes are added up, so neither the order of the rows nor how they are cut into shards
-    matters, and the checksum of a set is the sum of its shards' modulo 2**64.
+    It is the sum of the rows' hashes, so neither the order of the rows nor their sharding
+    matters. The checksum of a set is the sum of its shards' checksums modulo 2**64.
 
     Args:
-        table: label rows, with `example_id` and float32 columns; other columns are left out.
+        table: label rows, with `example_id` and float32 columns; other columns are ignored.
     """
     if table.num_rows == 0:
         return 0
     rows = hash_ids(table[EXAMPLE_ID])
     for position, name in enumerate(sorted(f.name for f in table.schema if f.type == pa.float32())):
         values = table[name].to_numpy().astype(np.float32).view(np.uint32).astype(np.uint64)
-        # The position keeps apart two rows that have the same values in swapped columns.
+        # With the position, two rows with the same values in swapped columns have different hashes.
         rows = _mix(rows ^ _mix(values + np.uint64(position << 32)))
     return int(rows.sum(dtype=np.uint64))
 
 
-def duplicated_ids(ids: pa.ChunkedArray, at_most: int = 3) -> list[str]:
-    """Ids that appear more than once, at most so many of them, sorted."""
+def duplicated_ids(ids: pa.ChunkedArray) -> list[str]:
+    """The first three ids, in sorted order, that appear more than once."""
     hashes = hash_ids(ids)
-    order = np.sort(hashes)
-    suspects = order[1:][order[1:] == order[:-1]]
-    if not len(suspects):
+    ordered = np.sort(hashes)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(repeated):
         return []
-    # Two different ids may share a hash: only the ids themselves decide.
-    suspected = pd.Series(ids.filter(pa.array(np.isin(hashes, suspects))).to_pandas())
-    return sorted(suspected[suspected.duplicated()].unique().tolist())[:at_most]
+    # Two different ids may share a hash, so compare the ids themselves.
+    suspects = pd.Series(ids.filter(pa.array(np.isin(hashes, repeated))).to_pandas())
+    return sorted(suspects[suspects.duplicated()].unique().tolist())[:3]
 
 
 def _mix(values: Array) -> Array:
-    """SplitMix64's finaliser: every input bit changes about half of the output's."""
+    """SplitMix64's finaliser: each input bit changes about half of the output bits."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Looking at label sets: does a set hold what its record says, and how do two sets differ?"""
+"""Verification of a label set against its record, and comparison of two label sets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 @dataclasses.dataclass(frozen=True)
 class TaskDifference:
-    """How one task's labels differ between two sets, on the examples that both label.
+    """Difference of one task's labels between two sets, over the examples that both hold.
 
     Attributes:
-        task: its name.
-        changed: examples whose label is not the same to the last bit.
-        mean: mean of the absolute differences, on the examples labelled in both.
-        largest: the largest of them.
+        task: name of the task.
+        changed: number of examples whose labels are not bitwise equal.
+        mean: mean absolute difference, over the examples labelled in both.
+        largest: largest absolute difference.
     """
 
     task: str
@@ -30,13 +30,13 @@ class TaskDifference:
 
 @dataclasses.dataclass(frozen=True)
 class SetDifference:
-    """How two sets differ.
+    """Difference of two label sets.
 
     Attributes:
-        shared: examples that both hold.
-        only_first: examples of the first alone.
-        only_second: examples of the second alone.
-        tasks: by task that both have a column of.
+        shared: number of examples in both.
+        only_first: number of examples only in the first.
+        only_second: number of examples only in the second.
+        tasks: the difference of each task that both have a column of.
     """
 
     shared: int
@@ -46,28 +46,27 @@ class SetDifference:
 
 
 def verify_set(store: LabelStore, set_id: str) -> list[str]:
-    """Recounts a published set from its rows.
+    """Compares a published set's rows with its record.
 
     Returns:
-        One line per thing that is not as the record says; none when all is well.
+        One line for each figure that differs from the record; empty if none does.
 
     Raises:
-        BadInput: if no such set is published.
+        BadInput: if the set is not published.
     """
     record = store.find_set(set_id)
     table = _read(store, set_id)
-    twice = duplicated_ids(table[EXAMPLE_ID])
     surfaces = {entry["values"]: entry["counts"] for entry in table[SURFACE].value_counts().to_pylist()}
-    found = {
+    figures = {
         "rows": (record.rows, table.num_rows),
         "rows per surface": (record.rows_per_surface, dict(sorted(surfaces.items()))),
-        "example ids labelled twice": ([], twice),
+        "example ids labelled twice": ([], duplicated_ids(table[EXAMPLE_ID])),
         "checksum": (record.checksum, f"{checksum(table):016x}"),
     }
     return [
-        f"{what}: expected {said}, got {counted}"
-        for what, (said, counted) in found.items()
-        if said != counted
+        f"{name}: expected {recorded}, got {counted}"
+        for name, (recorded, counted) in figures.items()
+        if recorded != counted
     ]
 
 
@@ -77,20 +76,20 @@ def diff_sets(store: LabelStore, first: str, second: str) -> SetDifference:
     Raises:
         BadInput: if one of them is not published.
     """
-    one, other = (_read(store, set_id).to_pandas().set_index(EXAMPLE_ID) for set_id in (first, second))
-    shared = one.index.intersection(other.index)
+    left, right = (_read(store, set_id).to_pandas().set_index(EXAMPLE_ID) for set_id in (first, second))
+    shared = left.index.intersection(right.index)
     tasks = []
-    for name in (name for name in one.columns if name.startswith(SOFT_PREFIX) and name in other.columns):
-        left, right = one.loc[shared, name], other.loc[shared, name]
-        apart = (left - right).abs().dropna()
-        same = (left == right) | (left.isna() & right.isna())
-        mean, largest = (float(apart.mean()), float(apart.max())) if len(apart) else (0.0, 0.0)
-        tasks.append(TaskDifference(name.removeprefix(SOFT_PREFIX), int((~same).sum()), mean, largest))
-    return SetDifference(len(shared), len(one) - len(shared), len(other) - len(shared), tasks)
+    for name in (name for name in left.columns if name.startswith(SOFT_PREFIX) and name in right.columns):
+        one, other = left.loc[shared, name], right.loc[shared, name]
+        differences = (one - other).abs().dropna()
+        equal = (one == other) | (one.isna() & other.isna())
+        mean, largest = (differences.mean(), differences.max()) if len(differences) else (0.0, 0.0)
+        task = name.removeprefix(SOFT_PREFIX)
+        tasks.append(TaskDifference(task, int((~equal).sum()), float(mean), float(largest)))
+    return SetDifference(len(shared), len(left) - len(shared), len(right) - len(shared), tasks)
 
 
 def _read(store: LabelStore, set_id: str) -> pa.Table:
     schema = row_schema(list(store.find_set(set_id).columns))
-    columns = [name for name in schema.names if name != EVENT_DATE]
-    wanted = pa.schema([schema.field(name) for name in columns])
-    return pa.Table.from_batches(store.scan(set_id, columns), schema=wanted)
+    schema = schema.remove(schema.get_field_index(EVENT_DATE))
+    return pa.Table.from_batches(store.scan(set_id, schema.names), schema=schema)

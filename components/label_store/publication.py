@@ -1,4 +1,4 @@
-"""What every backend does the same way between staged shards and a published set."""
+"""Steps from staged shards to a published label set that every backend shares."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from eventlog.rows import EXAMPLE_ID, SURFACE
 
 
 def new_set_id(key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> str:
-    """An id that no other attempt at the key will ever have.
+    """Returns a unique id for an attempt at the key.
 
     Raises:
-        BadInput: if a task's name cannot be part of a column's.
+        BadInput: if a task's name cannot be part of a column name.
     """
     for task in columns:
         require_name(task, "task name")
@@ -37,7 +37,7 @@ def new_set_id(key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> str:
 
 
 def key_of(set_id: str) -> LabelSetKey:
-    """What the set with this id is a set of."""
+    """Reads the key from a set id."""
     teacher, version, span, span_version, _ = set_id.split(".")
     return LabelSetKey(
         teacher=teacher,
@@ -48,7 +48,7 @@ def key_of(set_id: str) -> LabelSetKey:
 
 
 def prepare_rows(name: str, table: pa.Table, columns: Mapping[str, SoftColumn]) -> pa.Table:
-    """A shard's rows with the set's exact columns, sorted so that a surface's lie together.
+    """Casts a shard's rows to the set's schema and sorts them, so that a surface's rows lie together.
 
     Raises:
         ValueError: if the columns are not exactly those of the set.
@@ -64,7 +64,7 @@ def prepare_rows(name: str, table: pa.Table, columns: Mapping[str, SoftColumn]) 
 def describe_shard(
     name: str, path: str, size_bytes: int, table: pa.Table, columns: Mapping[str, SoftColumn]
 ) -> StagedShard:
-    """What whoever publishes must know of a shard without reading it again."""
+    """Describes a shard, so that `publish` need not read it again."""
     surfaces = pc.value_counts(table[SURFACE])
     dates = pc.min_max(table[EVENT_DATE]).as_py()
     return StagedShard(
@@ -80,8 +80,8 @@ def describe_shard(
     )
 
 
-def one_per_name(shards: Sequence[StagedShard]) -> list[StagedShard]:
-    """One copy of each shard, the same whatever order a runner delivered them in."""
+def deduplicate_shards(shards: Sequence[StagedShard]) -> list[StagedShard]:
+    """One copy of each shard, sorted by name; the choice does not depend on the order of `shards`."""
     by_path = sorted(shards, key=lambda shard: shard.path, reverse=True)
     return sorted({shard.name: shard for shard in by_path}.values(), key=lambda shard: shard.name)
 
@@ -93,10 +93,10 @@ def draft_record(
     facts: SetFacts,
     revision: int = 0,
 ) -> LabelSetRecord:
-    """The record of a set about to be published; a backend that numbers revisions itself fills that in."""
+    """The record of a set before publication; `revision` is 0 if the backend assigns it later."""
     rows = sum(shard.rows for shard in shards)
     surfaces = sorted({surface for shard in shards for surface in shard.rows_per_surface})
-    dated = [shard for shard in shards if shard.rows]
+    filled = [shard for shard in shards if shard.rows]
     return LabelSetRecord(
         set_id=set_id,
         key=key_of(set_id),
@@ -104,23 +104,22 @@ def draft_record(
         columns=dict(columns),
         facts=facts,
         rows=rows,
-        distinct_ids=rows,
         rows_per_surface={
             name: sum(shard.rows_per_surface.get(name, 0) for shard in shards) for name in surfaces
         },
-        first_date=min((shard.first_date for shard in dated), default=""),
-        last_date=max((shard.last_date for shard in dated), default=""),
+        first_date=min((shard.first_date for shard in filled), default=""),
+        last_date=max((shard.last_date for shard in filled), default=""),
         checksum=f"{sum(shard.checksum for shard in shards) % 2**64:016x}",
         created_ms=int(time.time() * 1000),
     )
 
 
 class UnfitLabels(BadInput):
-    """Labels that must not be published; nothing is wrong with what asked for them."""
+    """The labels must not be published. The input of the labelling job is valid."""
 
 
 def refuse_faults(set_id: str, shards: Sequence[StagedShard]) -> None:
-    """Refuses a set of which a worker has found a label that is none.
+    """Raises if a worker has reported a faulty label.
 
     Raises:
         UnfitLabels: naming the first such label.
@@ -128,7 +127,7 @@ def refuse_faults(set_id: str, shards: Sequence[StagedShard]) -> None:
     for shard in shards:
         if shard.fault:
             raise UnfitLabels(
-                "labels that are no labels",
+                "invalid labels",
                 where=f"label set {set_id}, shard {shard.name}",
                 expected="finite numbers, probabilities in [0, 1]",
                 got=shard.fault,
@@ -136,8 +135,8 @@ def refuse_faults(set_id: str, shards: Sequence[StagedShard]) -> None:
             )
 
 
-def labelled_twice(set_id: str, example_ids: Sequence[str]) -> BadInput:
-    """The error for a set in which an example has two labels."""
+def duplicate_labels_error(set_id: str, example_ids: Sequence[str]) -> BadInput:
+    """Error for a set in which an example has two labels."""
     return BadInput(
         "example ids labelled twice",
         where=f"label set {set_id}",
@@ -147,8 +146,8 @@ def labelled_twice(set_id: str, example_ids: Sequence[str]) -> BadInput:
     )
 
 
-def column_conflict(name: str, where: str, expected: str, got: str) -> BadInput:
-    """The error for a task whose column is there and means something else."""
+def column_conflict_error(name: str, where: str, expected: str, got: str) -> BadInput:
+    """Error for a task whose column exists with another meaning."""
     return BadInput(
         f"column {name} already means something else",
         where=where,
@@ -158,23 +157,23 @@ def column_conflict(name: str, where: str, expected: str, got: str) -> BadInput:
     )
 
 
-def no_such_column(set_id: str, where: str, name: str, known: Sequence[str]) -> BadInput:
-    """The error for a scan that asks a set for a column it has not."""
+def unknown_column_error(set_id: str, where: str, name: str, columns: Sequence[str]) -> BadInput:
+    """Error for a scan of a column that the set does not have."""
     return BadInput(
         f"label set {set_id} has no column {name}",
         where=where,
-        expected=f"one of {', '.join(known)}",
+        expected=f"one of {', '.join(columns)}",
         got=name,
-        fix="Distil a task this teacher labelled.",
+        fix="Distil a task that this teacher has labelled.",
     )
 
 
-def collected(set_id: str) -> BadInput:
-    """The error for an attempt that garbage collection has barred."""
+def collected_attempt_error(set_id: str) -> BadInput:
+    """Error for an attempt whose shards have been garbage-collected."""
     return BadInput(
         "staged shards are gone",
         where=f"label set {set_id}",
         expected="every shard as it was staged",
-        got="a collected attempt",
-        fix="Label the span again, or give garbage collection a longer grace; nothing was published.",
+        got="a garbage-collected attempt",
+        fix="Label the span again; run `labels gc` with more --grace-hours. Nothing was published.",
     )

@@ -1,4 +1,4 @@
-"""Which label set a fleet reads for a span: decided once, by whoever asks first."""
+"""Choice of the label set that a fleet reads for a span; the first student pins it for the fleet."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from models.settings import settings
 
 
 class UnusableLabels(BadInput):
-    """There is no label set for the span, or none that is young enough."""
+    """The span has no label set, or only sets that are too old."""
 
 
 @settings
 class LabelSource:
-    """By what rule the first student of a fleet chooses a span's set; the others go by its pin.
+    """Rule by which the first student of a fleet chooses a span's label set; the others read the pin.
 
     Attributes:
-        teacher: Whose labels; None for the deployment's own teacher.
-        set_id: Exactly this set, of the one span it is a set of; None for the newest.
-        max_age_spans: The teacher may be at most so many spans behind the span it labelled; None for any.
+        teacher: Name of the teacher; None for the deployment's teacher.
+        set_id: Id of one label set, for its span only; None for the newest set.
+        max_age_spans: Largest number of spans that the teacher may be behind the labelled span; None for any.
     """
 
     teacher: str | None = None
@@ -27,16 +27,16 @@ class LabelSource:
 
 
 def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> LabelSetRecord:
-    """The set that every student of the fleet reads for a span; the first to ask pins it.
+    """Returns the set that every student of a fleet reads for a span; pins it if the fleet has no pin yet.
 
     Args:
-        store: Where the sets are.
-        fleet: The students that must read the same bytes.
-        source: How the first to ask chooses.
-        span: Of the labelled examples.
+        store: The label store.
+        fleet: Name of the fleet.
+        source: Rule for the choice, if there is no pin yet.
+        span: The span of the labelled examples.
 
     Raises:
-        UnusableLabels: if no published set of that span is as the source wants it.
+        UnusableLabels: if no published set of the span satisfies `source`.
     """
     pinned = store.read_pin(fleet, span)
     if pinned is None:
@@ -45,7 +45,7 @@ def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> L
 
 
 def pinned_sets(store: LabelStore, fleet: str, spans: list[int]) -> list[LabelSetRecord]:
-    """The fleet's sets of earlier spans, those alone that it has pinned."""
+    """The sets that a fleet has pinned for earlier spans; spans without a pin are left out."""
     pins = [store.read_pin(fleet, span) for span in spans]
     return [store.find_set(pin) for pin in pins if pin is not None]
 
@@ -54,23 +54,23 @@ def _choose(store: LabelStore, source: LabelSource, span: int) -> LabelSetRecord
     sets = [record for record in store.list_sets() if record.key.span == span]
     if source.set_id is not None:
         sets = [record for record in sets if record.set_id == source.set_id]
-        wanted = f"set {source.set_id!r}"
+        expected = f"set {source.set_id!r}"
     else:
         sets = [record for record in sets if record.key.teacher == source.teacher]
-        wanted = f"a set of teacher {source.teacher!r}"
+        expected = f"a set of teacher {source.teacher!r}"
     if not sets:
         raise UnusableLabels(
-            "no label set", where=f"label store, span {span}", expected=wanted,
+            "no label set", where=f"label store, span {span}", expected=expected,
             got="none", fix="Let the teacher label the span first.",
         )  # fmt: skip
-    # Within a key revisions tell what is newer, whatever the clocks of those who published them said.
-    newest = {record.key: record for record in sorted(sets, key=lambda record: record.revision)}
-    chosen = max(newest.values(), key=lambda record: record.created_ms)
-    age = chosen.facts.label_age_spans
+    # Within a key, compare revisions: the clocks of two publishers may disagree.
+    by_key = {record.key: record for record in sorted(sets, key=lambda record: record.revision)}
+    newest = max(by_key.values(), key=lambda record: record.created_ms)
+    age = newest.facts.label_age_spans
     if source.max_age_spans is not None and age > source.max_age_spans:
         raise UnusableLabels(
-            "labels are too old", where=f"label set {chosen.set_id}",
+            "labels are too old", where=f"label set {newest.set_id}",
             expected=f"a teacher at most {source.max_age_spans} spans behind",
             got=f"one {age} spans behind", fix="Let a newer teacher label the span, or raise max_age_spans.",
         )  # fmt: skip
-    return chosen
+    return newest

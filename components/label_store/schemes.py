@@ -1,4 +1,4 @@
-"""Which class keeps the labels, by the URI's scheme."""
+"""Opens the label store that a URI names; the scheme selects the backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventlog.errors import BadInput
 
 
 def _open_delta(location: str) -> LabelStore:
-    # Imported when asked for: no user pays for a backend that is not his.
+    # Imported here, so that the other backend is not loaded.
     from components.label_store.delta.store import DeltaLabelStore
 
     return DeltaLabelStore(location)
@@ -24,7 +24,7 @@ def _open_bigquery(location: str) -> LabelStore:
 
 
 SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta, "bigquery": _open_bigquery}
-"""A new backend is one more line here and one in the contract suite."""
+"""Scheme → function that opens a store. A new backend is one line here and one in the contract suite."""
 
 
 def open_store(uri: str) -> LabelStore:
@@ -35,7 +35,7 @@ def open_store(uri: str) -> LabelStore:
             `bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX` with more keys, see `BigQueryLocation`.
 
     Raises:
-        BadInput: if no backend has that scheme, or the URI names no place.
+        BadInput: if no backend has that scheme, or nothing follows the scheme.
     """
     scheme, _, location = uri.partition(":")
     if scheme not in SCHEMES:
@@ -50,9 +50,9 @@ def open_store(uri: str) -> LabelStore:
     location = location.removeprefix("//")
     if not location:
         raise BadInput(
-            "no place named",
+            "incomplete label store URI",
             where=f"store {uri!r}",
-            expected=f"a place after {scheme}:",
+            expected=f"a path or project after {scheme}:",
             got="nothing after the scheme",
             fix="Correct the store's URI in the config.",
         )

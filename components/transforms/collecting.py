@@ -1,36 +1,42 @@
-"""Runs a Beam pipeline and brings its few results back to the driver, under any runner."""
+"""Runs a Beam pipeline under any runner and returns its few results and its errors to the driver.
+
+Beam and TensorFlow are imported only by a run, so that programs without Beam can use `find_bad_input`.
+"""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import apache_beam as beam
-import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from eventlog.errors import BadInput
 
+_QUOTED = "eventlog.errors.BadInput: "
+_BEAM_SUFFIX = " [while running"
+
 
 def run_and_collect(build: Callable[[Any], Any], options: Sequence[str], folder: str) -> list[Any]:
-    """Runs a pipeline to its end and returns what one PCollection of it held.
+    """Runs a pipeline to its end and returns the elements of one PCollection.
 
-    The results travel through one file: a runner's workers share no memory with the driver.
+    The results travel through a file, since a runner's workers share no memory with the driver.
 
     Args:
-        build: takes the pipeline, returns a PCollection of a few JSON-able elements, one a shard or so.
-        options: Beam's command line options, for example `["--runner=FnApiRunner"]`; DirectRunner
-            first tries to download Prism and then falls back to the same.
-        folder: where driver and workers can both write.
+        build: takes the pipeline, returns a PCollection of a few JSON-able elements, about one per shard.
+        options: Beam's command line options, for example `["--runner=FnApiRunner"]`. DirectRunner first tries
+            to download Prism and then falls back to FnApiRunner.
+        folder: a folder that driver and workers can both write to.
 
     Returns:
         The elements, in no particular order.
 
     Raises:
-        BadInput: if a worker raised one; the runner's own wrapping is taken off.
+        BadInput: if a worker raised it; without the text that Beam adds.
     """
+    import apache_beam as beam
+    import tensorflow as tf
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     manifest = f"{folder.rstrip('/')}/manifest-{uuid.uuid4().hex}.json"
     tf.io.gfile.makedirs(folder)
     try:
@@ -44,7 +50,7 @@ def run_and_collect(build: Callable[[Any], Any], options: Sequence[str], folder:
             results: list[Any] = json.load(file)
         return results
     except Exception as error:
-        bad_input = _find_bad_input(error)
+        bad_input = find_bad_input(error)
         if bad_input is None:
             raise
         raise bad_input from None
@@ -54,22 +60,27 @@ def run_and_collect(build: Callable[[Any], Any], options: Sequence[str], folder:
 
 
 def _write_manifest(results: list[Any], path: str) -> None:
+    import tensorflow as tf
+
     partial = f"{path}.{uuid.uuid4().hex}"
     with tf.io.gfile.GFile(partial, "w") as file:
         json.dump(results, file)
     tf.io.gfile.rename(partial, path, overwrite=True)
 
 
-def _find_bad_input(error: BaseException) -> BadInput | None:
-    for link in _chain(error):
+def find_bad_input(error: BaseException) -> BadInput | None:
+    """The BadInput that caused an error, without the step name that Beam appends; else None.
+
+    A runner may also pass a worker's error on as the text of another exception; the BadInput is then rebuilt.
+    """
+    link: BaseException | None = error
+    while link is not None:
         if isinstance(link, BadInput):
-            # Beam appends the name of the step to the text; the user has no use for it.
-            link.args = (str(link).split(" [while running")[0],)
+            link.args = (str(link).partition(_BEAM_SUFFIX)[0],)
             return link
+        for line in str(link).splitlines():
+            _, quoted, text = line.partition(_QUOTED)
+            if quoted:
+                return BadInput.quoted(text.partition(_BEAM_SUFFIX)[0])
+        link = link.__cause__ or link.__context__
     return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""One span of the event log, encoded as shards of tf.Examples: fresh and matured, each with its holdout."""
+"""Encodes a span of the event log as shards of tf.Examples: fresh and matured rows, each with a holdout."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, shard_name, split_folder, write_shard
+from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, split_folder, write_shard
 from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LOG_SCHEMA, SURFACE
 from eventlog.spans import span_files
+from models.shard_names import shard_name
 
 HOLDOUT_PERCENT = 5
 _HASH_KEY = "rank-holdout-v01"
@@ -26,7 +27,7 @@ _HASH_BUCKETS = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """Rows `first_row` to `first_row + num_rows` of one Parquet file; becomes shard `shard` of each split."""
+    """Rows `first_row` to `first_row + num_rows` of a Parquet file, for shard `shard` of each split."""
 
     shard: int
     file: str
@@ -35,14 +36,14 @@ class Slice:
 
 
 def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[Slice]:
-    """Cuts files into slices of about equal size, in order of time.
+    """Cuts files into slices of about equal size, in time order.
 
     Args:
-        files: paths and their numbers of rows, in order of time.
-        rows_per_shard: at most so many rows a slice.
+        files: paths and their numbers of rows, in time order.
+        rows_per_shard: maximum number of rows in a slice.
 
     Returns:
-        Slices numbered from 0. No slice spans two files; a file without rows is one slice without rows, so
+        Slices numbered from 0. No slice covers two files. A file without rows is one slice without rows, so
         that every span has at least one shard.
 
     Raises:
@@ -60,15 +61,15 @@ def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[S
 
 
 def holdout_mask(cluster_ids: pa.Array) -> np.ndarray:
-    """Which rows belong to the clusters that are never trained on.
+    """Mask of the rows in held-out clusters, which no model trains on.
 
-    The choice depends on the cluster's id alone, so that a cluster stays on its side in every span.
+    The mask depends on the cluster id alone, so that a cluster is held out in every span or in none.
 
     Args:
         cluster_ids: `[rows]` string.
 
     Returns:
-        `[rows]` bool, True for HOLDOUT_PERCENT of all clusters.
+        `[rows]` bool, True for about HOLDOUT_PERCENT of all clusters.
     """
     values = np.asarray(cluster_ids, dtype=object)
     hashes = pd.util.hash_array(values, hash_key=_HASH_KEY)
@@ -76,7 +77,7 @@ def holdout_mask(cluster_ids: pa.Array) -> np.ndarray:
 
 
 def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
-    """Rows of each split, order kept: fresh or matured by `impression_span`, holdout by cluster."""
+    """Rows of each split in their order: fresh or matured by `impression_span`, holdout by cluster."""
     is_fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
     held_out = holdout_mask(table[CLUSTER_ID])
     parts = {}
@@ -87,7 +88,7 @@ def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
 
 
 def read_slice(piece: Slice) -> pa.Table:
-    """Reads a slice's rows, touching only the row groups that hold them."""
+    """Reads a slice's rows, and only the row groups that contain them."""
     parquet = pq.ParquetFile(piece.file)
     sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
@@ -105,20 +106,20 @@ def read_slice(piece: Slice) -> pa.Table:
 
 @dataclasses.dataclass
 class EncodeEvents(beam.PTransform):
-    """Reads a span of the log and writes its Examples shards; yields each shard's row counts.
+    """Reads a span of the event log and writes its Examples shards; yields each shard's row counts.
 
-    Every split gets every shard's file, if need be without rows, so that no reader's pattern misses. Shards
-    follow the order of time.
+    Every split gets a file for every shard, even without rows, so that every reader's pattern matches. Shards
+    are in time order.
 
     Attributes:
         log: folder of the event log.
         span: the span to encode.
         output_uri: root of the Examples artifact.
-        rows_per_shard: at most so many log rows become one shard of each split.
-        surface: encode the rows of this surface alone; all of them, when None.
-        version: of the span; the newest, when None.
+        rows_per_shard: maximum number of log rows in a shard.
+        surface: the surface to encode; None for all.
+        version: the span version; None for the newest.
 
-    Yields (as a PCollection): one dict a shard, `{"shard": index, "read": rows, <split>: rows, ...}`.
+    Yields (as a PCollection): one dict per shard, `{"shard": index, "read": rows, <split>: rows, ...}`.
     """
 
     log: str
@@ -129,10 +130,10 @@ class EncodeEvents(beam.PTransform):
     version: int | None = None
 
     def expand(self, pipeline: Any) -> Any:
-        """Adds the work to a pipeline.
+        """Adds the transform to a pipeline.
 
         Raises:
-            BadInput: if the log does not hold the span.
+            BadInput: if the log lacks the span.
         """
         files = [
             (str(file), int(pq.read_metadata(file).num_rows))
@@ -148,7 +149,7 @@ class EncodeEvents(beam.PTransform):
 
 
 class _EncodeSlice(beam.DoFn):
-    """Writes one slice into its shard of every split."""
+    """Writes one slice as its shard of every split."""
 
     def __init__(self, span: int, output_uri: str, num_shards: int, surface: str | None) -> None:
         self._span = span
@@ -157,7 +158,7 @@ class _EncodeSlice(beam.DoFn):
         self._surface = surface
 
     def process(self, piece: Slice) -> Iterator[dict[str, int]]:
-        """Yields the rows written per split, and how many were read."""
+        """Yields the shard, the number of rows read and the rows written per split."""
         table = read_slice(piece)
         counts = {"shard": piece.shard, "read": table.num_rows}
         if self._surface is not None:

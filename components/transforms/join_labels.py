@@ -1,4 +1,4 @@
-"""One surface's examples, joined with soft labels by example id."""
+"""Joins a surface's examples with soft labels by example id."""
 
 from __future__ import annotations
 
@@ -19,33 +19,28 @@ from components.label_store.fingerprints import duplicated_ids, hash_ids
 from components.transforms.collecting import run_and_collect
 from components.transforms.label_rows import ReadLabels
 from components.transforms.serialized import EXAMPLE, SERIALIZED, append_feature, read_serialized
-from components.transforms.shards import (
-    FRESH_SPLITS,
-    SPLITS,
-    shard_name,
-    split_files,
-    split_folder,
-    write_records,
-)
+from components.transforms.shards import FRESH_SPLITS, SPLITS, split_files, split_folder, write_records
 from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SOFT_PREFIX, SURFACE
+from models.shard_names import shard_name
 
 REPORT_FILE = "join_report.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JoinReport:
-    """What a join found.
+    """Row counts of a join, and the policy's decision.
 
     Attributes:
-        surface: whose examples were joined.
+        surface: the surface.
         fresh_rows: examples whose impression lies in the span.
-        labelled_fresh_rows: those of them with a soft label.
-        matured_rows: examples whose delayed labels have just become known; they count in no coverage.
-        labelled_matured_rows: those of them with a soft label.
-        labels_without_example: label rows of the surface that no example asked for.
-        decision: whether the span is learnt with its labels (`joined`), `hard-only`, or not at all (`last`).
-        reason: why it is not `joined`; empty if it is.
+        labelled_fresh_rows: fresh rows with a soft label.
+        matured_rows: examples whose delayed labels have just matured; coverage does not count them.
+        labelled_matured_rows: matured rows with a soft label.
+        labels_without_example: label rows of the surface without an example.
+        decision: models train with soft labels (`joined`), without them (`hard-only`), or not
+            on the span (`last`).
+        reason: the reason for `hard-only` or `last`; else empty.
     """
 
     surface: str
@@ -59,7 +54,7 @@ class JoinReport:
 
     @property
     def coverage(self) -> float:
-        """Labelled fresh rows over fresh rows, in [0, 1]; 1 without fresh rows, of which none is missed."""
+        """Labelled fresh rows over fresh rows, in [0, 1]; 1 without fresh rows, as no label is missing."""
         return self.labelled_fresh_rows / self.fresh_rows if self.fresh_rows else 1.0
 
 
@@ -68,26 +63,25 @@ class JoinSoftLabels(beam.PTransform):
     """Joins a surface's examples of all splits with label sets; yields counts.
 
     Both sides are cut into buckets by a hash of the id and grouped as Arrow batches, never as rows. Bucket
-    n of N becomes shard n of N of every split, its rows in order of time and id, so that the same input
-    gives the same records (but not the same bytes: the C++ encoder does not order a tf.Example's features).
+    n of N becomes shard n of N of every split, with rows in order of time and id, so that the same input
+    gives the same bytes.
 
-    Every example of the surface comes out exactly once. One without a label comes out without soft labels.
-    A fresh row gets the immediate tasks' soft labels alone and a matured row the delayed ones': each example
-    and task is distilled once, in the row that has its hard label. Label rows without an example are
-    counted.
+    Every example of the surface is written exactly once, with or without soft labels. A fresh row gets the
+    soft labels of immediate tasks and a matured row those of delayed tasks. So each example and task is
+    distilled once, in the row that has its hard label. Label rows without an example are counted.
 
     Attributes:
         examples_uri: Examples artifact with all splits.
         output_uri: root of the Examples artifact to write.
         span: the examples' span.
-        surface: the surface to keep.
+        surface: the surface to join.
         store_uri: see `open_store`.
-        set_ids: label sets: the span's own, and those of the matured rows' spans.
+        set_ids: label sets of the span and of the matured rows' spans.
         delayed: distilled task → whether its hard label comes with the matured row.
-        num_buckets: how many shards each split will have.
+        num_buckets: number of shards of each split.
 
-    Yields (as a PCollection): dicts of counts to be added up: of every bucket those of `JoinReport`,
-        `buckets` and `labels_joined`; of every shard `examples_read`, of every batch `labels_read`.
+    Yields (as a PCollection): dicts of counts to be added up: per bucket those of `JoinReport`, `buckets` and
+        `labels_joined`; per shard `examples_read`; per batch `labels_read`.
     """
 
     examples_uri: str
@@ -100,7 +94,7 @@ class JoinSoftLabels(beam.PTransform):
     num_buckets: int = 4
 
     def expand(self, pipeline: Any) -> Any:
-        """Adds the work to a pipeline."""
+        """Adds the transform to a pipeline."""
         files = [(split, file) for split in SPLITS for file in split_files(self.examples_uri, split)]
         examples = (
             pipeline
@@ -114,7 +108,7 @@ class JoinSoftLabels(beam.PTransform):
             | ReadLabels(self.store_uri, self.set_ids, columns, self.surface)
             | "CutLabels" >> beam.FlatMapTuple(self._cut_labels).with_outputs("counts", main="rows")
         )
-        # A bucket without rows still becomes a file, so that no split is without shards.
+        # A bucket without rows must become a file too, so that every split has all its shards.
         buckets = pipeline | "Buckets" >> beam.Create([(number, None) for number in range(self.num_buckets)])
         joined = (
             {"examples": examples.rows, "labels": labels.rows, "bucket": buckets}
@@ -146,11 +140,13 @@ class JoinSoftLabels(beam.PTransform):
         labels = gather_labels(sides["labels"], tuple(self.delayed))
         counts = {"buckets": 1, "labels_joined": labels.num_rows, "labels_without_example": labels.num_rows}
         for split, table in tables.items():
-            joined, found, labelled = join_rows(table, labels, self.delayed, fresh=split in FRESH_SPLITS)
+            joined, num_found, num_labelled = join_rows(
+                table, labels, self.delayed, fresh=split in FRESH_SPLITS
+            )
             kind = "fresh_rows" if split in FRESH_SPLITS else "matured_rows"
             counts[kind] = counts.get(kind, 0) + table.num_rows
-            counts[f"labelled_{kind}"] = counts.get(f"labelled_{kind}", 0) + labelled
-            counts["labels_without_example"] -= found
+            counts[f"labelled_{kind}"] = counts.get(f"labelled_{kind}", 0) + num_labelled
+            counts["labels_without_example"] -= num_found
             name = shard_name(self.span, bucket, self.num_buckets)
             write_records(f"{split_folder(self.output_uri, split)}/{name}", joined.to_pylist())
         return counts
@@ -160,45 +156,46 @@ def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -
     """Runs a join and writes its report, `join_report.json`, beside the splits.
 
     Args:
-        join: what to join.
+        join: the join.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
 
     Raises:
         BadInput: if an id appears twice among examples or labels, or a label set cannot be read.
     """
-    # A copy: Beam ties a transform to the pipeline it is applied to.
-    counts = run_and_collect(lambda it: it | "Join" >> dataclasses.replace(join), beam_options, scratch)
+    # Beam binds a transform to its pipeline, so run a copy.
+    copy = dataclasses.replace(join)
+    counts = run_and_collect(lambda pipeline: pipeline | "Join" >> copy, beam_options, scratch)
     report = reconcile(join.surface, join.num_buckets, counts)
     write_report(report, join.output_uri, join.set_ids)
     return report
 
 
 def write_report(report: JoinReport, uri: str, set_ids: Sequence[str]) -> None:
-    """Leaves the report and the sets joined in an Examples artifact's folder."""
+    """Writes the report and the ids of the joined sets into an Examples artifact's folder."""
     fields = {**dataclasses.asdict(report), "coverage": report.coverage, "label_sets": list(set_ids)}
     with tf.io.gfile.GFile(f"{uri.rstrip('/')}/{REPORT_FILE}", "w") as file:
         json.dump(fields, file, indent=2)
 
 
 def read_join_report(uri: str) -> JoinReport:
-    """The report that `join_span` left in an Examples artifact's folder."""
+    """The report in an Examples artifact's folder, see `write_report`."""
     with tf.io.gfile.GFile(f"{uri.rstrip('/')}/{REPORT_FILE}") as file:
         fields = json.load(file)
     return JoinReport(**{field.name: fields[field.name] for field in dataclasses.fields(JoinReport)})
 
 
 def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]]) -> JoinReport:
-    """Adds up what the workers counted, and does not believe that a runner loses nothing.
+    """Adds up the workers' counts and checks that the runner neither lost nor repeated rows.
 
     Args:
         surface: the surface joined.
-        num_buckets: how many buckets there must be.
-        counts: what `JoinSoftLabels` yielded.
+        num_buckets: expected number of buckets.
+        counts: the dicts that `JoinSoftLabels` yielded.
 
     Raises:
-        RuntimeError: if examples, labels or buckets went missing between reading and writing, or came twice.
-            Beam 2.74 did lose rows, locally with `--direct_running_mode=multi_threading`, in 5 runs of 8.
+        RuntimeError: if examples, labels or buckets were lost or repeated between reading and writing. Beam
+            2.74 lost rows in 5 of 8 local runs with `--direct_running_mode=multi_threading`.
     """
     totals: dict[str, int] = collections.Counter()
     for count in counts:
@@ -212,7 +209,10 @@ def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]
     }
     for name, (expected, got) in pairs.items():
         if expected != got:
-            raise RuntimeError(f"surface {surface}: {expected} {name} went into the join, {got} came out.")
+            raise RuntimeError(
+                f"surface {surface}: {expected} {name} went into the join, {got} came out. "
+                "The Beam runner lost or repeated work; run the span again."
+            )
     names = [field.name for field in dataclasses.fields(JoinReport) if field.type == "int"]
     return JoinReport(surface=surface, **{name: totals[name] for name in names})  # type: ignore[arg-type]
 
@@ -225,24 +225,23 @@ def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence
         tasks: distilled tasks.
 
     Raises:
-        BadInput: if an id has several labels, which would make several students of one example.
+        BadInput: if an id has several labels: it would be unclear which one to distil.
     """
-    fields = [pa.field(EXAMPLE_ID, pa.string()), *(pa.field(SOFT_PREFIX + t, pa.float32()) for t in tasks)]
-    schema = pa.schema(fields)
+    soft = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in tasks]
+    schema = pa.schema([pa.field(EXAMPLE_ID, pa.string()), *soft])
     tables = [pa.Table.from_batches([batch]).cast(schema) for _, batch in scanned]
     labels = pa.concat_tables([schema.empty_table(), *tables])
-    twice = duplicated_ids(labels[EXAMPLE_ID])
-    if twice:
+    repeated = duplicated_ids(labels[EXAMPLE_ID])
+    if repeated:
+        value_set = pa.array(repeated, pa.string())
         sets = {
-            set_id
-            for set_id, batch in scanned
-            if pc.any(pc.is_in(batch[0], value_set=pa.array(twice, pa.string()))).as_py()
+            set_id for set_id, batch in scanned if pc.any(pc.is_in(batch[0], value_set=value_set)).as_py()
         }
         raise BadInput(
             "example ids with several labels",
             where=f"label set {', '.join(sorted(sets))}",
             expected="one label row for each example_id",
-            got=", ".join(twice),
+            got=", ".join(repeated),
             fix="Join sets of different spans, each once.",
         )
     return labels
@@ -260,27 +259,27 @@ def join_rows(
         fresh: whether these are fresh rows.
 
     Returns:
-        `[rows]` serialized tf.Examples; the number of label rows found; the number of examples with a soft
-        label of a task that belongs to them.
+        `[rows]` serialized tf.Examples; the number of examples with a label row; the number of examples with
+        a soft label of a task that belongs to their rows.
     """
     order = pc.sort_indices(examples, [(EVENT_TIME_MS, "ascending"), (EXAMPLE_ID, "ascending")])
     examples = examples.take(order)
-    known = pd.Index(labels[EXAMPLE_ID].to_pandas(), dtype=object)
-    positions = known.get_indexer(pd.Index(examples[EXAMPLE_ID].to_pandas(), dtype=object))
+    label_ids = pd.Index(labels[EXAMPLE_ID].to_pandas(), dtype=object)
+    positions = label_ids.get_indexer(pd.Index(examples[EXAMPLE_ID].to_pandas(), dtype=object))
     found = positions >= 0
     rows = pa.array(positions, pa.int64(), mask=~found)
-    own = [task for task, is_delayed in delayed.items() if is_delayed != fresh]
+    tasks = [task for task, is_delayed in delayed.items() if is_delayed != fresh]
     labelled = np.zeros(len(positions), bool)
     joined = _one_array(examples[EXAMPLE])
-    for task in own:
+    for task in tasks:
         column = labels[SOFT_PREFIX + task].combine_chunks().take(rows)
         labelled |= column.is_valid().to_numpy(zero_copy_only=False)
         joined = append_feature(joined, SOFT_PREFIX + task, _one_array(column))
-    return joined, int(found.sum()), int(labelled.sum() if own else found.sum())
+    return joined, int(found.sum()), int(labelled.sum() if tasks else found.sum())
 
 
 def cut_buckets(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The rows of each bucket that has any, by a hash of the id."""
+    """The rows of each non-empty bucket; a hash of the id gives the bucket."""
     if not table.num_rows:
         return
     buckets = hash_ids(table[EXAMPLE_ID]) % np.uint64(num_buckets)
@@ -295,7 +294,7 @@ def cut_buckets(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Rec
 def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if isinstance(column, pa.Array):
         return column
-    # pyarrow 10 combines a single chunk into a chunked array, and none into nothing.
+    # pyarrow 10's combine_chunks gives no array: one chunk stays a chunked array, no chunk has no result.
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
@@ -303,15 +302,15 @@ def refuse_repeated_examples(tables: Mapping[str, pa.Table], where: str) -> None
     """Refuses examples of one span that share an id.
 
     Raises:
-        BadInput: naming them.
+        BadInput: with the repeated ids.
     """
     ids = pa.chunked_array([chunk for table in tables.values() for chunk in table[EXAMPLE_ID].chunks])
-    twice = duplicated_ids(ids)
-    if twice:
+    repeated = duplicated_ids(ids)
+    if repeated:
         raise BadInput(
             "example ids that appear twice",
             where=where,
             expected="each example_id once in a span",
-            got=", ".join(twice),
+            got=", ".join(repeated),
             fix="Remove the duplicates from the event log.",
         )

@@ -1,4 +1,4 @@
-"""Soft labels of one span: score each shard of its examples, stage the labels, publish them together."""
+"""Labels a span: scores each shard of its examples, stages the labels and publishes one label set."""
 
 from __future__ import annotations
 
@@ -33,35 +33,34 @@ from components.label_store.fingerprints import hash_ids
 from components.label_store.publication import UnfitLabels, key_of, refuse_faults
 from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
-from components.transforms.label_rows import StageLabels
 from components.transforms.shards import FRESH_SPLITS, split_files
 from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, LABEL_PREFIX, SOFT_PREFIX, SURFACE
 from models.scoring import Scorer, load_scorer
 from models.tasks import Task
 
-_CARRIED = {EXAMPLE_ID: pa.string(), EVENT_TIME_MS: pa.int64(), SURFACE: pa.string()}
+_FIXED_COLUMNS = {EXAMPLE_ID: pa.string(), EVENT_TIME_MS: pa.int64(), SURFACE: pa.string()}
 _SCORING_ROWS = 4096
-_JUDGED_ROWS = 100_000
-"""At most about so many rows of a set are looked at before it is published."""
+_SAMPLED_ROWS = 100_000
+"""Approximate maximum number of a set's rows in the sample that is checked before publication."""
 _LOG = logging.getLogger(__name__)
 
 
 def soft_column(task: Task) -> SoftColumn:
-    """What a teacher's served output of a task means, as the store records it."""
+    """The label store's description of the teacher's output for a task."""
     link = "sigmoid" if task.kind == "binary" else "identity"
     return SoftColumn(kind=task.kind, link=link, unit=task.unit, scale=task.scale)  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelledSpan:
-    """What came of labelling a span.
+    """The result of labelling a span.
 
     Attributes:
-        record: the published set, which may be an earlier attempt's.
+        record: the published set; an earlier attempt may have published it.
         examples_per_surface: surface → fresh examples that this attempt read.
-        statistics: of its labels, see `label_statistics`.
-        anomalies: what is doubtful about them, lines by kind.
+        statistics: statistics of the labels, see `label_statistics`.
+        anomalies: kind → lines, see `find_label_anomalies`.
     """
 
     record: LabelSetRecord
@@ -92,20 +91,21 @@ def label_span(
         examples_uri: Examples artifact; its splits `train` and `holdout` are labelled.
         model_uri: the teacher's Model artifact.
         store_uri: see `open_store`.
-        key: what the set will be a set of.
-        tasks: what the teacher labels, by name.
-        feature_version: the teacher's.
-        label_age_spans: how many spans the teacher is behind the span.
-        ready_ms: when the examples were complete, Unix milliseconds; the labels' lag counts from it.
+        key: key of the set.
+        tasks: the tasks to label, by name.
+        feature_version: the teacher's feature version.
+        label_age_spans: number of spans between the teacher's last span and this one.
+        ready_ms: completion time of the examples, Unix milliseconds; the labels' lag counts from it.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
-        checks: what makes labels doubtful, and whether they are published all the same.
-        previous: statistics of the last set published, or None.
-        supersede: publish a new revision although there is a set.
+        checks: limits beyond which labels are doubtful, and whether doubtful labels are published.
+        previous: statistics of the last published set, or None.
+        supersede: publish a new revision if the key has a published set; False returns that set.
 
     Raises:
-        UnfitLabels: if a label is no number, out of range or an anomaly that stops; nothing is published.
-        BadInput: if the teacher lacks a task, or an example comes twice.
+        UnfitLabels: if a label is no number or out of range, or if an anomaly has severity `stop`; nothing is
+            published.
+        BadInput: if the teacher lacks a task, or an example id is repeated.
     """
     started = time.monotonic()
     columns = {name: soft_column(task) for name, task in tasks.items()}
@@ -121,22 +121,25 @@ def label_span(
     staged = [StagedShard(**fields) for fields in run_and_collect(build, beam_options, scratch)]
     missing = {shard_label(file) for file in files} - {shard.name for shard in staged}
     if missing:
-        raise RuntimeError(f"the runner lost shards: {', '.join(sorted(missing))}; nothing was published.")
+        raise RuntimeError(
+            f"span {key.span}: the Beam runner lost shards {', '.join(sorted(missing))}. "
+            "Nothing was published; run the span again."
+        )
     sample = _read_samples(samples)
     refuse_faults(writer.set_id, staged)
     statistics = label_statistics(sample, tasks)
     anomalies = find_label_anomalies(statistics, previous, tasks, checks)
     _refuse_anomalies(writer.set_id, anomalies, checks)
-    labelled = time.time()
+    labelled_seconds = time.time()
     facts = SetFacts(
         feature_version=feature_version,
         label_age_spans=label_age_spans,
         seconds=time.monotonic() - started,
         extra={
-            "lag_seconds": round(labelled - ready_ms / 1000, 3),
+            "lag_seconds": round(labelled_seconds - ready_ms / 1000, 3),
             "event_ms": float(pc.max(sample[EVENT_TIME_MS]).as_py() or 0),
             "ready_ms": float(ready_ms),
-            "labelled_ms": float(int(labelled * 1000)),
+            "labelled_ms": float(int(labelled_seconds * 1000)),
         },
     )
     record = store.publish(writer, staged, facts, supersede=supersede)
@@ -150,17 +153,17 @@ def label_span(
 
 @dataclasses.dataclass
 class LabelShards(beam.PTransform):
-    """Scores shards of examples and stages their labels; yields one `StagedShard` a file.
+    """Scores shards of examples and stages their labels; yields one `StagedShard` per file.
 
-    A shard is the unit of work, never an example, and everything is emitted from `process`, since a runner
-    may drop what `finish_bundle` emits.
+    A shard is the unit of work, never an example. All elements are emitted from `process`, since a runner may
+    drop elements from `finish_bundle`.
 
     Attributes:
         files: shards of tf.Examples.
         model_uri: the teacher's Model artifact.
-        writer: the attempt the labels belong to.
-        tasks: the teacher's outputs to keep.
-        samples: a folder for some rows of each shard, from which the labels are judged.
+        writer: writer of the attempt.
+        tasks: the tasks to label.
+        samples: folder for a sample of each shard's rows, for the label checks.
     """
 
     files: Sequence[str]
@@ -170,49 +173,49 @@ class LabelShards(beam.PTransform):
     samples: str
 
     def expand(self, pipeline: Any) -> Any:
-        """Adds the work to a pipeline."""
+        """Adds the transform to a pipeline."""
         return (
             pipeline
             | "Files" >> beam.Create(list(self.files))
             | "Spread" >> beam.Reshuffle()
             | "Score" >> beam.ParDo(_ScoreShard(self.model_uri, self.tasks, self.samples, len(self.files)))
-            | StageLabels(self.writer)
+            | "Stage" >> beam.MapTuple(self.writer.write)
         )
 
 
 class _ScoreShard(beam.DoFn):
-    """Scores one shard; the model is loaded once for all threads of a worker process."""
+    """Scores one shard; the threads of a worker process share one model."""
 
     def __init__(self, model_uri: str, tasks: tuple[str, ...], samples: str, num_files: int) -> None:
         self._model_uri = model_uri
         self._tasks = tasks
         self._samples = samples
-        self._sampled_rows = -(-_JUDGED_ROWS // num_files)
+        self._sampled_rows = -(-_SAMPLED_ROWS // num_files)
         self._shared = Shared()
 
     def process(self, file: str) -> Iterator[tuple[str, pa.Table]]:
-        """Yields the shard's labels under the name they are staged by."""
+        """Yields the name of the staged shard and its labels."""
         scorer = self._shared.acquire(lambda: load_scorer(self._model_uri), tag=self._model_uri)
         name, rows = shard_label(file), score_shard(scorer, file, self._tasks)
-        # In an order that has nothing to do with time or surface, and is the same at every attempt.
+        # The order of hashes is independent of time and surface, and the same in every attempt.
         order = np.argsort(hash_ids(rows[EXAMPLE_ID]), kind="stable")[: self._sampled_rows]
         _write_sample(f"{self._samples}/{name}.parquet", rows.take(pa.array(order)))
         yield name, label_table(rows, self._tasks)
 
 
 def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
-    """A shard's examples with the teacher's answers beside their hard labels.
+    """A shard's examples with their hard and soft labels.
 
     Args:
         scorer: the teacher.
         file: a shard of tf.Examples.
-        tasks: the teacher's outputs to keep.
+        tasks: the tasks to label.
 
     Returns:
-        id, time, surface, `label_<task>` and `soft_<task>` float32; a row an example, in the shard's order.
+        id, time, surface, `label_<task>` and `soft_<task>` float32; a row per example, in the shard's order.
 
     Raises:
-        BadInput: if the teacher has no such task, or the shard cannot be read.
+        BadInput: if the teacher lacks a task, or the shard cannot be read.
     """
     unknown = sorted(set(tasks) - set(scorer.tasks))
     if unknown:
@@ -221,20 +224,20 @@ def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
             where=file,
             expected=f"one of {', '.join(scorer.tasks)}",
             got=unknown[0],
-            fix="Train the teacher on it, or do not distil it.",
+            fix="Train the teacher on this task, or do not distil it.",
         )
-    carried = _CARRIED | {LABEL_PREFIX + task: pa.float32() for task in tasks}
+    columns = _FIXED_COLUMNS | {LABEL_PREFIX + task: pa.float32() for task in tasks}
     soft = {SOFT_PREFIX + task: pa.float32() for task in tasks}
-    batches = list(scorer.score_files([file], carried, batch_size=_SCORING_ROWS))
-    schema = pa.schema([*carried.items(), *soft.items()])
+    batches = list(scorer.score_files([file], columns, batch_size=_SCORING_ROWS))
+    schema = pa.schema([*columns.items(), *soft.items()])
     if not batches:
         return schema.empty_table()
     scored = pa.Table.from_batches(batches)
-    return pa.table([*(scored[name] for name in carried), *(scored[task] for task in tasks)], schema=schema)
+    return pa.table([*(scored[name] for name in columns), *(scored[task] for task in tasks)], schema=schema)
 
 
 def label_table(scored: pa.Table, tasks: Sequence[str]) -> pa.Table:
-    """The label rows of a scored shard: `row_schema(tasks)`; the date is that of UTC."""
+    """The label rows of a scored shard in `row_schema(tasks)`, with UTC dates."""
     if not scored.num_rows:
         return row_schema(tasks).empty_table()
     moments = scored[EVENT_TIME_MS].cast(pa.timestamp("ms"))
@@ -245,24 +248,20 @@ def label_table(scored: pa.Table, tasks: Sequence[str]) -> pa.Table:
 
 
 def shard_label(file: str) -> str:
-    """The name a file's labels are staged under: split and shard, the same at every attempt."""
+    """Name of the staged shard of a file: split and shard, the same in every attempt."""
     path = PurePosixPath(file)
     return f"{path.parent.name.removeprefix('Split-')}-{path.name.removesuffix('.gz')}"
 
 
 def _write_sample(path: str, rows: pa.Table) -> None:
     tf.io.gfile.makedirs(path.rpartition("/")[0])
-    # Two attempts at the same shard, at once or after a kill, must not write into one another's file.
-    partial = f"{path}.{uuid.uuid4().hex}"
-    with tf.io.gfile.GFile(partial, "wb") as file:
-        file.write(_serialized(rows))
-    tf.io.gfile.rename(partial, path, overwrite=True)
-
-
-def _serialized(rows: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink)
-    return bytes(sink.getvalue().to_pybytes())
+    # Concurrent attempts at the same shard must not write into each other's file.
+    partial = f"{path}.{uuid.uuid4().hex}"
+    with tf.io.gfile.GFile(partial, "wb") as file:
+        file.write(sink.getvalue().to_pybytes())
+    tf.io.gfile.rename(partial, path, overwrite=True)
 
 
 def _read_samples(folder: str) -> pa.Table:
@@ -283,15 +282,15 @@ def _refuse_anomalies(set_id: str, anomalies: Mapping[str, list[str]], checks: L
             raise UnfitLabels(
                 f"{len(lines)} anomalies of kind {kind}",
                 where=f"labels of span {key_of(set_id).span}",
-                expected="labels like the last set's and like the hard labels",
+                expected="labels close to the last set's and to the hard labels",
                 got=lines[0],
-                fix=f"Look at the teacher; label_checks.on_{kind}: warn publishes all the same.",
+                fix=f"Check the teacher, or set label_checks.on_{kind}: warn to publish such labels.",
             )
 
 
 def _count_surfaces(shards: Sequence[StagedShard]) -> dict[str, int]:
     counts: dict[str, int] = {}
-    # A bundle that was retried may be told of twice.
+    # A retried bundle may report its shards twice.
     for shard in {shard.name: shard for shard in shards}.values():
         for surface, rows in shard.rows_per_surface.items():
             counts[surface] = counts.get(surface, 0) + rows

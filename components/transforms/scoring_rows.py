@@ -1,6 +1,6 @@
-"""From joined Examples and models to the predictions table and to the candidate check's arrays.
+"""Scores joined Examples with models, for the predictions table and for the candidate check.
 
-TensorFlow is imported where rows are read: judging arrays must not cost its start.
+TensorFlow is imported only by functions that read rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BATCH_ROWS = 4096
 
 
 def has_model(model_uri: str | None) -> bool:
-    """Whether a model lies at `model_uri`: it is given and not the marker for "no model yet"."""
+    """Whether `model_uri` is a model, and neither None nor the marker for "no model yet"."""
     import tensorflow as tf
 
     return model_uri is not None and not tf.io.gfile.exists(f"{model_uri.rstrip('/')}/{EMPTY_MARKER}")
@@ -34,9 +34,10 @@ def score_span(
 
     Args:
         files: shards of the joined Examples; their soft labels are the teacher's predictions.
-        student_uri: Model artifact that has not trained on these rows; None or the marker: null columns.
-        control_uri: the same of the control.
-        tasks: a task that a model does not predict has null columns too.
+        student_uri: the student's Model artifact, not yet trained on these rows; columns are null for None or
+            the marker.
+        control_uri: the control's Model artifact, likewise.
+        tasks: the tasks; a task that a model does not predict has a null column.
 
     Raises:
         BadInput: if a shard cannot be read, or a model does not score every row.
@@ -58,7 +59,7 @@ def score_span(
 
 
 def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.Table:
-    """What `predictions.mature` needs of a span's joined matured Examples.
+    """Delayed labels of a span's joined matured Examples, the input of `predictions.join_matured_labels`.
 
     Returns:
         `example_id`, and `label_<task>` and `soft_<task>` float32 of each delayed task.
@@ -86,7 +87,7 @@ def predict_rows(files: Sequence[str], model_uri: str, tasks: Mapping[str, Task]
         raise BadInput(
             "model lacks a task", where=model_uri, expected=f"outputs {', '.join(sorted(tasks))}",
             got=f"none named {', '.join(missing)}",
-            fix="Train it with these tasks, or judge it without them.",
+            fix="Train the model on these tasks, or leave them out of the check.",
         )  # fmt: skip
     return {task: predicted[task].to_numpy() for task in tasks}
 
@@ -108,10 +109,10 @@ def _predict(files: Sequence[str], model_uri: str, example_ids: pa.ChunkedArray)
     scored = pa.Table.from_batches(list(batches), schema=schema)
     if scored[EXAMPLE_ID].equals(example_ids):
         return scored
-    place = pc.index_in(example_ids, value_set=scored[EXAMPLE_ID])
-    if scored.num_rows != len(example_ids) or place.null_count:
+    positions = pc.index_in(example_ids, value_set=scored[EXAMPLE_ID])
+    if scored.num_rows != len(example_ids) or positions.null_count:
         raise BadInput(
             "model did not score every row", where=model_uri, expected=f"{len(example_ids)} rows",
-            got=f"{scored.num_rows} rows, {place.null_count} ids not among them", fix="Check the shards.",
+            got=f"{scored.num_rows} rows, {positions.null_count} ids missing", fix="Check the shards.",
         )  # fmt: skip
-    return scored.take(place.combine_chunks())
+    return scored.take(positions.combine_chunks())

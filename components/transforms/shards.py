@@ -1,9 +1,8 @@
-"""Shards of tf.Examples on disk, read and written as Arrow.
+"""Reads and writes shards of tf.Examples as Arrow record batches.
 
-The unit of work is a shard, never an example: rows travel as flat Arrow columns (the types of the event log)
-and become tf.Examples in tfx_bsl's C++ coders alone. A null scalar, a null list and an empty list are all a
-missing feature in the tf.Example (its name without a value, which every reader of tf.Examples takes as
-absent), and come back as null.
+The unit of work is a shard, never an example. Rows are flat Arrow columns with the types of the event log;
+only tfx_bsl's C++ coders convert them to tf.Examples and back. A null scalar, a null list and an empty list
+all become a missing feature (a name without a value, absent to readers) and are read as null.
 """
 
 from __future__ import annotations
@@ -20,54 +19,47 @@ from tfx_bsl.coders import example_coder
 
 from eventlog.errors import BadInput
 from models.records import read_records
+from models.shard_names import SHARD_GLOB
 
 FRESH_SPLITS = ("train", "holdout")
-"""Splits of rows whose impression lies in the span itself; `holdout` is never trained on."""
+"""Splits of rows whose impression lies in the span itself; no model trains on `holdout`."""
 MATURED_SPLITS = ("matured", "matured_holdout")
-"""Splits of rows whose delayed labels have just become known, in the same order as FRESH_SPLITS."""
+"""Splits of rows whose delayed labels have just matured, in the same order as FRESH_SPLITS."""
 SPLITS = FRESH_SPLITS + MATURED_SPLITS
 TRAINED_SPLITS, HELD_OUT_SPLITS = zip(FRESH_SPLITS, MATURED_SPLITS, strict=True)
-"""Splits that models learn, and those of the clusters that they never learn and are judged on."""
+"""Splits that models train on, and splits of held-out clusters, which the candidate check reads."""
 
 _WRITE_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 
 
-def shard_name(span: int, shard: int, num_shards: int) -> str:
-    """File name of one shard, for example `span-00003-00000-of-00004.gz`."""
-    return f"span-{span:05d}-{shard:05d}-of-{num_shards:05d}.gz"
-
-
 def split_folder(uri: str, split: str) -> str:
-    """Folder of a split inside an Examples artifact, as TFX names it."""
+    """Folder of a split inside an Examples artifact, by TFX's convention."""
     return f"{uri.rstrip('/')}/Split-{split}"
 
 
 def split_files(uri: str, split: str) -> list[str]:
-    """Paths of a split's shards in shard order, which is the order of time.
+    """Paths of a split's shards in shard order, which is time order.
 
     Raises:
-        BadInput: if the split holds no shard; even a split without rows has its (empty) shard files.
+        BadInput: if the split has no shard file; even a split without rows has (empty) shard files.
     """
     folder = split_folder(uri, split)
-    paths = sorted(tf.io.gfile.glob(f"{folder}/span-*.gz"))
+    paths = sorted(tf.io.gfile.glob(f"{folder}/{SHARD_GLOB}"))
     if not paths:
         raise BadInput(
-            "no examples",
-            where=folder,
-            expected="shards named span-*.gz",
-            got="none",
+            "no examples", where=folder, expected=f"shards named {SHARD_GLOB}", got="none",
             fix="Encode the span again.",
-        )
+        )  # fmt: skip
     return paths
 
 
 def write_shard(path: str, batch: pa.RecordBatch) -> int:
-    """Writes one shard of tf.Examples, a GZIP TFRecord; a reader never sees half a file.
+    """Writes one shard of tf.Examples, a GZIP TFRecord; a reader never sees a partial file.
 
     Args:
-        path: where the shard shall lie; the folder is made if it is missing.
-        batch: flat columns of string, int64, float32 or lists of those, one row an example. No rows is fine:
-            the file then exists and holds no record.
+        path: path of the shard; a missing folder is created.
+        batch: flat columns of string, int64, float32 or lists of those, one row per example. A batch without
+            rows becomes a file without records.
 
     Returns:
         The number of records written.
@@ -77,10 +69,10 @@ def write_shard(path: str, batch: pa.RecordBatch) -> int:
 
 
 def write_records(path: str, records: Iterable[bytes]) -> None:
-    """Writes one shard of serialized tf.Examples; a reader never sees half a file."""
+    """Writes one shard of serialized tf.Examples; a reader never sees a partial file."""
     folder, _, name = path.rpartition("/")
     tf.io.gfile.makedirs(folder)
-    # Two attempts at the same shard, at once or after a kill, must not write into one another's file.
+    # Concurrent attempts at the same shard must not write into each other's file.
     partial = f"{folder}/.{name}.{uuid.uuid4().hex}"
     with tf.io.TFRecordWriter(partial, _WRITE_OPTIONS) as writer:
         for record in records:
@@ -89,16 +81,16 @@ def write_records(path: str, records: Iterable[bytes]) -> None:
 
 
 def read_shards(paths: Sequence[str], batch_rows: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Reads shards back as flat Arrow batches.
+    """Reads shards as flat Arrow batches.
 
     Args:
         paths: GZIP TFRecords of tf.Examples.
-        batch_rows: at most so many rows a batch, which may be of two shards.
-        schema: the columns wanted, with their flat types. A column that no example carries is all null; a
-            feature that is not named is skipped.
+        batch_rows: maximum number of rows in a batch; a batch may cover several shards.
+        schema: the columns to read, with their flat types. A column without any feature is all null; other
+            features are skipped.
 
     Yields:
-        Batches of exactly `schema`, rows in the order of the files and in theirs; none without rows.
+        Batches of exactly `schema`, with rows in file order; no batch is empty.
 
     Raises:
         BadInput: if a file is no such shard, or a scalar column has several values in an example.
@@ -107,19 +99,21 @@ def read_shards(paths: Sequence[str], batch_rows: int, schema: pa.Schema) -> Ite
     where = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     try:
         for records in read_records(paths, batch_rows):
-            yield flatten_columns(decoder.DecodeBatch(records.numpy().tolist()), schema, where)
+            yield _flatten_columns(decoder.DecodeBatch(records.numpy().tolist()), schema, where)
     except (tf.errors.OpError, RuntimeError) as error:
-        raise BadInput(
-            "unreadable shard",
-            where=where,
-            expected="a GZIP TFRecord of tf.Examples",
-            got=str(error).splitlines()[0],
-            fix="Encode the span again.",
-        ) from error
+        raise unreadable_shard(where, "a GZIP TFRecord of tf.Examples", error) from error
+
+
+def unreadable_shard(where: str, expected: str, error: Exception) -> BadInput:
+    """The error for a file that is not the expected shard."""
+    return BadInput(
+        "unreadable shard", where=where, expected=expected, got=str(error).splitlines()[0],
+        fix="Encode the span again.",
+    )  # fmt: skip
 
 
 def encode_examples(batch: pa.RecordBatch) -> list[bytes]:
-    """Serialized tf.Examples, one a row of flat columns; null and empty are a missing feature."""
+    """Serialized tf.Examples, one per row of flat columns; null and empty are a missing feature."""
     if not batch.num_rows:
         return []
     columns = [_as_lists(column) for column in batch.columns]
@@ -128,26 +122,20 @@ def encode_examples(batch: pa.RecordBatch) -> list[bytes]:
     return records
 
 
-def decode_examples(records: list[bytes], schema: pa.Schema) -> pa.RecordBatch:
-    """The inverse of `encode_examples`: flat columns of exactly `schema`."""
-    decoder = example_coder.ExamplesToRecordBatchDecoder(example_schema(schema).SerializeToString())
-    return flatten_columns(decoder.DecodeBatch(records), schema, "tf.Examples")
-
-
 def example_schema(schema: pa.Schema) -> schema_pb2.Schema:
-    """The TFMD schema (names and types alone) of tf.Examples that carry these Arrow columns."""
+    """The TFMD schema (only names and types) of tf.Examples with these Arrow columns."""
     return schema_pb2.Schema(
         feature=[schema_pb2.Feature(name=field.name, type=_feature_type(field.type)) for field in schema]
     )
 
 
-def flatten_columns(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
-    """Turns tfx_bsl's columns (large lists, binary strings) into the flat types of `schema`.
+def _flatten_columns(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
+    """Converts tfx_bsl's columns (large lists, binary strings) to the flat types of `schema`.
 
     Args:
-        batch: a decoded batch that has every column of `schema`.
-        schema: the flat columns wanted.
-        where: what is being read, for the error.
+        batch: a decoded batch with every column of `schema`.
+        schema: the flat columns.
+        where: the files that are read, for the error.
 
     Raises:
         BadInput: if a scalar column has several values in an example.
@@ -173,39 +161,43 @@ def _feature_type(kind: pa.DataType) -> int:
 
 
 def _as_lists(column: pa.Array) -> pa.Array:
-    """A flat column as list<value>, null where the tf.Example shall lack the feature."""
+    """A flat column as list<value>, null for a missing feature."""
+    _feature_type(column.type)
     if pa.types.is_list(column.type):
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-        values = column.flatten()
+        lengths, values = _list_lengths(column), column.flatten()
     else:
         lengths = column.is_valid().to_numpy(zero_copy_only=False).astype(np.int32)
         values = column.drop_null()
-    _feature_type(column.type)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    absent = np.append(lengths == 0, False)
     if pa.types.is_string(values.type):
         values = values.cast(pa.binary())
-    return pa.ListArray.from_arrays(pa.array(offsets, mask=absent), values)
+    return _list_array(lengths, values)
+
+
+def _list_lengths(column: pa.Array) -> np.ndarray:
+    """`[rows]` lengths of the lists, 0 for null."""
+    lengths: np.ndarray = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    return lengths
+
+
+def _list_array(lengths: np.ndarray, values: pa.Array) -> pa.Array:
+    """Lists of these lengths, null where the length is 0."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets, mask=np.append(lengths == 0, False)), values)
 
 
 def _flatten_list(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    absent = np.append(lengths == 0, False)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets, mask=absent), _cast_values(column.flatten(), kind.value_type)
-    )
+    return _list_array(_list_lengths(column), _cast_values(column.flatten(), kind.value_type))
 
 
 def _flatten_scalar(column: pa.Array, field: pa.Field, where: str) -> pa.Array:
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    lengths = _list_lengths(column)
     if len(lengths) and lengths.max() > 1:
         raise BadInput(
             f"column {field.name} has several values in one example",
             where=where,
             expected="one value or none",
             got=str(lengths.max()),
-            fix="Declare the column as a list or repair the examples.",
+            fix="Declare the column as a list, or repair the examples.",
         )
     positions = pa.array(np.cumsum(lengths) - 1, mask=lengths == 0, type=pa.int64())
     return _cast_values(column.flatten(), field.type).take(positions)

@@ -1,4 +1,4 @@
-"""What a surface does with a span whose soft labels cannot be used: missing, too old, or too few."""
+"""Fallback of a surface whose soft labels for a span are missing, too old or too few."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import logging
 from collections.abc import Sequence
 
 from components.transforms.join_labels import JoinReport, JoinSoftLabels, join_span, write_report
-from components.transforms.shards import SPLITS, shard_name, split_folder, write_records
+from components.transforms.shards import SPLITS, split_folder, write_records
 from eventlog.errors import BadInput
+from models.shard_names import shard_name
 
 _LOG = logging.getLogger(__name__)
 
 
 def too_few_labels(surface: str, coverage: float, floor: float) -> BadInput | None:
-    """The error of a surface of whose fresh examples less than the floor has a soft label; else None.
+    """The error for a surface with coverage below the floor; None if coverage suffices.
 
     Args:
         surface: the surface.
         coverage: labelled share of its fresh examples, in [0, 1].
-        floor: the least that is acceptable, in [0, 1].
+        floor: minimum coverage, in [0, 1].
     """
     if coverage >= floor:
         return None
@@ -32,28 +33,28 @@ def too_few_labels(surface: str, coverage: float, floor: float) -> BadInput | No
     )
 
 
-def learn_hard_labels(
+def fall_back_to_hard_labels(
     join: JoinSoftLabels, reason: str, beam_options: Sequence[str], scratch: str
 ) -> JoinReport:
-    """Lets the span's examples through without soft labels: the student learns what its control learns.
+    """Writes the span's examples without soft labels; the student then trains like its control.
 
     Args:
-        join: without the span's own set; matured rows keep the labels that were published for their span.
+        join: the join without the span's label set; matured rows keep the labels of their impressions' span.
         reason: for the report.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
     """
     report = join_span(join, beam_options, scratch)
-    return _decided(report, "hard-only", reason, join)
+    return _write_decision(report, "hard-only", reason, join)
 
 
-def keep_last_models(
+def fall_back_to_last_models(
     join: JoinSoftLabels, reason: str, beam_options: Sequence[str], scratch: str
 ) -> JoinReport:
-    """Lets no example through: nothing is learnt of the span, and the last models stay.
+    """Writes no example, so that no model trains on the span and the last models stay.
 
     Args:
-        join: without the span's own set; it counts the rows, which the report keeps.
+        join: the join without the span's label set; its row counts go into the report.
         reason: for the report.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
@@ -63,11 +64,11 @@ def keep_last_models(
         for bucket in range(join.num_buckets):
             name = shard_name(join.span, bucket, join.num_buckets)
             write_records(f"{split_folder(join.output_uri, split)}/{name}", [])
-    return _decided(report, "last", reason, join)
+    return _write_decision(report, "last", reason, join)
 
 
-def _decided(report: JoinReport, decision: str, reason: str, join: JoinSoftLabels) -> JoinReport:
-    decided = dataclasses.replace(report, decision=decision, reason=reason)  # type: ignore[arg-type]
-    write_report(decided, join.output_uri, join.set_ids)
+def _write_decision(report: JoinReport, decision: str, reason: str, join: JoinSoftLabels) -> JoinReport:
+    report = dataclasses.replace(report, decision=decision, reason=reason)  # type: ignore[arg-type]
+    write_report(report, join.output_uri, join.set_ids)
     _LOG.warning("span %d, surface %s: %s: %s", join.span, join.surface, decision, reason)
-    return decided
+    return report

@@ -1,4 +1,4 @@
-"""A simulated event log: a world whose truth is known, seen through a logger that errs."""
+"""A simulator of impressions: a world with known true expectations, and an event log with logging errors."""
 
 from eventlog.simulator.simulation import SimulatedSpan, simulate, simulated_spans
 from eventlog.simulator.visits import Visits, simulated_visits

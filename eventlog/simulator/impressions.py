@@ -1,4 +1,4 @@
-"""Who sees what, when and where: the impressions of one span, without their outcomes."""
+"""Draws the impressions of one span: user, video, surface, position and time, without outcomes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Impressions:
     Attributes:
         users, videos: int64 indices into the world's users and videos.
         surfaces: int64 indices into SURFACES.
-        positions: int64, 1 is the best place.
-        milliseconds: int64, since the beginning of the day.
+        positions: int64, 1 is the best position.
+        milliseconds: int64 since the start of the day.
     """
 
     users: Array
@@ -41,31 +41,31 @@ class Impressions:
 
 
 def draw_impressions(state: WorldState, number: int, stream: Stream = Stream.IMPRESSIONS) -> Impressions:
-    """The span's impressions: users by their activity, surfaces by share, videos by the surface's taste."""
+    """Draws users by activity, surfaces by share, and videos by the surface's exposure."""
     random = generator(state.seed, state.span, stream)
     milliseconds = _times_of_day(number, random)
-    users = _choose(_activity(state, random), number, random)
+    users = _sample(_activity(state, random), number, random)
     shares = np.array([surface.share for surface in SURFACES])
-    surfaces = _choose(shares, number, random)
+    surfaces = _sample(shares, number, random)
     slots = np.array([surface.slots for surface in SURFACES], dtype=np.float32)
     positions = 1 + (random.random(number, dtype=np.float32) * slots[surfaces]).astype(np.int64)
-    videos = exposed_videos(state, surfaces, random)
+    videos = draw_videos_shown(state, surfaces, random)
     return Impressions(users, videos, surfaces, positions, milliseconds)
 
 
-def exposed_videos(state: WorldState, surfaces: Array, random: np.random.Generator) -> Array:
-    """`[rows]` int64: a video for each place, by the taste of its surface."""
+def draw_videos_shown(state: WorldState, surfaces: Array, random: np.random.Generator) -> Array:
+    """`[rows]` int64: a video for each row, by the exposure of the row's surface."""
     videos = np.empty(len(surfaces), dtype=np.int64)
-    for place, surface in enumerate(SURFACES):
-        here = np.flatnonzero(surfaces == place)
-        videos[here] = _choose(_exposure(state, surface), len(here), random)
+    for index, surface in enumerate(SURFACES):
+        rows = np.flatnonzero(surfaces == index)
+        videos[rows] = _sample(_exposure(state, surface), len(rows), random)
     return videos
 
 
 def _activity(state: WorldState, random: np.random.Generator) -> Array:
-    """`[users]` relative frequencies: own level, the span's heavy-tailed chance, and slow leaving."""
+    """`[users]` relative frequencies: the user's level, the span's heavy-tailed chance, and slow leaving."""
     noise = np.float32(state.world.activity_noise) * normal(random, len(state.users))
-    # As many leave as come, so that a long log does not thin out.
+    # Users leave as fast as new ones arrive, so that activity per user stays constant in a long log.
     leaving = state.world.new_users * (state.span - state.users.arrival)
     return np.exp(state.users.log_activity + noise - leaving)
 
@@ -76,27 +76,27 @@ def _exposure(state: WorldState, surface: Surface) -> Array:
     return np.exp(surface.popularity * state.videos.log_popularity - age / surface.freshness)
 
 
-def _choose(weights: Array, number: int, random: np.random.Generator) -> Array:
+def _sample(weights: Array, number: int, random: np.random.Generator) -> Array:
     """`[number]` int64 indices, drawn with replacement in proportion to `weights`.
 
-    A table of equal cells answers most draws at once where a binary search over all weights would
-    miss the cache at every step: each cell knows the first and the last index that it touches.
+    The search for a draw starts from a table of equal cells: each cell holds the first index that it touches.
+    Most draws need no further step, whereas a binary search over all weights misses the cache at every step.
     """
     edges = np.cumsum(weights, dtype=np.float64)
     edges /= edges[-1]
-    cells = len(weights)
-    first = np.searchsorted(edges, np.arange(cells) / cells, side="right")
+    num_cells = len(weights)
+    first = np.searchsorted(edges, np.arange(num_cells) / num_cells, side="right")
     draws = random.random(number)
-    chosen = first[(draws * cells).astype(np.int64)]
-    behind = np.flatnonzero(edges[chosen] <= draws)
-    while len(behind):
-        chosen[behind] += 1
-        behind = behind[edges[chosen[behind]] <= draws[behind]]
-    return chosen
+    indices = first[(draws * num_cells).astype(np.int64)]
+    too_low = np.flatnonzero(edges[indices] <= draws)
+    while len(too_low):
+        indices[too_low] += 1
+        too_low = too_low[edges[indices[too_low]] <= draws[too_low]]
+    return indices
 
 
 def _times_of_day(number: int, random: np.random.Generator) -> Array:
-    """`[number]` int64 milliseconds of the day, ascending; evenings are busiest."""
+    """`[number]` int64 milliseconds of the day, ascending, most of them in the evening."""
     gaps = random.standard_exponential(number + 1)
     even = np.cumsum(gaps)[:-1] / gaps.sum()
     hours = np.arange(25)

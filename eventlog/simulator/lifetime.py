@@ -1,4 +1,4 @@
-"""E(LTV): each user's watch seconds over the days after an impression, as a faulty logger records them."""
+"""E(LTV): a user's watch seconds over the days after an impression, exactly and with logging errors."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from eventlog.simulator.state import WorldState
 Array = Any
 
 
-def logging_error(state: WorldState, shown: Impressions) -> Array:
-    """`[rows]` float32, added to the log of the seconds of each of the span's impressions.
+def logging_error(state: WorldState, impressions: Impressions) -> Array:
+    """`[rows]` float32, added to the log of each impression's logged seconds.
 
-    It is chance, and the bias of the impression's cell as it stands today.
+    The sum of noise and the current bias of the impression's cell.
     """
     random = generator(state.seed, state.span, Stream.LOGGING)
-    trait = state.users.traits[:, 0][shown.users]
-    tag = state.videos.tags[:, 0][shown.videos]
+    trait = state.users.traits[:, 0][impressions.users]
+    tag = state.videos.tags[:, 0][impressions.videos]
     bias = np.where(tag >= 0, state.logging_bias[trait, tag], np.float32(0))
-    return bias + np.float32(state.world.logging_noise) * normal(random, len(shown))
+    return bias + np.float32(state.world.logging_noise) * normal(random, len(impressions))
 
 
-def watch_seconds(shown: Impressions, watch_time: Array, num_users: int) -> Array:
-    """`[users]` float64: what each user watched in the span.
+def watch_seconds(impressions: Impressions, watch_time: Array, num_users: int) -> Array:
+    """`[num_users]` float64: the seconds that each user watched in the span of `impressions`.
 
     Args:
-        shown: its impressions.
+        impressions: the impressions of one span.
         watch_time: `[rows]` log1p seconds.
-        num_users: users there are.
+        num_users: number of users in the world.
     """
-    return np.bincount(shown.users, weights=np.expm1(watch_time), minlength=num_users)
+    return np.bincount(impressions.users, weights=np.expm1(watch_time), minlength=num_users)
 
 
-def window_seconds(shown: Impressions, later: Sequence[Array]) -> Array:
-    """`[rows]` float64: what each impression's user watched over the window's spans.
+def window_seconds(impressions: Impressions, later: Sequence[Array]) -> Array:
+    """`[rows]` float64: the seconds that each impression's user watched in the spans of the window.
 
     Args:
-        shown: the impressions, whose span is not in the window.
+        impressions: the impressions of a span before the window.
         later: `watch_seconds` of each span of the window.
     """
-    return sum((seconds[shown.users] for seconds in later), np.zeros(len(shown)))
+    return sum((seconds[impressions.users] for seconds in later), np.zeros(len(impressions)))
 
 
 def ltv(seconds: Array, error: Array | None) -> Array:
-    """`[rows]` float32: log1p of the seconds, as they were or (with an error) as they were logged."""
+    """`[rows]` float32: log1p of the true seconds, or of the logged seconds if an error is given."""
     factor = 1.0 if error is None else np.exp(error)
     return np.log1p(seconds * factor).astype(np.float32)

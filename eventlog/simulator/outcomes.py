@@ -1,8 +1,8 @@
-"""What follows an impression: expectations that are known in truth, and outcomes drawn from them.
+"""Outcomes of impressions: true expectations per task, and labels drawn from them.
 
-A chain: click, then long_view mostly of what was clicked, then watch time in agreement with long_view
-and the duration, then like and comment mostly of what was viewed, profile_enter of what was clicked.
-Clickbait raises the click and lowers all that comes after it: engagement and satisfaction disagree there.
+The outcomes form a chain. Most long views follow a click. Watch time agrees with long_view and the duration.
+Most likes and comments follow a long view, most profile_enters a click. Clickbait raises the click and lowers
+all later outcomes, so engagement and satisfaction disagree there.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ import numpy as np
 
 from eventlog.rows import IMMEDIATE_TASKS
 from eventlog.simulator.impressions import HOUR_MS, Impressions
+from eventlog.simulator.randomness import Stream, generator
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.world import SURFACES
 
 Array = Any
 
 LONG_VIEW_SECONDS = 18.0
-"""A long view lasts so long, or to the end of a shorter video, as in KuaiRand."""
+"""Shortest watch time of a long view; for a shorter video its duration, as in KuaiRand."""
 REPLAY = 1.1
 """The longest watch time, in durations of the video."""
 LONG_VIEW_UNCLICKED = 0.005
-AFTERTHOUGHT = 0.15
-"""Like, profile_enter and comment are so much rarer where the view (or click) they follow did not happen."""
+"""Probability of long_view without a click."""
+RARE_FACTOR = 0.15
+"""Factor on the probability of like and comment without a long view, and of profile_enter without a click."""
 SATISFACTION_BASE = 1.15
 LIKE_BASE = -3.75
 PROFILE_BASE = -3.85
 COMMENT_BASE = -5.75
 SHORT_WATCH_MEAN = np.array([0.36, 0.62], dtype=np.float32)
-"""Mean share of the long view's threshold, in log1p seconds, reached without a long view: no click, click."""
+"""Mean watch time of a short view, as a share of the threshold in log1p seconds: without and with a click."""
 HOUR_EFFECT = (0.15 * np.sin(2 * np.pi * (np.arange(24) - 15) / 24)).astype(np.float32)
-"""What the hour adds to the click's logit."""
+"""`[24]` logits that the hour adds to the click."""
 DRAWS = 6
-"""Uniform numbers that the outcome of one impression takes."""
+"""Number of uniform random numbers per impression."""
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """The truth about impressions; every array is `[rows]` float32.
+    """True expectations of impressions; every array is `[rows]` float32.
 
     Attributes:
         click: probability.
@@ -48,9 +50,9 @@ class Expectations:
         like_viewed: probability of like after a long view.
         profile_enter_clicked: probability of profile_enter after a click.
         comment_viewed: probability of comment after a long view.
-        threshold: log1p seconds from which on a view is long.
-        longest: log1p of the longest watch seconds.
-        long_watch: mean place of a long view's watch time between `threshold` (0) and `longest` (1).
+        threshold: shortest watch time of a long view, log1p seconds.
+        longest: longest watch time, log1p seconds.
+        long_watch: mean position of a long view's watch time between `threshold` (0) and `longest` (1).
     """
 
     click: Array
@@ -74,19 +76,19 @@ class Expectations:
             "click": click,
             "long_view": long_view,
             "watch_time": short * self.threshold + long_view * long,
-            "like": self.like_viewed * _share_after(long_view),
-            "profile_enter": self.profile_enter_clicked * _share_after(click),
-            "comment": self.comment_viewed * _share_after(long_view),
+            "like": self.like_viewed * _mean_factor(long_view),
+            "profile_enter": self.profile_enter_clicked * _mean_factor(click),
+            "comment": self.comment_viewed * _mean_factor(long_view),
         }
         return {task: values[task] for task in IMMEDIATE_TASKS}
 
 
-def expect(state: WorldState, shown: Impressions) -> Expectations:
-    """The truth about impressions in the world as it stands."""
+def true_expectations(state: WorldState, impressions: Impressions) -> Expectations:
+    """The expectations of impressions in the current span."""
     users, videos, world = state.users, state.videos, state.world
-    user, video, surface = shown.users, shown.videos, shown.surfaces
-    click_base = np.array([place.click_base for place in SURFACES], dtype=np.float32)
-    satisfaction_base = np.array([place.satisfaction_base for place in SURFACES], dtype=np.float32)
+    user, video, surface = impressions.users, impressions.videos, impressions.surfaces
+    click_base = np.array([surface.click_base for surface in SURFACES], dtype=np.float32)
+    satisfaction_base = np.array([surface.satisfaction_base for surface in SURFACES], dtype=np.float32)
     match = _match(state, user, video)
     bait = videos.clickbait
     log_duration = np.log(videos.duration)
@@ -96,8 +98,8 @@ def expect(state: WorldState, shown: Impressions) -> Expectations:
     merit = videos.quality - world.clickbait_satisfaction * bait
     click = (
         (click_base + state.surface_trend[0])[surface]
-        + _examination(world.position_decay)[shown.positions]
-        + HOUR_EFFECT[shown.milliseconds // HOUR_MS]
+        + _position_effect(world.position_decay)[impressions.positions]
+        + HOUR_EFFECT[impressions.milliseconds // HOUR_MS]
         + users.click[user]
         + attraction[video]
         + match
@@ -123,67 +125,74 @@ def expect(state: WorldState, shown: Impressions) -> Expectations:
     )
 
 
-def draw_outcomes(truth: Expectations, uniforms: Array) -> dict[str, Array]:
-    """What happens.
+def logged_outcomes(state: WorldState, expectations: Expectations) -> dict[str, Array]:
+    """The outcomes of the current span's impressions in the log; see `draw_outcomes`."""
+    random = generator(state.seed, state.span, Stream.OUTCOMES)
+    return draw_outcomes(expectations, random.random((DRAWS, len(expectations.click)), dtype=np.float32))
+
+
+def draw_outcomes(expectations: Expectations, uniforms: Array) -> dict[str, Array]:
+    """Draws the outcomes of impressions.
 
     Args:
-        truth: of `[rows]` impressions.
-        uniforms: `[DRAWS, rows]` float32 in [0, 1). Two policies compared on the same numbers differ by
-            their choices alone.
+        expectations: of `[rows]` impressions.
+        uniforms: `[DRAWS, rows]` float32 in [0, 1). With equal numbers two policies differ only by the
+            videos that they show.
 
     Returns:
         Per immediate task `[rows]` float32: 0 or 1, or log1p seconds for watch_time.
     """
-    click = uniforms[0] < truth.click
-    long_view = uniforms[1] < np.where(click, truth.long_view_clicked, np.float32(LONG_VIEW_UNCLICKED))
-    # A power of a uniform number has any mean in (0, 1): u ** (1 / mean - 1) has mean `mean`.
-    mean = np.where(long_view, truth.long_watch, SHORT_WATCH_MEAN[click.astype(np.int8)])
+    click = uniforms[0] < expectations.click
+    long_view = uniforms[1] < np.where(click, expectations.long_view_clicked, np.float32(LONG_VIEW_UNCLICKED))
+    # For a uniform u, u ** (1 / mean - 1) has the mean `mean`, for any mean in (0, 1).
+    mean = np.where(long_view, expectations.long_watch, SHORT_WATCH_MEAN[click.astype(np.int8)])
     share = uniforms[2] ** (1 / mean - 1)
-    low = np.where(long_view, truth.threshold, np.float32(0))
-    high = np.where(long_view, truth.longest, truth.threshold)
-    viewed = np.where(long_view, np.float32(1), np.float32(AFTERTHOUGHT))
-    clicked = np.where(click, np.float32(1), np.float32(AFTERTHOUGHT))
+    low = np.where(long_view, expectations.threshold, np.float32(0))
+    high = np.where(long_view, expectations.longest, expectations.threshold)
+    viewed_factor = np.where(long_view, np.float32(1), np.float32(RARE_FACTOR))
+    clicked_factor = np.where(click, np.float32(1), np.float32(RARE_FACTOR))
     outcomes = {
         "click": click,
         "long_view": long_view,
         "watch_time": low + share * (high - low),
-        "like": uniforms[3] < truth.like_viewed * viewed,
-        "profile_enter": uniforms[4] < truth.profile_enter_clicked * clicked,
-        "comment": uniforms[5] < truth.comment_viewed * viewed,
+        "like": uniforms[3] < expectations.like_viewed * viewed_factor,
+        "profile_enter": uniforms[4] < expectations.profile_enter_clicked * clicked_factor,
+        "comment": uniforms[5] < expectations.comment_viewed * viewed_factor,
     }
     return {task: outcomes[task].astype(np.float32, copy=False) for task in IMMEDIATE_TASKS}
 
 
-def examined(truth: Expectations, shown: Array, positions: Array, decay: float) -> Expectations:
-    """The truth about candidates of the first place, were they shown in other places.
+def at_positions(expectations: Expectations, rows: Array, positions: Array, decay: float) -> Expectations:
+    """Moves expectations from position 1 to other positions.
 
     Args:
-        truth: of candidates.
-        shown: `[rows]` int64 indices of those that are shown.
-        positions: `[rows]` int64, 1 is the best place.
-        decay: what each doubling of the position takes from the click's logit.
+        expectations: of impressions at position 1.
+        rows: `[n]` int64 indices of the impressions to select.
+        positions: `[n]` int64, 1 is the best position.
+        decay: logits that each doubling of the position takes from the click.
     """
-    chosen = {field.name: getattr(truth, field.name)[shown] for field in fields(truth)}
-    click = chosen["click"]
-    worse = np.exp(np.float32(decay) * np.log2(positions.astype(np.float32)))
-    chosen["click"] = click / (click + (1 - click) * worse)
-    return Expectations(**chosen)
+    arrays = {field.name: getattr(expectations, field.name)[rows] for field in fields(expectations)}
+    click = arrays["click"]
+    inverse_odds_factor = np.exp(np.float32(decay) * np.log2(positions.astype(np.float32)))
+    arrays["click"] = click / (click + (1 - click) * inverse_odds_factor)
+    return Expectations(**arrays)
 
 
 def _match(state: WorldState, user: Array, video: Array) -> Array:
-    """`[rows]` float32 logits: how well each video's topic meets its user's taste of the day."""
+    """`[rows]` float32 logits: match between each video's topic and its user's current taste."""
     taste = state.users.taste + state.passing_taste
     return np.einsum("rt,rt->r", taste[user], state.videos.topic[video])
 
 
-def _examination(decay: float) -> Array:
-    """`[1 + slots]` float32: what each position takes from the click's logit; index 0 is no position."""
+def _position_effect(decay: float) -> Array:
+    """`[1 + slots]` float32: logits that each position adds to the click; index 0 is unused."""
     positions = np.maximum(np.arange(1 + max(surface.slots for surface in SURFACES)), 1)
     return (-decay * np.log2(positions)).astype(np.float32)
 
 
-def _share_after(probability: Array) -> Array:
-    return AFTERTHOUGHT + (1 - AFTERTHOUGHT) * probability
+def _mean_factor(probability: Array) -> Array:
+    """Mean of 1 with `probability` and RARE_FACTOR otherwise."""
+    return RARE_FACTOR + (1 - RARE_FACTOR) * probability
 
 
 def _sigmoid(logit: Array) -> Array:

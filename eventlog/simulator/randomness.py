@@ -1,6 +1,6 @@
-"""Where every random number of the simulator comes from: a stream per seed, span and purpose.
+"""Random number generators of the simulator: one stream per seed, span and purpose.
 
-So a span's draws depend neither on how many spans are asked for nor on what other purposes drew.
+The draws of a span depend neither on the number of spans simulated nor on the draws for other purposes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Array = Any
 
 
 class Stream(enum.IntEnum):
-    """What random numbers are drawn for."""
+    """The purposes that have a random stream of their own."""
 
     GEOGRAPHY = 0
     ARRIVALS = 1
@@ -31,17 +31,19 @@ def generator(seed: int, span: int, stream: Stream) -> np.random.Generator:
     return np.random.default_rng([seed, span, int(stream)])
 
 
-def wandered(state: Array, persistence: float, deviation: float, random: np.random.Generator) -> Array:
-    """One step of a walk that keeps `persistence` of its place and its standard deviation `deviation`.
+def random_walk_step(
+    state: Array, persistence: float, deviation: float, random: np.random.Generator
+) -> Array:
+    """One step of a mean-reverting random walk (AR(1)) with a constant standard deviation.
 
     Args:
-        state: float32, any shape, drawn from normal(0, deviation) at first.
-        persistence: in [0, 1].
-        deviation: the walk's standard deviation over long times.
-        random: where the step comes from.
+        state: float32, any shape; the first state is drawn from normal(0, deviation).
+        persistence: share of the state that remains after the step, in [0, 1].
+        deviation: the standard deviation of the walk.
+        random: generator of the step.
 
     Returns:
-        The new state, shape and dtype of `state`.
+        The new state, with the shape and dtype of `state`.
     """
     step = np.float32(deviation * np.sqrt(1 - persistence**2))
     return np.float32(persistence) * state + step * normal(random, state.shape)

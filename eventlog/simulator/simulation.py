@@ -1,4 +1,4 @@
-"""Runs the world span by span and writes what its logger sees."""
+"""Simulates the world span by span and writes its event log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,30 +17,29 @@ from eventlog.errors import BadInput
 from eventlog.rows import MATURITY_SPANS
 from eventlog.simulator.impressions import Impressions, draw_impressions
 from eventlog.simulator.lifetime import logging_error, ltv, watch_seconds, window_seconds
-from eventlog.simulator.outcomes import DRAWS, draw_outcomes, expect
-from eventlog.simulator.randomness import Stream, generator
+from eventlog.simulator.outcomes import logged_outcomes, true_expectations
 from eventlog.simulator.state import WorldState
-from eventlog.simulator.tables import entity_codes, fresh_table, matured_table, truth_table
+from eventlog.simulator.tables import entity_indices, fresh_table, matured_table, truth_table
 from eventlog.simulator.world import World
 from eventlog.spans import SUCCESS, span_folder, write_span
 from eventlog.totals import HistoryTotals
 
 Array = Any
 
-WORLD_FILE = "_world.json"
-TRUTH_FOLDER = "_truth"
+_WORLD_FILE = "_world.json"
+_TRUTH_FOLDER = "_truth"
 
 
 @dataclass(frozen=True)
 class SimulatedSpan:
-    """One span of the log and its truth.
+    """One span of the log and its true expectations.
 
     Attributes:
-        span: its number.
-        matured: rows whose LTV window closed with the span before; None in the first spans.
-        fresh: the span's own rows.
-        truth: of both, in the same order: probabilities and expectations of the immediate tasks for fresh
-            rows; for matured rows the LTV as it was, without the logger's error.
+        span: the number of the span.
+        matured: rows whose LTV window closed with the previous span; None in the first spans.
+        fresh: the rows of the span's own impressions.
+        truth: first of `matured`, then of `fresh`: the LTV without logging error of matured rows, and
+            probabilities and expectations of the immediate tasks of fresh rows.
     """
 
     span: int
@@ -55,11 +53,11 @@ class SimulatedSpan:
 
 
 @dataclass(frozen=True)
-class _Unripe:
-    """What must be kept of a span until its rows mature."""
+class _OpenSpan:
+    """A span whose rows have not yet matured: its fresh rows, logging error and watch seconds."""
 
     fresh: pa.Table
-    shown: Impressions
+    impressions: Impressions
     error: Array
     seconds: Array
 
@@ -73,33 +71,32 @@ def simulate(
     *,
     world: World | None = None,
 ) -> None:
-    """Writes a simulated event log, or the spans that one begun earlier still lacks.
+    """Writes a simulated event log, or the missing spans of one.
 
-    The same arguments give the same log, and more spans the same first ones. Spans that are complete are
-    kept, so that a killed run can be taken up and a log extended; what came before is simulated again, not
-    read back.
+    Equal arguments give equal logs; a larger `spans` gives the same first spans. Complete spans are simulated
+    but not written again, so a call resumes a killed run or extends a log.
 
     Args:
-        out: the log's folder, made if it is missing. Beside the spans it gets `_truth/`, for experiments
-            alone, and a note of the world in `_world.json`.
-        spans: how many there shall be in all, at least 1.
-        examples_per_span: fresh rows in each, at least 1.
-        seed: chooses the world and all that happens in it, at least 0.
-        on_span: called with (span, rows in it) after each span is written.
-        world: its dials; the default world if None.
+        out: the log's folder, created if it is missing. It also holds the true expectations in `_truth/`, for
+            experiments only, and the parameters of the simulation in `_world.json`.
+        spans: number of spans in the finished log, at least 1.
+        examples_per_span: fresh rows in each span, at least 1.
+        seed: seed of the world and of all events in it, at least 0.
+        on_span: called with (span, number of rows) after each span is written.
+        world: parameters of the world; None for the default ones.
 
     Raises:
-        BadInput: if a number is too small, or `out` holds a log that was made otherwise.
+        BadInput: if a number is too small, or `out` holds a log with other arguments or other files.
     """
     _check_at_least("spans", spans, 1)
     _check_at_least("examples_per_span", examples_per_span, 1)
     _check_at_least("seed", seed, 0)
     world = World() if world is None else world
-    _claim(out, world, examples_per_span, seed)
+    _check_or_record_arguments(out, world, examples_per_span, seed)
     missing = {span for span in range(spans) if not (span_folder(out, span) / SUCCESS).exists()}
     if not missing:
         return
-    # Writing takes longer than simulating; one span ahead keeps both busy and memory bounded.
+    # Writing takes longer than simulating. One span ahead keeps both busy and bounds the memory.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="span-writer") as executor:
         writing: Future[tuple[int, int]] | None = None
         for simulated in simulated_spans(world, examples_per_span, seed):
@@ -115,35 +112,34 @@ def simulated_spans(world: World, examples_per_span: int, seed: int) -> Iterator
     """The spans of a world in order, without end."""
     state = WorldState(world, examples_per_span, seed)
     history = HistoryTotals()
-    unripe: deque[_Unripe] = deque(maxlen=MATURITY_SPANS)
+    open_spans: deque[_OpenSpan] = deque(maxlen=MATURITY_SPANS)
     while True:
-        shown = draw_impressions(state, examples_per_span)
-        expectations = expect(state, shown)
-        uniforms = generator(seed, state.span, Stream.OUTCOMES)
-        outcomes = draw_outcomes(expectations, uniforms.random((DRAWS, len(shown)), dtype=np.float32))
-        fresh = fresh_table(state, shown, outcomes, history)
+        impressions = draw_impressions(state, examples_per_span)
+        expectations = true_expectations(state, impressions)
+        outcomes = logged_outcomes(state, expectations)
+        fresh = fresh_table(state, impressions, outcomes, history)
         truth = [truth_table(fresh["example_id"], expectations.by_task())]
         matured = None
-        if len(unripe) == MATURITY_SPANS:
-            matured, true_ltv = _mature(unripe)
+        if len(open_spans) == MATURITY_SPANS:
+            matured, true_ltv = _mature(open_spans)
             truth.insert(0, truth_table(matured["example_id"], {"ltv": true_ltv}))
         yield SimulatedSpan(state.span, matured, fresh, pa.concat_tables(truth))
-        history.absorb(state.span, entity_codes(state, shown), outcomes)
-        seconds = watch_seconds(shown, outcomes["watch_time"], len(state.users))
-        unripe.append(_Unripe(fresh, shown, logging_error(state, shown), seconds))
+        history.add_span(state.span, entity_indices(state, impressions), outcomes)
+        seconds = watch_seconds(impressions, outcomes["watch_time"], len(state.users))
+        open_spans.append(_OpenSpan(fresh, impressions, logging_error(state, impressions), seconds))
         state.advance()
 
 
-def _mature(unripe: deque[_Unripe]) -> tuple[pa.Table, Array]:
-    """The oldest span's rows with their logged LTV, and their LTV as it was."""
-    oldest, *later = unripe
-    seconds = window_seconds(oldest.shown, [span.seconds for span in later])
+def _mature(open_spans: deque[_OpenSpan]) -> tuple[pa.Table, Array]:
+    """The oldest span's rows with their logged LTV, and their true LTV."""
+    oldest, *later = open_spans
+    seconds = window_seconds(oldest.impressions, [span.seconds for span in later])
     return matured_table(oldest.fresh, ltv(seconds, oldest.error)), ltv(seconds, None)
 
 
 def _write(out: Path, simulated: SimulatedSpan) -> tuple[int, int]:
-    # The truth first: so a complete span has its truth, whenever this is killed.
-    folder = span_folder(out / TRUTH_FOLDER, simulated.span)
+    # The truth is written first, so that every complete span has it even after a kill.
+    folder = span_folder(out / _TRUTH_FOLDER, simulated.span)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".part-00000.parquet"
     pq.write_table(simulated.truth, partial, use_dictionary=False)
@@ -152,63 +148,53 @@ def _write(out: Path, simulated: SimulatedSpan) -> tuple[int, int]:
 
 
 def _report(writing: Future[tuple[int, int]] | None, on_span: Callable[[int, int], None] | None) -> None:
-    """Waits for a span to be written, and passes on its failure or tells of its success."""
+    """Waits until a span is written and calls `on_span`; raises the writer's error."""
     if writing is not None:
-        written = writing.result()
+        span_and_rows = writing.result()
         if on_span is not None:
-            on_span(*written)
+            on_span(*span_and_rows)
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise BadInput(
-            f"{name} too small",
-            where="events simulate",
-            expected=f"at least {least}",
-            got=str(value),
+            f"{name} too small", where="events simulate", expected=f"at least {least}", got=str(value),
             fix=f"Give a larger --{name.replace('_', '-')}.",
-        )
+        )  # fmt: skip
 
 
-def _claim(out: Path, world: World, examples_per_span: int, seed: int) -> None:
-    """Notes in the log which world it is of, or checks that it is of this one."""
-    claim = {"seed": seed, "examples_per_span": examples_per_span, "world": asdict(world)}
-    note = out / WORLD_FILE
-    if note.exists():
-        found = _read_claim(note)
-        if found != claim:
-            differing = [key for key in claim if found.get(key) != claim[key]]
+def _check_or_record_arguments(out: Path, world: World, examples_per_span: int, seed: int) -> None:
+    """Records the arguments in a new log; raises if an existing log was written with other arguments."""
+    arguments = {"seed": seed, "examples_per_span": examples_per_span, "world": asdict(world)}
+    record = out / _WORLD_FILE
+    if record.exists():
+        recorded = _read_arguments(record)
+        if recorded != arguments:
+            differing = [key for key in arguments if recorded.get(key) != arguments[key]]
             raise BadInput(
-                "log of another simulation",
-                where=str(out),
-                expected=", ".join(f"{key} {claim[key]}" for key in differing),
-                got=", ".join(f"{key} {found.get(key)}" for key in differing),
+                "log of another simulation", where=str(out),
+                expected=", ".join(f"{key} {arguments[key]}" for key in differing),
+                got=", ".join(f"{key} {recorded.get(key)}" for key in differing),
                 fix="Give the same arguments as before, or another --out.",
-            )
+            )  # fmt: skip
         return
     if out.exists() and any(out.iterdir()):
         raise BadInput(
-            "folder in use",
-            where=str(out),
-            expected="an empty folder or a simulated log",
-            got=f"other files and no {WORLD_FILE}",
-            fix="Give another --out.",
-        )
+            "folder in use", where=str(out), expected="an empty folder or a simulated log",
+            got=f"other files and no {_WORLD_FILE}", fix="Give another --out.",
+        )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    partial = out / f".{WORLD_FILE}"
-    partial.write_text(json.dumps(claim, indent=1))
-    partial.replace(note)
+    partial = out / f".{_WORLD_FILE}"
+    partial.write_text(json.dumps(arguments, indent=1))
+    partial.replace(record)
 
 
-def _read_claim(note: Path) -> dict[str, Any]:
+def _read_arguments(record: Path) -> dict[str, Any]:
     try:
-        found = json.loads(note.read_text())
+        arguments = json.loads(record.read_text())
     except ValueError as error:
         raise BadInput(
-            "unreadable note of the world",
-            where=str(note),
-            expected="JSON",
-            got=str(error),
+            "unreadable record of the simulation", where=str(record), expected="JSON", got=str(error),
             fix="Delete the log and simulate it anew.",
-        ) from error
-    return found if isinstance(found, dict) else {}
+        ) from error  # fmt: skip
+    return arguments if isinstance(arguments, dict) else {}

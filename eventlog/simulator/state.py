@@ -1,28 +1,22 @@
-"""The world on a given day: who is there, and how tastes, base rates and logging bias stand."""
+"""State of the simulated world in one span: users, videos, authors, tastes, base rates and logging bias."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from eventlog.simulator.population import (
-    Geography,
-    draw_authors,
-    draw_users,
-    draw_videos,
-    joined,
-)
-from eventlog.simulator.randomness import Stream, generator, normal, wandered
+from eventlog.simulator.population import TasteSpace, concatenated, draw_authors, draw_users, draw_videos
+from eventlog.simulator.randomness import Stream, generator, normal, random_walk_step
 from eventlog.simulator.world import SURFACES, TASTES, TOPICS, TRAIT_VALUES, World
 
 
 class WorldState:
-    """The world as it moves from span to span; begins on the day of span 0.
+    """The world in one span. It starts in span 0 and moves by one span with `advance`.
 
-    Equal (world, examples_per_span, seed) give equal states, whatever is drawn in between.
+    Equal (world, examples_per_span, seed) give equal states, whatever is drawn between the spans.
 
     Attributes:
-        span: the day.
-        users, videos, authors: everybody who has arrived so far; indices never change.
+        span: the number of the current span.
+        users, videos, authors: all that have arrived so far; indices never change.
         passing_taste: `[users, TASTES]` float32, added to the lasting taste.
         topic_trend: `[TOPICS]` float32 click logits.
         surface_trend: `[2, surfaces]` float32 logits of click and of long_view after a click.
@@ -35,14 +29,12 @@ class WorldState:
         self.span = 0
         self._num_users = max(10, round(examples_per_span / world.impressions_per_user))
         self._num_videos = max(20, round(examples_per_span / world.impressions_per_video))
-        self._geography = Geography.draw(generator(seed, 0, Stream.GEOGRAPHY))
+        self._space = TasteSpace.draw(generator(seed, 0, Stream.GEOGRAPHY))
         random = generator(seed, 0, Stream.ARRIVALS)
         num_authors = max(5, round(self._num_videos / world.videos_per_author))
-        self.users = draw_users(self._num_users, 0, geography=self._geography, world=world, random=random)
+        self.users = draw_users(self._num_users, 0, self._space, world, random)
         self.authors = draw_authors(num_authors, world, random)
-        self.videos = draw_videos(
-            self._num_videos, 0, self.authors, geography=self._geography, world=world, random=random
-        )
+        self.videos = draw_videos(self._num_videos, 0, self.authors, self._space, world, random)
         drift = generator(seed, 0, Stream.DRIFT)
         base = np.float32(world.base_drift)
         self.passing_taste = np.float32(world.taste_drift) * normal(drift, (self._num_users, TASTES))
@@ -51,31 +43,28 @@ class WorldState:
         self.logging_bias = np.float32(world.logging_bias) * normal(drift, (TRAIT_VALUES[0], TOPICS))
 
     def advance(self) -> None:
-        """Lets the next day come: drift, then arrivals."""
+        """Moves to the next span: drift first, then arrivals."""
         self.span += 1
         self._drift()
         self._arrive()
 
     def _drift(self) -> None:
-        world, random = self.world, generator(self.seed, self.span, Stream.DRIFT)
-        self.topic_trend = wandered(self.topic_trend, world.base_persistence, world.base_drift, random)
-        self.surface_trend = wandered(self.surface_trend, world.base_persistence, world.base_drift, random)
-        self.logging_bias = wandered(
+        world, random, step = self.world, generator(self.seed, self.span, Stream.DRIFT), random_walk_step
+        self.topic_trend = step(self.topic_trend, world.base_persistence, world.base_drift, random)
+        self.surface_trend = step(self.surface_trend, world.base_persistence, world.base_drift, random)
+        self.logging_bias = step(
             self.logging_bias, world.logging_bias_persistence, world.logging_bias, random
         )
-        self.passing_taste = wandered(self.passing_taste, world.taste_persistence, world.taste_drift, random)
+        self.passing_taste = step(self.passing_taste, world.taste_persistence, world.taste_drift, random)
 
     def _arrive(self) -> None:
         world, random = self.world, generator(self.seed, self.span, Stream.ARRIVALS)
         num_users = max(1, round(self._num_users * world.new_users))
         num_videos = max(1, round(self._num_videos * world.new_videos))
         num_authors = max(1, round(num_videos / world.videos_per_author))
-        users = draw_users(num_users, self.span, geography=self._geography, world=world, random=random)
-        self.users = joined(self.users, users)
+        self.users = concatenated(self.users, draw_users(num_users, self.span, self._space, world, random))
         taste = np.float32(world.taste_drift) * normal(random, (num_users, TASTES))
         self.passing_taste = np.concatenate([self.passing_taste, taste])
-        self.authors = joined(self.authors, draw_authors(num_authors, world, random))
-        videos = draw_videos(
-            num_videos, self.span, self.authors, geography=self._geography, world=world, random=random
-        )
-        self.videos = joined(self.videos, videos)
+        self.authors = concatenated(self.authors, draw_authors(num_authors, world, random))
+        videos = draw_videos(num_videos, self.span, self.authors, self._space, world, random)
+        self.videos = concatenated(self.videos, videos)

@@ -1,4 +1,4 @@
-"""The simulator's arrays as tables of the event log."""
+"""Converts the simulator's arrays to tables of the event log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from eventlog.rows import (
     DELAYED_TASKS,
-    HISTORY,
+    EXAMPLE_ID,
+    HISTORY_COLUMNS,
     HISTORY_ENTITIES,
     IMMEDIATE_TASKS,
     LABEL_PREFIX,
@@ -24,42 +25,42 @@ from eventlog.totals import HistoryTotals
 
 Array = Any
 
-TRUTH_PREFIX = "true_"
-TRUTH_SCHEMA = pa.schema(
+_TRUTH_PREFIX = "true_"
+_TRUTH_SCHEMA = pa.schema(
     [
-        pa.field("example_id", pa.string(), nullable=False),
-        *(pa.field(TRUTH_PREFIX + task, pa.float32()) for task in IMMEDIATE_TASKS + DELAYED_TASKS),
+        pa.field(EXAMPLE_ID, pa.string(), nullable=False),
+        *(pa.field(_TRUTH_PREFIX + task, pa.float32()) for task in IMMEDIATE_TASKS + DELAYED_TASKS),
     ]
 )
 
 
 def fresh_table(
-    state: WorldState, shown: Impressions, outcomes: Mapping[str, Array], history: HistoryTotals
+    state: WorldState, impressions: Impressions, outcomes: Mapping[str, Array], history: HistoryTotals
 ) -> pa.Table:
-    """The fresh rows of the span that `state` stands at.
+    """The fresh rows of the current span.
 
     Args:
-        state: the world on that day.
-        shown: the span's impressions.
+        state: the world in this span.
+        impressions: the span's impressions.
         outcomes: per immediate task `[rows]` float32.
-        history: totals of all spans before it.
+        history: totals of all earlier spans.
 
     Returns:
-        `[rows]`, LOG_SCHEMA; entity ids, surfaces and categories dictionary-encoded.
+        `[rows]`, LOG_SCHEMA; entity ids, surfaces and categories are dictionary-encoded.
     """
     columns = {
-        **_identity(state, shown),
+        **_identity(state, impressions),
         **{LABEL_PREFIX + task: pa.array(outcomes[task]) for task in IMMEDIATE_TASKS},
-        **{LABEL_PREFIX + task: pa.nulls(len(shown), pa.float32()) for task in DELAYED_TASKS},
-        **_user_features(state, shown),
-        **_video_features(state, shown),
-        **_history(state, shown, history),
+        **{LABEL_PREFIX + task: pa.nulls(len(impressions), pa.float32()) for task in DELAYED_TASKS},
+        **_user_features(state, impressions),
+        **_video_features(state, impressions),
+        **_history(state, impressions, history),
     }
     return pa.table({name: columns[name] for name in LOG_SCHEMA.names})
 
 
 def matured_table(fresh: pa.Table, ltv: Array) -> pa.Table:
-    """The matured rows of a span's fresh rows: the same, but `label_ltv` is the only label.
+    """The matured rows of a span: its fresh rows with `label_ltv` as the only label.
 
     Args:
         fresh: the fresh rows.
@@ -72,36 +73,36 @@ def matured_table(fresh: pa.Table, ltv: Array) -> pa.Table:
 
 
 def truth_table(example_ids: pa.Array, truth: Mapping[str, Array]) -> pa.Table:
-    """What is true of some rows: per task `true_<task>` `[rows]` float32, null where not named in `truth`."""
-    columns = {"example_id": example_ids}
+    """True expectations of rows: per task `true_<task>` `[rows]` float32, null for a task not in `truth`."""
+    columns = {EXAMPLE_ID: example_ids}
     for task in IMMEDIATE_TASKS + DELAYED_TASKS:
-        absent = pa.nulls(len(example_ids), pa.float32())
-        columns[TRUTH_PREFIX + task] = pa.array(truth[task]) if task in truth else absent
-    return pa.table(columns, schema=TRUTH_SCHEMA)
+        nulls = pa.nulls(len(example_ids), pa.float32())
+        columns[_TRUTH_PREFIX + task] = pa.array(truth[task]) if task in truth else nulls
+    return pa.table(columns, schema=_TRUTH_SCHEMA)
 
 
-def _identity(state: WorldState, shown: Impressions) -> dict[str, pa.Array]:
-    number = len(shown)
+def _identity(state: WorldState, impressions: Impressions) -> dict[str, pa.Array]:
+    number = len(impressions)
     row = pc.cast(pa.array(np.arange(number)), pa.string())
     surfaces = pa.array([surface.name for surface in SURFACES])
-    users = _encoded(shown.users, _names("u", len(state.users)))
+    users = _dictionary(impressions.users, _names("u", len(state.users)))
     return {
         "example_id": pc.binary_join_element_wise(str(state.span), row, "-"),
-        "event_time_ms": pa.array(FIRST_DAY_MS + state.span * DAY_MS + shown.milliseconds),
+        "event_time_ms": pa.array(FIRST_DAY_MS + state.span * DAY_MS + impressions.milliseconds),
         "impression_span": pa.array(np.full(number, state.span)),
-        "surface": _encoded(shown.surfaces, surfaces),
+        "surface": _dictionary(impressions.surfaces, surfaces),
         "cluster_id": users,
         "user_id": users,
     }
 
 
-def _user_features(state: WorldState, shown: Impressions) -> dict[str, pa.Array]:
-    users, user = state.users, shown.users
+def _user_features(state: WorldState, impressions: Impressions) -> dict[str, pa.Array]:
+    users, user = state.users, impressions.users
     register_days = users.register_days + (state.span - users.arrival).astype(np.float32)
     return {
-        "user_active_degree": _encoded(users.active_degree[user], pa.array(ACTIVE_DEGREES)),
+        "user_active_degree": _dictionary(users.active_degree[user], pa.array(ACTIVE_DEGREES)),
         "user_traits": _trait_lists(users.traits[user]),
-        "hour": pa.array(shown.milliseconds // HOUR_MS),
+        "hour": pa.array(impressions.milliseconds // HOUR_MS),
         "follow_user_num": _nullable(users.followed[user]),
         "fans_user_num": _nullable(users.fans[user]),
         "friend_user_num": _nullable(users.friends[user]),
@@ -109,54 +110,56 @@ def _user_features(state: WorldState, shown: Impressions) -> dict[str, pa.Array]
     }
 
 
-def _video_features(state: WorldState, shown: Impressions) -> dict[str, pa.Array]:
-    videos, video = state.videos, shown.videos
+def _video_features(state: WorldState, impressions: Impressions) -> dict[str, pa.Array]:
+    videos, video = state.videos, impressions.videos
     duration = np.where(videos.duration_known, videos.duration, np.float32(np.nan))
     return {
-        "video_id": _encoded(video, _names("v", len(videos))),
-        "author_id": _encoded(videos.author[video], _names("a", len(state.authors))),
-        "upload_type": _encoded(videos.upload_type[video], pa.array(UPLOAD_TYPES)),
+        "video_id": _dictionary(video, _names("v", len(videos))),
+        "author_id": _dictionary(videos.author[video], _names("a", len(state.authors))),
+        "upload_type": _dictionary(videos.upload_type[video], pa.array(UPLOAD_TYPES)),
         "tag": _tag_lists(videos.tags[video]),
         "duration_seconds": _nullable(duration[video]),
         "video_age_days": pa.array((state.span - videos.born).astype(np.float32)[video]),
     }
 
 
-def _history(state: WorldState, shown: Impressions, history: HistoryTotals) -> dict[str, pa.Array]:
+def _history(state: WorldState, impressions: Impressions, history: HistoryTotals) -> dict[str, pa.Array]:
     priors = history.priors()
-    codes = entity_codes(state, shown)
+    indices = entity_indices(state, impressions)
     sizes = {"user": len(state.users), "video": len(state.videos), "author": len(state.authors)}
     arrays = []
     for entity in HISTORY_ENTITIES:
-        figures = history.entities[entity].all_figures(sizes[entity], priors)
-        arrays += [pa.array(figure[codes[entity]]) for figure in figures]
-    return dict(zip(HISTORY.names, arrays, strict=True))
+        features = history.entities[entity].all_features(sizes[entity], priors)
+        arrays += [pa.array(feature[indices[entity]]) for feature in features]
+    return dict(zip(HISTORY_COLUMNS.names, arrays, strict=True))
 
 
-def entity_codes(state: WorldState, shown: Impressions) -> dict[str, Array]:
-    """Per entity kind `[rows]` int64, its index in each impression."""
-    return {"user": shown.users, "video": shown.videos, "author": state.videos.author[shown.videos]}
+def entity_indices(state: WorldState, impressions: Impressions) -> dict[str, Array]:
+    """Per entity kind `[rows]` int64, the index of each impression's entity."""
+    author = state.videos.author[impressions.videos]
+    return {"user": impressions.users, "video": impressions.videos, "author": author}
 
 
 def _trait_lists(traits: Array) -> pa.Array:
-    """`[rows]` list of string, tokens such as "2=4", the unknown left out."""
-    most = max(TRAIT_VALUES)
-    tokens = [f"{trait}={value}" for trait in range(len(TRAIT_VALUES)) for value in range(most)]
-    return _lists(traits + most * np.arange(len(TRAIT_VALUES), dtype=np.int32), traits >= 0, pa.array(tokens))
+    """`[rows]` list of string, tokens such as "2=4", without the missing traits."""
+    num_values = max(TRAIT_VALUES)
+    tokens = [f"{trait}={value}" for trait in range(len(TRAIT_VALUES)) for value in range(num_values)]
+    codes = traits + num_values * np.arange(len(TRAIT_VALUES), dtype=np.int32)
+    return _lists(codes, traits >= 0, pa.array(tokens))
 
 
 def _tag_lists(tags: Array) -> pa.Array:
-    """`[rows]` list of string, the topics' numbers."""
+    """`[rows]` list of string, the numbers of the topics."""
     return _lists(tags, tags >= 0, pa.array([str(tag) for tag in range(TOPICS)]))
 
 
-def _lists(codes: Array, known: Array, words: pa.Array) -> pa.Array:
-    """`[rows]` list of string: of each row of `codes`, indices into `words`, those that are known."""
-    offsets = np.concatenate([[0], np.cumsum(known.sum(axis=1))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), words.take(pa.array(codes[known])))
+def _lists(codes: Array, where: Array, words: pa.Array) -> pa.Array:
+    """`[rows]` list of string: the words at each row of `codes`, without those where `where` is False."""
+    offsets = np.concatenate([[0], np.cumsum(where.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), words.take(pa.array(codes[where])))
 
 
-def _encoded(codes: Array, words: pa.Array) -> pa.Array:
+def _dictionary(codes: Array, words: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), words)
 
 

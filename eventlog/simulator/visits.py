@@ -1,4 +1,4 @@
-"""What a live experiment needs: visits of users, each with candidates of which a policy shows a few."""
+"""Simulates users' visits, each with videos to rank, for experiments that compare ranking policies."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from eventlog.rows import IMMEDIATE_TASKS
-from eventlog.simulator.impressions import Impressions, draw_impressions, exposed_videos
-from eventlog.simulator.outcomes import DRAWS, Expectations, draw_outcomes, examined, expect
+from eventlog.simulator.impressions import Impressions, draw_impressions, draw_videos_shown
+from eventlog.simulator.outcomes import (
+    Expectations,
+    at_positions,
+    draw_outcomes,
+    logged_outcomes,
+    true_expectations,
+)
 from eventlog.simulator.randomness import Stream, generator
 from eventlog.simulator.state import WorldState
-from eventlog.simulator.tables import entity_codes, fresh_table
+from eventlog.simulator.tables import entity_indices, fresh_table
 from eventlog.simulator.world import World
 from eventlog.totals import HistoryTotals
 
@@ -26,11 +32,12 @@ class Visits:
     """The visits of one span.
 
     Attributes:
-        span: its number.
-        table: `[visits x candidates]` rows of the log's columns, without labels; a visit's rows lie together.
+        span: the number of the span.
+        table: `[visits x candidates]` rows of the log's columns, without labels; the rows of a visit are
+            consecutive.
         users: `[visits]` int64.
-        expectations: the truth about every candidate, were it shown in the first place.
-        decay: what each doubling of the position takes from the click's logit.
+        expectations: true expectations of every row at position 1.
+        decay: logits that each doubling of the position takes from the click.
     """
 
     span: int
@@ -40,18 +47,20 @@ class Visits:
     decay: float
 
     def outcomes(self, shown: Array, positions: Array, uniforms: Array) -> Mapping[str, Array]:
-        """What follows when some candidates are shown.
+        """Draws the outcomes of the rows that a policy shows.
 
         Args:
-            shown: `[rows]` int64 indices into the candidates.
-            positions: `[rows]` int64, 1 is the best place.
-            uniforms: `[DRAWS, visits x candidates]`; policies compared on the same numbers differ by their
-                choices alone.
+            shown: `[rows]` int64 indices into `table`.
+            positions: `[rows]` int64, 1 is the best position.
+            uniforms: `[DRAWS, visits x candidates]` float32 in [0, 1). With equal numbers two policies
+                differ only by the rows that they show.
 
         Returns:
             Per immediate task `[rows]` float32: 0 or 1, or log1p seconds for watch_time.
         """
-        return draw_outcomes(examined(self.expectations, shown, positions, self.decay), uniforms[:, shown])
+        return draw_outcomes(
+            at_positions(self.expectations, shown, positions, self.decay), uniforms[:, shown]
+        )
 
 
 def simulated_visits(
@@ -59,29 +68,36 @@ def simulated_visits(
 ) -> Iterator[Visits]:
     """Visits in the world of `simulated_spans` with the same arguments, span by span, without end.
 
-    The world goes on as its own log says: what is shown in a visit is not learnt and moves nobody.
+    The visits have no effect on the world or its log.
+
+    Args:
+        world: parameters of the world.
+        examples_per_span: fresh rows per span of the log.
+        seed: seed of the world.
+        visits: visits per span.
+        candidates: videos to rank per visit.
     """
     state = WorldState(world, examples_per_span, seed)
     history = HistoryTotals()
     while True:
         yield _visits(state, history, visits, candidates)
         logged = draw_impressions(state, examples_per_span)
-        uniforms = generator(seed, state.span, Stream.OUTCOMES)
-        drawn = uniforms.random((DRAWS, len(logged)), dtype=np.float32)
-        history.absorb(state.span, entity_codes(state, logged), draw_outcomes(expect(state, logged), drawn))
+        outcomes = logged_outcomes(state, true_expectations(state, logged))
+        history.add_span(state.span, entity_indices(state, logged), outcomes)
         state.advance()
 
 
 def _visits(state: WorldState, history: HistoryTotals, visits: int, candidates: int) -> Visits:
-    came = draw_impressions(state, visits, Stream.VISITS)
-    surfaces = np.repeat(came.surfaces, candidates)
-    offered = Impressions(
-        users=np.repeat(came.users, candidates),
-        videos=exposed_videos(state, surfaces, generator(state.seed, state.span, Stream.CANDIDATES)),
+    arrivals = draw_impressions(state, visits, Stream.VISITS)
+    surfaces = np.repeat(arrivals.surfaces, candidates)
+    impressions = Impressions(
+        users=np.repeat(arrivals.users, candidates),
+        videos=draw_videos_shown(state, surfaces, generator(state.seed, state.span, Stream.CANDIDATES)),
         surfaces=surfaces,
         positions=np.ones(len(surfaces), np.int64),
-        milliseconds=np.repeat(came.milliseconds, candidates),
+        milliseconds=np.repeat(arrivals.milliseconds, candidates),
     )
-    unknown = dict.fromkeys(IMMEDIATE_TASKS, np.full(len(offered), np.nan, np.float32))
-    table = fresh_table(state, offered, unknown, history)
-    return Visits(state.span, table, came.users, expect(state, offered), state.world.position_decay)
+    no_labels = dict.fromkeys(IMMEDIATE_TASKS, np.full(len(impressions), np.nan, np.float32))
+    table = fresh_table(state, impressions, no_labels, history)
+    expectations = true_expectations(state, impressions)
+    return Visits(state.span, table, arrivals.users, expectations, state.world.position_decay)

@@ -1,4 +1,4 @@
-"""The dials of the simulated world, with their units."""
+"""Parameters of the simulated world and its surfaces, with their units."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What can be turned in the simulated world. One span is one day.
+    """Parameters of the simulated world. One span is one day.
 
-    Standard deviations of effects are in logits of the probability that they move, and persistences are
-    the share of a deviation that is left after one span (1 never changes, 0 forgets at once).
+    Standard deviations of effects are in logits of the affected probability. A persistence is the share of a
+    deviation that remains after one span: 1 never changes, 0 is a new draw in every span.
 
     Raises:
-        ValueError: if a dial is negative or not finite, a persistence above 1, or a size not above 0.
+        ValueError: if a parameter is negative or not finite, a persistence is above 1, or a size is not
+            above 0.
 
     Attributes:
         impressions_per_user: mean fresh rows per span and user of the first span; sets the number of users.
         impressions_per_video: the same for videos.
-        videos_per_author: mean videos of an author.
-        new_users: users that arrive each span, as a share of those of the first span.
-        new_videos: the same for videos; authors come with them.
-        user_spread: standard deviation of users' own click and satisfaction levels.
-        video_spread: standard deviation of videos' own appeal and quality.
+        videos_per_author: mean number of videos per author.
+        new_users: users that arrive in each span, as a share of the users of the first span.
+        new_videos: the same for videos; authors arrive with them.
+        user_spread: standard deviation of users' click and satisfaction levels.
+        video_spread: standard deviation of videos' appeal and quality.
         taste_strength: standard deviation of the match between a user's taste and a video's topic.
-        trait_noise: noise in the traits that show a user's latent levels, in standard deviations of them.
+        trait_noise: noise of the traits that reveal a user's latent levels, in standard deviations of them.
         clickbait_authors: share of authors most of whose videos are clickbait.
-        clickbait_click: what clickbait adds to the click's logit.
-        clickbait_satisfaction: what it takes from the logits of long_view after a click, and of like.
-        position_decay: what each doubling of the position takes from the click's logit.
+        clickbait_click: logits that clickbait adds to the click.
+        clickbait_satisfaction: logits that clickbait takes from long_view after a click, and from like.
+        position_decay: logits that each doubling of the position takes from the click.
         taste_drift: standard deviation of a user's passing taste, relative to the lasting taste.
         taste_persistence: persistence of the passing taste.
-        base_drift: standard deviation of the wandering base rates of surfaces and topics.
-        base_persistence: persistence of that wandering.
+        base_drift: standard deviation of the random walks of the base rates of surfaces and topics.
+        base_persistence: persistence of these random walks.
         activity_spread: standard deviation of log activity between users.
-        activity_noise: standard deviation of a user's log activity between spans; what makes LTV noisy
-            and heavy-tailed.
+        activity_noise: standard deviation of a user's log activity between spans; it makes LTV noisy and
+            heavy-tailed.
         logging_noise: standard deviation of the log error of each logged LTV.
-        logging_bias: standard deviation, between cells, of the log factor by which logged LTV is wrong in
-            a cell (first trait of the user x first tag of the video). It has nothing to do with
-            behaviour; a model that crosses features finds it, and has it wrong some spans later.
+        logging_bias: standard deviation, between cells, of the log factor on the logged LTV of a cell (first
+            trait of the user x first tag of the video). It is independent of behaviour. A model that
+            crosses features fits it, and is wrong some spans later.
         logging_bias_persistence: persistence of a cell's bias.
     """
 
@@ -82,15 +83,15 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """A place where videos are shown.
+    """A part of the app where videos are shown.
 
     Attributes:
-        name: as in the log.
-        share: of all impressions.
+        name: the value of the column `surface`.
+        share: the surface's share of all impressions.
         slots: positions 1 to `slots`, all shown equally often.
         click_base: click logit at position 1.
-        satisfaction_base: what the surface adds to the logit of long_view after a click.
-        popularity: exponent on a video's popularity in choosing what is shown: 0 shows all alike.
+        satisfaction_base: logits that the surface adds to long_view after a click.
+        popularity: exponent of a video's popularity in its chance of being shown; 0 ignores popularity.
         freshness: spans after which a video is shown 1/e as often.
     """
 
@@ -104,43 +105,15 @@ class Surface:
 
 
 SURFACES = (
-    Surface(
-        name="tab_1",
-        share=0.70,
-        slots=6,
-        click_base=0.15,
-        satisfaction_base=0.1,
-        popularity=1.0,
-        freshness=20,
-    ),
-    Surface(
-        name="tab_0",
-        share=0.15,
-        slots=20,
-        click_base=-1.9,
-        satisfaction_base=-0.6,
-        popularity=1.2,
-        freshness=8,
-    ),
-    Surface(
-        name="tab_4",
-        share=0.10,
-        slots=4,
-        click_base=0.6,
-        satisfaction_base=0.4,
-        popularity=0.6,
-        freshness=40,
-    ),
-    Surface(
-        name="tab_6",
-        share=0.05,
-        slots=12,
-        click_base=-1.2,
-        satisfaction_base=-0.2,
-        popularity=0.3,
-        freshness=60,
-    ),
-)
+    Surface(name="tab_1", share=0.70, slots=6,
+            click_base=0.15, satisfaction_base=0.1, popularity=1.0, freshness=20),
+    Surface(name="tab_0", share=0.15, slots=20,
+            click_base=-1.9, satisfaction_base=-0.6, popularity=1.2, freshness=8),
+    Surface(name="tab_4", share=0.10, slots=4,
+            click_base=0.6, satisfaction_base=0.4, popularity=0.6, freshness=40),
+    Surface(name="tab_6", share=0.05, slots=12,
+            click_base=-1.2, satisfaction_base=-0.2, popularity=0.3, freshness=60),
+)  # fmt: skip
 
 TOPICS = 40
 TASTES = 8
@@ -148,4 +121,4 @@ TASTES = 8
 UPLOAD_TYPES = ("LongImport", "ShortImport", "LongCamera", "ShortCamera", "PhotoCopy", "Kmovie")
 ACTIVE_DEGREES = ("full_active", "high_active", "middle_active", "low_active", "UNKNOWN")
 TRAIT_VALUES = (8, 12, 5, 5, 5, 50)
-"""Number of values of each user trait. Trait 0 carries nothing but the logging bias, 5 nothing at all."""
+"""Number of values of each user trait. Trait 0 matters only for the logging bias, trait 5 for nothing."""

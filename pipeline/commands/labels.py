@@ -1,4 +1,4 @@
-"""`rankdistill labels`: what is in a label store, and keeping it tidy."""
+"""`rankdistill labels`: lists, verifies, compares and garbage-collects the sets of a label store."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def labels() -> None:
-    """Look after the label store: make it, list, verify and compare sets, collect leftovers."""
+    """Manage a label store: create it, list, verify and compare its sets, delete unpublished attempts."""
 
 
 @labels.command()
 @_store_option
 def init(uri: str) -> None:
-    """Make what must be there before the first label (BigQuery: dataset and tables, with their expiry)."""
-    made = _open(uri).initialize()
-    for name in made:
+    """Create the tables of the store (BigQuery: dataset, tables and their retention)."""
+    tables = _open(uri).initialize()
+    for name in tables:
         click.echo(name)
-    if not made:
-        click.echo("nothing to make: this kind of store makes itself")
+    if not tables:
+        click.echo("nothing to create: this kind of store needs no tables")
 
 
 @labels.command()
@@ -59,7 +59,7 @@ def ls(uri: str) -> None:
 @_store_option
 @click.argument("set_id")
 def show(uri: str, set_id: str) -> None:
-    """Print everything known about a set, as JSON."""
+    """Print the record of a set, as JSON."""
     click.echo(json.dumps(dataclasses.asdict(_open(uri).find_set(set_id)), indent=1))
 
 
@@ -67,7 +67,7 @@ def show(uri: str, set_id: str) -> None:
 @_store_option
 @click.argument("set_id")
 def verify(uri: str, set_id: str) -> None:
-    """Count a set's rows and checksum again; exit code 1 if it is not what its record says."""
+    """Compare a set's rows and checksum with its record; exit code 1 if they differ."""
     from components.label_store.inspection import verify_set
 
     faults = verify_set(_open(uri), set_id)
@@ -75,7 +75,7 @@ def verify(uri: str, set_id: str) -> None:
         click.echo(f"{set_id}: {fault}", err=True)
     if faults:
         sys.exit(1)
-    click.echo(f"{set_id}: as its record says")
+    click.echo(f"{set_id}: agrees with its record")
 
 
 @labels.command()
@@ -83,13 +83,13 @@ def verify(uri: str, set_id: str) -> None:
 @click.argument("first")
 @click.argument("second")
 def diff(uri: str, first: str, second: str) -> None:
-    """Compare two sets, example by example."""
+    """Compare the labels of two sets."""
     from components.label_store.inspection import diff_sets
 
     difference = diff_sets(_open(uri), first, second)
     click.echo(
-        f"examples: {difference.shared:,} in both, {difference.only_first:,} in the first alone, "
-        f"{difference.only_second:,} in the second alone"
+        f"examples: {difference.shared:,} in both, {difference.only_first:,} only in the first, "
+        f"{difference.only_second:,} only in the second"
     )
     table = Table("task", "changed", "mean difference", "largest", box=None)
     for task in difference.tasks:
@@ -99,13 +99,18 @@ def diff(uri: str, first: str, second: str) -> None:
 
 @labels.command()
 @_store_option
-@click.option("--grace-hours", type=click.FloatRange(0), default=24.0, help="Younger leftovers stay.")
 @click.option(
-    "--retention-days", type=click.FloatRange(0), default=None, help="Older sets go, if not pinned."
+    "--grace-hours",
+    type=click.FloatRange(0),
+    default=24.0,
+    help="Keep unpublished attempts younger than this.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.option(
+    "--retention-days", type=click.FloatRange(0), default=None, help="Delete older sets that are not pinned."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted; delete nothing.")
 def gc(uri: str, grace_hours: float, retention_days: float | None, dry_run: bool) -> None:
-    """Remove what was never published, and sets past their retention; never a pinned set."""
+    """Delete unpublished attempts, and sets past their retention; never a pinned set."""
     store = _open(uri)
     word = "would remove" if dry_run else "removed"
     if retention_days is not None:
@@ -119,14 +124,13 @@ def gc(uri: str, grace_hours: float, retention_days: float | None, dry_run: bool
 def _open(uri: str) -> Any:
     from components.label_store.schemes import open_store
 
-    scheme, _, place = uri.partition(":")
+    scheme, _, path = uri.partition(":")
     if scheme == "delta":
         from eventlog.errors import BadInput
 
-        folder = Path(place.removeprefix("//"))
-        if not folder.is_dir():
+        if not Path(path.removeprefix("//")).is_dir():
             raise BadInput(
                 "no label store", where=f"--store {uri}", expected="the folder of a store",
-                got="no such folder", fix="A run's store is ROOT/labels.",
+                got="no such folder", fix="The store of a run is delta:ROOT/labels.",
             )  # fmt: skip
     return open_store(uri)

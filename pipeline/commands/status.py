@@ -127,11 +127,15 @@ def _joined_set(records: Sequence[Finished]) -> str | None:
 
 
 def _unlearned(record: Finished) -> dict[str, list[int]]:
+    from models.shard_names import SHARD_GLOB, parse_shard_name
     from models.state import UNLEARNED_FOLDER
 
     spans = {
         role: sorted(
-            {int(shard.name.split("-")[1]) for shard in Path(uri, UNLEARNED_FOLDER).glob("Split-*/span-*.gz")}
+            {
+                parse_shard_name(shard.name).span
+                for shard in Path(uri, UNLEARNED_FOLDER).glob(f"Split-*/{SHARD_GLOB}")
+            }
         )
         for role in ("teacher", "student", "control")
         if (uri := record.slots.get(role)) is not None

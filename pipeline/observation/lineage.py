@@ -18,6 +18,7 @@ from ml_metadata.proto import metadata_store_pb2
 from eventlog.errors import BadInput
 from models.job import TrainingJob
 from models.settings import from_json
+from models.shard_names import SHARD_GLOB, parse_shard_name
 from models.state import UNLEARNED_FOLDER, job_hash
 
 METADATA_FILE = "metadata.sqlite"
@@ -287,8 +288,8 @@ def _spans(store: metadata_store.MetadataStore, examples: metadata_store_pb2.Art
 
 def _unlearned_spans(model_uri: str) -> set[int]:
     """Spans whose shards lie in a model's folder for its next training; none if there is no such folder."""
-    shards = Path(model_uri, UNLEARNED_FOLDER, "Split-train").glob("span-*.gz") if model_uri else ()
-    return {int(shard.name.split("-")[1]) for shard in shards}
+    shards = Path(model_uri, UNLEARNED_FOLDER, "Split-train").glob(SHARD_GLOB) if model_uri else ()
+    return {parse_shard_name(shard.name).span for shard in shards}
 
 
 def _label_sets(examples: metadata_store_pb2.Artifact) -> list[str]:

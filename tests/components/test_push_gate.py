@@ -7,7 +7,7 @@ from tfx.components.util import model_utils
 from tfx.types.standard_artifacts import ModelBlessing
 
 from components.artifacts import Predictions
-from components.candidate_check import write_blessing
+from components.candidate_check import VERDICT_FILE, write_decision
 from components.evaluation.candidate import Verdict
 from components.evaluation.predictions import predictions_schema, span_file, with_schema, write_predictions
 from components.evaluation.push_gate import PushRule
@@ -15,21 +15,19 @@ from components.push_gate import PushGate
 from models.settings import to_json
 from models.tasks import Task
 
-pytestmark = pytest.mark.e2e  # It imports TFX.
-
 TASKS = {"click": Task(kind="binary", group="pet")}
 GOOD, POOR = [0.9, 0.8, 0.2, 0.1], [0.1, 0.2, 0.8, 0.9]
 
 
 def artifact(kind, folder):
-    made = kind()
-    made.uri = str(folder)
-    return made
+    new = kind()
+    new.uri = str(folder)
+    return new
 
 
 @pytest.fixture
 def gate(tmp_path):
-    """Runs the gate of span 7 on predictions that the control made perfectly in spans 6 and 7."""
+    """Runs the gate of span 7; by default the control's predictions of spans 6 and 7 are perfect."""
 
     def run(blessed, student, control=GOOD):
         for span in (6, 7):
@@ -44,7 +42,8 @@ def gate(tmp_path):
             rows = with_schema(pa.table(columns), predictions_schema(TASKS))
             write_predictions(rows, tmp_path / "predictions" / span_file(span))
         blessing = artifact(ModelBlessing, tmp_path / "blessing")
-        write_blessing(blessing, Verdict(blessed, "as it was judged", None, None, {}, {}))
+        verdict = Verdict(blessed, "some reason", None, None, {}, {})
+        write_decision(blessing, blessed, VERDICT_FILE, verdict)
         decision = artifact(ModelBlessing, tmp_path / "decision")
         PushGate.test_call(
             blessing=blessing,
@@ -63,7 +62,7 @@ def gate(tmp_path):
     return run
 
 
-def test_a_blessed_student_that_keeps_up_with_its_control_goes_on_to_the_pusher(gate, tmp_path, caplog):
+def test_a_blessed_student_as_good_as_its_control_is_pushed(gate, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         decision, verdict = gate(blessed=True, student=GOOD)
 
@@ -75,7 +74,7 @@ def test_a_blessed_student_that_keeps_up_with_its_control_goes_on_to_the_pusher(
     assert not caplog.records
 
 
-def test_a_blessed_student_that_falls_behind_its_control_is_held_back(gate, tmp_path, caplog):
+def test_a_blessed_student_worse_than_its_control_is_held_back(gate, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         decision, verdict = gate(blessed=True, student=POOR)
 
@@ -85,7 +84,7 @@ def test_a_blessed_student_that_falls_behind_its_control_is_held_back(gate, tmp_
     assert "push of tab_1, span 7, held back: AUC of click: student better than control by -1" in caplog.text
 
 
-def test_a_discarded_candidate_is_not_pushed_however_good_students_were(gate, tmp_path):
+def test_a_discarded_candidate_is_not_pushed_even_if_students_are_good(gate, tmp_path):
     decision, verdict = gate(blessed=False, student=GOOD, control=POOR)
 
     assert not model_utils.is_model_blessed(decision)
@@ -94,16 +93,17 @@ def test_a_discarded_candidate_is_not_pushed_however_good_students_were(gate, tm
     assert verdict["reason"] == "the candidate was discarded"
 
 
-def test_without_a_control_a_blessed_student_is_pushed_and_the_verdict_says_why(gate):
+def test_without_a_control_a_blessed_student_is_pushed_on_the_candidate_check(gate):
     decision, verdict = gate(blessed=True, student=POOR, control=[None] * 4)
 
     assert model_utils.is_model_blessed(decision)
     assert (verdict["rests_on"], verdict["spans"]) == ("candidate check", [])
 
 
-def test_the_candidate_checks_own_verdict_lies_where_it_did(tmp_path):
+def test_a_decision_is_written_for_the_pusher_and_as_json(tmp_path):
     blessing = artifact(ModelBlessing, tmp_path)
-    write_blessing(blessing, Verdict(True, "fine", 0.5, 0.6, {"click": 0.5}, {"click": 0.6}))
+    verdict = Verdict(True, "fine", 0.5, 0.6, {"click": 0.5}, {"click": 0.6})
+    write_decision(blessing, True, VERDICT_FILE, verdict)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["BLESSED", "verdict.json"]
     assert json.loads((tmp_path / "verdict.json").read_text())["candidate_loss"] == 0.5

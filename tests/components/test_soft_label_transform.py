@@ -1,7 +1,6 @@
-"""A surface whose labels cannot be used: each policy fires, and does not fire where it should not."""
+"""SoftLabelTransform applies a surface's policy exactly when its soft labels cannot be used."""
 
 import pytest
-from tests.components.transforms.test_join_labels import OPTIONS, SPAN_3, publish, soft_labels, write_examples
 from tfx.types import standard_artifacts
 
 from components.label_store.resolving import LabelSource
@@ -11,8 +10,7 @@ from components.transforms.join_labels import read_join_report
 from eventlog.errors import BadInput
 from models.settings import to_json
 from models.tasks import Task
-
-pytestmark = pytest.mark.e2e  # It imports TFX.
+from tests.components.transforms.test_join_labels import OPTIONS, SPAN_3, publish, soft_labels, write_examples
 
 TASKS = {
     "click": Task(kind="binary", group="pet"),
@@ -59,10 +57,10 @@ def labelled(joined):
 
 @pytest.mark.parametrize("policy", ["stop", "hard-only", "last"])
 def test_enough_labels_are_joined_whatever_the_policy(join, uri, policy):
-    own = publish(uri, 3, SPAN_3)
+    set_id = publish(uri, 3, SPAN_3)
     joined, properties, report = join(policy, floor=0.5)
 
-    assert (report.decision, report.reason, properties["label_set"]) == ("joined", "", own)
+    assert (report.decision, report.reason, properties["label_set"]) == ("joined", "", set_id)
     assert labelled(joined) == ["a", "b"]
     assert joined.get_string_custom_property("decision") == "joined"
 
@@ -84,19 +82,19 @@ def test_labels_of_too_old_a_teacher_stop_the_surface(join, uri):
         join("stop", floor=0.5, source=LabelSource(teacher="big", max_age_spans=0))
 
 
-def test_hard_only_learns_without_the_few_labels_that_there_are(join, uri):
-    own = publish(uri, 3, SPAN_3)
+def test_hard_only_ignores_the_few_labels_of_the_span(join, uri):
+    set_id = publish(uri, 3, SPAN_3)
     joined, properties, report = join("hard-only")
 
     assert (report.decision, report.fresh_rows, report.labelled_fresh_rows) == ("hard-only", 4, 0)
     assert "too few examples have a soft label" in report.reason
     assert labelled(joined) == []
     assert len(soft_labels(joined.uri, "train")) == 3
-    assert properties["label_set"] == own == open_store(uri).read_pin("students", 3)
+    assert properties["label_set"] == set_id == open_store(uri).read_pin("students", 3)
     assert joined.get_string_custom_property("label_sets") == "[]"
 
 
-def test_the_spans_that_a_surface_begins_with_are_exempt_from_its_policy(join):
+def test_burn_in_spans_of_a_surface_are_exempt_from_its_policy(join):
     assert join("last", bootstrap="2:3")[2].decision == "hard-only"
     assert join("last", bootstrap="4:5")[2].decision == "last"
     with pytest.raises(BadInput, match="no label set"):
@@ -104,7 +102,7 @@ def test_the_spans_that_a_surface_begins_with_are_exempt_from_its_policy(join):
 
 
 @pytest.mark.parametrize("policy", ["hard-only", "last"])
-def test_without_a_set_a_surface_goes_on_by_its_policy_and_pins_nothing(join, uri, policy):
+def test_without_a_set_a_surface_applies_its_policy_and_pins_nothing(join, uri, policy):
     joined, properties, report = join(policy)
 
     assert (report.decision, properties["label_set"]) == (policy, "")

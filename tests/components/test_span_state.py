@@ -23,7 +23,7 @@ def resolve(records, target, span):
     )
 
 
-def test_what_an_earlier_span_published_is_copied_whole(tmp_path):
+def test_an_artifact_of_an_earlier_span_is_copied_whole(tmp_path):
     source = tmp_path / "model" / "training-state"
     source.mkdir(parents=True)
     (source / "state.json").write_text("{}")
@@ -43,7 +43,7 @@ def test_what_an_earlier_span_published_is_copied_whole(tmp_path):
     assert not (tmp_path / "copy" / EMPTY_MARKER).exists()
 
 
-def test_nothing_published_gives_the_marker_alone(tmp_path):
+def test_without_a_published_artifact_the_output_holds_only_the_marker(tmp_path):
     (tmp_path / "copy").mkdir()
 
     resolve(tmp_path / "records", tmp_path / "copy", span=4)
@@ -51,7 +51,7 @@ def test_nothing_published_gives_the_marker_alone(tmp_path):
     assert [path.name for path in (tmp_path / "copy").iterdir()] == [EMPTY_MARKER]
 
 
-def test_statistics_come_with_their_split_names(tmp_path):
+def test_copied_statistics_have_their_split_names(tmp_path):
     (tmp_path / "statistics" / "Split-train").mkdir(parents=True)
     write_record(
         str(tmp_path / "records"),
@@ -70,7 +70,7 @@ def test_statistics_come_with_their_split_names(tmp_path):
     assert artifact.split_names == '["train"]'
 
 
-def test_state_offers_exactly_the_slots_asked_for_in_their_types():
+def test_state_has_one_output_per_requested_slot_of_its_type():
     state = SpanState(records="r", branch="tab_1", span=3, slots=("student", "predictions"))
 
     assert {slot: channel.type_name for slot, channel in state.outputs.items()} == {
@@ -79,7 +79,7 @@ def test_state_offers_exactly_the_slots_asked_for_in_their_types():
     }
 
 
-def test_publishing_makes_a_span_the_past_of_the_next(tmp_path):
+def test_publishing_writes_the_span_record(tmp_path):
     records = str(tmp_path / "records")
     SpanPublisherExecutor().Do(
         {"teacher": [model_at("/models/9")]},
@@ -90,7 +90,7 @@ def test_publishing_makes_a_span_the_past_of_the_next(tmp_path):
     assert read_record(records, "teacher", 5) == SpanRecord(span=5, version=2, slots={"teacher": "/models/9"})
 
 
-def test_on_a_cluster_a_copy_is_published_and_the_first_of_a_version_stays(tmp_path):
+def test_with_a_published_folder_the_first_copy_of_a_version_is_kept(tmp_path):
     published, records = tmp_path / "published", str(tmp_path / "records")
 
     def publish(weights, version):
@@ -102,16 +102,16 @@ def test_on_a_cluster_a_copy_is_published_and_the_first_of_a_version_stays(tmp_p
             {"teacher": [model_at(tmp_path / "model")]}, {}, properties | {"version": version}
         )
         shutil.rmtree(tmp_path / "model")
-        found = Path(read_record(records, "teacher", 5).slots["teacher"])
-        assert found.is_relative_to(published)
-        return (found / "deep" / "weights").read_text()
+        copy = Path(read_record(records, "teacher", 5).slots["teacher"])
+        assert copy.is_relative_to(published)
+        return (copy / "deep" / "weights").read_text()
 
     assert publish("first", 2) == "first"
-    assert publish("of a run that was started twice", 2) == "first"
-    assert publish("re-stated", 3) == "re-stated"
+    assert publish("second attempt", 2) == "first"
+    assert publish("revised", 3) == "revised"
 
 
-def test_the_publisher_takes_one_input_a_slot():
+def test_the_publisher_has_one_input_per_slot():
     state = SpanState(records="r", branch="teacher", span=3, slots=("teacher",))
     publisher = SpanPublisher(
         records="r", branch="teacher", span=3, slots={"teacher": state.outputs["teacher"]}

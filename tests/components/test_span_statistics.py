@@ -1,4 +1,4 @@
-"""What is done in memory is what TFX's own executor writes."""
+"""In-memory statistics equal those of TFX's own executor."""
 
 import pytest
 import tensorflow_data_validation as tfdv
@@ -8,8 +8,6 @@ from components import span_statistics
 from components.span_statistics import SpanStatisticsExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
-
-pytestmark = pytest.mark.e2e
 
 BEAM = ["--runner=FnApiRunner"]
 EXCLUDED = '["holdout", "matured", "matured_holdout"]'
@@ -27,23 +25,23 @@ def examples(small_log, tmp_path_factory):
 
 
 def statistics(examples, schema_folder, folder, rows):
-    schema, found = standard_artifacts.Schema(), standard_artifacts.ExampleStatistics()
-    schema.uri, found.uri = str(schema_folder), str(folder)
+    schema, output = standard_artifacts.Schema(), standard_artifacts.ExampleStatistics()
+    schema.uri, output.uri = str(schema_folder), str(folder)
     examples.set_int_custom_property("fresh_rows", rows)
     context = SpanStatisticsExecutor.Context(
         beam_pipeline_args=BEAM, tmp_dir=str(folder), unique_id="scratch"
     )
     SpanStatisticsExecutor(context).Do(
         {"examples": [examples], "schema": [schema]},
-        {"statistics": [found]},
+        {"statistics": [output]},
         {"exclude_splits": EXCLUDED, "stats_options_json": None},
     )
-    assert found.split_names == '["train"]'
-    assert found.span == 4
+    assert output.split_names == '["train"]'
+    assert output.span == 4
     return tfdv.load_stats_binary(str(folder / "Split-train" / "FeatureStats.pb")).datasets[0]
 
 
-def test_a_small_span_gets_the_statistics_that_beam_would_give(examples, request, tmp_path):
+def test_in_memory_statistics_of_a_small_span_equal_those_of_beam(examples, request, tmp_path):
     text = (request.config.rootpath / "schema" / "impressions.pbtxt").read_text()
     (tmp_path / "schema").mkdir()
     (tmp_path / "schema" / "schema.pbtxt").write_text(text)
@@ -52,14 +50,16 @@ def test_a_small_span_gets_the_statistics_that_beam_would_give(examples, request
     large = statistics(examples, tmp_path / "schema", tmp_path / "large", limit + 1)
 
     assert small.num_examples == large.num_examples > 1000
-    ours, theirs = ({feature.path.step[0]: feature for feature in each.features} for each in (small, large))
+    ours, theirs = (
+        {feature.path.step[0]: feature for feature in dataset.features} for dataset in (small, large)
+    )
     assert set(ours) == set(theirs)
     for name, feature in theirs.items():
         kind = feature.WhichOneof("stats")
         if not getattr(feature, kind).common_stats.num_non_missing:
-            continue  # Of a column without values Beam does not tell the type, and the schema does.
+            continue  # Beam gives no type for a column without values; the schema does.
         assert ours[name].type == feature.type, name
-        first, second = (getattr(each, kind) for each in (ours[name], feature))
+        first, second = (getattr(statistics, kind) for statistics in (ours[name], feature))
         assert first.common_stats.num_missing == second.common_stats.num_missing, name
         if kind == "num_stats":
             assert first.mean == pytest.approx(second.mean), name

@@ -4,7 +4,7 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.span_validator import describe, find_anomalies, judge
+from components.span_validator import apply_severities, describe, find_anomalies
 from eventlog.errors import BadInput
 
 WARN = {"schema": "warn", "drift": "warn", "skew": "warn"}
@@ -31,13 +31,13 @@ def schema():
     return rules
 
 
-def test_data_like_before_has_no_anomaly(schema):
+def test_unchanged_data_has_no_anomaly(schema):
     same = statistics([1, 2, 3, 4] * 25)
 
     assert describe(find_anomalies(same, schema, same, same)) == {"schema": [], "drift": [], "skew": []}
 
 
-def test_a_moved_distribution_is_drift_against_the_previous_span_and_skew_against_the_fitted(schema):
+def test_a_shifted_distribution_is_drift_from_the_previous_span_or_skew_from_the_fitted_ones(schema):
     before, after = statistics([1, 2, 3, 4] * 25), statistics([20, 21, 22, 23] * 25)
 
     drift = describe(find_anomalies(after, schema, before, None))
@@ -62,13 +62,14 @@ def test_a_span_without_examples_is_a_schema_anomaly(schema):
     assert "no examples at all" in describe(find_anomalies(empty, schema, None, None))["schema"]
 
 
-def test_a_kind_that_stops_names_span_and_feature():
+def test_severity_stop_raises_with_span_and_feature():
     with pytest.raises(BadInput, match=r"span 7: 2 drift anomalies.*got hour moved.*validation.drift: warn"):
-        judge(7, {"schema": [], "drift": ["hour moved", "tag moved"], "skew": []}, WARN | {"drift": "stop"})
+        lines = {"schema": [], "drift": ["hour moved", "tag moved"], "skew": []}
+        apply_severities(7, lines, WARN | {"drift": "stop"})
 
 
-def test_a_kind_that_warns_logs_and_goes_on(caplog):
+def test_severity_warn_only_logs(caplog):
     with caplog.at_level(logging.WARNING):
-        judge(7, {"schema": [], "drift": ["hour moved"], "skew": []}, WARN)
+        apply_severities(7, {"schema": [], "drift": ["hour moved"], "skew": []}, WARN)
 
     assert "span 7: drift anomaly: hour moved" in caplog.text

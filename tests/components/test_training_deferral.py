@@ -1,22 +1,20 @@
-"""What a model carries along that it has not learnt, and when a candidate is discarded."""
+"""Deferred spans: by a TrainingDeferral, and after a candidate is discarded."""
 
 import pytest
 from tfx.components.util import model_utils
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing
 
 from components.candidate_check import CandidateCheck
-from components.training_deferral import TrainingDeferral, hand_on
+from components.training_deferral import TrainingDeferral, defer_span
 from components.transforms.shards import SPLITS, split_folder, write_records
 from models.job import TrainingJob
 from models.settings import to_json
 from models.state import DIVERGED_FILE, EMPTY_MARKER, SERVING_FOLDER, unlearned_files
 from tests.models.tiny_world import job
 
-pytestmark = pytest.mark.e2e  # It imports TFX.
-
 
 def examples_of(folder, span):
-    """An Examples artifact whose shards hold their split's name and the span."""
+    """An Examples artifact whose records are the split's name and the span."""
     for split in SPLITS:
         name = f"span-{span:05d}-00000-of-00001.gz"
         write_records(f"{split_folder(str(folder), split)}/{name}", [f"{split} {span}".encode()])
@@ -24,9 +22,9 @@ def examples_of(folder, span):
 
 
 def artifact(kind, folder):
-    made = kind()
-    made.uri = str(folder)
-    return made
+    new = kind()
+    new.uri = str(folder)
+    return new
 
 
 @pytest.fixture
@@ -36,41 +34,42 @@ def model(tmp_path):
     return artifact(Model, tmp_path / "model")
 
 
-def carried(folder):
-    found = unlearned_files(f"{folder}/{SERVING_FOLDER}")
-    return [path.removeprefix(f"{folder}/unlearned/") for path in found]
+def deferred_files(folder):
+    paths = unlearned_files(f"{folder}/{SERVING_FOLDER}")
+    return [path.removeprefix(f"{folder}/unlearned/") for path in paths]
 
 
-def test_a_deferred_span_travels_with_the_model_without_the_clusters_that_are_never_learnt(model, tmp_path):
-    target = artifact(Model, tmp_path / "handed-on")
+def test_the_model_artifact_holds_a_deferred_span_without_its_held_out_clusters(model, tmp_path):
+    target = artifact(Model, tmp_path / "copy")
     TrainingDeferral.test_call(model=model, examples=examples_of(tmp_path / "e3", 3), good_model=target)
 
-    assert carried(target.uri) == [
+    assert deferred_files(target.uri) == [
         "Split-matured/span-00003-00000-of-00001.gz",
         "Split-train/span-00003-00000-of-00001.gz",
     ]
-    assert (tmp_path / "handed-on" / SERVING_FOLDER / "saved_model.pb").read_text() == "weights"
-    assert carried(model.uri) == []
+    assert (tmp_path / "copy" / SERVING_FOLDER / "saved_model.pb").read_text() == "weights"
+    assert deferred_files(model.uri) == []
 
 
-def test_spans_add_up_until_they_are_learnt(model, tmp_path):
-    hand_on(model.uri, examples_of(tmp_path / "e3", 3).uri, str(tmp_path / "one"))
-    hand_on(str(tmp_path / "one"), examples_of(tmp_path / "e4", 4).uri, str(tmp_path / "two"))
+def test_deferred_spans_accumulate(model, tmp_path):
+    defer_span(model.uri, examples_of(tmp_path / "e3", 3).uri, str(tmp_path / "one"))
+    defer_span(str(tmp_path / "one"), examples_of(tmp_path / "e4", 4).uri, str(tmp_path / "two"))
 
-    assert [path.rpartition("span-")[2][:5] for path in carried(tmp_path / "two")] == ["00003", "00004"] * 2
+    spans = [path.rpartition("span-")[2][:5] for path in deferred_files(tmp_path / "two")]
+    assert spans == ["00003", "00004"] * 2
 
 
-def test_where_there_is_no_model_yet_the_marker_carries_the_span(tmp_path):
+def test_without_a_model_the_marker_holds_the_deferred_span(tmp_path):
     (tmp_path / "marker").mkdir()
     (tmp_path / "marker" / EMPTY_MARKER).touch()
-    hand_on(str(tmp_path / "marker"), examples_of(tmp_path / "e3", 3).uri, str(tmp_path / "target"))
+    defer_span(str(tmp_path / "marker"), examples_of(tmp_path / "e3", 3).uri, str(tmp_path / "target"))
 
     assert (tmp_path / "target" / EMPTY_MARKER).exists()
-    assert len(carried(tmp_path / "target")) == 2
+    assert len(deferred_files(tmp_path / "target")) == 2
     assert unlearned_files(None) == []
 
 
-def test_a_candidate_that_diverged_is_discarded_and_the_predecessor_carries_its_span(model, tmp_path):
+def test_a_diverged_candidate_is_discarded_and_its_span_deferred_with_the_predecessor(model, tmp_path):
     (tmp_path / "candidate" / SERVING_FOLDER).mkdir(parents=True)
     (tmp_path / "candidate" / SERVING_FOLDER / DIVERGED_FILE).write_text("span 3: training diverged")
     blessing, good = artifact(ModelBlessing, tmp_path / "blessing"), artifact(Model, tmp_path / "good")
@@ -88,4 +87,4 @@ def test_a_candidate_that_diverged_is_discarded_and_the_predecessor_carries_its_
     assert not model_utils.is_model_blessed(blessing)
     assert blessing.get_string_custom_property("reason") == "span 3: training diverged"
     assert (tmp_path / "good" / SERVING_FOLDER / "saved_model.pb").read_text() == "weights"
-    assert len(carried(good.uri)) == 2
+    assert len(deferred_files(good.uri)) == 2

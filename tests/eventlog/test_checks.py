@@ -32,42 +32,42 @@ def matured(example_id: str, **changes: Any) -> dict[str, Any]:
     return {**row, "impression_span": 0, **{f"label_{task}": 1.0 for task in DELAYED_TASKS}, **changes}
 
 
-def log_of(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    empty = pa.Table.from_pylist([fresh("filler")], schema=LOG_SCHEMA)
+def write_log(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    filler = pa.Table.from_pylist([fresh("filler")], schema=LOG_SCHEMA)
     for span in range(SPAN):
-        write_span(folder, span, [empty])
+        write_span(folder, span, [filler])
     write_span(folder, SPAN, [pa.Table.from_pylist(rows, schema=LOG_SCHEMA)])
     return folder
 
 
-def rewritten(log: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
+def rewrite(log: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
     (file,) = span_files(log, SPAN)
     pq.write_table(change(pq.read_table(file)), file)
     return log
 
 
-def test_a_sound_span_passes_and_is_counted(tmp_path: Path) -> None:
-    log = log_of(tmp_path, [matured("a"), fresh("a"), fresh("b", label_like=None)])
+def test_a_correct_span_passes_and_its_rows_are_counted(tmp_path: Path) -> None:
+    log = write_log(tmp_path, [matured("a"), fresh("a"), fresh("b", label_like=None)])
     assert check_span(log, SPAN) == SpanCounts(fresh=2, matured=1)
 
 
-def test_a_span_before_any_window_has_closed_needs_no_matured_row(tmp_path: Path) -> None:
-    assert check_span(log_of(tmp_path, [fresh("a")]), SPAN) == SpanCounts(fresh=1, matured=0)
+def test_a_span_without_matured_rows_passes(tmp_path: Path) -> None:
+    assert check_span(write_log(tmp_path, [fresh("a")]), SPAN) == SpanCounts(fresh=1, matured=0)
 
 
-def test_columns_beyond_the_log_and_other_names_of_list_items_are_no_fault(tmp_path: Path) -> None:
+def test_extra_columns_and_other_names_of_list_items_pass(tmp_path: Path) -> None:
     element = pa.list_(pa.field("element", pa.string()))
 
     def change(table: pa.Table) -> pa.Table:
         tag = pa.array([["x"]], type=element)
         changed = table.set_column(table.column_names.index("tag"), pa.field("tag", element), tag)
-        return changed.append_column("more", pa.array([1]))
+        return changed.append_column("extra", pa.array([1]))
 
-    assert check_span(rewritten(log_of(tmp_path, [fresh("a")]), change), SPAN).fresh == 1
+    assert check_span(rewrite(write_log(tmp_path, [fresh("a")]), change), SPAN).fresh == 1
 
 
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:
-    log = rewritten(log_of(tmp_path, [fresh("a")]), lambda table: table.drop(["hour"]))
+    log = rewrite(write_log(tmp_path, [fresh("a")]), lambda table: table.drop(["hour"]))
     with pytest.raises(
         BadInput, match=r"span=3/part-00000\.parquet: missing column hour: expected hour of type"
     ):
@@ -79,7 +79,7 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path) -> None:
         position = table.column_names.index("label_click")
         return table.set_column(position, "label_click", table["label_click"].cast(pa.int64()))
 
-    log = rewritten(log_of(tmp_path, [fresh("a")]), change)
+    log = rewrite(write_log(tmp_path, [fresh("a")]), change)
     with pytest.raises(BadInput, match="wrong type of column label_click: expected float, got int64"):
         check_span(log, SPAN)
 
@@ -87,32 +87,32 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [[], [matured("a")]])
 def test_a_span_without_fresh_rows_is_refused(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     with pytest.raises(BadInput, match="span=3: empty span: expected at least one fresh row"):
-        check_span(log_of(tmp_path, rows), SPAN)
+        check_span(write_log(tmp_path, rows), SPAN)
 
 
 def test_a_task_without_any_label_is_refused(tmp_path: Path) -> None:
-    log = log_of(tmp_path, [fresh("a", label_like=None), fresh("b", label_like=None)])
+    log = write_log(tmp_path, [fresh("a", label_like=None), fresh("b", label_like=None)])
     with pytest.raises(BadInput, match=r"label_like is null in all fresh rows: .* none in 2 rows"):
         check_span(log, SPAN)
 
 
 def test_a_delayed_task_without_any_label_is_refused(tmp_path: Path) -> None:
-    log = log_of(tmp_path, [fresh("a"), matured("b", label_ltv=None)])
+    log = write_log(tmp_path, [fresh("a"), matured("b", label_ltv=None)])
     with pytest.raises(BadInput, match="label_ltv is null in all matured rows"):
         check_span(log, SPAN)
 
 
-@pytest.mark.parametrize(("row", "word"), [(fresh, "fresh"), (matured, "matured")])
-def test_an_example_id_twice_is_refused(tmp_path: Path, row: Callable[[str], Any], word: str) -> None:
-    log = log_of(tmp_path, [fresh("z"), row("b"), row("b")])
+@pytest.mark.parametrize(("row", "kind"), [(fresh, "fresh"), (matured, "matured")])
+def test_a_repeated_example_id_is_refused(tmp_path: Path, row: Callable[[str], Any], kind: str) -> None:
+    log = write_log(tmp_path, [fresh("z"), row("b"), row("b")])
     with pytest.raises(
-        BadInput, match=rf"duplicate example_id in {word} rows: .* 1 repeated ids, such as 'b'"
+        BadInput, match=rf"duplicate example_id in {kind} rows: .* 1 repeated ids, such as 'b'"
     ):
         check_span(log, SPAN)
 
 
 def test_an_example_id_in_two_files_is_refused(tmp_path: Path) -> None:
-    log = log_of(tmp_path, [fresh("a")])
+    log = write_log(tmp_path, [fresh("a")])
     (file,) = span_files(log, SPAN)
     (file.parent / "part-00001.parquet").write_bytes(file.read_bytes())
     with pytest.raises(BadInput, match="duplicate example_id in fresh rows"):
@@ -120,7 +120,7 @@ def test_an_example_id_in_two_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    log = log_of(tmp_path, [fresh("a")])
+    log = write_log(tmp_path, [fresh("a")])
     (file,) = span_files(log, SPAN)
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(
@@ -132,7 +132,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("column", ["duration_seconds", "label_click"])
 def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, column: str, value: float) -> None:
-    log = log_of(tmp_path, [fresh("a"), fresh("b", **{column: value})])
+    log = write_log(tmp_path, [fresh("a"), fresh("b", **{column: value})])
     with pytest.raises(BadInput, match=f"NaN or infinity in column {column}"):
         check_span(log, SPAN)
 
@@ -140,25 +140,25 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, column: str, val
 def test_a_null_in_a_fixed_column_is_refused(tmp_path: Path) -> None:
     nullable = pa.schema([pa.field(field.name, field.type) for field in LOG_SCHEMA])
     table = pa.Table.from_pylist([fresh("a"), fresh("b", surface=None)], schema=nullable)
-    log = rewritten(log_of(tmp_path, [fresh("a")]), lambda _: table)
+    log = rewrite(write_log(tmp_path, [fresh("a")]), lambda _: table)
     with pytest.raises(BadInput, match="null in column surface: expected a value in every row, got 1 nulls"):
         check_span(log, SPAN)
 
 
 @pytest.mark.parametrize("impression_span", [1, 2, 4])
 def test_a_row_that_is_neither_fresh_nor_matured_is_refused(tmp_path: Path, impression_span: int) -> None:
-    log = log_of(tmp_path, [fresh("a"), fresh("b", impression_span=impression_span)])
+    log = write_log(tmp_path, [fresh("a"), fresh("b", impression_span=impression_span)])
     with pytest.raises(BadInput, match=rf"expected 3 \(fresh\) or 0 \(matured\), got {impression_span}"):
         check_span(log, SPAN)
 
 
-def test_a_fresh_row_that_knows_a_delayed_label_is_refused(tmp_path: Path) -> None:
-    log = log_of(tmp_path, [fresh("a"), fresh("b", label_ltv=1.0)])
+def test_a_fresh_row_with_a_delayed_label_is_refused(tmp_path: Path) -> None:
+    log = write_log(tmp_path, [fresh("a"), fresh("b", label_ltv=1.0)])
     with pytest.raises(BadInput, match="column label_ltv has labels in fresh rows"):
         check_span(log, SPAN)
 
 
-def test_a_matured_row_that_repeats_an_immediate_label_is_refused(tmp_path: Path) -> None:
-    log = log_of(tmp_path, [fresh("a"), matured("b", label_click=1.0)])
+def test_a_matured_row_with_an_immediate_label_is_refused(tmp_path: Path) -> None:
+    log = write_log(tmp_path, [fresh("a"), matured("b", label_click=1.0)])
     with pytest.raises(BadInput, match="column label_click has labels in matured rows"):
         check_span(log, SPAN)

@@ -1,4 +1,4 @@
-"""The history state over tables with string ids, by hand-computed numbers."""
+"""The history state over tables with string ids, against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from eventlog.errors import BadInput
 from eventlog.history import STATE_FILE, HistoryState
-from eventlog.rows import HISTORY, HISTORY_ENTITIES, IMMEDIATE_TASKS
+from eventlog.rows import HISTORY_COLUMNS, HISTORY_ENTITIES, IMMEDIATE_TASKS
 
 
 def rows(users: Sequence[str | None], click: Sequence[float | None], span: int = 0) -> pa.Table:
@@ -31,15 +31,15 @@ def random_span(span: int) -> pa.Table:
     return rows(users, generator.integers(0, 2, 100).tolist(), span)
 
 
-def test_before_anything_is_absorbed_every_feature_is_zero() -> None:
+def test_every_feature_of_an_empty_history_is_zero() -> None:
     features = HistoryState().features(rows(["a", None], [1, 1]))
-    assert features.schema == HISTORY
+    assert features.schema == HISTORY_COLUMNS
     assert all(column.to_pylist() == [0, 0] for column in features.columns)
 
 
-def test_features_are_smoothed_rates_of_the_spans_before() -> None:
+def test_features_are_smoothed_rates_of_earlier_spans() -> None:
     state = HistoryState()
-    state.absorb(0, rows(["a", "a", "b", None], [1, 1, 0, 0]))
+    state.add_span(0, rows(["a", "a", "b", None], [1, 1, 0, 0]))
     features = state.features(rows(["b", "a", "new", None], [1, 1, 1, 1], span=1))
     np.testing.assert_allclose(
         features["history_user_count"].to_numpy(), [np.log(2), np.log(3), 0, 0], rtol=1e-6
@@ -51,73 +51,73 @@ def test_features_are_smoothed_rates_of_the_spans_before() -> None:
     assert features["history_author_like"].to_pylist() == [0, 0, 0, 0]
 
 
-def test_a_null_label_is_left_out_of_its_mean() -> None:
+def test_a_null_label_does_not_count_in_the_mean() -> None:
     state = HistoryState()
-    state.absorb(0, rows(["a", "a"], [1, None]))
+    state.add_span(0, rows(["a", "a"], [1, None]))
     features = state.features(rows(["a"], [0], span=1))
     assert features["history_user_click"].to_pylist() == [1]
     assert features["history_user_count"].to_pylist() == pytest.approx([np.log(3)])
 
 
-def test_the_rows_of_the_span_itself_never_enter_its_features() -> None:
+def test_features_do_not_depend_on_the_labels_of_their_own_span() -> None:
     state = HistoryState()
-    state.absorb(0, random_span(0))
+    state.add_span(0, random_span(0))
     ones = rows(["u1"] * 50, [1] * 50, span=1)
     zeros = rows(["u1"] * 50, [0] * 50, span=1)
     assert state.features(ones).equals(state.features(zeros))
 
 
-def test_going_on_from_a_saved_state_equals_going_through_at_once(tmp_path: Path) -> None:
-    at_once = HistoryState()
+def test_a_state_saved_and_loaded_after_each_span_equals_one_in_memory(tmp_path: Path) -> None:
+    in_memory = HistoryState()
     for span in range(4):
-        at_once.absorb(span, random_span(span))
-        stepwise = HistoryState.load(tmp_path)
-        stepwise.absorb(span, random_span(span))
-        stepwise.save(tmp_path)
+        in_memory.add_span(span, random_span(span))
+        reloaded = HistoryState.load(tmp_path)
+        reloaded.add_span(span, random_span(span))
+        reloaded.save(tmp_path)
     loaded = HistoryState.load(tmp_path)
     assert loaded.span == 3
-    assert loaded.features(random_span(4)).equals(at_once.features(random_span(4)))
+    assert loaded.features(random_span(4)).equals(in_memory.features(random_span(4)))
     assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
 
 
-def test_an_absent_folder_is_an_empty_state(tmp_path: Path) -> None:
+def test_a_missing_folder_loads_as_an_empty_state(tmp_path: Path) -> None:
     assert HistoryState.load(tmp_path / "none").span == -1
 
 
-def test_an_empty_state_survives_saving(tmp_path: Path) -> None:
+def test_an_empty_state_can_be_saved_and_loaded(tmp_path: Path) -> None:
     HistoryState().save(tmp_path)
     state = HistoryState.load(tmp_path)
-    state.absorb(0, random_span(0))
+    state.add_span(0, random_span(0))
     assert state.span == 0
 
 
 def test_dictionary_columns_in_several_chunks_give_the_same_features() -> None:
     state = HistoryState()
-    state.absorb(0, random_span(0))
+    state.add_span(0, random_span(0))
     table = random_span(1)
     chunked = pa.concat_tables([table.slice(0, 30), table.slice(30)])
     for entity in HISTORY_ENTITIES:
-        place = chunked.column_names.index(f"{entity}_id")
-        chunked = chunked.set_column(place, f"{entity}_id", chunked[f"{entity}_id"].dictionary_encode())
+        position = chunked.column_names.index(f"{entity}_id")
+        chunked = chunked.set_column(position, f"{entity}_id", chunked[f"{entity}_id"].dictionary_encode())
     assert state.features(chunked).equals(state.features(table))
     assert state.features(chunked.slice(0, 0)).num_rows == 0
 
 
 def test_a_span_out_of_order_is_refused_and_changes_nothing() -> None:
     state = HistoryState()
-    state.absorb(0, random_span(0))
+    state.add_span(0, random_span(0))
     before = state.features(random_span(1))
-    with pytest.raises(ValueError, match="span must be 1, the one after the last absorbed, got 2"):
-        state.absorb(2, random_span(2))
+    with pytest.raises(ValueError, match="span must be 1, one more than the last span added, got 2"):
+        state.add_span(2, random_span(2))
     assert state.features(random_span(1)).equals(before)
 
 
 def test_matured_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="every row must have impression_span 0, got others too"):
-        HistoryState().absorb(0, pa.concat_tables([random_span(0), random_span(1)]))
+        HistoryState().add_span(0, pa.concat_tables([random_span(0), random_span(1)]))
 
 
-def test_a_broken_state_file_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_state_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / STATE_FILE).write_bytes(b"PAR1")
     with pytest.raises(BadInput, match=f"{STATE_FILE}: unreadable history state: expected the Parquet file"):
         HistoryState.load(tmp_path)

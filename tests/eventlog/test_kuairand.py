@@ -15,7 +15,7 @@ from eventlog.checks import check_span
 from eventlog.errors import BadInput
 from eventlog.kuairand import write_kuairand
 from eventlog.random_exposures import read_random_exposures
-from eventlog.rows import HISTORY, LOG_SCHEMA
+from eventlog.rows import HISTORY_COLUMNS, LOG_SCHEMA
 from eventlog.spans import complete_spans, span_files
 
 FIRST_DAY = datetime.date(2022, 4, 29)
@@ -99,19 +99,19 @@ def test_an_impression_becomes_a_row_with_the_columns_of_both_feature_files(tmp_
     assert row["label_ltv"] is None
 
 
-def test_impressions_drawn_at_random_are_told_beside_the_log(tmp_path: Path) -> None:
+def test_ids_of_random_exposures_are_written_beside_the_log(tmp_path: Path) -> None:
     rows = [impression(1, 7, 0), impression(1, 8, 0, 13.0, is_rand=1), impression(2, 7, 1)]
     log = convert(tmp_path, rows)
     assert len(read_span(log, 0)) == 2
-    (drawn,) = read_random_exposures(log, range(2)).to_pylist()
-    assert drawn == read_span(log, 0)[1]["example_id"]
+    (example_id,) = read_random_exposures(log, range(2)).to_pylist()
+    assert example_id == read_span(log, 0)[1]["example_id"]
     with pytest.raises(
         BadInput, match="no random exposures: expected impressions drawn at random in spans 1 to 1"
     ):
         read_random_exposures(log, range(1, 2))
 
 
-def test_exact_duplicates_are_dropped_and_other_collisions_get_an_ordinal(tmp_path: Path) -> None:
+def test_exact_duplicates_are_dropped_and_other_repeated_ids_get_an_ordinal(tmp_path: Path) -> None:
     row = impression(1, 7, 0)
     log = convert(tmp_path, [row, row, {**row, "tab": 6}])
     rows = read_span(log, 0)
@@ -119,20 +119,20 @@ def test_exact_duplicates_are_dropped_and_other_collisions_get_an_ordinal(tmp_pa
     assert rows[1]["example_id"] == rows[0]["example_id"] + "-2"
 
 
-def test_rows_are_ordered_by_the_exact_time_not_by_the_rounded_one(tmp_path: Path) -> None:
+def test_rows_are_ordered_by_time_ms_not_by_the_rounded_hourmin(tmp_path: Path) -> None:
     late = impression(1, 7, 0, 13.9, hourmin=1300)
     early = impression(2, 7, 0, 13.1, hourmin=1400)
     assert [row["user_id"] for row in read_span(convert(tmp_path, [late, early]), 0)] == ["2", "1"]
 
 
-def test_the_span_is_the_day_of_the_column_date_even_where_the_clock_disagrees(tmp_path: Path) -> None:
+def test_the_column_date_determines_the_span_even_if_time_ms_disagrees(tmp_path: Path) -> None:
     log = convert(tmp_path, [impression(1, 7, 0), impression(1, 7, 1, hour=-0.5)])
     (row,) = read_span(log, 1)
     assert row["hour"] == 23
     assert row["impression_span"] == 1
 
 
-def test_missing_values_are_null_whichever_way_they_are_written(tmp_path: Path) -> None:
+def test_every_notation_of_a_missing_value_becomes_null(tmp_path: Path) -> None:
     users = [
         user_features(
             1,
@@ -146,14 +146,14 @@ def test_missing_values_are_null_whichever_way_they_are_written(tmp_path: Path) 
     ]
     videos = [video_features(7, upload_type="", upload_dt="", tag="", author_id="")]
     rows = [impression(1, 7, 0, duration_ms=0, is_like=-124), impression(5, 8, 0, hour=13, is_like=1)]
-    known, unknown = read_span(convert(tmp_path, rows, users=users, videos=videos), 0)
+    joined, not_joined = read_span(convert(tmp_path, rows, users=users, videos=videos), 0)
     for column in ("user_active_degree", "follow_user_num", "fans_user_num", "upload_type", "tag"):
-        assert known[column] is None, column
+        assert joined[column] is None, column
     for column in ("video_age_days", "author_id", "duration_seconds", "label_like"):
-        assert known[column] is None, column
+        assert joined[column] is None, column
     expected = ["2=1", "3=1", "4=3", *(f"{trait}=1" for trait in range(5, 18)), "video_author=1"]
-    assert known["user_traits"] == expected
-    assert (unknown["user_traits"], unknown["author_id"], unknown["tag"]) == (None, None, None)
+    assert joined["user_traits"] == expected
+    assert (not_joined["user_traits"], not_joined["author_id"], not_joined["tag"]) == (None, None, None)
 
 
 def test_the_tag_is_a_list_and_a_future_upload_has_age_zero(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_tag_is_a_list_and_a_future_upload_has_age_zero(tmp_path: Path) -> N
     assert (row["tag"], row["video_age_days"]) == (["39", "3"], 0.0)
 
 
-def test_several_parts_compressed_or_not_standard_and_random_are_one_log(tmp_path: Path) -> None:
+def test_all_log_files_of_a_release_form_one_log(tmp_path: Path) -> None:
     source = tmp_path / "KuaiRand-27K"
     (source / "data").mkdir(parents=True)
     first = impression(1, 7, 0)
@@ -178,7 +178,7 @@ def test_several_parts_compressed_or_not_standard_and_random_are_one_log(tmp_pat
     assert [(row["user_id"], row["author_id"]) for row in rows] == [("1", "90"), ("2", "90"), ("3", "90")]
 
 
-def test_ltv_is_the_watch_time_of_the_two_days_after_and_comes_when_they_are_over(tmp_path: Path) -> None:
+def test_ltv_is_the_watch_time_of_the_next_two_days_and_is_written_on_the_third(tmp_path: Path) -> None:
     seconds = {0: 100, 1: 3, 2: 4, 3: 50}
     rows = [impression(1, 7, day, play_time_ms=1000 * played) for day, played in seconds.items()]
     rows += [impression(1, 8, 2, play_time_ms=500), impression(2, 7, 0, 13), impression(2, 7, 3)]
@@ -191,7 +191,7 @@ def test_ltv_is_the_watch_time_of_the_two_days_after_and_comes_when_they_are_ove
     assert all(row["label_ltv"] is None for span in range(3) for row in read_span(log, span))
 
 
-def test_a_matured_row_repeats_its_fresh_row_in_all_but_the_labels(tmp_path: Path) -> None:
+def test_a_matured_row_equals_its_fresh_row_except_for_the_labels(tmp_path: Path) -> None:
     rows = [impression(1, 7, day, is_click=day % 2, play_time_ms=1000 * day) for day in range(5)]
     log = convert(tmp_path, rows)
     fresh, matured = read_span(log, 1)[-1], read_span(log, 4)[0]
@@ -204,7 +204,7 @@ def test_a_matured_row_repeats_its_fresh_row_in_all_but_the_labels(tmp_path: Pat
     assert matured["label_ltv"] == pytest.approx(math.log1p(2 + 3))
 
 
-def test_matured_rows_neither_mature_again_nor_count_as_history(tmp_path: Path) -> None:
+def test_matured_rows_do_not_mature_again_or_count_in_the_history(tmp_path: Path) -> None:
     log = convert(tmp_path, [impression(1, 7, day) for day in range(8)])
     rows = [read_span(log, span) for span in range(8)]
     assert [[row["impression_span"] for row in span_rows] for span_rows in rows] == [
@@ -222,7 +222,7 @@ def test_matured_rows_neither_mature_again_nor_count_as_history(tmp_path: Path) 
     )
 
 
-def test_no_label_reaches_an_earlier_span_nor_the_history_of_its_own(tmp_path: Path) -> None:
+def test_a_label_changes_no_earlier_span_and_no_history_of_its_own_span(tmp_path: Path) -> None:
     def rows_with(changed_day: int) -> list[dict[str, Any]]:
         changes = dict.fromkeys(LABELS, 1) | {"play_time_ms": 77_000}
         return [
@@ -239,23 +239,25 @@ def test_no_label_reaches_an_earlier_span_nor_the_history_of_its_own(tmp_path: P
         for span in range(changed_day):
             assert read_span(after, span) == read_span(before, span)
         for old, new in zip(read_span(before, changed_day), read_span(after, changed_day), strict=True):
-            assert [new[name] for name in HISTORY.names] == [old[name] for name in HISTORY.names]
-    # The comparison can see a difference: day 0 differs in all that follows.
+            assert [new[name] for name in HISTORY_COLUMNS.names] == [
+                old[name] for name in HISTORY_COLUMNS.names
+            ]
+    # Control: a label of day 0 does change the history of day 1.
     assert read_span(tmp_path / "changed-0", 1)[0]["history_user_click"] > 0
 
 
-def test_a_log_extended_by_later_days_equals_one_written_at_once(tmp_path: Path) -> None:
+def test_a_log_extended_by_later_days_equals_one_written_in_a_single_run(tmp_path: Path) -> None:
     rows = [impression(user, 7, day, 12 + user) for day in range(6) for user in (1, 2)]
     whole = convert(tmp_path, rows)
     extended = tmp_path / "extended"
     write_source(tmp_path / "source", rows[:6])
     assert write_kuairand(tmp_path / "source", extended) == 3
-    untouched = span_files(extended, 2)[0].stat().st_mtime_ns
+    modified_ns = span_files(extended, 2)[0].stat().st_mtime_ns
     write_source(tmp_path / "source", rows[6:])
     reported: list[tuple[int, int]] = []
     assert write_kuairand(tmp_path / "source", extended, lambda *call: reported.append(call)) == 3
     assert reported == [(3, 4), (4, 4), (5, 4)]
-    assert span_files(extended, 2)[0].stat().st_mtime_ns == untouched
+    assert span_files(extended, 2)[0].stat().st_mtime_ns == modified_ns
     assert [read_span(extended, span) for span in range(6)] == [read_span(whole, span) for span in range(6)]
     assert write_kuairand(tmp_path / "source", extended) == 0
     assert {entry.name for entry in extended.iterdir()} == {
@@ -265,7 +267,7 @@ def test_a_log_extended_by_later_days_equals_one_written_at_once(tmp_path: Path)
     }
 
 
-def test_history_that_was_lost_or_lags_behind_is_made_up_from_the_log(tmp_path: Path) -> None:
+def test_a_missing_history_is_rebuilt_from_the_log(tmp_path: Path) -> None:
     rows = [impression(1, 7, day, is_click=1) for day in range(4)]
     whole = convert(tmp_path, rows)
     write_source(tmp_path / "source", rows[:3])
@@ -285,7 +287,7 @@ def test_history_ahead_of_the_log_is_refused(tmp_path: Path) -> None:
         write_kuairand(tmp_path / "source", log)
 
 
-def test_a_day_without_impressions_is_refused_and_named(tmp_path: Path) -> None:
+def test_a_day_without_impressions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"span gap: .* none on 2022-04-30"):
         convert(tmp_path, [impression(1, 7, 0), impression(1, 7, 2)])
     assert not (tmp_path / "log" / "_log.json").exists()
@@ -338,7 +340,7 @@ def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_rows_without_a_key_and_logs_without_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"column user_id is empty: .* 1 rows without"):
+    with pytest.raises(BadInput, match=r"missing values in column user_id: .* 1 rows without a value"):
         convert(tmp_path, [impression(1, 7, 0), impression("", 7, 0)])  # type: ignore[arg-type]
     source = write_source(tmp_path / "source", [impression(1, 7, 0)])
     header = (source / "log_standard_4_29_to_5_08_pure.csv").read_text().splitlines()[0]
@@ -347,10 +349,10 @@ def test_rows_without_a_key_and_logs_without_rows_are_refused(tmp_path: Path) ->
         write_kuairand(source, tmp_path / "log")
 
 
-def test_the_real_release_makes_a_log_that_passes_every_check(tmp_path: Path) -> None:
+def test_the_real_release_converts_to_a_log_that_passes_every_check(tmp_path: Path) -> None:
     source = Path(os.environ.get("KUAIRAND_DIR", Path(__file__).parents[2] / "data" / "kuairand"))
     if not source.is_dir():
-        pytest.skip("KuaiRand is not here: set KUAIRAND_DIR or link it to data/kuairand")
+        pytest.skip("KuaiRand is missing: set KUAIRAND_DIR or link it to data/kuairand")
     num_spans = write_kuairand(source, tmp_path / "log")
     assert complete_spans(tmp_path / "log") == list(range(num_spans))
     counts = [check_span(tmp_path / "log", span) for span in range(num_spans)]

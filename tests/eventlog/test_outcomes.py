@@ -1,4 +1,4 @@
-"""The chain from click to comment, by hand."""
+"""The chain of outcomes from click to comment, against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from eventlog.rows import IMMEDIATE_TASKS
 from eventlog.simulator.outcomes import DRAWS, Expectations, draw_outcomes
 
-TRUTH = {
+VALUES = {
     "click": 0.5,
     "long_view_clicked": 0.6,
     "like_viewed": 0.1,
@@ -23,29 +23,29 @@ TRUTH = {
 
 
 def expectations(rows: int, **changes: float) -> Expectations:
-    values = {**TRUTH, **changes}
+    values = {**VALUES, **changes}
     assert set(values) == {field.name for field in fields(Expectations)}
     return Expectations(**{name: np.full(rows, value, dtype=np.float32) for name, value in values.items()})
 
 
 def test_expectations_of_tasks_follow_from_the_chain() -> None:
-    found = expectations(1).by_task()
+    by_task = expectations(1).by_task()
     long_view = 0.5 * 0.6 + 0.5 * 0.005
     expected = {
         "click": 0.5,
         "long_view": long_view,
-        # Without a long view: .36 of the threshold unclicked, .62 clicked; with one: 3 + a quarter of 2.
+        # Short view: 0.36 of the threshold without a click, 0.62 with one. Long view: 3 + 2 / 4.
         "watch_time": 0.5 * 0.995 * 0.36 * 3 + 0.5 * 0.4 * 0.62 * 3 + long_view * 3.5,
         "like": 0.1 * (0.15 + 0.85 * long_view),
         "profile_enter": 0.2 * (0.15 + 0.85 * 0.5),
         "comment": 0.04 * (0.15 + 0.85 * long_view),
     }
-    assert list(found) == list(IMMEDIATE_TASKS)
-    assert {task: float(value[0]) for task, value in found.items()} == pytest.approx(expected, rel=1e-5)
+    assert list(by_task) == list(IMMEDIATE_TASKS)
+    assert {task: float(value[0]) for task, value in by_task.items()} == pytest.approx(expected, rel=1e-5)
 
 
-def test_outcomes_are_decided_by_the_uniform_numbers() -> None:
-    # Columns: viewed long; clicked but not viewed long; not clicked.
+def test_the_uniform_numbers_determine_the_outcomes() -> None:
+    # Columns: a long view; a click without a long view; no click.
     uniforms = np.array(
         [
             [0.49, 0.49, 0.51],
@@ -58,8 +58,8 @@ def test_outcomes_are_decided_by_the_uniform_numbers() -> None:
         dtype=np.float32,
     )
     assert uniforms.shape == (DRAWS, 3)
-    found = draw_outcomes(expectations(3), uniforms)
-    assert {task: value.tolist() for task, value in found.items() if task != "watch_time"} == {
+    outcomes = draw_outcomes(expectations(3), uniforms)
+    assert {task: value.tolist() for task, value in outcomes.items() if task != "watch_time"} == {
         "click": [1, 1, 0],
         "long_view": [1, 0, 0],
         "like": [1, 0, 1],
@@ -67,12 +67,12 @@ def test_outcomes_are_decided_by_the_uniform_numbers() -> None:
         "comment": [1, 0, 1],
     }
     watch = [3 + 2 * 0.5**3, 3 * 0.5 ** (0.38 / 0.62), 3 * 0.5 ** (0.64 / 0.36)]
-    assert found["watch_time"].tolist() == pytest.approx(watch, rel=1e-5)
-    assert all(value.dtype == np.float32 for value in found.values())
+    assert outcomes["watch_time"].tolist() == pytest.approx(watch, rel=1e-5)
+    assert all(value.dtype == np.float32 for value in outcomes.values())
 
 
 @pytest.mark.parametrize("task", IMMEDIATE_TASKS)
-def test_outcomes_have_their_expectation_on_average(task: str) -> None:
+def test_mean_outcomes_equal_their_expectations(task: str) -> None:
     truth = expectations(400_000)
     uniforms = np.random.default_rng(0).random((DRAWS, 400_000), dtype=np.float32)
     drawn, expected = draw_outcomes(truth, uniforms)[task], truth.by_task()[task][0]

@@ -1,4 +1,4 @@
-"""The simulated world against its own truth, and the log it leaves on disk."""
+"""The simulated world against its true expectations, and the log on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from eventlog.errors import BadInput
 from eventlog.history import HistoryState
-from eventlog.rows import HISTORY, IMMEDIATE_TASKS, LOG_SCHEMA, LTV_WINDOW_SPANS, MATURITY_SPANS
+from eventlog.rows import HISTORY_COLUMNS, IMMEDIATE_TASKS, LOG_SCHEMA, LTV_WINDOW_SPANS, MATURITY_SPANS
 from eventlog.simulator import SURFACES, SimulatedSpan, World, simulate, simulated_spans
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.world import TRAIT_VALUES
@@ -31,8 +31,8 @@ def world() -> list[SimulatedSpan]:
     return first_spans(6, EXAMPLES, seed=5)
 
 
-def first_spans(spans: int, examples: int, seed: int, dials: World | None = None) -> list[SimulatedSpan]:
-    return list(itertools.islice(simulated_spans(dials or World(), examples, seed), spans))
+def first_spans(spans: int, examples: int, seed: int, parameters: World | None = None) -> list[SimulatedSpan]:
+    return list(itertools.islice(simulated_spans(parameters or World(), examples, seed), spans))
 
 
 def fresh_truth(simulated: SimulatedSpan, task: str) -> Array:
@@ -78,7 +78,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
         ("comment", 0.002, 0.0045),
     ],
 )
-def test_mean_labels_are_those_of_a_short_video_app(
+def test_mean_labels_match_a_short_video_app(
     world: list[SimulatedSpan], task: str, low: float, high: float
 ) -> None:
     assert low < np.mean([label(span, task).mean() for span in world]) < high
@@ -94,7 +94,7 @@ def test_surfaces_have_their_shares_and_base_rates(world: list[SimulatedSpan]) -
 
 
 @pytest.mark.parametrize("task", IMMEDIATE_TASKS)
-def test_truth_is_calibrated_against_labels_overall_and_by_tenth(
+def test_true_expectations_are_calibrated_overall_and_by_decile(
     world: list[SimulatedSpan], task: str
 ) -> None:
     truth = np.concatenate([fresh_truth(span, task) for span in world])
@@ -106,23 +106,25 @@ def test_truth_is_calibrated_against_labels_overall_and_by_tenth(
 
 
 @pytest.mark.parametrize("task", BINARY_TASKS)
-def test_truth_ranks_better_than_any_column_of_the_log(world: list[SimulatedSpan], task: str) -> None:
+def test_true_expectations_rank_better_than_any_history_feature(
+    world: list[SimulatedSpan], task: str
+) -> None:
     last = world[-1]
-    best = area_under_curve(fresh_truth(last, task), label(last, task))
-    assert best > 0.75
-    for name in HISTORY.names:
+    true_auc = area_under_curve(fresh_truth(last, task), label(last, task))
+    assert true_auc > 0.75
+    for name in HISTORY_COLUMNS.names:
         score = last.fresh[name].to_numpy()
-        assert best > max(area_under_curve(sign * score, label(last, task)) for sign in (1, -1))
+        assert true_auc > max(area_under_curve(sign * score, label(last, task)) for sign in (1, -1))
 
 
-def test_the_past_tells_of_the_present(world: list[SimulatedSpan]) -> None:
+def test_history_features_predict_clicks(world: list[SimulatedSpan]) -> None:
     last = world[-1]
     for entity in ("user", "video"):
         past = last.fresh[f"history_{entity}_click"].to_numpy()
         assert area_under_curve(past, label(last, "click")) > 0.56
 
 
-def test_traits_tell_of_the_user(world: list[SimulatedSpan]) -> None:
+def test_traits_predict_clicks(world: list[SimulatedSpan]) -> None:
     clicks = label(world[0], "click")
     traits = world[0].fresh["user_traits"].to_pylist()
     rate = {
@@ -133,19 +135,19 @@ def test_traits_tell_of_the_user(world: list[SimulatedSpan]) -> None:
 
 def test_watch_time_agrees_with_long_view_and_duration(world: list[SimulatedSpan]) -> None:
     fresh = world[0].fresh
-    known = fresh["duration_seconds"].is_valid().to_numpy()
-    assert 0.9 < known.mean() < 1
-    duration = fresh["duration_seconds"].to_numpy()[known]
-    seconds = np.expm1(label(world[0], "watch_time")[known])
-    long_view = label(world[0], "long_view")[known] > 0
+    has_duration = fresh["duration_seconds"].is_valid().to_numpy()
+    assert 0.9 < has_duration.mean() < 1
+    duration = fresh["duration_seconds"].to_numpy()[has_duration]
+    seconds = np.expm1(label(world[0], "watch_time")[has_duration])
+    long_view = label(world[0], "long_view")[has_duration] > 0
     threshold = np.minimum(duration, 18)
     assert np.all(seconds[long_view] >= threshold[long_view] * 0.999)
     assert np.all(seconds[~long_view] <= threshold[~long_view] * 1.001)
     assert np.all(seconds <= 1.101 * duration)
 
 
-def test_clickbait_wins_clicks_and_loses_satisfaction() -> None:
-    # Clickbait cannot be seen in the log, so its videos are picked out from the same world's state.
+def test_clickbait_raises_clicks_and_lowers_satisfaction() -> None:
+    # The log does not show clickbait, so the test reads it from the state of the same world.
     simulated = first_spans(1, EXAMPLES, seed=5)[0]
     videos = WorldState(World(), EXAMPLES, 5).videos
     index = pc.cast(simulated.fresh["video_id"], pa.string()).to_pylist()
@@ -158,20 +160,20 @@ def test_clickbait_wins_clicks_and_loses_satisfaction() -> None:
     assert label(simulated, "like")[bait].mean() < 0.6 * label(simulated, "like")[~bait].mean()
 
 
-def test_base_rates_drift_and_stand_still_when_told_to() -> None:
-    def trends(dials: World) -> Array:
-        state = WorldState(dials, 100, seed=0)
-        places = [state.surface_trend]
+def test_base_rates_drift_unless_their_persistence_is_one() -> None:
+    def surface_trends(parameters: World) -> Array:
+        state = WorldState(parameters, 100, seed=0)
+        trends = [state.surface_trend]
         for _ in range(20):
             state.advance()
-            places.append(state.surface_trend)
-        return np.stack(places)
+            trends.append(state.surface_trend)
+        return np.stack(trends)
 
-    assert np.all(trends(World()).std(axis=0) > 0.03)
-    assert np.all(trends(World(base_persistence=1.0)).std(axis=0) < 1e-6)
+    assert np.all(surface_trends(World()).std(axis=0) > 0.03)
+    assert np.all(surface_trends(World(base_persistence=1.0)).std(axis=0) < 1e-6)
 
 
-def test_new_users_and_videos_arrive_each_span_and_nobody_before_his_day(world: list[SimulatedSpan]) -> None:
+def test_new_users_and_videos_arrive_in_each_span(world: list[SimulatedSpan]) -> None:
     for name, share in (("user_id", 0.03), ("video_id", 0.05)):
         seen: set[str] = set()
         first_seen = 0
@@ -190,7 +192,7 @@ def test_new_users_and_videos_arrive_each_span_and_nobody_before_his_day(world: 
 
 def test_ltv_is_the_watch_time_of_the_window_after_the_span() -> None:
     exact = World(logging_bias=0.0, logging_noise=0.0)
-    spans = first_spans(MATURITY_SPANS + 2, 400, seed=1, dials=exact)
+    spans = first_spans(MATURITY_SPANS + 2, 400, seed=1, parameters=exact)
     for matured_in in range(MATURITY_SPANS, len(spans)):
         rows = matured_rows(spans[matured_in])
         seconds: dict[str, float] = {}
@@ -202,7 +204,7 @@ def test_ltv_is_the_watch_time_of_the_window_after_the_span() -> None:
         np.testing.assert_allclose(rows["label_ltv"].to_numpy(), expected, rtol=1e-4)
 
 
-def test_matured_rows_are_the_fresh_ones_but_for_their_labels(world: list[SimulatedSpan]) -> None:
+def test_matured_rows_equal_the_fresh_rows_except_for_the_labels(world: list[SimulatedSpan]) -> None:
     for span in range(len(world)):
         if span < MATURITY_SPANS:
             assert world[span].matured is None
@@ -214,7 +216,7 @@ def test_matured_rows_are_the_fresh_ones_but_for_their_labels(world: list[Simula
         assert all(matured[f"label_{task}"].null_count == matured.num_rows for task in IMMEDIATE_TASKS)
 
 
-def test_fresh_rows_have_every_label_but_ltv(world: list[SimulatedSpan]) -> None:
+def test_fresh_rows_have_every_label_except_ltv(world: list[SimulatedSpan]) -> None:
     for span in world:
         assert span.fresh["label_ltv"].null_count == span.fresh.num_rows
         assert all(span.fresh[f"label_{task}"].null_count == 0 for task in IMMEDIATE_TASKS)
@@ -225,22 +227,24 @@ def test_ltv_is_heavy_tailed(world: list[SimulatedSpan]) -> None:
     assert np.percentile(seconds, 99) > 10 * np.median(seconds)
 
 
-def test_the_logger_errs_by_cell_and_the_error_wanders() -> None:
-    dials = World(logging_noise=0.0, logging_bias=1.0, logging_bias_persistence=0.5)
-    spans = first_spans(MATURITY_SPANS + 6, 10_000, seed=2, dials=dials)
+def test_the_logging_bias_is_constant_in_a_cell_and_drifts_over_spans() -> None:
+    parameters = World(logging_noise=0.0, logging_bias=1.0, logging_bias_persistence=0.5)
+    spans = first_spans(MATURITY_SPANS + 6, 10_000, seed=2, parameters=parameters)
     cells: list[dict[tuple[str, str], float]] = []
     for simulated in spans[MATURITY_SPANS:]:
         rows = matured_rows(simulated)
         true = np.expm1(simulated.truth["true_ltv"].to_numpy()[: rows.num_rows].astype(np.float64))
         logged = np.expm1(rows["label_ltv"].to_numpy().astype(np.float64))
-        found: dict[tuple[str, str], set[float]] = {}
-        for traits, tags, was, is_logged in zip(
+        errors_by_cell: dict[tuple[str, str], set[float]] = {}
+        for traits, tags, true_seconds, logged_seconds in zip(
             rows["user_traits"].to_pylist(), rows["tag"].to_pylist(), true, logged, strict=True
         ):
-            if was > 60 and tags:
-                found.setdefault((traits[0], tags[0]), set()).add(float(np.log(is_logged / was)))
-        assert all(np.ptp(list(errors)) < 1e-3 for errors in found.values())
-        cells.append({cell: next(iter(errors)) for cell, errors in found.items()})
+            if true_seconds > 60 and tags:
+                errors_by_cell.setdefault((traits[0], tags[0]), set()).add(
+                    float(np.log(logged_seconds / true_seconds))
+                )
+        assert all(np.ptp(list(errors)) < 1e-3 for errors in errors_by_cell.values())
+        cells.append({cell: next(iter(errors)) for cell, errors in errors_by_cell.items()})
     common = sorted(set.intersection(*map(set, cells)))
     values = np.array([[cell[name] for name in common] for cell in cells])
     assert values.std() == pytest.approx(1.0, abs=0.15)
@@ -249,18 +253,18 @@ def test_the_logger_errs_by_cell_and_the_error_wanders() -> None:
     assert np.corrcoef(values[0], values[5])[0, 1] < 0.3
 
 
-def test_history_features_hold_labels_of_earlier_spans_alone() -> None:
-    # History is computed anew, from the tables of the spans before and nothing else; for LTV see above.
+def test_history_features_use_only_labels_of_earlier_spans() -> None:
+    # The expected history is computed from the tables of earlier spans alone.
     spans = first_spans(6, 500, seed=3)
     state = HistoryState()
     for simulated in spans:
         expected = state.features(simulated.fresh)
-        for name in HISTORY.names:
+        for name in HISTORY_COLUMNS.names:
             np.testing.assert_allclose(simulated.fresh[name].to_numpy(), expected[name].to_numpy(), rtol=1e-6)
-        state.absorb(simulated.span, simulated.fresh)
+        state.add_span(simulated.span, simulated.fresh)
 
 
-def test_the_log_on_disk_has_the_schema_order_and_truth(tmp_path: Path) -> None:
+def test_the_log_on_disk_has_the_schema_the_order_and_the_true_expectations(tmp_path: Path) -> None:
     written: list[tuple[int, int]] = []
     simulate(tmp_path, 5, 300, seed=1, on_span=lambda span, rows: written.append((span, rows)))
     assert written == [(0, 300), (1, 300), (2, 300), (3, 600), (4, 600)]
@@ -281,12 +285,12 @@ def test_the_log_on_disk_has_the_schema_order_and_truth(tmp_path: Path) -> None:
         assert truth["true_ltv"].is_valid().to_numpy().tolist() == (~fresh).tolist()
 
 
-def test_what_real_logs_lack_is_null_here_too(world: list[SimulatedSpan]) -> None:
+def test_values_missing_in_real_logs_are_null(world: list[SimulatedSpan]) -> None:
     table = world[0].fresh
-    lacking = [
+    with_nulls = [
         name for name in table.column_names if not name.startswith("label_") and table[name].null_count
     ]
-    assert lacking == [
+    assert with_nulls == [
         "duration_seconds",
         "follow_user_num",
         "fans_user_num",
@@ -303,34 +307,34 @@ def test_what_real_logs_lack_is_null_here_too(world: list[SimulatedSpan]) -> Non
     }
 
 
-def test_old_users_leave_as_new_ones_come() -> None:
-    last = first_spans(6, 5_000, seed=4, dials=World(new_users=0.2))[-1]
+def test_old_users_leave_as_new_users_arrive() -> None:
+    last = first_spans(6, 5_000, seed=4, parameters=World(new_users=0.2))[-1]
     users = pc.cast(last.fresh["user_id"], pa.string()).to_pylist()
     first = np.mean([int(user[1:]) < 5_000 for user in users])
-    # e^-1 of the first users' activity is left, against .2 (1 + e^-.2 + ... + e^-.8) of later ones'.
+    # The first users keep e^-1 of their activity; later users have 0.2 (1 + e^-0.2 + ... + e^-0.8).
     assert first == pytest.approx(0.348, abs=0.04)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_log(tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_bytes_and_different_seeds_different_logs(tmp_path: Path) -> None:
     for name, seed in (("one", 7), ("two", 7), ("other", 8)):
         simulate(tmp_path / name, 4, 200, seed)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
     assert not read_log(tmp_path / "one", 0).equals(read_log(tmp_path / "other", 0))
 
 
-def test_an_extended_log_equals_one_written_at_once(tmp_path: Path) -> None:
-    simulate(tmp_path / "at_once", 6, 200, seed=7)
+def test_an_extended_log_equals_one_written_in_a_single_run(tmp_path: Path) -> None:
+    simulate(tmp_path / "single_run", 6, 200, seed=7)
     simulate(tmp_path / "extended", 4, 200, seed=7)
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / "extended").rglob("part-*")}
     simulate(tmp_path / "extended", 6, 200, seed=7)
-    assert files_of(tmp_path / "extended") == files_of(tmp_path / "at_once")
+    assert files_of(tmp_path / "extended") == files_of(tmp_path / "single_run")
     assert all(path.stat().st_mtime_ns == time for path, time in first.items())
     written: list[int] = []
     simulate(tmp_path / "extended", 5, 200, seed=7, on_span=lambda span, rows: written.append(span))
     assert written == []
 
 
-def test_a_span_that_was_not_completed_is_written_again(tmp_path: Path) -> None:
+def test_an_incomplete_span_is_written_again(tmp_path: Path) -> None:
     simulate(tmp_path, 3, 200, seed=7)
     before = files_of(tmp_path)
     (tmp_path / "span=1" / "_SUCCESS").unlink()
@@ -354,7 +358,7 @@ def test_numbers_that_are_too_small_are_refused(
     assert not (tmp_path / "log").exists()
 
 
-def test_a_log_of_other_arguments_is_not_extended(tmp_path: Path) -> None:
+def test_a_log_with_other_arguments_is_refused(tmp_path: Path) -> None:
     simulate(tmp_path, 1, 10, seed=0)
     with pytest.raises(BadInput, match="another simulation: expected seed 1, got seed 0"):
         simulate(tmp_path, 2, 10, seed=1)
@@ -364,22 +368,22 @@ def test_a_log_of_other_arguments_is_not_extended(tmp_path: Path) -> None:
         simulate(tmp_path, 2, 10, seed=0, world=World(logging_bias=0.0))
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "precious").touch()
+def test_a_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "other_file").touch()
     with pytest.raises(BadInput, match="folder in use: expected an empty folder or a simulated log"):
         simulate(tmp_path, 1, 10, seed=0)
-    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+    assert [path.name for path in tmp_path.iterdir()] == ["other_file"]
 
 
 @pytest.mark.parametrize("text", ["{", json.dumps([1])])
-def test_a_spoilt_note_of_the_world_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_record_of_the_simulation_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "_world.json").write_text(text)
-    with pytest.raises(BadInput, match=r"unreadable note of the world|log of another simulation"):
+    with pytest.raises(BadInput, match=r"unreadable record of the simulation|log of another simulation"):
         simulate(tmp_path, 1, 10, seed=0)
 
 
 @pytest.mark.parametrize(
-    ("dials", "message"),
+    ("parameters", "message"),
     [
         ({"taste_persistence": 1.5}, r"taste_persistence must be in \[0, 1\], got 1.5"),
         ({"impressions_per_user": 0.0}, "impressions_per_user must be above 0, got 0.0"),
@@ -387,11 +391,11 @@ def test_a_spoilt_note_of_the_world_is_refused(tmp_path: Path, text: str) -> Non
         ({"activity_noise": float("nan")}, "activity_noise must be a number >= 0, got nan"),
     ],
 )
-def test_dials_beyond_their_range_are_refused(dials: dict[str, float], message: str) -> None:
+def test_parameters_outside_their_range_are_refused(parameters: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        World(**dials)
+        World(**parameters)
 
 
-def test_one_example_a_span_is_enough(tmp_path: Path) -> None:
+def test_one_example_per_span_is_enough(tmp_path: Path) -> None:
     simulate(tmp_path, 5, 1, seed=0)
     assert read_log(tmp_path, 4).num_rows == 2

@@ -1,4 +1,4 @@
-"""What the models' tests share, made once: a frozen transform graph and shards of examples."""
+"""Shared fixtures: a frozen transform graph and shards of examples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.shard_names import shard_name
 from tests.models.tiny_world import FEATURES, freeze_graph, random_columns, write_shard
 
 
@@ -19,7 +20,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A train split of spans 3 (two shards) and 4."""
     folder = tmp_path_factory.mktemp("examples") / "Split-train"
     rows = random_columns(160, seed=3)
-    write_shard(folder / "span-00003-00000-of-00002.gz", rows[:100])
-    write_shard(folder / "span-00003-00001-of-00002.gz", rows[100:])
-    write_shard(folder / "span-00004-00000-of-00001.gz", random_columns(80, seed=4))
+    write_shard(folder / shard_name(3, 0, 2), rows[:100])
+    write_shard(folder / shard_name(3, 1, 2), rows[100:])
+    write_shard(folder / shard_name(4, 0, 1), random_columns(80, seed=4))
     return folder

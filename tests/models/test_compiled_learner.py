@@ -48,7 +48,7 @@ def spec() -> Any:
 
 
 def block(rows: int = ROWS) -> Any:
-    """Every id several times in a batch, so that gradients of equal ids must be added up."""
+    """Every id occurs several times in a batch, so gradients of equal ids are summed."""
     draw = np.random.default_rng(1)
     features = {
         "user_id": draw.integers(0, 7, rows).astype(np.int32),
@@ -65,47 +65,46 @@ def compiled() -> CompiledLearner:
     return CompiledLearner(student(), spec())
 
 
-def trained(learner: Learner, one: TrainingJob) -> list[Any]:
-    learner.restore(Learner(one, spec()).values())
-    learner.become(one)
+def trained(learner: Learner, training_job: TrainingJob) -> list[Any]:
+    learner.restore(Learner(training_job, spec()).values())
+    learner.become(training_job)
     sums = learner.train_block(*block())
     assert int(sums.num_steps) == learner.step == 4
     return [sums.total, sums.hard, sums.soft, *learner.values()]
 
 
 @pytest.mark.parametrize("name", ["adagrad", "adam"])
-def test_compiled_training_is_training(name: str) -> None:
-    one = student(optimizer=Optimizer(name=name, learning_rate=0.2, clippy=name == "adagrad"))
-    for own, plain in zip(
-        trained(CompiledLearner(one, spec()), one), trained(Learner(one, spec()), one), strict=True
-    ):
-        np.testing.assert_allclose(own, plain, rtol=2e-4, atol=2e-6)
+def test_compiled_training_equals_plain_training(name: str) -> None:
+    base = student(optimizer=Optimizer(name=name, learning_rate=0.2, clippy=name == "adagrad"))
+    values, expected = trained(CompiledLearner(base, spec()), base), trained(Learner(base, spec()), base)
+    for value, plain in zip(values, expected, strict=True):
+        np.testing.assert_allclose(value, plain, rtol=2e-4, atol=2e-6)
 
 
-def test_a_graph_serves_other_rates_weights_and_seeds(compiled: CompiledLearner) -> None:
+def test_one_graph_serves_several_learning_rates_soft_weights_and_seeds(compiled: CompiledLearner) -> None:
     base = student()
     other = dataclasses.replace(
         base,
         seed=8,
         optimizer=dataclasses.replace(base.optimizer, learning_rate=0.4),
         distillation={
-            name: dataclasses.replace(each, weight=3.0) for name, each in base.distillation.items()
+            name: dataclasses.replace(settings, weight=3.0) for name, settings in base.distillation.items()
         },
     )
     before = trained(compiled, base)
-    for own, plain in zip(trained(compiled, other), trained(Learner(other, spec()), other), strict=True):
-        np.testing.assert_allclose(own, plain, rtol=2e-4, atol=2e-6)
-    for own, again in zip(before, trained(compiled, base), strict=True):
-        np.testing.assert_array_equal(own, again)
+    for value, plain in zip(trained(compiled, other), trained(Learner(other, spec()), other), strict=True):
+        np.testing.assert_allclose(value, plain, rtol=2e-4, atol=2e-6)
+    for value, again in zip(before, trained(compiled, base), strict=True):
+        np.testing.assert_array_equal(value, again)
 
 
-def test_another_model_needs_a_learner_of_its_own(compiled: CompiledLearner) -> None:
+def test_a_job_with_another_graph_is_refused(compiled: CompiledLearner) -> None:
     wider = dataclasses.replace(ARCHITECTURE, trunk=(16,))
     with pytest.raises(ValueError, match="may differ, got another model"):
         compiled.become(student(architecture=wider))
 
 
-def test_seeds_drop_other_units() -> None:
+def test_different_seeds_drop_different_units() -> None:
     dropped = student(architecture=dataclasses.replace(ARCHITECTURE, dropout=0.5))
     learner, initial = Learner(dropped, spec()), Learner(dropped, spec()).values()
 

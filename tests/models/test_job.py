@@ -16,12 +16,12 @@ from models.tasks import Task
 from tests.models.tiny_world import AUXILIARY, job
 
 
-def test_a_job_survives_its_json() -> None:
+def test_a_job_equals_its_json_round_trip() -> None:
     original = job("student", distillation=AUXILIARY)
     assert from_json(TrainingJob, to_json(original)) == original
 
 
-def test_the_distilled_tasks_come_in_the_order_of_the_tasks() -> None:
+def test_distilled_tasks_are_in_the_order_of_the_tasks() -> None:
     distillation = {
         "like": Distillation(strategy="auxiliary"),
         "click": Distillation(strategy="direct"),
@@ -66,7 +66,7 @@ def test_the_distilled_tasks_come_in_the_order_of_the_tasks() -> None:
         ),
     ],
 )
-def test_a_job_that_contradicts_itself_is_refused(role: str, changes: dict[str, Any], message: str) -> None:
+def test_an_inconsistent_job_is_refused(role: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         job(role, **changes)
 
@@ -89,7 +89,7 @@ def test_a_job_that_contradicts_itself_is_refused(role: str, changes: dict[str, 
         (
             Distillation,
             {"strategy": "direct", "head": "tower"},
-            'strategy "direct" does not have, got head "tower"',
+            'strategy "direct" has none, got head "tower"',
         ),
         (Task, {"kind": "binary", "group": "pet", "weight": -1.0}, "task weight must be >= 0, got -1.0"),
         (
@@ -102,7 +102,7 @@ def test_a_job_that_contradicts_itself_is_refused(role: str, changes: dict[str, 
         (
             Feature,
             {"kind": "bag", "buckets": 3, "log": True},
-            'log is for kind "number" alone, got it on kind "bag"',
+            'log is only for kind "number", got it on kind "bag"',
         ),
         (Task, {"kind": "binary", "group": "pet", "loss": "ziln"}, 'got "ziln" on kind "binary"'),
         (Architecture, {"embedding_size": 0, "trunk": ()}, r"widths must be >= 1, got \(0,\)"),
@@ -149,7 +149,7 @@ def test_a_setting_out_of_range_is_refused(cls: Any, fields: dict[str, Any], mes
         cls(**fields)
 
 
-def test_settings_are_checked_without_waiting_for_tensorflow() -> None:
-    program = "import models.job, models.state, sys; print('tensorflow' in sys.modules)"
+def test_settings_modules_do_not_import_tensorflow() -> None:
+    program = "import models.job, models.shard_names, models.state, sys; print('tensorflow' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.stdout.strip() == "False", run.stderr

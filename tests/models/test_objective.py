@@ -21,7 +21,7 @@ TASKS = {
 
 
 def targets(hard: list[list[float]], soft: list[list[float]]) -> Targets:
-    """NaN masks."""
+    """Targets with NaN as the mask."""
     values = tf.constant(hard, tf.float32)
     soft_values = tf.constant(soft, tf.float32, shape=(len(soft), len(soft[0])))
     return Targets(values, ~tf.math.is_nan(values), soft_values, ~tf.math.is_nan(soft_values))
@@ -32,13 +32,13 @@ def losses_of(distillation: dict[str, Distillation], logits: RankerLogits, label
     return Objective(job(role, tasks=TASKS, distillation=distillation))(logits, labels)
 
 
-def with_soft(hard: Any, soft: Any, amounts: Any = None) -> RankerLogits:
-    """Without zero-inflated tasks unless `amounts` are given."""
+def with_soft(hard: Any, soft: Any, ziln_parameters: Any = None) -> RankerLogits:
+    """Logits; without zero-inflated tasks if `ziln_parameters` is None."""
     rows = len(hard) if isinstance(hard, list) else hard.shape[0]
     return RankerLogits(
         tf.convert_to_tensor(hard),
         tf.reshape(tf.constant(soft, tf.float32), [rows, -1]),
-        tf.zeros([rows, 0, 3]) if amounts is None else tf.constant(amounts, tf.float32),
+        tf.zeros([rows, 0, 3]) if ziln_parameters is None else tf.constant(ziln_parameters, tf.float32),
     )
 
 
@@ -54,13 +54,13 @@ def test_each_task_is_averaged_over_its_own_labelled_rows_and_weighted() -> None
     np.testing.assert_allclose(losses.total, 2 * click + 4.0, rtol=1e-6)
 
 
-def test_a_task_without_any_label_adds_nothing() -> None:
+def test_a_task_without_labels_adds_nothing() -> None:
     losses = losses_of({}, hard_only([[0.0, 5.0]]), targets([[1, NAN]], [[]]))
     np.testing.assert_allclose(losses.hard, [math.log(2), 0.0], rtol=1e-6)
     np.testing.assert_allclose(losses.total, 2 * math.log(2), rtol=1e-6)
 
 
-def test_the_auxiliary_loss_is_on_the_soft_head_times_its_weight_and_not_the_task_weight() -> None:
+def test_the_auxiliary_loss_uses_the_soft_head_and_the_soft_weight_not_the_task_weight() -> None:
     distillation = {"click": Distillation(strategy="auxiliary", weight=0.5)}
     logits = with_soft([[0.0, 0.0]], [[math.log(3)]])
     losses = losses_of(distillation, logits, targets([[NAN, NAN]], [[0.5]]))
@@ -69,7 +69,7 @@ def test_the_auxiliary_loss_is_on_the_soft_head_times_its_weight_and_not_the_tas
     np.testing.assert_allclose(losses.total, 0.5 * expected, rtol=1e-6)
 
 
-def test_direct_and_auxiliary_tasks_each_find_their_logit() -> None:
+def test_direct_and_auxiliary_tasks_use_their_own_logits() -> None:
     distillation = {
         "click": Distillation(strategy="auxiliary"),
         "watch_time": Distillation(strategy="direct", weight=3.0),
@@ -80,7 +80,7 @@ def test_direct_and_auxiliary_tasks_each_find_their_logit() -> None:
     np.testing.assert_allclose(losses.total, math.log(2) + 3 * 4.0, rtol=1e-6)
 
 
-def test_the_temperature_of_a_task_reaches_its_loss() -> None:
+def test_the_loss_uses_the_temperature_of_its_task() -> None:
     distillation = {"click": Distillation(strategy="direct", temperature=2.0)}
     losses = losses_of(distillation, hard_only([[0.0, 0.0]]), targets([[NAN, NAN]], [[0.3]]))
     np.testing.assert_allclose(losses.total, 4 * math.log(2), rtol=1e-6)
@@ -96,7 +96,7 @@ def gradients(
     return total.numpy(), tape.gradient(total, variable).numpy()
 
 
-def test_direct_distillation_without_soft_labels_is_exactly_the_control() -> None:
+def test_direct_distillation_without_soft_labels_equals_the_control_exactly() -> None:
     hard = [[1.0, 2.0], [0.0, NAN]]
     direct = {"click": Distillation(strategy="direct"), "watch_time": Distillation(strategy="direct")}
     student_loss, student_gradient = gradients(direct, hard, [[NAN, NAN], [NAN, NAN]])
@@ -105,7 +105,7 @@ def test_direct_distillation_without_soft_labels_is_exactly_the_control() -> Non
     np.testing.assert_array_equal(student_gradient, control_gradient)
 
 
-def test_a_row_without_soft_label_keeps_the_controls_gradient_beside_one_that_has_it() -> None:
+def test_a_row_without_soft_label_has_the_controls_gradient_if_another_row_has_one() -> None:
     hard = [[1.0, 2.0], [0.0, NAN]]
     direct = {"click": Distillation(strategy="direct")}
     _, student = gradients(direct, hard, [[0.9], [NAN]])
@@ -123,10 +123,10 @@ def test_each_kind_of_task_uses_its_own_loss(column: int) -> None:
     np.testing.assert_allclose(losses.hard[column], expected, rtol=1e-6)
 
 
-def test_a_zero_inflated_task_has_its_own_loss_and_is_distilled_by_its_expectation() -> None:
+def test_a_zero_inflated_task_uses_its_own_loss_and_distils_its_expectation() -> None:
     tasks = {**TASKS, "watch_time": Task(kind="regression", group="pet", unit="seconds", loss="ziln")}
     distillation = {"watch_time": Distillation(strategy="direct")}
-    # Above 0 with probability 0.75, mean 2: 1.5 is expected, and the teacher says 1.
+    # Above 0 with probability 0.75, mean 2: expectation 1.5. The soft label is 1.
     logits = with_soft([[0.0, 1.5]], [[]], [[[math.log(3), 2.0, 0.0]]])
     losses = Objective(job("student", tasks=tasks, distillation=distillation))(
         logits, targets([[NAN, 3.0]], [[1.0]])

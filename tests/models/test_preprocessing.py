@@ -34,30 +34,30 @@ def test_missing_values_become_bucket_0_an_empty_bag_and_the_mean(graph_dir: Pat
     }
 
 
-def test_ids_are_hashed_into_buckets_from_1_and_integers_as_their_text(graph_dir: Path) -> None:
-    values = transformed(graph_dir, {"user_id": "", "hour": 7}, {"user_id": "7"}, {"user_id": "never seen"})
+def test_ids_are_hashed_into_buckets_from_1_and_integers_are_hashed_as_text(graph_dir: Path) -> None:
+    values = transformed(graph_dir, {"user_id": "", "hour": 7}, {"user_id": "7"}, {"user_id": "unknown"})
     assert all(1 <= bucket <= 50 for bucket in values["user_id"])
     expected = int(tf.strings.to_hash_bucket_fast("7", 24)) + 1
     assert values["hour"].tolist() == [expected, 0, 0]
     assert values["user_id"][1] == int(tf.strings.to_hash_bucket_fast("7", 50)) + 1
 
 
-def test_a_bag_is_padded_with_0_to_the_longest_of_the_batch(graph_dir: Path) -> None:
+def test_a_bag_is_padded_with_0_to_the_longest_bag_of_the_batch(graph_dir: Path) -> None:
     values = transformed(graph_dir, {"tag": ["a", "b"]}, {"tag": ["b"]})
     (first, second), (third, padding) = values["tag"].tolist()
     assert third == second != first
     assert padding == 0
 
 
-def test_a_number_is_the_z_score_of_its_logarithm_over_the_values_that_are_there(graph_dir: Path) -> None:
-    seen = [row["duration_seconds"] for row in random_columns(200, seed=0)]
-    logs = np.log1p([value for value in seen if value is not None])
+def test_a_number_is_the_z_score_of_its_logarithm_over_present_values(graph_dir: Path) -> None:
+    durations = [row["duration_seconds"] for row in random_columns(200, seed=0)]
+    logs = np.log1p([value for value in durations if value is not None])
     values = transformed(graph_dir, {"duration_seconds": 59.0}, {"duration_seconds": -5.0})
     expected = [(math.log(60) - logs.mean()) / logs.std(), -logs.mean() / logs.std()]
     np.testing.assert_allclose(values["duration_seconds"], expected, rtol=1e-3)
 
 
-def test_quantiles_hold_equal_shares_and_are_counted_from_1(graph_dir: Path) -> None:
+def test_quantile_buckets_have_equal_counts_and_start_at_1(graph_dir: Path) -> None:
     ages = [{"video_age_days": row["video_age_days"]} for row in random_columns(200, seed=0)]
     buckets = transformed(graph_dir, *ages)["video_age_days"]
     counts = np.bincount(buckets, minlength=5)
@@ -65,13 +65,13 @@ def test_quantiles_hold_equal_shares_and_are_counted_from_1(graph_dir: Path) -> 
     assert all(45 <= count <= 55 for count in counts[1:])
 
 
-@pytest.mark.parametrize("poison", [math.nan, math.inf])
-def test_a_number_that_is_not_finite_counts_as_missing(poison: float, graph_dir: Path) -> None:
-    values = transformed(graph_dir, {"duration_seconds": poison, "video_age_days": poison})
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_not_finite_counts_as_missing(value: float, graph_dir: Path) -> None:
+    values = transformed(graph_dir, {"duration_seconds": value, "video_age_days": value})
     assert (values["duration_seconds"][0], values["video_age_days"][0]) == (0.0, 0)
 
 
-def test_labels_do_not_pass_through_the_transform(graph_dir: Path) -> None:
+def test_labels_are_not_transformed(graph_dir: Path) -> None:
     with tf.Graph().as_default():
         column = tf.compat.v1.sparse_placeholder(tf.string, [None, None])
         config = features_config({"user_id": FEATURES["user_id"]})
@@ -95,7 +95,7 @@ def test_a_feature_that_is_not_in_the_schema_is_refused() -> None:
         preprocessing_fn({"hour": None}, features_config({"user_id": FEATURES["user_id"]}))
 
 
-def test_only_the_models_own_features_are_parsed(graph_dir: Path) -> None:
+def test_only_features_of_the_model_are_parsed(graph_dir: Path) -> None:
     student = {name: feature for name, feature in FEATURES.items() if name != TEACHER_ONLY}
     graph = TransformGraph(str(graph_dir), student)
     assert set(graph.raw_spec) == set(student)
@@ -112,7 +112,7 @@ def test_only_the_models_own_features_are_parsed(graph_dir: Path) -> None:
         ),
     ],
 )
-def test_features_the_graph_was_not_frozen_with_are_refused(
+def test_features_missing_from_the_frozen_graph_are_refused(
     features: dict[str, Feature], message: str, graph_dir: Path
 ) -> None:
     with pytest.raises(BadInput, match=message):
@@ -126,19 +126,21 @@ def test_a_folder_without_a_graph_is_refused(tmp_path: Path) -> None:
         feature_version(str(tmp_path))
 
 
-def test_the_feature_version_is_the_same_wherever_the_graph_lies(graph_dir: Path, tmp_path: Path) -> None:
+def test_the_feature_version_does_not_depend_on_the_folder_of_the_graph(
+    graph_dir: Path, tmp_path: Path
+) -> None:
     copy = shutil.copytree(graph_dir, tmp_path / "copy")
     version = feature_version(str(graph_dir))
     assert len(version) == 12
     assert feature_version(str(copy)) == version
 
 
-def test_other_statistics_are_another_feature_version(graph_dir: Path, tmp_path: Path) -> None:
+def test_other_statistics_give_another_feature_version(graph_dir: Path, tmp_path: Path) -> None:
     other = freeze_graph(tmp_path, random_columns(200, seed=1), FEATURES)
     assert feature_version(str(other)) != feature_version(str(graph_dir))
 
 
-def test_an_assets_changed_byte_is_another_feature_version(graph_dir: Path, tmp_path: Path) -> None:
+def test_a_changed_asset_gives_another_feature_version(graph_dir: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(graph_dir, tmp_path / "copy")
     (copy / "transform_fn" / "assets").mkdir(exist_ok=True)
     (copy / "transform_fn" / "assets" / "vocabulary").write_text("a")
@@ -147,20 +149,20 @@ def test_an_assets_changed_byte_is_another_feature_version(graph_dir: Path, tmp_
     assert len({version, feature_version(str(copy)), feature_version(str(graph_dir))}) == 3
 
 
-def test_the_same_rows_in_another_order_freeze_the_same_graph(graph_dir: Path, tmp_path: Path) -> None:
-    """Sums of floats would depend on the order in which Beam happens to add them up."""
+def test_the_feature_version_does_not_depend_on_the_order_of_rows(graph_dir: Path, tmp_path: Path) -> None:
+    """Sums of floats would depend on Beam's order of addition."""
     rows = random_columns(200, seed=0)
     again = freeze_graph(tmp_path, rows[150:] + rows[:150][::-1], FEATURES)
     assert feature_version(str(again)) == feature_version(str(graph_dir))
 
 
-def test_a_number_that_never_varied_is_0_whatever_comes_later(tmp_path: Path) -> None:
+def test_a_constant_number_is_0_for_any_later_value(tmp_path: Path) -> None:
     rows = [row | {"history_user_click": 0.7} for row in random_columns(50, seed=0)]
     values = transformed(freeze_graph(tmp_path, rows, FEATURES), {"history_user_click": 0.9})
     assert values["history_user_click"].tolist() == [0.0]
 
 
-def test_a_rare_rate_keeps_its_spread(tmp_path: Path) -> None:
+def test_a_small_rate_has_unit_variance(tmp_path: Path) -> None:
     rates = [0.001 * (index % 5) for index in range(200)]
     columns = zip(random_columns(200, seed=0), rates, strict=True)
     graph = freeze_graph(tmp_path, [row | {"history_user_click": rate} for row, rate in columns], FEATURES)

@@ -46,22 +46,22 @@ def test_student_and_control_start_from_equal_shared_variables() -> None:
         np.testing.assert_array_equal(control[name], student[name], err_msg=name)
 
 
-def test_student_and_control_say_the_same_of_a_batch_at_step_0() -> None:
+def test_student_and_control_have_equal_predictions_at_step_0() -> None:
     control = Ranker(job("control"))(BATCH).hard
     np.testing.assert_array_equal(control, Ranker(job("student", distillation=AUXILIARY))(BATCH).hard)
 
 
-def test_a_first_guess_sets_a_tasks_biases_and_no_others() -> None:
+def test_initialize_biases_sets_only_the_biases_of_the_given_tasks() -> None:
     ranker = Ranker(job("student", distillation=AUXILIARY))
     before = named(ranker.trainable_variables)
-    ranker.start_at({"click": -2.0, "no_such_task": 9.0})
+    ranker.initialize_biases({"click": -2.0, "no_such_task": 9.0})
     after = named(ranker.trainable_variables)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {"logit/click/bias:0", "soft_logit/click/bias:0"}
     assert {after[name].item() for name in changed} == {-2.0}
 
 
-def test_a_ranker_is_built_before_it_is_called_and_calls_change_nothing() -> None:
+def test_calls_change_no_variable() -> None:
     ranker = Ranker(job("student", distillation=AUXILIARY))
     before = named(ranker.trainable_variables)
     ranker.hard_logits(BATCH)
@@ -72,9 +72,9 @@ def test_a_ranker_is_built_before_it_is_called_and_calls_change_nothing() -> Non
 
 
 def test_two_tasks_and_two_seeds_start_from_different_values() -> None:
-    one, other = named(Ranker(job()).variables), named(Ranker(job(seed=8)).variables)
-    assert not (one["logit/click/kernel:0"] == one["logit/like/kernel:0"]).any()
-    assert not (one["logit/click/kernel:0"] == other["logit/click/kernel:0"]).any()
+    first, other = named(Ranker(job()).variables), named(Ranker(job(seed=8)).variables)
+    assert not (first["logit/click/kernel:0"] == first["logit/like/kernel:0"]).any()
+    assert not (first["logit/click/kernel:0"] == other["logit/click/kernel:0"]).any()
     assert path_seed(7, "trunk/0") != path_seed(7, "trunk/1")
 
 
@@ -85,7 +85,7 @@ def test_outputs_have_a_column_per_task_and_per_soft_head() -> None:
     assert (teacher.hard.shape, teacher.soft.shape) == ((2, 3), (2, 0))
 
 
-def test_hard_logits_are_those_of_a_call_outside_training() -> None:
+def test_hard_logits_equal_those_of_a_call_outside_training() -> None:
     ranker = Ranker(job(architecture=Architecture(embedding_size=4, trunk=(8,), dropout=0.5)))
     np.testing.assert_array_equal(ranker.hard_logits(BATCH), ranker(BATCH).hard)
 
@@ -104,7 +104,7 @@ def test_a_ranker_without_hidden_layers_is_linear_in_its_numbers() -> None:
     np.testing.assert_allclose(ranker(BATCH).hard, [[1.5], [-1.5]])
 
 
-def test_a_bag_is_the_mean_of_its_embeddings_and_an_empty_one_is_zero() -> None:
+def test_a_bag_is_the_mean_of_its_embeddings_and_an_empty_bag_is_zero() -> None:
     ranker = Ranker(
         job(
             features={"tag": FEATURES["tag"]},
@@ -129,7 +129,7 @@ def soft_gradients(distillation: Distillation) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("head", ["logit", "tower"])
-def test_the_gradient_scale_acts_on_the_shared_layers_and_not_on_the_soft_head(head: Any) -> None:
+def test_the_gradient_scale_applies_to_the_shared_layers_and_not_to_the_soft_head(head: Any) -> None:
     def scaled(factor: float) -> dict[str, np.ndarray]:
         return soft_gradients(Distillation(strategy="auxiliary", head=head, trunk_gradient_scale=factor))
 
@@ -144,7 +144,7 @@ def test_the_gradient_scale_acts_on_the_shared_layers_and_not_on_the_soft_head(h
     assert any(np.abs(full[name]).max() > 0 for name in shared)
 
 
-def test_scaling_a_gradient_leaves_the_value_as_it_is_to_the_last_bit() -> None:
+def test_scale_gradient_does_not_change_any_bit_of_the_value() -> None:
     values = tf.constant([0.1, 1e-30, 12345.678])
     np.testing.assert_array_equal(scale_gradient(values, 0.3), values)
 
@@ -156,37 +156,41 @@ def hidden(**stabilisers: Any) -> HiddenLayer:
     return layer
 
 
-def test_activation_clipping_bounds_what_is_large_and_nothing_else() -> None:
+def test_activation_clipping_changes_only_large_activations() -> None:
     np.testing.assert_array_equal(hidden(activation_clip=2.0)(tf.ones([1, 1]), None), [[1.0, 2.0, 0.0]])
     np.testing.assert_array_equal(hidden()(tf.ones([1, 1]), None), [[1.0, 5.0, 0.0]])
 
 
-def test_dropout_follows_the_step_and_happens_in_training_alone() -> None:
-    layer, many = hidden(dropout=0.5), tf.ones([1000, 1])
-    first, second = layer(many, tf.constant(1, tf.int64)), layer(many, tf.constant(2, tf.int64))
-    np.testing.assert_array_equal(first, layer(many, tf.constant(1, tf.int64)))
+def test_dropout_depends_on_the_step_and_is_off_outside_training() -> None:
+    layer, ones = hidden(dropout=0.5), tf.ones([1000, 1])
+    first, second = layer(ones, tf.constant(1, tf.int64)), layer(ones, tf.constant(2, tf.int64))
+    np.testing.assert_array_equal(first, layer(ones, tf.constant(1, tf.int64)))
     assert (first.numpy() != second.numpy()).any()
     # Kept units are doubled, so the mean stays: 1000 draws of 0 or 2, standard deviation 0.032.
     assert math.isclose(float(tf.reduce_mean(first[:, 0])), 1.0, abs_tol=0.13)
-    np.testing.assert_array_equal(layer(many, None), tf.repeat([[1.0, 5.0, 0.0]], 1000, 0))
+    np.testing.assert_array_equal(layer(ones, None), tf.repeat([[1.0, 5.0, 0.0]], 1000, 0))
 
 
-def test_a_zero_inflated_task_is_served_by_its_expectation_and_starts_at_the_mean() -> None:
+def test_a_zero_inflated_task_serves_its_expectation_and_starts_at_the_mean_label() -> None:
     tasks = {**TASKS, "watch_time": Task(kind="regression", group="pet", unit="seconds", loss="ziln")}
     ranker = Ranker(job("student", tasks=tasks, distillation=AUXILIARY))
-    said = ranker(BATCH)
-    assert (said.hard.shape, said.soft.shape, said.amounts.shape) == ((2, 3), (2, 2), (2, 1, 3))
-    some, mean = 1 / (1 + np.exp(-said.amounts[:, 0, 0])), said.amounts[:, 0, 1]
-    np.testing.assert_allclose(said.hard[:, 1], some * mean, rtol=1e-6)
-    np.testing.assert_array_equal(ranker.hard_logits(BATCH), said.hard)
+    outputs = ranker(BATCH)
+    assert (outputs.hard.shape, outputs.soft.shape, outputs.ziln_parameters.shape) == (
+        (2, 3),
+        (2, 2),
+        (2, 1, 3),
+    )
+    probability, mean = 1 / (1 + np.exp(-outputs.ziln_parameters[:, 0, 0])), outputs.ziln_parameters[:, 0, 1]
+    np.testing.assert_allclose(outputs.hard[:, 1], probability * mean, rtol=1e-6)
+    np.testing.assert_array_equal(ranker.hard_logits(BATCH), outputs.hard)
     for variable in ranker.trainable_variables:
         variable.assign(tf.zeros_like(variable))
-    ranker.start_at({"watch_time": 4.0})
+    ranker.initialize_biases({"watch_time": 4.0})
     np.testing.assert_allclose(ranker(BATCH).hard[:, 1], [4.0, 4.0], rtol=1e-6)
     np.testing.assert_allclose(ranker(BATCH).soft[:, 1], [4.0, 4.0], rtol=1e-6)
 
 
-def test_input_dropout_drops_what_the_features_bring_in_training_alone() -> None:
+def test_input_dropout_drops_inputs_in_training_and_is_off_outside_training() -> None:
     architecture = Architecture(embedding_size=1, trunk=(), input_dropout=0.5)
     number = {"duration_seconds": Feature(kind="number")}
     ranker = Ranker(job(features=number, tasks={"click": TASKS["click"]}, architecture=architecture))
@@ -194,13 +198,13 @@ def test_input_dropout_drops_what_the_features_bring_in_training_alone() -> None
     kernel.assign([[1.0]])
     bias.assign([0.0])
     ones = {"duration_seconds": tf.ones([1000])}
-    said = ranker(ones, tf.constant(3, tf.int64)).hard.numpy()
-    assert set(np.unique(said)) == {0.0, 2.0}
-    assert math.isclose(said.mean(), 1.0, abs_tol=0.13)
+    outputs = ranker(ones, tf.constant(3, tf.int64)).hard.numpy()
+    assert set(np.unique(outputs)) == {0.0, 2.0}
+    assert math.isclose(outputs.mean(), 1.0, abs_tol=0.13)
     np.testing.assert_array_equal(ranker(ones).hard, np.ones([1000, 1]))
 
 
-def test_soft_heads_do_not_change_what_the_shared_layers_drop() -> None:
+def test_soft_heads_do_not_change_the_dropout_of_shared_layers() -> None:
     architecture = Architecture(embedding_size=4, trunk=(16, 8), tower=(4,), dropout=0.3, input_dropout=0.2)
     step = tf.constant(5, tf.int64)
     control: RankerLogits = Ranker(job("control", architecture=architecture))(BATCH, step)
@@ -208,7 +212,7 @@ def test_soft_heads_do_not_change_what_the_shared_layers_drop() -> None:
     np.testing.assert_array_equal(control.hard, student.hard)
 
 
-def test_served_variables_are_the_controls() -> None:
+def test_served_variables_of_a_student_are_those_of_its_control() -> None:
     student = Ranker(job("student", distillation=AUXILIARY))
     control = Ranker(job("control"))
     assert [v.name for v in student.served_variables] == [v.name for v in control.trainable_variables]

@@ -9,7 +9,7 @@ import pytest
 
 from eventlog.errors import BadInput
 from models.distillation import Distillation
-from models.reading import ExampleReader, spans_of
+from models.reading import ExampleReader, shards_by_span
 from models.transform_graph import TransformGraph
 from tests.models.tiny_world import job, random_columns, write_shard
 
@@ -26,7 +26,7 @@ def hours(reader: ExampleReader, files: list[str], **order: int) -> list[int]:
     return [int(hour) for features, _ in reader.blocks(files, **order) for hour in features["hour"]]
 
 
-def test_shards_are_grouped_by_span_in_rising_order(tmp_path: Path) -> None:
+def test_shards_are_grouped_by_span_in_ascending_order(tmp_path: Path) -> None:
     names = [
         "a/span-00010-00000-of-00001.gz",
         "a/span-00002-00001-of-00002.gz",
@@ -35,7 +35,7 @@ def test_shards_are_grouped_by_span_in_rising_order(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    spans = spans_of([f"{tmp_path}/a/*", f"{tmp_path}/b/*"])
+    spans = shards_by_span([f"{tmp_path}/a/*", f"{tmp_path}/b/*"])
     assert list(spans) == [2, 10]
     assert spans[2] == [
         f"{tmp_path}/a/span-00002-00001-of-00002.gz",
@@ -43,18 +43,18 @@ def test_shards_are_grouped_by_span_in_rising_order(tmp_path: Path) -> None:
     ]
 
 
-def test_no_shards_and_strange_names_are_refused(tmp_path: Path) -> None:
+def test_no_shards_and_other_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no examples to read: expected at least one shard, got none"):
-        spans_of([f"{tmp_path}/*"])
+        shards_by_span([f"{tmp_path}/*"])
     (tmp_path / "examples.gz").touch()
     with pytest.raises(BadInput, match=r"examples.gz: no examples to read: expected a name like span-00003"):
-        spans_of([f"{tmp_path}/*"])
+        shards_by_span([f"{tmp_path}/*"])
 
 
-def test_every_example_is_read_once_and_in_the_same_order_each_time(
+def test_a_pass_reads_every_example_once_in_the_order_of_its_seed(
     reader: ExampleReader, shards: Path
 ) -> None:
-    files = spans_of([f"{shards}/*"])[3]
+    files = shards_by_span([f"{shards}/*"])[3]
     first = hours(reader, files, span=3, reading_pass=0)
     assert len(first) == 160
     assert hours(reader, files, span=3, reading_pass=0) == first
@@ -63,7 +63,9 @@ def test_every_example_is_read_once_and_in_the_same_order_each_time(
     assert sorted(other) == sorted(first)
 
 
-def test_labels_carry_their_masks_and_come_on_the_tasks_scale(reader: ExampleReader, tmp_path: Path) -> None:
+def test_labels_have_masks_and_hard_labels_are_on_the_tasks_scale(
+    reader: ExampleReader, tmp_path: Path
+) -> None:
     rows: list[dict[str, Any]] = [
         {"label_click": 1.0, "label_watch_time": 6.0, "soft_click": 0.25, "soft_watch_time": 9.0},
         {"label_like": 0.0},
@@ -72,6 +74,7 @@ def test_labels_carry_their_masks_and_come_on_the_tasks_scale(reader: ExampleRea
     blocks = reader.blocks([str(tmp_path / "span-00000-00000-of-00001.gz")], span=0, reading_pass=0)
     (_, targets), *more = list(blocks)
     assert not more
+    # The order of the two rows depends on the seed.
     full = 0 if targets.hard_where.numpy()[0, 0] else 1
     np.testing.assert_allclose(targets.hard[full, :2], [1.0, math.log(7)], rtol=1e-6)
     np.testing.assert_array_equal(targets.hard_where.numpy()[[full, 1 - full]], [[1, 1, 0], [0, 0, 1]])
@@ -82,13 +85,13 @@ def test_labels_carry_their_masks_and_come_on_the_tasks_scale(reader: ExampleRea
 def test_a_teacher_has_no_soft_labels(graph_dir: Path, shards: Path) -> None:
     teacher = job("teacher")
     reader = ExampleReader(teacher, TransformGraph(str(graph_dir), teacher.features))
-    files = spans_of([f"{shards}/*"])[4]
+    files = shards_by_span([f"{shards}/*"])[4]
     _, targets = next(iter(reader.blocks(files, span=4, reading_pass=0)))
     assert targets.soft.shape == (80, 0)
     np.testing.assert_array_equal(targets.hard_where[:, 0], [True] * 80)
 
 
-def test_a_matured_row_may_lack_everything_but_its_label(reader: ExampleReader, tmp_path: Path) -> None:
+def test_a_matured_row_may_have_only_its_label(reader: ExampleReader, tmp_path: Path) -> None:
     path = tmp_path / "span-00000-00000-of-00001.gz"
     write_shard(path, [{"label_like": row["label_click"]} for row in random_columns(3, seed=1)])
     ((features, targets),) = list(reader.blocks([str(path)], span=0, reading_pass=0))
@@ -96,9 +99,7 @@ def test_a_matured_row_may_lack_everything_but_its_label(reader: ExampleReader, 
     np.testing.assert_array_equal(targets.hard_where.numpy().sum(axis=0), [0, 0, 3])
 
 
-def test_label_totals_leave_out_what_is_missing_and_add_up_over_files(
-    reader: ExampleReader, tmp_path: Path
-) -> None:
+def test_label_totals_ignore_missing_labels_and_sum_over_files(reader: ExampleReader, tmp_path: Path) -> None:
     write_shard(
         tmp_path / "0.gz", [{"label_click": 1.0, "label_watch_time": math.e - 1}, {"label_click": 0.0}]
     )

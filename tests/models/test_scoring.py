@@ -46,7 +46,7 @@ def shards_of(folder: Path, rows: list[dict[str, Any]]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def test_every_example_is_scored_in_order_beside_its_columns(
+def test_every_example_is_scored_in_order_with_its_carried_columns(
     scorer: Scorer, model: Path, tmp_path: Path
 ) -> None:
     rows = random_columns(50, seed=6)
@@ -59,7 +59,7 @@ def test_every_example_is_scored_in_order_beside_its_columns(
         np.testing.assert_allclose(table[task], expected[task], rtol=1e-5)
 
 
-def test_batches_are_of_the_size_asked_for_and_of_one_schema(scorer: Scorer, tmp_path: Path) -> None:
+def test_batches_have_the_given_size_and_one_schema(scorer: Scorer, tmp_path: Path) -> None:
     files = shards_of(tmp_path, random_columns(50, seed=6))
     batches = list(scorer.score_files(files, CARRY, batch_size=16))
     assert [batch.num_rows for batch in batches] == [16, 16, 16, 2]
@@ -67,7 +67,7 @@ def test_batches_are_of_the_size_asked_for_and_of_one_schema(scorer: Scorer, tmp
     assert {batch.schema for batch in batches} == {pa.schema([*CARRY.items(), *tasks])}
 
 
-def test_nothing_carried_leaves_the_scores_alone(scorer: Scorer, tmp_path: Path) -> None:
+def test_without_carried_columns_only_scores_remain(scorer: Scorer, tmp_path: Path) -> None:
     (batch,) = scorer.score_files(shards_of(tmp_path, random_columns(31, seed=6)), {})
     assert batch.schema.names == ["click", "like", "watch_time"]
     assert batch.num_rows == 31
@@ -99,16 +99,16 @@ def test_an_unreadable_model_is_refused(damage: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def another(model: Path, graph_dir: Path, tmp_path: Path) -> Path:
+def other_model(model: Path, graph_dir: Path, tmp_path: Path) -> Path:
     """A model of the same graph with other weights, exported by the same process."""
     teacher = job("teacher")
     ranker = Ranker(teacher)
     served = ServedRanker(ranker, TransformGraph(str(graph_dir), teacher.features), teacher)
-    for name in ("first", "another"):
+    for name in ("first", "other"):
         export_model(str(tmp_path / name / "Format-Serving"), served)
         for variable in ranker.trainable_variables:
             variable.assign_add(tf.ones_like(variable))
-    return tmp_path / "another"
+    return tmp_path / "other"
 
 
 def clicks(batch: pa.RecordBatch) -> list[float]:
@@ -116,42 +116,40 @@ def clicks(batch: pa.RecordBatch) -> list[float]:
     return values
 
 
-def test_models_of_one_graph_share_it_and_score_with_their_own_weights_batch_by_batch(
-    another: Path, tmp_path: Path
+def test_models_with_equal_graphs_share_one_graph_and_score_with_their_own_weights(
+    other_model: Path, tmp_path: Path
 ) -> None:
     files = shards_of(tmp_path, random_columns(50, seed=6))
-    first, second = load_scorer(str(tmp_path / "first")), load_scorer(str(another))
-    assert first.program is second.program
-    alone = [[clicks(batch) for batch in each.score_files(files, {}, 16)] for each in (first, second)]
+    first, second = load_scorer(str(tmp_path / "first")), load_scorer(str(other_model))
+    assert first.graph is second.graph
+    alone = [[clicks(batch) for batch in scorer.score_files(files, {}, 16)] for scorer in (first, second)]
     in_turn = zip(first.score_files(files, {}, 16), second.score_files(files, {}, 16), strict=True)
     assert [[clicks(batch) for batch in pair] for pair in in_turn] == [
         list(pair) for pair in zip(*alone, strict=True)
     ]
-    for uri, ours in ((tmp_path / "first", alone[0]), (another, alone[1])):
+    for uri, scores in ((tmp_path / "first", alone[0]), (other_model, alone[1])):
         served = tf.saved_model.load(str(uri / "Format-Serving")).signatures["serving_default"]
         rows = random_columns(50, seed=6)
         expected = served(examples=tf.constant([example(**row) for row in rows]))["click"]
-        np.testing.assert_allclose(np.concatenate(ours), expected, rtol=1e-5)
+        np.testing.assert_allclose(np.concatenate(scores), expected, rtol=1e-5)
     assert alone[0] != alone[1]
 
 
-def test_weights_that_cannot_be_read_any_more_score_nothing_and_do_no_harm(
-    another: Path, tmp_path: Path
-) -> None:
+def test_unreadable_weights_raise_and_leave_the_other_model_usable(other_model: Path, tmp_path: Path) -> None:
     files = shards_of(tmp_path, random_columns(50, seed=6))
-    first, second = load_scorer(str(tmp_path / "first")), load_scorer(str(another))
+    first, second = load_scorer(str(tmp_path / "first")), load_scorer(str(other_model))
     before = [clicks(batch) for batch in first.score_files(files, {})]
-    shutil.rmtree(another)
-    with pytest.raises(BadInput, match=r"another/Format-Serving: the model cannot be read"):
+    shutil.rmtree(other_model)
+    with pytest.raises(BadInput, match=r"other/Format-Serving: the model cannot be read"):
         list(second.score_files(files, {}))
     assert [clicks(batch) for batch in first.score_files(files, {})] == before
 
 
-def test_a_graph_is_loaded_once_by_content_and_the_longest_unused_goes(
+def test_a_graph_is_loaded_once_by_content_and_the_least_recently_used_is_evicted(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "_KEPT", 2)
-    monkeypatch.setattr(scoring, "_PROGRAMS", {})
+    monkeypatch.setattr(scoring, "_MAX_GRAPHS", 2)
+    monkeypatch.setattr(scoring, "_GRAPHS", {})
     uris = []
     for name in "abc":
         uris.append(str(shutil.copytree(model, tmp_path / name)))
@@ -159,8 +157,8 @@ def test_a_graph_is_loaded_once_by_content_and_the_longest_unused_goes(
         assets.mkdir(exist_ok=True)
         (assets / "note").write_text(name)
     first, second = load_scorer(uris[0]), load_scorer(uris[1])
-    assert load_scorer(str(shutil.copytree(uris[0], tmp_path / "copy"))).program is first.program
+    assert load_scorer(str(shutil.copytree(uris[0], tmp_path / "copy"))).graph is first.graph
     load_scorer(uris[2])
-    assert load_scorer(uris[0]).program is first.program
-    assert len(scoring._PROGRAMS) == 2
-    assert load_scorer(uris[1]).program is not second.program
+    assert load_scorer(uris[0]).graph is first.graph
+    assert len(scoring._GRAPHS) == 2
+    assert load_scorer(uris[1]).graph is not second.graph

@@ -36,7 +36,7 @@ def exported(graph_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Expor
 
 
 def operations(path: Path) -> list[tuple[str, str]]:
-    """Names and types of everything in the saved functions; Keras numbers its layers over the process."""
+    """Names and types of all saved operations, without Keras's numbers of layers."""
     saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     functions = saved.meta_graphs[0].graph_def.library.function
     nodes = [node for function in functions for node in function.node_def]
@@ -47,7 +47,7 @@ def parameters(path: Path) -> dict[str, tuple[int, ...]]:
     return {v.name: tuple(v.shape) for v in tf.saved_model.load(str(path)).served_variables}
 
 
-def test_student_and_control_are_served_by_the_same_operations_parameters_and_signature(
+def test_served_student_and_control_have_equal_operations_parameters_and_signature(
     exported: Exporting,
 ) -> None:
     student, control = exported(job("student", distillation=AUXILIARY)), exported(job("control"))
@@ -59,7 +59,7 @@ def test_student_and_control_are_served_by_the_same_operations_parameters_and_si
     assert signatures[0].structured_outputs == signatures[1].structured_outputs
 
 
-def test_no_soft_head_is_in_the_served_model(exported: Exporting) -> None:
+def test_the_served_model_has_no_soft_head(exported: Exporting) -> None:
     path = exported(job("student", distillation=AUXILIARY))
     stored = [name for name, _ in tf.train.list_variables(str(path / "variables" / "variables"))]
     assert len([name for name in stored if name.startswith("served_variables")]) == len(parameters(path))
@@ -67,7 +67,7 @@ def test_no_soft_head_is_in_the_served_model(exported: Exporting) -> None:
     assert not any("soft" in name for name in parameters(path))
 
 
-def test_the_signature_takes_examples_and_names_each_task(exported: Exporting) -> None:
+def test_the_signature_takes_examples_and_returns_every_task_by_name(exported: Exporting) -> None:
     signature: Any = tf.saved_model.load(str(exported(job("control")))).signatures["serving_default"]
     assert signature.structured_input_signature[1] == {
         "examples": tf.TensorSpec([None], tf.string, "examples")
@@ -76,7 +76,9 @@ def test_the_signature_takes_examples_and_names_each_task(exported: Exporting) -
     assert outputs == dict.fromkeys(TASKS, (1, tf.float32))
 
 
-def test_what_is_served_is_the_rankers_probability_or_value(exported: Exporting, graph_dir: Path) -> None:
+def test_the_served_model_returns_the_rankers_probabilities_and_values(
+    exported: Exporting, graph_dir: Path
+) -> None:
     student = job("student", distillation=AUXILIARY)
     served = tf.saved_model.load(str(exported(student))).signatures["serving_default"]
     examples = tf.constant([example(**row) for row in random_columns(5, seed=9)])
@@ -88,20 +90,20 @@ def test_what_is_served_is_the_rankers_probability_or_value(exported: Exporting,
     np.testing.assert_allclose(outputs["like"], 1 / (1 + np.exp(-logits[:, 2])), rtol=1e-5)
 
 
-def test_an_empty_example_is_scored_and_an_empty_batch_gives_nothing(exported: Exporting) -> None:
+def test_an_empty_example_is_scored_and_an_empty_batch_gives_no_scores(exported: Exporting) -> None:
     served = tf.saved_model.load(str(exported(job("control")))).signatures["serving_default"]
     assert np.isfinite(served(examples=tf.constant([b""]))["click"]).all()
     assert served(examples=tf.constant([], tf.string))["click"].shape == (0,)
 
 
-def test_a_student_is_not_asked_for_the_teachers_features(exported: Exporting) -> None:
+def test_a_served_student_does_not_parse_the_teachers_features(exported: Exporting) -> None:
     student = (exported(job("student", distillation=AUXILIARY)) / "saved_model.pb").read_bytes()
     teacher = (exported(job("teacher")) / "saved_model.pb").read_bytes()
     assert b"history_user_click" not in student
     assert b"history_user_click" in teacher
 
 
-def test_a_second_export_differs_in_its_variables_alone_and_serves_them(
+def test_a_second_export_differs_only_in_its_variables_and_serves_them(
     graph_dir: Path, tmp_path: Path
 ) -> None:
     student = job("student", distillation=AUXILIARY)

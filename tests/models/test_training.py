@@ -25,11 +25,9 @@ from models.state import EMPTY_MARKER, divergence
 from models.training import TrainingRun, run_fn
 from tests.models.tiny_world import AUXILIARY, FEATURES, TASKS, fn_args, job, random_columns, write_shard
 
-SLOT = "accumulator"
-
 
 def variables_of(artifact: Path) -> dict[str, np.ndarray]:
-    """Everything in a training state by its place in it: weights, slots and step."""
+    """Weights, slots and step of a training state, by checkpoint key."""
     checkpoint = tf.train.load_checkpoint(str(artifact / "training-state" / "variables"))
     names = [name for name in checkpoint.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
     return {name: checkpoint.get_tensor(name) for name in names}
@@ -40,8 +38,8 @@ def record_of(artifact: Path) -> dict[str, Any]:
     return record
 
 
-def assert_equal_states(one: Path, other: Path) -> None:
-    first, second = variables_of(one), variables_of(other)
+def assert_equal_states(artifact: Path, other: Path) -> None:
+    first, second = variables_of(artifact), variables_of(other)
     assert first.keys() == second.keys()
     assert len(first) > 10
     for name, value in first.items():
@@ -79,13 +77,13 @@ def span_3(graph_dir: Path, shards: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def span_4(span_3: Path, graph_dir: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same student, warm-started, on span 4."""
+    """The same student after a warm start on span 4."""
     artifact = tmp_path_factory.mktemp("student-4")
     run_fn(fn_args(artifact, STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3))
     return artifact
 
 
-def test_a_run_leaves_a_model_a_state_and_scalars(span_3: Path) -> None:
+def test_a_run_writes_model_state_and_scalars(span_3: Path) -> None:
     record = record_of(span_3)
     # 160 examples in batches of 32, twice.
     assert (record["step"], record["spans"], record["role"], record["surface"]) == (10, [3], "student", None)
@@ -96,7 +94,7 @@ def test_a_run_leaves_a_model_a_state_and_scalars(span_3: Path) -> None:
     assert {"loss/hard/like", "loss/soft/watch_time"} <= set(tags)
 
 
-def test_a_run_says_how_each_pass_went(
+def test_a_run_logs_the_loss_of_each_pass(
     graph_dir: Path, shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="models.training"):
@@ -109,14 +107,14 @@ def test_a_run_says_how_each_pass_went(
     assert record_of(tmp_path)["spans"] == [3, 4]
 
 
-def test_the_same_run_gives_the_same_model_to_the_last_bit(
+def test_a_repeated_run_gives_an_identical_model(
     span_3: Path, graph_dir: Path, shards: Path, tmp_path: Path
 ) -> None:
     run_fn(fn_args(tmp_path, STUDENT, graph_dir, f"{shards}/span-00003*"))
     assert_equal_states(span_3, tmp_path)
 
 
-def test_a_warm_start_goes_on_as_if_training_had_never_stopped(
+def test_a_warm_start_equals_uninterrupted_training(
     span_4: Path, graph_dir: Path, shards: Path, tmp_path: Path
 ) -> None:
     run_fn(fn_args(tmp_path, STUDENT, graph_dir, f"{shards}/*"))
@@ -125,10 +123,10 @@ def test_a_warm_start_goes_on_as_if_training_had_never_stopped(
     assert record_of(span_4)["step"] == 10 + 2 * math.ceil(80 / 32)
 
 
-def test_a_warm_start_is_the_same_in_a_process_that_has_traced_the_job_and_in_a_new_one(
+def test_a_warm_start_with_a_traced_run_equals_one_with_a_new_run(
     span_3: Path, span_4: Path, graph_dir: Path, shards: Path, tmp_path: Path
 ) -> None:
-    # The run that this process keeps has seen span 4: whatever a resume forgets to set shows.
+    # The cached run trained on span 4, so any variable that a resume does not set makes a difference.
     run_fn(fn_args(tmp_path / "again", STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3))
     assert_equal_states(span_4, tmp_path / "again")
     training._TRACED.clear()
@@ -137,7 +135,7 @@ def test_a_warm_start_is_the_same_in_a_process_that_has_traced_the_job_and_in_a_
     assert record_of(tmp_path / "again")["spans"] == record_of(tmp_path / "new")["spans"] == [3, 4]
 
 
-def test_a_state_holds_slots_and_step_beside_the_weights(span_3: Path) -> None:
+def test_a_state_contains_weights_slots_and_step(span_3: Path) -> None:
     names = variables_of(span_3)
     weights = [name for name in names if name.startswith("ranker/")]
     slots = [name for name in names if re.match(r"updates/optimizers/[01]/_variables/", name)]
@@ -148,7 +146,7 @@ def test_a_state_holds_slots_and_step_beside_the_weights(span_3: Path) -> None:
     assert any("_soft_logits" in name for name in weights)
 
 
-def test_the_empty_marker_starts_anew(graph_dir: Path, shards: Path, tmp_path: Path) -> None:
+def test_the_empty_marker_means_no_base_model(graph_dir: Path, shards: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     (tmp_path / "nothing" / EMPTY_MARKER).touch()
     files = f"{shards}/span-00003*"
@@ -198,22 +196,10 @@ def test_another_kind_of_model_is_refused(
 def test_an_unreadable_state_is_refused(span_3: Path, graph_dir: Path, shards: Path, tmp_path: Path) -> None:
     base = shutil.copytree(span_3, tmp_path / "base")
     (base / "training-state" / "variables.index").write_bytes(b"torn")
-    refused(
-        tmp_path,
-        STUDENT,
-        graph_dir,
-        f"{shards}/*",
-        base=base,
-        message="training state cannot be read",
-    )
+    refused(tmp_path, STUDENT, graph_dir, f"{shards}/*", base=base, message="training state cannot be read")
     (base / "training-state" / "state.json").write_text("{}")
     refused(
-        tmp_path,
-        STUDENT,
-        graph_dir,
-        f"{shards}/*",
-        base=base,
-        message="a training state with state.json",
+        tmp_path, STUDENT, graph_dir, f"{shards}/*", base=base, message="a training state with state.json"
     )
 
 
@@ -226,7 +212,7 @@ def test_a_diverged_run_exports_nothing(graph_dir: Path, tmp_path: Path) -> None
     assert not (tmp_path / "model" / "training-state").exists()
 
 
-def test_a_damaged_shard_is_named(graph_dir: Path, shards: Path, tmp_path: Path) -> None:
+def test_the_error_names_a_damaged_shard(graph_dir: Path, shards: Path, tmp_path: Path) -> None:
     whole = (shards / "span-00004-00000-of-00001.gz").read_bytes()
     (tmp_path / "span-00004-00000-of-00001.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadInput, match=r"span 4, .*span-00004.*: the examples cannot be read"):
@@ -272,16 +258,16 @@ def test_examples_without_the_teachers_features_train_a_student(graph_dir: Path,
 
 
 NEGATIVE = {"label_watch_time": -5.0}
-"""Has no logarithm: the loss is no number."""
+"""Its log1p is NaN, so the loss is NaN."""
 
 
-def test_spans_that_the_base_model_has_not_learnt_are_learnt_before_the_new_one(
+def test_deferred_spans_of_the_base_model_are_trained_on_before_the_new_span(
     span_3: Path, span_4: Path, graph_dir: Path, shards: Path, tmp_path: Path
 ) -> None:
     base = shutil.copytree(span_3, tmp_path / "base")
-    carried = base / "unlearned" / "Split-train"
-    carried.mkdir(parents=True)
-    shutil.copy(shards / "span-00004-00000-of-00001.gz", carried)
+    deferred = base / "unlearned" / "Split-train"
+    deferred.mkdir(parents=True)
+    shutil.copy(shards / "span-00004-00000-of-00001.gz", deferred)
     write_shard(tmp_path / "split" / "span-00005-00000-of-00001.gz", random_columns(40, seed=5))
 
     run_fn(fn_args(tmp_path / "late", STUDENT, graph_dir, f"{tmp_path}/split/*", base=base))
@@ -292,15 +278,13 @@ def test_spans_that_the_base_model_has_not_learnt_are_learnt_before_the_new_one(
     assert not (tmp_path / "late" / "unlearned").exists()
 
 
-def test_a_span_without_examples_is_not_among_those_learnt(
-    span_3: Path, graph_dir: Path, tmp_path: Path
-) -> None:
+def test_a_span_without_examples_is_not_recorded(span_3: Path, graph_dir: Path, tmp_path: Path) -> None:
     write_shard(tmp_path / "split" / "span-00004-00000-of-00001.gz", [])
     run_fn(fn_args(tmp_path / "model", STUDENT, graph_dir, f"{tmp_path}/split/*", base=span_3))
     assert record_of(tmp_path / "model")["spans"] == [3]
 
 
-def test_the_size_of_a_block_changes_nothing(
+def test_the_block_size_does_not_change_the_model(
     span_3: Path, graph_dir: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "_BLOCK_ROWS", 70)
@@ -321,7 +305,7 @@ def test_training_stops_at_the_block_that_diverges(
     assert run.spans == []
 
 
-def test_a_run_that_diverges_from_a_base_says_so_in_the_place_of_a_model(
+def test_a_diverged_warm_start_exports_its_reason_instead_of_a_model(
     span_3: Path, graph_dir: Path, shards: Path, tmp_path: Path
 ) -> None:
     rows = [{**row, **NEGATIVE} for row in random_columns(64, seed=1)]
@@ -334,7 +318,7 @@ def test_a_run_that_diverges_from_a_base_says_so_in_the_place_of_a_model(
     assert [path.name for path in (tmp_path / "model" / "Format-Serving").iterdir()] == ["DIVERGED"]
     assert not (tmp_path / "model" / "training-state").exists()
     assert divergence(str(span_3)) is None
-    # What has diverged is not used again: the next run from the same base is as if it had not been.
+    # The diverged run is not in the cache: the next run from the same base has finite weights.
     again = fn_args(tmp_path / "again", STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3)
     run_fn(again)
     assert all(np.isfinite(value).all() for value in variables_of(tmp_path / "again").values())

@@ -1,4 +1,4 @@
-"""A tiny world for the models' tests: a real transform graph, shards of examples, jobs to train on them."""
+"""Small test inputs: a real transform graph, shards of random examples, training jobs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def example(**columns: Any) -> bytes:
 
 
 def random_columns(num_rows: int, seed: int) -> list[dict[str, Any]]:
-    """Rows in which clicks depend on the user and the duration, with some of everything missing."""
+    """Random rows with some missing values; clicks depend on the user and the duration."""
     draw = np.random.default_rng(seed)
     rows = []
     for index in range(num_rows):
@@ -104,7 +104,7 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def job(role: str = "teacher", **changes: Any) -> TrainingJob:
-    """A small job; without history features unless it is a teacher's."""
+    """A small job; only a teacher has history features."""
     features = {name: kind for name, kind in FEATURES.items() if role == "teacher" or name != TEACHER_ONLY}
     settings = {
         "role": role,
@@ -128,7 +128,7 @@ AUXILIARY = {
 
 
 def freeze_graph(folder: Path, rows: Sequence[Mapping[str, Any]], features: Mapping[str, Feature]) -> Path:
-    """Runs TFT's analysis over `rows` and writes what TFX's Transform would."""
+    """Runs TFT's analysis over `rows` and writes the output of TFX's Transform."""
     spec = {name: tf.io.VarLenFeature(kind) for name, kind in RAW_TYPES.items()}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
     serialized = [example(**{name: row[name] for name in RAW_TYPES}) for row in rows]
@@ -150,12 +150,10 @@ def freeze_graph(folder: Path, rows: Sequence[Mapping[str, Any]], features: Mapp
 def fn_args(
     artifact: Path, training_job: TrainingJob, graph: Path, files: str, base: Path | None = None
 ) -> Any:
-    """What TFX's Trainer hands to run_fn, as far as it is read."""
+    """The fields of TFX's FnArgs that `run_fn` reads."""
     return types.SimpleNamespace(
         train_files=[files],
-        eval_files=[],
         transform_graph_path=str(graph),
-        transform_output=str(graph),
         base_model=None if base is None else str(base / "Format-Serving"),
         serving_model_dir=str(artifact / "Format-Serving"),
         model_run_dir=str(artifact / "run"),

@@ -1,4 +1,4 @@
-"""The label store in BigQuery: staged shards, load jobs, and the one statement that publishes a set.
+"""Label store in BigQuery: staged shards, load jobs, and the statement that publishes a set.
 
 May import the top level of `label_store`, but not `schemes` or another backend.
 """

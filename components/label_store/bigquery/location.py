@@ -1,4 +1,4 @@
-"""Where a BigQuery label store is: what its URI says, checked, and the clients that reach it."""
+"""Location of a BigQuery label store: parses and checks its URI, and opens clients."""
 
 from __future__ import annotations
 
@@ -26,27 +26,25 @@ _LOCATION = re.compile(r"[A-Za-z0-9-]+")
 _BILLING_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _BILLING_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _BILLING_PREFIX = "label."
-_KEYS = ("staging", "location", "retention_days", "endpoint", "read_endpoint", "sink")
+_KEYS = ("staging", "location", "retention_days", "endpoint", "read_endpoint")
 _SHAPE = "bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BigQueryLocation:
-    """A dataset and how to reach it. Picklable: workers open clients of their own.
+    """A dataset and its endpoints. Picklable: each worker opens its own clients.
 
     Attributes:
         project: Google Cloud project that owns the dataset and pays.
-        dataset: the dataset of both tables.
+        dataset: dataset of both tables.
         staging: where workers write Parquet shards before they are loaded: `gs://bucket/prefix`, or a
-            folder that workers and driver share, whose files the driver uploads.
-        location: the dataset's region or multi-region.
-        retention_days: after how many days BigQuery drops a day of labels; None keeps them.
-        endpoint: another address of the REST interface. A plain `http:` one is an emulator: no credentials
-            are ever sent to it.
-        read_endpoint: the same of the Storage Read API, `host:port`; with an emulator alone.
-        sink: `shards` stages Parquet and loads it exactly once; `beam` leaves writing to Beam's own
-            WriteToBigQuery, a tenth as fast, whose rows are counted before they are published all the same.
-        billing_labels: key → value, put on tables and jobs.
+            folder that workers and driver share, from which the driver uploads them.
+        location: region or multi-region of the dataset.
+        retention_days: number of days after which BigQuery drops a day of labels; None keeps them.
+        endpoint: another address of the REST interface. A plain `http:` address is an emulator: no
+            credentials are ever sent to it.
+        read_endpoint: address of an emulator's Storage Read API, `host:port`.
+        billing_labels: key → value, set on tables and jobs.
     """
 
     project: str
@@ -56,27 +54,26 @@ class BigQueryLocation:
     retention_days: int | None = None
     endpoint: str | None = None
     read_endpoint: str | None = None
-    sink: str = "shards"
     billing_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def uri(self) -> str:
-        """The URI that `parse_location` turns into this."""
+        """The URI from which `parse_location` makes this location."""
         values = {key: getattr(self, key) for key in _KEYS if getattr(self, key) is not None}
         labels = {_BILLING_PREFIX + key: value for key, value in self.billing_labels.items()}
         return f"{SCHEME}://{self.project}/{self.dataset}?{urlencode({**values, **labels}, safe=':/')}"
 
     @property
     def is_emulator(self) -> bool:
-        """Whether this is no real BigQuery."""
+        """Whether the endpoint is an emulator."""
         return self.endpoint is not None and self.endpoint.startswith("http:")
 
     def table(self, name: str) -> str:
-        """`project.dataset.table`, checked when the location was made: fit for SQL between backticks."""
+        """`project.dataset.table`, safe in SQL between backticks: `parse_location` has checked it."""
         return f"{self.project}.{self.dataset}.{name}"
 
     def client(self) -> bigquery.Client:
-        """A REST client, by application default credentials."""
+        """A REST client with application default credentials."""
         options = {"api_endpoint": self.endpoint} if self.endpoint else None
         credentials = AnonymousCredentials() if self.is_emulator else None  # type: ignore[no-untyped-call]
         return bigquery.Client(
@@ -84,7 +81,7 @@ class BigQueryLocation:
         )
 
     def read_client(self) -> bigquery_storage.BigQueryReadClient:
-        """A client of the Storage Read API, by application default credentials."""
+        """A client of the Storage Read API with application default credentials."""
         if not self.is_emulator:
             return bigquery_storage.BigQueryReadClient()
         channel = grpc.insecure_channel(self.read_endpoint, options=[("grpc.max_receive_message_length", -1)])
@@ -93,15 +90,15 @@ class BigQueryLocation:
 
 
 def parse_location(text: str) -> BigQueryLocation:
-    """Reads what comes after `bigquery://`: `PROJECT/DATASET?key=value&…`.
+    """Parses the part of a URI after `bigquery://`: `PROJECT/DATASET?key=value&…`.
 
     Keys are the attributes of `BigQueryLocation`; `label.<key>=<value>` is a billing label.
 
     Raises:
-        BadInput: if a part is missing, unknown or not of its form.
+        BadInput: if a part is missing, unknown or malformed.
     """
-    place, _, query = text.partition("?")
-    project, _, dataset = place.partition("/")
+    path, _, query = text.partition("?")
+    project, _, dataset = path.partition("/")
     values = dict(parse_qsl(query, keep_blank_values=True))
     billing = {
         key.removeprefix(_BILLING_PREFIX): values.pop(key) for key in list(values) if key.startswith("label.")
@@ -117,7 +114,6 @@ def parse_location(text: str) -> BigQueryLocation:
     _require(text, _PROJECT, project, "the id of a project")
     _require(text, _DATASET, dataset, "a dataset of letters, digits and _")
     _require(text, _LOCATION, values.get("location", "US"), "a location such as EU")
-    _check_sink(text, values.get("sink", "shards"), values.get("staging", ""))
     retention = _whole_days(text, values.pop("retention_days", None))
     _check_endpoints(text, values.get("endpoint"), values.get("read_endpoint"))
     return BigQueryLocation(
@@ -156,15 +152,6 @@ def _check_endpoints(text: str, endpoint: str | None, read_endpoint: str | None)
             "read_endpoint=host:port with an http: endpoint, and with no other",
             repr(read_endpoint),
             "Give an emulator both, real BigQuery neither.",
-        )
-
-
-def _check_sink(text: str, sink: str, staging: str) -> None:
-    if sink not in ("shards", "beam"):
-        raise _refused(text, "sink=shards or sink=beam", repr(sink), "Correct it or leave it out.")
-    if sink == "beam" and not staging.startswith("gs://"):
-        raise _refused(
-            text, "staging=gs://BUCKET/PREFIX with sink=beam", repr(staging), "Beam loads from there."
         )
 
 

@@ -1,4 +1,4 @@
-"""Reading label rows by the Storage Read API, in parallel streams."""
+"""Reads label rows through the Storage Read API, in parallel streams."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from eventlog.rows import SURFACE
 
 _STREAMS = 8
 _WAITING_BATCHES = 16
-"""How far streams may run ahead of whoever takes the batches."""
+"""Largest number of batches that are read but not yet consumed."""
 
 
 def read_rows(
     location: BigQueryLocation, record: LabelSetRecord, schema: pa.Schema, surface: str | None
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of a set's rows, streams interleaved as they come.
+    """Yields batches of a set's rows, in the order in which the streams deliver them.
 
-    Columns and surface are pushed down; so is the range of dates, which spares every other partition.
+    BigQuery filters columns, surface and dates. The dates limit the scan to the set's partitions.
 
     Args:
         location: the dataset.
-        record: the set.
-        schema: the columns wanted and their types.
-        surface: keep this surface's rows alone.
+        record: record of the set.
+        schema: columns to read, and their types.
+        surface: reads only the rows of this surface; None reads all.
     """
     client = location.read_client()
     session = open_session(client, location, record, schema.names, surface)
@@ -48,7 +48,7 @@ def open_session(
     columns: Sequence[str],
     surface: str | None,
 ) -> Any:
-    """A read session over a set's rows, with as many streams as the service gives; see `read_rows`."""
+    """Opens a read session over a set's rows, with as many streams as the service gives; see `read_rows`."""
     restriction = [
         f"{LABEL_SET} = {_literal(record.set_id)}",
         f"{EVENT_DATE} >= {_literal(record.first_date)}",
@@ -71,20 +71,20 @@ def open_session(
 
 
 def _batches(client: Any, session: Any, stream: str) -> Iterator[pa.RecordBatch]:
-    """One stream's; after a broken connection the client goes on where it was."""
+    """Batches of one stream. After a broken connection the client continues where it stopped."""
     for page in client.read_rows(stream).rows(session).pages:
         yield page.to_arrow()
 
 
 def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
-    """Reads streams at once, a thread each; an error in one of them arrives here."""
-    waiting: queue.Queue[Any] = queue.Queue(_WAITING_BATCHES)
-    given_up = threading.Event()
+    """Reads the streams in parallel, one thread each; raises the first error of any thread."""
+    batches: queue.Queue[Any] = queue.Queue(_WAITING_BATCHES)
+    closed = threading.Event()
 
     def put(item: Any) -> bool:
-        while not given_up.is_set():
+        while not closed.is_set():
             try:
-                waiting.put(item, timeout=0.5)
+                batches.put(item, timeout=0.5)
                 return True
             except queue.Full:
                 continue
@@ -96,7 +96,7 @@ def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.Reco
                 if not put(batch):
                     return
             put(None)
-        except Exception as error:  # whatever it is, it is the reader's to see
+        except Exception as error:  # Raised in the consumer's thread.
             put(error)
 
     threads = [threading.Thread(target=read, args=[stream], daemon=True) for stream in streams]
@@ -105,7 +105,7 @@ def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.Reco
     try:
         open_streams = len(threads)
         while open_streams:
-            item = waiting.get()
+            item = batches.get()
             if isinstance(item, Exception):
                 raise item
             if item is None:
@@ -113,9 +113,9 @@ def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.Reco
             elif item.num_rows:
                 yield item
     finally:
-        given_up.set()
+        closed.set()
 
 
 def _literal(text: str) -> str:
-    """A string literal of GoogleSQL: JSON's escapes are a part of its own."""
+    """A GoogleSQL string literal; GoogleSQL accepts all escapes of JSON."""
     return json.dumps(text)

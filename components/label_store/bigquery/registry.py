@@ -1,9 +1,9 @@
-"""The table `label_sets`: which sets there are, in which state, and which of them fleets have pinned.
+"""Registry of label sets and pins: the table `label_sets` in BigQuery.
 
-Every change is one MERGE that also counts up the *guard* row. BigQuery runs two statements that change the
-same rows one after the other or fails one of them, but lets two that merely insert pass each other; the guard
-makes every two changes meet. So a set's state goes `loading` → `published` or `barred` → `collected`, of two
-attempts at one key the first to publish wins, and a pin is written once.
+Every change is one MERGE that also increments the *guard* row. If two statements update the same row,
+BigQuery runs them one after the other, or fails one. If two statements only insert, BigQuery runs both. So
+the guard row orders all changes. It ensures that a set's state goes `loading` → `published` or `barred` →
+`collected`, that the first attempt at a key to publish wins, and that a pin is written once.
 
 Reference: BigQuery, Data manipulation language, "DML statement conflicts".
 """
@@ -25,7 +25,7 @@ from eventlog.errors import BadInput
 
 LOADING, PUBLISHED, BARRED, COLLECTED = "loading", "published", "barred", "collected"
 _PIN, _GUARD = "pin", "guard"
-_RECORD = pydantic.TypeAdapter(LabelSetRecord)  # Making it takes longer than reading a record.
+_RECORD = pydantic.TypeAdapter(LabelSetRecord)  # Building it takes longer than reading a record.
 
 _MERGE = """
 MERGE `{table}` AS T
@@ -50,26 +50,24 @@ _PUBLISH = """SELECT @set_id, 'published', @set_id, @set_key, IFNULL(MAX(revisio
   HAVING @supersede OR COUNTIF(state = 'published') = 0"""
 _PIN_SET = """SELECT @entry, 'pin', set_id, NULL, NULL, NULL
   FROM `{table}` WHERE entry = @set_id AND state = 'published'"""
-_BAR = """SELECT candidate, 'barred', candidate, NULL, NULL, NULL
-  FROM UNNEST(@set_ids) AS candidate
-  WHERE candidate NOT IN (SELECT entry FROM `{table}` WHERE state = 'published')"""
+_BAR = """SELECT attempt, 'barred', attempt, NULL, NULL, NULL
+  FROM UNNEST(@set_ids) AS attempt
+  WHERE attempt NOT IN (SELECT entry FROM `{table}` WHERE state = 'published')"""
 _EXPIRABLE = """state = 'published' AND written_ms < UNIX_MILLIS(CURRENT_TIMESTAMP()) - @age_ms
   AND set_id NOT IN (SELECT set_id FROM `{table}` WHERE state = 'pin')"""
 _EXPIRE = f"SELECT entry, 'barred', set_id, set_key, revision, record FROM `{{table}}` WHERE {_EXPIRABLE}"
-_MARK_COLLECTED = (
-    """SELECT candidate, 'collected', candidate, NULL, NULL, NULL FROM UNNEST(@set_ids) AS candidate"""
-)
+_MARK_COLLECTED = "SELECT attempt, 'collected', attempt, NULL, NULL, NULL FROM UNNEST(@set_ids) AS attempt"
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One row of the registry.
+    """One set's row of the registry.
 
     Attributes:
-        set_id: of the set.
+        set_id: id of the set.
         state: `loading`, `published`, `barred` or `collected`.
-        record: what is known of it; None where an attempt was barred before it began to load.
-        age_seconds: since the state last changed, by BigQuery's clock.
+        record: record of the set; None if the attempt was barred before it began to load.
+        age_seconds: seconds since the state last changed, by BigQuery's clock.
     """
 
     set_id: str
@@ -91,11 +89,11 @@ class Registry:
     jobs: JobRunner
 
     def begin(self, draft: LabelSetRecord) -> None:
-        """Says that an attempt is about to load rows, so that they can be found should it die."""
+        """Registers an attempt before it loads rows, so that its rows can be deleted if it dies."""
         self._change(_BEGIN, set_id=draft.set_id, set_key=draft.key.prefix, record=_dump(draft))
 
     def publish(self, draft: LabelSetRecord, supersede: bool) -> None:
-        """Makes an attempt visible if it is its turn; `newest` tells whose turn it was."""
+        """Publishes an attempt, unless another one is published; `state_and_newest` returns the outcome."""
         self._change(
             _PUBLISH,
             set_id=draft.set_id,
@@ -105,53 +103,50 @@ class Registry:
         )
 
     def bar(self, set_ids: Sequence[str]) -> None:
-        """Says that these attempts will never be published; those that are stay so."""
+        """Bars attempts from being published. Published ones stay published."""
         self._change(_BAR, set_ids=list(set_ids))
 
     def expire(self, older_than_seconds: float) -> None:
-        """Bars published sets that are older and that no fleet has pinned."""
+        """Bars published sets that are older and not pinned."""
         self._change(_EXPIRE, age_ms=int(older_than_seconds * 1000))
 
     def expirable(self, older_than_seconds: float) -> list[str]:
-        """The sets that `expire` would bar, sorted."""
+        """Ids of the sets that `expire` would bar, sorted."""
         age_ms = int(older_than_seconds * 1000)
         return sorted(entry.set_id for entry in self._entries(_EXPIRABLE, age_ms=age_ms))
 
     def mark_collected(self, set_ids: Sequence[str]) -> None:
-        """Says that nothing is left of these barred sets."""
+        """Records that the rows and files of these barred sets are deleted."""
         self._change(_MARK_COLLECTED, set_ids=list(set_ids))
 
     def pin(self, fleet: str, span: int, set_id: str) -> None:
-        """Pins a published set, unless the fleet has pinned one for the span."""
+        """Pins a published set, unless the fleet has a pin for the span."""
         self._change(_PIN_SET, entry=_pin_entry(fleet, span), set_id=set_id)
 
     def read_pin(self, fleet: str, span: int) -> str | None:
-        """The fleet's pin of a span, or None."""
+        """The id of the set that a fleet has pinned for a span, or None."""
         rows = self._query("SELECT set_id FROM `{table}` WHERE entry = @entry", entry=_pin_entry(fleet, span))
         return rows[0].set_id if rows else None
 
     def entries(self, states: Sequence[str]) -> list[Entry]:
-        """All sets in one of these states, oldest first."""
+        """Rows of all sets in one of these states, oldest first."""
         return self._entries("state IN UNNEST(@states)", states=list(states))
 
     def entry(self, set_id: str) -> Entry | None:
         """One set's row, or None."""
-        found = self._entries("entry = @set_id", set_id=set_id)
-        return found[0] if found else None
+        entries = self._entries("entry = @set_id", set_id=set_id)
+        return entries[0] if entries else None
 
-    def newest(self, key: LabelSetKey) -> LabelSetRecord | None:
-        """The newest published revision of a key, or None."""
-        return _newest(self._entries("set_key = @set_key AND state = 'published'", set_key=key.prefix))
-
-    def standing(self, set_id: str, key: LabelSetKey) -> tuple[str | None, LabelSetRecord | None]:
-        """An attempt's state, None if it has none yet, and the newest published revision of its key."""
-        found = self._entries(
+    def state_and_newest(self, set_id: str, key: LabelSetKey) -> tuple[str | None, LabelSetRecord | None]:
+        """An attempt's state (None: not registered), and the key's newest published record or None."""
+        entries = self._entries(
             "entry = @set_id OR (set_key = @set_key AND state = 'published')",
             set_id=set_id,
             set_key=key.prefix,
         )
-        states = {entry.set_id: entry.state for entry in found}
-        return states.get(set_id), _newest([entry for entry in found if entry.state == PUBLISHED])
+        states = {entry.set_id: entry.state for entry in entries}
+        records = [entry.record for entry in entries if entry.state == PUBLISHED and entry.record is not None]
+        return states.get(set_id), max(records, key=lambda record: record.revision, default=None)
 
     def _entries(self, where: str, **values: Any) -> list[Entry]:
         rows = self._query(
@@ -172,10 +167,10 @@ class Registry:
         sql, config = sql.format(table=self.location.table(LABEL_SETS)), self._config(values)
         try:
             return list(self.jobs.client.query_and_wait(sql, job_config=config))
-        except exceptions.Conflict:  # The answer was lost, and the client has asked again under the same id.
+        except exceptions.Conflict:  # The answer was lost, and the client has submitted the same id again.
             return list(self.jobs.run_statement(sql, config).result())
         except exceptions.NotFound as error:
-            raise missing_tables(self.location) from error
+            raise missing_tables_error(self.location) from error
 
     def _config(self, values: Mapping[str, Any]) -> bigquery.QueryJobConfig:
         return bigquery.QueryJobConfig(
@@ -185,8 +180,8 @@ class Registry:
         )
 
 
-def missing_tables(location: BigQueryLocation) -> BadInput:
-    """The error for a dataset that `rankdistill labels init` has not seen."""
+def missing_tables_error(location: BigQueryLocation) -> BadInput:
+    """Error for a dataset without the tables that `rankdistill labels init` creates."""
     return BadInput(
         "no label store in this dataset",
         where=location.uri,
@@ -202,11 +197,6 @@ def _entry(row: Any) -> Entry:
         record = _RECORD.validate_json(row.record)
         record = dataclasses.replace(record, revision=row.revision or 0, created_ms=row.written_ms)
     return Entry(row.entry, row.state, record, row.age_ms / 1000)
-
-
-def _newest(entries: Sequence[Entry]) -> LabelSetRecord | None:
-    records = [entry.record for entry in entries if entry.record is not None]
-    return max(records, key=lambda record: record.revision, default=None)
 
 
 def _dump(draft: LabelSetRecord) -> str:

@@ -1,4 +1,4 @@
-"""Counting and deleting an attempt's rows in `labels`, within the days it has rows of."""
+"""Counts and deletes the rows of one attempt in the table `labels`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from components.label_store.bigquery.location import LABELS, BigQueryLocation
 from components.label_store.bigquery.tables import LABEL_SET
 from eventlog.rows import EXAMPLE_ID
 
-# The dates find the partitions, which BigQuery insists on; the id finds the blocks in them.
+# BigQuery requires the filter on the partitions (dates); the id limits the scan to a cluster's blocks.
 _WHERE = f"{LABEL_SET} = @set_id AND {EVENT_DATE} BETWEEN @first_date AND @last_date"
 
 
 def count_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> tuple[int, int]:
-    """The set's rows in `labels`, and their distinct example ids."""
+    """The number of rows of the attempt, and of their distinct example ids."""
     counts = f"COUNT(*) AS num_rows, COUNT(DISTINCT {EXAMPLE_ID}) AS num_ids"
     sql = f"SELECT {counts} FROM `{{table}}` WHERE {_WHERE}"
     (row,) = _run(location, jobs, sql, record).result()
@@ -25,7 +25,7 @@ def count_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetReco
 
 
 def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> list[str]:
-    """At most three example ids that the set has several rows of, sorted."""
+    """Example ids with several rows, sorted; at most three."""
     sql = (
         f"SELECT {EXAMPLE_ID} FROM `{{table}}` WHERE {_WHERE} "
         f"GROUP BY {EXAMPLE_ID} HAVING COUNT(*) > 1 ORDER BY {EXAMPLE_ID} LIMIT 3"
@@ -34,7 +34,7 @@ def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRe
 
 
 def delete_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> None:
-    """Removes the rows of a set that no reader may see."""
+    """Deletes the rows of an unpublished or expired set."""
     if record.first_date:
         _run(location, jobs, f"DELETE FROM `{{table}}` WHERE {_WHERE}", record)
 

@@ -1,4 +1,4 @@
-"""How label shards get into BigQuery: staged as Parquet by workers, loaded by whoever publishes."""
+"""Stages label shards as Parquet (in workers) and loads them into BigQuery (in `publish`)."""
 
 from __future__ import annotations
 
@@ -17,54 +17,44 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from google.cloud import bigquery
 
-from components.label_store.base import ShardWriter, SoftColumn, StagedShard, StockSink, row_schema
+from components.label_store.base import ShardWriter, SoftColumn, StagedShard, row_schema
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS, BigQueryLocation
 from components.label_store.bigquery.tables import LABEL_SET
-from components.label_store.publication import collected, describe_shard, prepare_rows
+from components.label_store.publication import collected_attempt_error, describe_shard, prepare_rows
 
 _FOLDER = "label_set="
 _FILES_A_JOB = 10_000
-"""BigQuery takes no more URIs in one load job."""
+"""BigQuery's limit of URIs in one load job."""
 _ROWS_AN_UPLOAD = 5_000_000
-"""A dataset takes 1,500 load jobs a table and day, so uploads are put together up to some 300 MB."""
+"""About 300 MB. BigQuery allows 1,500 load jobs a table and day, so several shards share an upload."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BigQueryShardWriter(ShardWriter):
-    """Writes Parquet below the staging prefix, in a folder of the attempt's own.
+    """Writes Parquet below the staging prefix, in one folder for each attempt.
 
     Attributes:
         staging: `gs://bucket/prefix` or a folder.
         attempt: the set id.
-        columns: task → meaning.
-        stock_table: `project:dataset.table` if Beam's own sink is to write the rows.
+        columns: task → meaning of its column.
     """
 
     staging: str
     attempt: str
     columns: dict[str, SoftColumn]
-    stock_table: str | None = None
 
     @property
     def set_id(self) -> str:
-        """The id of the set to be."""
+        """See `ShardWriter`."""
         return self.attempt
 
-    @property
-    def stock_sink(self) -> StockSink | None:
-        """See `ShardWriter`."""
-        if self.stock_table is None:
-            return None
-        temporary = f"{self.staging}/temporary"
-        return StockSink(table=self.stock_table, temporary=temporary, id_column=LABEL_SET)
-
     def write(self, name: str, table: pa.Table) -> StagedShard:
-        """Every call makes a file of its own; only those whose names are returned are ever loaded."""
+        """Writes a new file in every call. `publish` loads only the files it is given."""
         table = prepare_rows(name, table, self.columns)
         path = f"{staging_folder(self.staging, self.attempt)}/{name}-{uuid.uuid4().hex}.parquet"
         files, inner = open_files(path)
-        if isinstance(files, pafs.LocalFileSystem):  # Object stores have no folders to make.
+        if isinstance(files, pafs.LocalFileSystem):  # Object stores have no folders.
             files.create_dir(inner.rpartition("/")[0])
         field = pa.field(LABEL_SET, pa.string(), nullable=False)
         rows = table.add_column(0, field, pa.array([self.attempt] * table.num_rows, pa.string()))
@@ -74,14 +64,14 @@ class BigQueryShardWriter(ShardWriter):
 
 
 def open_files(path: str) -> tuple[pafs.FileSystem, str]:
-    """The file system a staging path lies in, by application default credentials, and its name there."""
+    """The file system of a staging path, with application default credentials; and the path inside it."""
     if path.startswith("gs://"):
         return _cloud_storage(os.environ.get("STORAGE_EMULATOR_HOST")), path.removeprefix("gs://")
     return pafs.LocalFileSystem(), path
 
 
 def _cloud_storage(emulator: str | None) -> pafs.FileSystem:
-    """Google's Python clients heed the variable by themselves, Arrow's does not."""
+    """Cloud Storage, or its emulator. Google's clients read the emulator's variable, Arrow's does not."""
     if emulator is None:
         return pafs.GcsFileSystem()
     scheme, _, host = emulator.partition("://")
@@ -89,12 +79,12 @@ def _cloud_storage(emulator: str | None) -> pafs.FileSystem:
 
 
 def staging_folder(staging: str, set_id: str) -> str:
-    """Where an attempt's shards are staged."""
+    """Folder of an attempt's staged shards."""
     return f"{staging}/{_FOLDER}{set_id}"
 
 
 def remove_staged(staging: str, set_id: str) -> None:
-    """Removes what an attempt has staged, if anything is left."""
+    """Deletes the staged shards of an attempt, if there are any."""
     files, inner = open_files(staging_folder(staging, set_id))
     for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True)):
         files.delete_file(info.path)
@@ -103,7 +93,7 @@ def remove_staged(staging: str, set_id: str) -> None:
 
 
 def staged_before(staging: str, older_than_seconds: float) -> set[str]:
-    """The attempts that have staged something, and nothing for so long."""
+    """Ids of the attempts whose newest staged file is older."""
     files, inner = open_files(staging)
     newest: dict[str, float] = {}
     for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True, recursive=True)):
@@ -116,16 +106,16 @@ def staged_before(staging: str, older_than_seconds: float) -> set[str]:
 
 
 def require_staged(set_id: str, shards: Sequence[StagedShard]) -> None:
-    """Refuses shards that are not there any more as they were staged.
+    """Raises if a staged file is missing or changed.
 
     Raises:
-        BadInput: if one is missing or has another size.
+        BadInput: if a file is missing or has another size.
     """
     for shard in shards:
         files, inner = open_files(shard.path)
         info = files.get_file_info(inner)
         if info.type != pafs.FileType.File or info.size != shard.size_bytes:
-            raise collected(set_id)
+            raise collected_attempt_error(set_id)
 
 
 def load_shards(
@@ -137,16 +127,16 @@ def load_shards(
     fields: Sequence[bigquery.SchemaField],
     generation: int,
 ) -> None:
-    """Loads staged shards into `labels` by as few jobs as may be, each exactly once.
+    """Loads staged shards into `labels` exactly once, in as few jobs as possible.
 
     Args:
         location: the dataset.
         jobs: runs the load jobs.
-        set_id: the attempt.
-        tasks: those the shards have columns of.
-        shards: each of them once.
-        fields: the table's columns.
-        generation: counts loads of the same shards, after rows that turned out wrong were deleted.
+        set_id: id of the attempt.
+        tasks: tasks that the shards have columns of.
+        shards: one copy of each shard.
+        fields: columns of the table.
+        generation: number of earlier loads of the same shards whose rows were wrong and deleted.
     """
     from_cloud = location.staging.startswith("gs://")
     names = {LABEL_SET, *row_schema(tasks).names}
@@ -158,20 +148,20 @@ def load_shards(
         labels=dict(location.billing_labels),
     )
     table = location.table(LABELS)
-    bring = _from_cloud if from_cloud else _from_upload
+    make_submit = _load_from_cloud if from_cloud else _load_by_upload
     for group in load_groups(shards, from_cloud):
-        submit = bring(jobs.client, [shard.path for shard in group], table, config)
+        submit = make_submit(jobs.client, [shard.path for shard in group], table, config)
         jobs.run_once(job_id_of(set_id, group, generation), submit)
 
 
 def job_id_of(set_id: str, shards: Sequence[StagedShard], generation: int) -> str:
-    """The base id of the job that loads these shards of the set, the same in every process."""
+    """Base id of the job that loads these shards of a set; the same in every process."""
     paths = "\n".join([set_id, str(generation), *sorted(shard.path for shard in shards)])
     return f"rankdistill_load_{hashlib.sha256(paths.encode()).hexdigest()[:40]}"
 
 
 def load_groups(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[list[StagedShard]]:
-    """The shards of each load job, in order of name: as many files, or rows to upload, as one should have."""
+    """Yields the shards of each load job, sorted by name, within the limits of files and of rows."""
     group: list[StagedShard] = []
     rows = 0
     for shard in sorted(shards, key=lambda shard: shard.name):
@@ -185,21 +175,21 @@ def load_groups(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[lis
         yield group
 
 
-def _from_cloud(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
+def _load_from_cloud(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
     return lambda job_id: client.load_table_from_uri(
         paths, table, job_id=job_id, job_config=config, retry=None
     )
 
 
-def _from_upload(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
+def _load_by_upload(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
     def submit(job_id: str) -> Any:
-        content = io.BytesIO(_put_together(paths))
+        content = io.BytesIO(_concatenate(paths))
         return client.load_table_from_file(content, table, job_id=job_id, job_config=config, num_retries=0)
 
     return submit
 
 
-def _put_together(paths: list[str]) -> bytes:
+def _concatenate(paths: list[str]) -> bytes:
     if len(paths) == 1:
         return Path(paths[0]).read_bytes()
     content = io.BytesIO()

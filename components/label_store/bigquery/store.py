@@ -1,18 +1,17 @@
-"""Label sets in BigQuery: for production.
+"""Label store in BigQuery, for production.
 
-Publishing a set takes four steps, and only the last makes it visible:
+`publish` takes four steps. Only the last makes the set visible:
 
-    begin    a row `loading` in `label_sets`, so that a dead attempt's rows can be found
-    load     staged shards into `labels`, under an id of the attempt's own
-    check    rows and distinct ids, counted by BigQuery
-    publish  one MERGE that turns the row to `published`, if no other attempt was first
+    begin    writes a row `loading` to `label_sets`, so that a killed attempt's rows can be deleted
+    load     loads the staged shards into `labels`, under the attempt's id
+    check    counts rows and distinct ids in BigQuery
+    publish  sets the row to `published` in one MERGE, if no other attempt was first
 
-Readers go by `label_sets` alone. What a killed attempt left in `labels` no reader ever sees.
+Readers read only the sets that `label_sets` lists as published, so they never see a killed attempt's rows.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
@@ -29,7 +28,7 @@ from components.label_store.base import (
     StagedShard,
     require_name,
     row_schema,
-    unknown_set,
+    unknown_set_error,
 )
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS, BigQueryLocation
@@ -40,7 +39,7 @@ from components.label_store.bigquery.registry import (
     LOADING,
     PUBLISHED,
     Registry,
-    missing_tables,
+    missing_tables_error,
 )
 from components.label_store.bigquery.rows import count_rows, delete_rows, repeated_ids
 from components.label_store.bigquery.shards import (
@@ -52,21 +51,22 @@ from components.label_store.bigquery.shards import (
 )
 from components.label_store.bigquery.tables import add_columns, make_tables
 from components.label_store.publication import (
-    collected,
+    collected_attempt_error,
+    deduplicate_shards,
     draft_record,
+    duplicate_labels_error,
     key_of,
-    labelled_twice,
     new_set_id,
-    no_such_column,
-    one_per_name,
     refuse_faults,
+    unknown_column_error,
 )
+from eventlog.errors import BadInput
 
 _LOADS = 3
 
 
 class BigQueryLabelStore(LabelStore):
-    """A store in one dataset, whose tables `make_tables` has made; safe for many processes at once."""
+    """Store in one dataset, whose tables `initialize` creates. Several processes may use it at once."""
 
     def __init__(self, location: BigQueryLocation) -> None:
         self._location = location
@@ -74,92 +74,84 @@ class BigQueryLabelStore(LabelStore):
         self._registry = Registry(location, self._jobs)
 
     def initialize(self) -> list[str]:
-        """Makes the tables; see `make_tables`."""
+        """Creates the dataset and its tables; see `make_tables`."""
         return make_tables(self._location, self._jobs.client)
 
     def stage(self, key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> BigQueryShardWriter:
-        """Begins an attempt: nothing but a name as yet, unless Beam is to write into the table itself."""
-        set_id, location = new_set_id(key, columns), self._location
-        if location.sink == "shards":
-            return BigQueryShardWriter(location.staging, set_id, dict(columns))
-        add_columns(location, self._jobs.client, columns)
-        self._registry.begin(_open_draft(set_id, columns))
-        table = f"{location.project}:{location.dataset}.{LABELS}"
-        return BigQueryShardWriter(location.staging, set_id, dict(columns), table)
+        """See `LabelStore`. Writes nothing yet."""
+        return BigQueryShardWriter(self._location.staging, new_set_id(key, columns), dict(columns))
 
     def publish(
         self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
     ) -> LabelSetRecord:
-        """Loads, checks, and publishes by one MERGE; whatever that answers, the registry decides who won."""
+        """See `LabelStore`. Publishes by one MERGE, then reads the registry for the outcome."""
         if not isinstance(writer, BigQueryShardWriter):
-            raise TypeError(f"publish what this store's stage() began, got {type(writer).__name__}.")
+            raise TypeError(f"publish a writer from this store's stage(), got {type(writer).__name__}.")
         set_id, key = writer.set_id, key_of(writer.set_id)
-        decided = self._decide(set_id, key, supersede)
-        if decided is not None:
-            return decided
-        chosen = one_per_name(shards)
-        refuse_faults(set_id, chosen)
-        draft = draft_record(set_id, writer.columns, chosen, facts)
-        if writer.stock_table is None:
-            require_staged(set_id, chosen)
-            fields = add_columns(self._location, self._jobs.client, writer.columns)
-            self._registry.begin(draft)
-            self._load(draft, list(writer.columns), chosen, fields)
-        else:
-            self._check(draft)
+        published = self._published(set_id, key, supersede)
+        if published is not None:
+            return published
+        shards = deduplicate_shards(shards)
+        refuse_faults(set_id, shards)
+        draft = draft_record(set_id, writer.columns, shards, facts)
+        require_staged(set_id, shards)
+        fields = add_columns(self._location, self._jobs.client, writer.columns)
+        self._registry.begin(draft)
+        self._load(draft, list(writer.columns), shards, fields)
         self._registry.publish(draft, supersede)
-        published = self._decide(set_id, key, supersede=False)
+        published = self._published(set_id, key, supersede=False)
         if published is None:
-            raise RuntimeError(f"{set_id} was neither published nor refused; look at label_sets.")
+            raise RuntimeError(f"{set_id} was neither published nor refused; check the table label_sets.")
         remove_staged(self._location.staging, set_id)
         return published
 
     def list_sets(self) -> list[LabelSetRecord]:
-        """Records of the sets whose state is `published`."""
+        """See `LabelStore`."""
         return [entry.record for entry in self._registry.entries([PUBLISHED]) if entry.record is not None]
 
     def find_set(self, set_id: str) -> LabelSetRecord:
-        """The record of a published set, without reading the others."""
+        """See `LabelStore`. Reads only this record."""
         entry = self._registry.entry(set_id)
         if entry is None or entry.state != PUBLISHED or entry.record is None:
-            raise unknown_set(set_id, "published set")
+            raise unknown_set_error(set_id)
         return entry.record
-
-    def resolve_set(self, key: LabelSetKey) -> LabelSetRecord | None:
-        """The newest revision for a key, without reading other keys."""
-        return self._registry.newest(key)
 
     def scan(
         self, set_id: str, columns: Sequence[str], *, surface: str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Reads by the Storage Read API and counts what it read: a set whose rows expire is no set."""
+        """See `LabelStore`. Uses the Storage Read API.
+
+        Raises:
+            BadInput: also at the end of the scan, if rows of the set have expired.
+        """
         record = self.find_set(set_id)
-        known = row_schema(list(record.columns))
-        unknown = [name for name in columns if name not in known.names]
-        if unknown:
-            raise no_such_column(set_id, self._location.table(LABELS), unknown[0], known.names)
-        schema = pa.schema([known.field(name) for name in columns])
+        schema = row_schema(list(record.columns))
+        for name in columns:
+            if name not in schema.names:
+                raise unknown_column_error(set_id, self._location.table(LABELS), name, schema.names)
+        schema = pa.schema([schema.field(name) for name in columns])
         expected = record.rows if surface is None else record.rows_per_surface.get(surface, 0)
         if not expected:
             return iter(())
-        return _counted(read_rows(self._location, record, schema, surface), expected, set_id)
+        return _require_rows(read_rows(self._location, record, schema, surface), expected, set_id)
 
     def pin(self, fleet: str, span: int, set_id: str) -> str:
-        """One MERGE that writes the pin if there is none and the set is published."""
+        """See `LabelStore`. One MERGE writes the pin if there is none and the set is published."""
         require_name(fleet, "fleet name")
         self._registry.pin(fleet, span, set_id)
         pinned = self._registry.read_pin(fleet, span)
-        # An earlier pin stands, but whoever names a set that is none shall hear of it.
-        if pinned is None or (pinned != set_id and self._state(set_id) != PUBLISHED):
-            raise unknown_set(set_id, "published set")
+        if pinned is None:
+            raise unknown_set_error(set_id)
+        if pinned != set_id:  # Keep the existing pin, but raise if `set_id` is not a published set.
+            self.find_set(set_id)
         return pinned
 
     def read_pin(self, fleet: str, span: int) -> str | None:
-        """The fleet's pin of a span, or None."""
+        """See `LabelStore`."""
         return self._registry.read_pin(require_name(fleet, "fleet name"), span)
 
     def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """Bars old attempts, then removes their rows and files; what a kill interrupts the next run ends."""
+        """See `LabelStore`. Bars the attempts, then deletes rows and files; resumes after a kill."""
         staging = self._location.staging
         entries = {entry.set_id: entry for entry in self._registry.entries([LOADING, PUBLISHED, BARRED])}
         old = staged_before(staging, older_than_seconds) - set(entries)
@@ -186,25 +178,21 @@ class BigQueryLabelStore(LabelStore):
         return removed
 
     def delete_expired(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """Bars what has passed its retention and is in no pin, then removes its rows."""
+        """See `LabelStore`. Bars the sets, then deletes their rows."""
         old = self._registry.expirable(older_than_seconds)
         if dry_run or not old:
             return old
         self._registry.expire(older_than_seconds)
-        kept = {record.set_id for record in self.list_sets()}  # One may have been pinned meanwhile.
+        published = {record.set_id for record in self.list_sets()}  # A set may have been pinned since.
         self.delete_unpublished(older_than_seconds=float("inf"))
-        return [set_id for set_id in old if set_id not in kept]
+        return [set_id for set_id in old if set_id not in published]
 
-    def _decide(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
-        """The record to return if there is nothing left to publish; None if it is this attempt's turn."""
-        state, newest = self._registry.standing(set_id, key)
+    def _published(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
+        """The key's newest record if this attempt need not be published; None if it must be."""
+        state, newest = self._registry.state_and_newest(set_id, key)
         if state in (BARRED, COLLECTED):
-            raise collected(set_id)
+            raise collected_attempt_error(set_id)
         return None if supersede and state != PUBLISHED else newest
-
-    def _state(self, set_id: str) -> str | None:
-        entry = self._registry.entry(set_id)
-        return entry.state if entry is not None else None
 
     def _load(
         self,
@@ -213,10 +201,14 @@ class BigQueryLabelStore(LabelStore):
         shards: Sequence[StagedShard],
         fields: Sequence[bigquery.SchemaField],
     ) -> None:
-        """Loads until `labels` holds each row of the attempt once.
+        """Loads the shards and checks that `labels` holds each row of the attempt once.
 
-        A server that died may have loaded what it then calls failed. Nobody sees the attempt's rows yet, so
-        they can be taken back and loaded anew.
+        A server that dies may have loaded rows of a job that it reports as failed. Readers do not see the
+        attempt's rows yet, so they are deleted and loaded again.
+
+        Raises:
+            BadInput: if an example id appears twice.
+            RuntimeError: if the number of rows is still wrong after `_LOADS` loads.
         """
         if not draft.rows:
             return
@@ -224,40 +216,29 @@ class BigQueryLabelStore(LabelStore):
             try:
                 load_shards(self._location, self._jobs, draft.set_id, tasks, shards, fields, generation)
             except exceptions.NotFound as error:
-                raise missing_tables(self._location) from error
-            if self._count(draft) == draft.rows:
+                raise missing_tables_error(self._location) from error
+            rows, distinct_ids = count_rows(self._location, self._jobs, draft)
+            if rows == draft.rows == distinct_ids:
                 return
+            if rows == draft.rows:
+                duplicates = repeated_ids(self._location, self._jobs, draft)
+                raise duplicate_labels_error(draft.set_id, duplicates)
             delete_rows(self._location, self._jobs, draft)
-        self._check(draft)
-
-    def _check(self, draft: LabelSetRecord) -> None:
-        rows = self._count(draft)
-        if rows != draft.rows:
-            raise RuntimeError(
-                f"{draft.set_id}: {draft.rows} labels given, {rows} loaded; nothing was published."
-            )
-
-    def _count(self, draft: LabelSetRecord) -> int:
-        """How many rows of the attempt there are, if they are not the right ones with an id too often."""
-        if not draft.rows:
-            return 0
-        rows, distinct = count_rows(self._location, self._jobs, draft)
-        if rows == draft.rows and distinct != rows:
-            raise labelled_twice(draft.set_id, repeated_ids(self._location, self._jobs, draft))
-        return rows
+        raise RuntimeError(
+            f"{draft.set_id}: {draft.rows} labels given, {rows} loaded; nothing was published."
+        )
 
 
-def _open_draft(set_id: str, columns: Mapping[str, SoftColumn]) -> LabelSetRecord:
-    """What is known of an attempt whose rows Beam will write: neither how many nor of which days."""
-    nothing = SetFacts(feature_version="", label_age_spans=0, seconds=0.0)
-    draft = draft_record(set_id, columns, [], nothing)
-    return dataclasses.replace(draft, first_date="0001-01-01", last_date="9999-12-31")
-
-
-def _counted(batches: Iterator[pa.RecordBatch], expected: int, set_id: str) -> Iterator[pa.RecordBatch]:
+def _require_rows(batches: Iterator[pa.RecordBatch], expected: int, set_id: str) -> Iterator[pa.RecordBatch]:
     rows = 0
     for batch in batches:
         rows += batch.num_rows
         yield batch
     if rows != expected:
-        raise unknown_set(f"{set_id} ({rows} of {expected} rows are left)", "whole set")
+        raise BadInput(
+            "rows of a label set are missing",
+            where=f"label set {set_id}",
+            expected=f"{expected} rows",
+            got=str(rows),
+            fix="BigQuery drops rows older than retention_days; raise it and label the span again.",
+        )

@@ -1,7 +1,7 @@
-"""The two tables of a BigQuery label store: how they are made, and how a task gets its column.
+"""Creates the two tables of a BigQuery label store, and adds a column for each new task.
 
 labels      rows of all attempts; partitioned by event_date, clustered by (label_set, example_id)
-label_sets  which of the attempts are published, and what fleets have pinned
+label_sets  state of all attempts, and pins of fleets
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from google.cloud import bigquery
 from components.label_store.base import EVENT_DATE, SoftColumn
 from components.label_store.bigquery.jobs import TRANSIENT
 from components.label_store.bigquery.location import LABEL_SETS, LABELS, BigQueryLocation
-from components.label_store.bigquery.registry import missing_tables
-from components.label_store.publication import column_conflict
+from components.label_store.bigquery.registry import missing_tables_error
+from components.label_store.publication import column_conflict_error
 from eventlog.errors import BadInput
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX
 from eventlog.shipped_schema import shipped_schema
@@ -29,25 +29,25 @@ LABEL_SET = "label_set"
 _CLUSTERING = [LABEL_SET, EXAMPLE_ID]
 _DAY_MS = 24 * 3600 * 1000
 _LOST_RACE = (exceptions.PreconditionFailed, exceptions.Conflict, exceptions.BadRequest)
-"""Another changed the table first: BigQuery's word, and local-bigquery's two."""
+"""Errors if another process has changed the table: one of BigQuery, two of local-bigquery."""
 _COLUMN_ATTEMPTS = 12
 
-ASK_AGAIN: Any = Retry(predicate=lambda error: isinstance(error, TRANSIENT), initial=0.1, timeout=300.0)
-"""For calls that do no harm when they are done twice."""
+_RETRY: Any = Retry(predicate=lambda error: isinstance(error, TRANSIENT), initial=0.1, timeout=300.0)
+"""For idempotent calls."""
 
 
 def make_tables(location: BigQueryLocation, client: bigquery.Client) -> list[str]:
-    """Makes what is missing of the dataset and its two tables; sets the days of labels' expiry.
+    """Creates the dataset and its two tables if they are missing; sets the retention of labels.
 
     Returns:
-        The full ids of the tables, which are there now.
+        The full names of the tables.
 
     Raises:
-        BadInput: if a table is there and has other fixed columns, partitions or clusters.
+        BadInput: if a table exists with other fixed columns, partitions or clusters.
     """
     dataset = bigquery.Dataset(f"{location.project}.{location.dataset}")
     dataset.location = location.location
-    client.create_dataset(dataset, exists_ok=True, retry=ASK_AGAIN)
+    client.create_dataset(dataset, exists_ok=True, retry=_RETRY)
     labels = _table(location, LABELS)
     labels.time_partitioning = bigquery.TimePartitioning(
         field=EVENT_DATE,
@@ -56,41 +56,43 @@ def make_tables(location: BigQueryLocation, client: bigquery.Client) -> list[str
     labels.require_partition_filter = True
     labels.clustering_fields = _CLUSTERING
     for table in (labels, _table(location, LABEL_SETS)):
-        found = client.create_table(table, exists_ok=True, retry=ASK_AGAIN)
-        _require_same(table, found)
-        if _expiration(found) != _expiration(table):
-            found.time_partitioning = table.time_partitioning
-            client.update_table(found, ["time_partitioning"], retry=ASK_AGAIN)
+        existing = client.create_table(table, exists_ok=True, retry=_RETRY)
+        _require_same_shape(table, existing)
+        if _expiration(existing) != _expiration(table):
+            existing.time_partitioning = table.time_partitioning
+            client.update_table(existing, ["time_partitioning"], retry=_RETRY)
     return [location.table(LABELS), location.table(LABEL_SETS)]
 
 
 def add_columns(
     location: BigQueryLocation, client: bigquery.Client, columns: Mapping[str, SoftColumn]
 ) -> list[bigquery.SchemaField]:
-    """Adds the task columns that `labels` lacks. What a column means is written in its description.
+    """Adds the task columns that `labels` lacks. A column's description holds its meaning.
 
     Returns:
         All fields of the table.
 
     Raises:
-        BadInput: if a column is there and means something else, or there is no table.
+        BadInput: if a column exists with another meaning, or the table is missing.
     """
     failure: Exception | None = None
     for turn in range(_COLUMN_ATTEMPTS):
         time.sleep(0.05 * turn)
         try:
-            table = client.get_table(location.table(LABELS), retry=ASK_AGAIN)
+            table = client.get_table(location.table(LABELS), retry=_RETRY)
         except exceptions.NotFound as error:
-            raise missing_tables(location) from error
-        nameless = [field.name for field in table.schema if field.description is None]
-        if nameless and turn < _COLUMN_ATTEMPTS - 1:  # local-bigquery adds a column before its description
+            raise missing_tables_error(location) from error
+        undescribed = any(field.description is None for field in table.schema)
+        if (
+            undescribed and turn < _COLUMN_ATTEMPTS - 1
+        ):  # local-bigquery adds a column before its description.
             continue
         missing = _missing_columns(location, table, columns)
         if not missing:
             return list(table.schema)
         table.schema = [*table.schema, *missing]
         try:
-            # Carries the table's etag: of two that add columns at once, one reads again.
+            # The request carries the table's etag: if two processes add columns at once, one fails.
             client.update_table(table, ["schema"], retry=None)
         except (*_LOST_RACE, *TRANSIENT) as error:
             failure = error
@@ -100,7 +102,7 @@ def add_columns(
 
 @functools.cache
 def fixed_fields(name: str) -> tuple[bigquery.SchemaField, ...]:
-    """The fixed columns of a table, from `schema/<name>.bq.json`."""
+    """Fixed columns of a table, from `schema/<name>.bq.json`."""
     fields = json.loads(shipped_schema(f"{name}.bq.json").read_text())
     return tuple(bigquery.SchemaField.from_api_repr(field) for field in fields)
 
@@ -108,14 +110,14 @@ def fixed_fields(name: str) -> tuple[bigquery.SchemaField, ...]:
 def _missing_columns(
     location: BigQueryLocation, table: bigquery.Table, columns: Mapping[str, SoftColumn]
 ) -> list[bigquery.SchemaField]:
-    known = {field.name: field.description for field in table.schema}
+    meanings = {field.name: field.description for field in table.schema}
     missing = []
     for task, column in columns.items():
         name, meaning = SOFT_PREFIX + task, _meaning(column)
-        if name not in known:
+        if name not in meanings:
             missing.append(bigquery.SchemaField(name, "FLOAT64", description=meaning))
-        elif known[name] != meaning:
-            raise column_conflict(name, location.table(LABELS), str(known[name]), meaning)
+        elif meanings[name] != meaning:
+            raise column_conflict_error(name, location.table(LABELS), str(meanings[name]), meaning)
     return missing
 
 
@@ -125,22 +127,22 @@ def _table(location: BigQueryLocation, name: str) -> bigquery.Table:
     return table
 
 
-def _require_same(wanted: bigquery.Table, found: bigquery.Table) -> None:
+def _require_same_shape(expected: bigquery.Table, existing: bigquery.Table) -> None:
     def shape(table: bigquery.Table) -> tuple[Any, ...]:
         partitioning = table.time_partitioning
         return (
-            [(field.name, field.field_type, field.mode) for field in table.schema[: len(wanted.schema)]],
+            [(field.name, field.field_type, field.mode) for field in table.schema[: len(expected.schema)]],
             partitioning.field if partitioning else None,
             table.clustering_fields,
         )
 
-    if shape(wanted) != shape(found):
+    if shape(expected) != shape(existing):
         raise BadInput(
             "a table of that name has another shape",
-            where=f"{found.project}.{found.dataset_id}.{found.table_id}",
-            expected=str(shape(wanted)),
-            got=str(shape(found)),
-            fix="Use a dataset of its own for the label store.",
+            where=f"{existing.project}.{existing.dataset_id}.{existing.table_id}",
+            expected=str(shape(expected)),
+            got=str(shape(existing)),
+            fix="Use a separate dataset for the label store.",
         )
 
 

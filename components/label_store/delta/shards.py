@@ -1,4 +1,4 @@
-"""How a Beam worker stages one Parquet shard of a Delta label set."""
+"""Writes one Parquet shard of a Delta label set; runs in Beam workers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from components.label_store.base import ShardWriter, SoftColumn, StagedShard
 from components.label_store.publication import describe_shard, prepare_rows
 
 ROW_GROUP_ROWS = 32_768
-"""Small enough that a surface's row groups can be told apart by their statistics."""
+"""Small, so that a scan of one surface can skip row groups by their statistics."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DeltaShardWriter(ShardWriter):
-    """Writes into the set's own partition folder, which no snapshot names until it is published.
+    """Writes shards into the partition folder of the set. No snapshot names them before publication.
 
     Attributes:
-        root: the Delta table's folder.
+        root: folder of the Delta table.
         attempt: the set id.
-        columns: task → meaning.
+        columns: task → meaning of its column.
     """
 
     root: str
@@ -33,11 +33,11 @@ class DeltaShardWriter(ShardWriter):
 
     @property
     def set_id(self) -> str:
-        """The id of the set to be."""
+        """See `ShardWriter`."""
         return self.attempt
 
     def write(self, name: str, table: pa.Table) -> StagedShard:
-        """Writes to a hidden file and renames it; every call makes a file of its own."""
+        """Writes a hidden file and renames it. Every call writes a new file."""
         table = prepare_rows(name, table, self.columns)
         path = write_parquet(Path(self.root) / f"label_set={self.attempt}", name, table)
         size = path.stat().st_size
@@ -45,19 +45,19 @@ class DeltaShardWriter(ShardWriter):
 
 
 def write_parquet(folder: Path, name: str, table: pa.Table) -> Path:
-    """Writes a new file `<name>-<unique>.parquet` that never exists by halves."""
+    """Writes a new file `<name>-<unique>.parquet`, which becomes visible only when it is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    # A worker that was given up and comes back must not write over a file that is published by then.
+    # Unique name: a late retry of a bundle must not overwrite a file that has been published.
     path = folder / f"{name}-{uuid.uuid4().hex}.parquet"
     partial = path.with_name(f".{path.name}")
     pq.write_table(table, partial, row_group_size=ROW_GROUP_ROWS)
-    settle_file(partial)
+    flush_to_disk(partial)
     partial.rename(path)
     return path
 
 
-def settle_file(path: Path) -> None:
-    """Waits until the file's bytes are on the disk: what a commit names must survive a power cut."""
+def flush_to_disk(path: Path) -> None:
+    """Flushes a file to disk, so that a file named by a commit survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

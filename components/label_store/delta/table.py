@@ -1,10 +1,9 @@
-"""The Delta Lake table that holds label sets, and the traps of committing to it.
+"""Commits to the Delta Lake table that holds label sets.
 
-One table, partitioned by `label_set`. What makes a set visible is one transaction that names its files and
-two application transactions: `set:<key>` with the revision, and `attempt:<set id>` with the number of the
-record that belongs to it. Delta Lake lets only one of two concurrent transactions with a common application
-id through. It *accepts* the same id again afterwards, so whoever commits reads both versions first, from the
-very snapshot the commit builds on.
+The table is partitioned by `label_set`. One transaction makes a set visible. It names the set's files and two
+application transactions: `set:<key>` with the revision, and `attempt:<set id>` with the number of the record.
+Of two concurrent transactions with a common application id, Delta Lake accepts one. But it *accepts* the same
+id again later. So read both versions from the snapshot that the commit builds on, before each commit.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction, CommitProperties, Transaction
 
 from components.label_store.base import EVENT_DATE, LabelSetKey, SoftColumn, StagedShard
-from components.label_store.publication import column_conflict
+from components.label_store.publication import column_conflict_error
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 PARTITION = "label_set"
 COLLECTED = 0
-"""Version of an attempt that garbage collection has barred; published ones have a number above."""
+"""Record number of an attempt that garbage collection has barred; published attempts have one above 0."""
 
 _FIXED = Schema(
     [
@@ -36,27 +35,22 @@ _FIXED = Schema(
 
 
 class Snapshot:
-    """The table as it was at one moment; a commit through it fails if what it relies on has changed."""
+    """The table at one version. A commit fails if another transaction has changed what it depends on."""
 
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
 
-    @property
-    def version(self) -> int:
-        """The Delta version, which only grows."""
-        return int(self._table.version())
-
     def revision(self, key: LabelSetKey) -> int:
-        """The newest revision published for a key, 0 for none."""
+        """The newest published revision of a key; 0 if there is none."""
         return self._table.transaction_version(_set_application(key)) or 0
 
     def record_number(self, set_id: str) -> int | None:
-        """Which record belongs to an attempt: None if it is open, `COLLECTED` if it is barred."""
+        """Number of the attempt's record; None if the attempt is unpublished, `COLLECTED` if it is barred."""
         version: int | None = self._table.transaction_version(_attempt_application(set_id))
         return version
 
     def files(self) -> dict[str, list[str]]:
-        """Set id → its shards' paths inside the table, sorted. Exactly the published sets are there."""
+        """Set id → sorted paths of its shards inside the table, for all published sets."""
         actions = self._table.get_add_actions(flatten=True)
         if actions.num_rows == 0:
             return {}
@@ -67,22 +61,22 @@ class Snapshot:
         return files
 
     def add_columns(self, columns: Mapping[str, SoftColumn]) -> bool:
-        """Adds the task columns the table lacks; a shard's new column would not reach its schema by itself.
+        """Adds the task columns that the table lacks. Delta Lake does not add a shard's new column itself.
 
         Returns:
-            Whether a column was added, so that this snapshot is out of date.
+            Whether a column was added; this snapshot is then out of date.
 
         Raises:
-            BadInput: if a column is there and means something else.
+            BadInput: if a column exists with another meaning.
         """
-        known = {field.name: field.metadata for field in self._table.schema().fields}
+        meanings = {field.name: field.metadata for field in self._table.schema().fields}
         missing = []
         for task, column in columns.items():
             name, meaning = SOFT_PREFIX + task, _meaning(column)
-            if name not in known:
+            if name not in meanings:
                 missing.append(Field(name, PrimitiveType("float"), metadata=meaning))
-            elif known[name] != meaning:
-                raise column_conflict(name, self._table.table_uri, str(known[name]), str(meaning))
+            elif meanings[name] != meaning:
+                raise column_conflict_error(name, self._table.table_uri, str(meanings[name]), str(meaning))
         if missing:
             self._table.alter.add_columns(missing)
         return bool(missing)
@@ -90,11 +84,11 @@ class Snapshot:
     def publish(
         self, key: LabelSetKey, revision: int, set_id: str, number: int, shards: Sequence[StagedShard]
     ) -> None:
-        """The one transaction that makes a set visible.
+        """Commits the transaction that makes a set visible.
 
         Raises:
-            DeltaError: if another transaction came between; also, at times, although this one went through
-                (a checkpoint is written after the commit), so read again before drawing conclusions.
+            DeltaError: if another transaction conflicts. Sometimes also after a successful commit, because a
+                checkpoint is written after it; so read the table again for the outcome.
         """
         adds = [
             AddAction(
@@ -113,19 +107,19 @@ class Snapshot:
         )
 
     def bar(self, set_ids: Sequence[str]) -> None:
-        """Commits that these attempts will never be published.
+        """Bars attempts from being published.
 
         Raises:
-            DeltaError: if one of them was published meanwhile.
+            DeltaError: if one of them has been published since this snapshot.
         """
         if set_ids:
             self._commit([], [Transaction(_attempt_application(set_id), COLLECTED) for set_id in set_ids])
 
     def remove(self, set_ids: Sequence[str]) -> None:
-        """Takes published sets out of the table, and bars them, in one transaction.
+        """Removes published sets from the table and bars them, in one transaction.
 
         Raises:
-            DeltaError: if another transaction came between.
+            DeltaError: if another transaction conflicts.
         """
         names = ", ".join(f"'{set_id}'" for set_id in set_ids)
         barred = [Transaction(_attempt_application(set_id), COLLECTED) for set_id in set_ids]
@@ -144,7 +138,7 @@ class Snapshot:
 
 
 def read_snapshot(root: Path) -> Snapshot | None:
-    """The newest snapshot, or None where no table has been made yet."""
+    """The newest snapshot, or None if the table does not exist."""
     try:
         return Snapshot(DeltaTable(str(root)))
     except TableNotFoundError:
@@ -152,7 +146,7 @@ def read_snapshot(root: Path) -> Snapshot | None:
 
 
 def make_snapshot(root: Path) -> Snapshot:
-    """The newest snapshot of the table, which is made if it is not there."""
+    """The newest snapshot; creates the table if it does not exist."""
     snapshot = read_snapshot(root)
     if snapshot is not None:
         return snapshot
@@ -160,7 +154,7 @@ def make_snapshot(root: Path) -> Snapshot:
     try:
         DeltaTable.create(str(root), _FIXED, mode="ignore", partition_by=[PARTITION])
     except DeltaError:
-        if not DeltaTable.is_deltatable(str(root)):  # Otherwise another process made it a moment earlier.
+        if not DeltaTable.is_deltatable(str(root)):  # Otherwise another process has just created it.
             raise
     return Snapshot(DeltaTable(str(root)))
 

@@ -3,8 +3,9 @@ import time
 import numpy as np
 import pytest
 
-from components.evaluation import bootstrap, metrics
+from components.evaluation import bootstrap
 from components.evaluation.bootstrap import SpanFigures, SpanRows
+from components.evaluation.metrics import Ranking, log_losses, squared_errors
 
 
 def rows(labels, clusters, predictions):
@@ -33,24 +34,24 @@ def test_log_loss_and_rmse_are_pooled_over_spans():
     predictions = np.concatenate([FIRST.predictions, SECOND.predictions])
     binary = SpanFigures("binary", [FIRST, SECOND], 3).once()
     regression = SpanFigures("regression", [FIRST, SECOND], 3).once()
-    assert binary["log_loss"] == pytest.approx(metrics.log_loss(labels, predictions))
-    assert regression["rmse"] == pytest.approx(metrics.rmse(labels, predictions))
+    assert binary["log_loss"] == pytest.approx(log_losses(labels, predictions).mean())
+    assert regression["rmse"] == pytest.approx(np.sqrt(squared_errors(labels, predictions).mean()))
     assert set(regression) == {"rmse", "calibration"}
 
 
-def test_a_resample_has_the_definition_of_the_figure_itself():
+def test_a_resample_weights_rows_by_the_count_of_their_cluster():
     counts = np.array([[2.0], [0.0], [1.0]])
     figures = SpanFigures("binary", [FIRST, SECOND], 3).under(counts)
-    weights = counts[FIRST.clusters, 0]
     # Of SECOND only the negative row is left in this resample: one class, skipped.
-    assert figures["auc"][0] == pytest.approx(metrics.auc(FIRST.labels, FIRST.predictions, weights))
+    auc = Ranking(FIRST.labels, FIRST.predictions, FIRST.clusters).auc(counts)[0]
+    assert figures["auc"][0] == pytest.approx(auc)
     labels, clusters = np.array([1, 0, 0, 1, 1, 0]), np.array([0, 0, 1, 2, 1, 2])
     predictions = np.concatenate([FIRST.predictions, SECOND.predictions])
-    pooled = metrics.log_loss(labels, predictions, counts[clusters, 0])
+    pooled = np.average(log_losses(labels, predictions), weights=counts[clusters, 0])
     assert figures["log_loss"][0] == pytest.approx(pooled)
 
 
-def test_a_resample_draws_as_many_clusters_as_there_are_and_repeats_by_seed():
+def test_a_resample_draws_num_clusters_clusters_and_depends_on_the_seed():
     counts = bootstrap.cluster_counts(50, range(3), seed=7)
     assert counts.sum(axis=0).tolist() == [50, 50, 50]
     np.testing.assert_array_equal(bootstrap.cluster_counts(50, [2], seed=7)[:, 0], counts[:, 2])
@@ -67,7 +68,7 @@ def test_chunks_do_not_change_the_resamples(monkeypatch):
         np.testing.assert_allclose(chunked[metric], whole[metric])
 
 
-def test_interval_is_the_middle_95_percent_of_what_is_defined():
+def test_interval_is_the_middle_95_percent_of_the_defined_values():
     values = np.append(np.arange(101.0), np.nan)
     assert bootstrap.interval(values) == pytest.approx((2.5, 97.5))
     assert bootstrap.interval(np.full(3, np.nan)) is None
@@ -75,7 +76,7 @@ def test_interval_is_the_middle_95_percent_of_what_is_defined():
 
 
 def test_intervals_of_dependent_rows_cover_the_truth():
-    # Ten rows of a user share an effect: resampling rows would give intervals a third as wide.
+    # Ten rows of a user share an effect: intervals from resampled rows would be a third as wide.
     generator = np.random.default_rng(3)
     covered = 0
     for trial in range(200):

@@ -19,7 +19,7 @@ def arrays(rows):
 def test_the_area_under_the_whole_curve_is_the_auc(rows):
     labels, scores = arrays(rows)
     _, false_positives, recall = roc_curve(labels, scores, points=100)
-    expected = Ranking(labels, scores).auc(np.ones((labels.size, 1)))[0]
+    expected = Ranking(labels, scores, np.arange(labels.size)).auc(np.ones((labels.size, 1)))[0]
 
     area = np.sum(np.diff(false_positives) * (recall[1:] + recall[:-1]) / 2)
 
@@ -27,7 +27,7 @@ def test_the_area_under_the_whole_curve_is_the_auc(rows):
 
 
 @given(ROWS)
-def test_a_thinned_curve_keeps_its_ends_and_rises(rows):
+def test_a_reduced_curve_has_both_ends_and_is_monotone(rows):
     thresholds, false_positives, recall = roc_curve(*arrays(rows), points=3)
 
     assert thresholds.size <= 3
@@ -36,7 +36,7 @@ def test_a_thinned_curve_keeps_its_ends_and_rises(rows):
     assert (np.diff(recall) >= 0).all()
 
 
-def test_a_point_says_what_its_threshold_lets_through():
+def test_roc_points_by_hand():
     thresholds, false_positives, recall = roc_curve(
         np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.9, 0.8, 0.8, 0.1])
     )
@@ -46,7 +46,7 @@ def test_a_point_says_what_its_threshold_lets_through():
     np.testing.assert_array_equal(false_positives, [0.0, 0.0, 0.5, 1.0])
 
 
-def test_calibration_is_by_bins_of_equally_many_rows():
+def test_calibration_bins_have_equal_numbers_of_rows():
     predictions = np.array([0.9, 0.1, 0.2, 0.8])
     predicted, observed = calibration_curve(np.array([1.0, 0.0, 1.0, 1.0]), predictions, bins=2)
 

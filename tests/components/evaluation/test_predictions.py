@@ -27,13 +27,13 @@ def test_schema_has_label_and_three_roles_per_task():
     assert predictions.predictions_schema(TASKS).field("control_ltv").type == pa.float32()
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_a_written_table_is_read_unchanged(tmp_path):
     table = fresh(label_click=[1.0, 0.0, None], student_click=[0.5, 0.25, 0.125])
     predictions.write_predictions(table, tmp_path / "new" / "fresh.parquet")
     assert predictions.read_predictions(tmp_path / "new" / "fresh.parquet", TASKS).equals(table)
 
 
-def test_a_task_that_came_later_is_null_in_an_old_table(tmp_path):
+def test_a_task_added_later_is_null_in_an_old_table(tmp_path):
     table = fresh(label_click=[1.0, 0.0, None])
     predictions.write_predictions(table, tmp_path / "fresh.parquet")
     more = TASKS | {"like": Task(kind="binary", group="pst")}
@@ -52,7 +52,7 @@ def test_a_file_that_is_no_predictions_table_is_refused(tmp_path):
         predictions.read_predictions(path, TASKS)
 
 
-def test_recent_spans_are_read_in_their_order(tmp_path):
+def test_recent_spans_are_read_in_order(tmp_path):
     for span, score in ((100_000, 0.5), (4, 0.25), (99_999, 0.125)):
         table = fresh(student_click=[score] * 3)
         predictions.write_predictions(table, tmp_path / predictions.span_file(span))
@@ -61,16 +61,16 @@ def test_recent_spans_are_read_in_their_order(tmp_path):
     assert [table["student_click"][0].as_py() for table in recent.values()] == [0.25, 0.125, 0.5]
 
 
-def test_the_empty_marker_keeps_no_spans(tmp_path):
+def test_the_empty_marker_has_no_spans(tmp_path):
     (tmp_path / EMPTY_MARKER).touch()
     assert predictions.read_recent(tmp_path, TASKS) == {}
 
 
-def test_delayed_labels_meet_the_predictions_of_the_fresh_row():
-    kept = fresh(label_click=[1.0, 0.0, 1.0], student_click=[0.5] * 3, student_ltv=[1.0, 2.0, 3.0])
+def test_delayed_labels_are_joined_with_the_predictions_of_the_fresh_row():
+    earlier = fresh(label_click=[1.0, 0.0, 1.0], student_click=[0.5] * 3, student_ltv=[1.0, 2.0, 3.0])
     labels = pa.table({"example_id": ["c", "a"], "label_ltv": pa.array([30.0, 10.0], pa.float32())})
-    matured = predictions.mature(kept, labels).table
-    assert matured.schema.equals(kept.schema)
+    matured = predictions.join_matured_labels(earlier, labels)
+    assert matured.schema.equals(earlier.schema)
     assert matured["example_id"].to_pylist() == ["a", "c"]
     assert matured["label_ltv"].to_pylist() == [10.0, 30.0]
     assert matured["student_ltv"].to_pylist() == [1.0, 3.0]
@@ -79,15 +79,15 @@ def test_delayed_labels_meet_the_predictions_of_the_fresh_row():
 
 
 def test_immediate_tasks_are_not_scored_again_at_maturity():
-    kept = fresh(label_click=[1.0, 0.0, 1.0], student_click=[0.5] * 3)
+    earlier = fresh(label_click=[1.0, 0.0, 1.0], student_click=[0.5] * 3)
     labels = pa.table({"example_id": ["a"], "label_ltv": pa.array([1.0], pa.float32())})
-    matured = predictions.mature(kept, labels).table
+    matured = predictions.join_matured_labels(earlier, labels)
     assert matured["label_click"].to_pylist() == [None]
     assert matured["student_click"].to_pylist() == [None]
 
 
-def test_the_teachers_delayed_soft_labels_come_with_the_matured_rows():
-    kept = fresh(teacher_ltv=[None, 7.0, None])
+def test_matured_rows_supply_missing_delayed_predictions_of_the_teacher():
+    earlier = fresh(teacher_ltv=[None, 7.0, None])
     labels = pa.table(
         {
             "example_id": ["a", "b", "c"],
@@ -95,27 +95,25 @@ def test_the_teachers_delayed_soft_labels_come_with_the_matured_rows():
             "soft_ltv": pa.array([5.0, 6.0, None], pa.float32()),
         }
     )
-    # A prediction that was kept wins over the label set's.
-    assert predictions.mature(kept, labels).table["teacher_ltv"].to_pylist() == [5.0, 7.0, None]
+    # An earlier prediction has precedence over the label set.
+    assert predictions.join_matured_labels(earlier, labels)["teacher_ltv"].to_pylist() == [5.0, 7.0, None]
 
 
-def test_rows_without_counterpart_are_dropped_and_counted():
+def test_rows_without_counterpart_are_dropped():
     labels = pa.table({"example_id": ["x", "b", "y"], "label_ltv": pa.array([1.0, 2.0, 3.0], pa.float32())})
-    matured = predictions.mature(fresh(), labels)
-    assert matured.table["example_id"].to_pylist() == ["b"]
-    assert (matured.labels_without_prediction, matured.predictions_without_label) == (2, 2)
+    assert predictions.join_matured_labels(fresh(), labels)["example_id"].to_pylist() == ["b"]
 
 
 def test_no_matured_rows_give_an_empty_table():
     labels = pa.table({"example_id": pa.array([], pa.string()), "label_ltv": pa.array([], pa.float32())})
-    assert predictions.mature(fresh(), labels).table.num_rows == 0
-    assert predictions.mature(fresh().slice(0, 0), labels).table.num_rows == 0
+    assert predictions.join_matured_labels(fresh(), labels).num_rows == 0
+    assert predictions.join_matured_labels(fresh().slice(0, 0), labels).num_rows == 0
 
 
 def test_a_matured_example_that_occurs_twice_is_refused():
     labels = pa.table({"example_id": ["b", "b"], "label_ltv": pa.array([1.0, 2.0], pa.float32())})
     with pytest.raises(BadInput, match="matured rows: duplicate example ids: expected 2 distinct ids, got 1"):
-        predictions.mature(fresh(), labels)
+        predictions.join_matured_labels(fresh(), labels)
 
 
 def test_null_is_masked_and_nan_is_refused():

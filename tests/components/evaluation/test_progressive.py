@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.evaluation import metrics
+from components.evaluation.metrics import Ranking
 from components.evaluation.predictions import predictions_schema, with_schema
 from components.evaluation.progressive import progressive_figures
 from eventlog.errors import BadInput
@@ -56,7 +56,7 @@ def test_figures_by_hand():
     assert "teacher" not in figures
 
 
-def test_student_minus_control_is_judged_on_rows_where_both_predicted():
+def test_student_minus_control_uses_only_rows_that_both_predicted():
     rows = table(
         CLICK,
         ["u", "u", "v", "v", "w"],
@@ -76,23 +76,25 @@ def test_student_minus_control_is_judged_on_rows_where_both_predicted():
 def test_masked_labels_equal_dropped_rows():
     rows = simulated()
     masked = rows["label_click"].to_numpy().copy()
-    keep = np.arange(masked.size) % 3 > 0
+    where = np.arange(masked.size) % 3 > 0
     column = rows.schema.get_field_index("label_click")
     with_nulls = rows.set_column(
-        column, rows.schema.field(column), pa.array(masked, pa.float32(), mask=~keep)
+        column, rows.schema.field(column), pa.array(masked, pa.float32(), mask=~where)
     )
-    found = progressive_figures({3: with_nulls}, CLICK, 0, 1)["click"]
-    dropped = progressive_figures({3: rows.filter(pa.array(keep))}, CLICK, 0, 1)["click"]
+    masked_figures = progressive_figures({3: with_nulls}, CLICK, 0, 1)["click"]
+    dropped_figures = progressive_figures({3: rows.filter(pa.array(where))}, CLICK, 0, 1)["click"]
     for role in ("teacher", "student", "control"):
         for metric in ("auc", "log_loss", "calibration", "examples", "positives"):
-            assert found[role][metric] == pytest.approx(dropped[role][metric])
+            assert masked_figures[role][metric] == pytest.approx(dropped_figures[role][metric])
 
 
-def test_spans_are_ranked_apart_and_share_their_clusters():
+def test_auc_is_computed_within_each_span():
     first, second = simulated(seed=1), simulated(rows=1000, seed=2)
     figures = progressive_figures({3: first, 4: second}, CLICK, 10, 1)["click"]["student"]
     aucs = [
-        metrics.auc(rows["label_click"].to_numpy(), rows["student_click"].to_numpy())
+        Ranking(rows["label_click"], rows["student_click"], np.arange(rows.num_rows)).auc(
+            np.ones((rows.num_rows, 1))
+        )[0]
         for rows in (first, second)
     ]
     assert figures["auc"] == pytest.approx((2 * aucs[0] + aucs[1]) / 3)
@@ -109,7 +111,7 @@ def test_the_better_student_has_a_difference_that_excludes_zero():
     assert low < figures["student"]["auc"] < high
 
 
-def test_equal_models_differ_by_exactly_nothing():
+def test_equal_models_have_a_difference_of_exactly_zero():
     rows = simulated()
     column = rows.schema.get_field_index("control_click")
     rows = rows.set_column(column, rows.schema.field(column), rows["student_click"])
@@ -131,7 +133,7 @@ def test_below_the_floor_of_positives_no_interval_is_shown():
     }
 
 
-def test_a_regression_is_judged_on_its_scale_and_has_no_positives():
+def test_a_regression_is_scored_on_its_scale_and_has_no_positives():
     seconds = [0.0, np.e - 1, np.e**2 - 1]
     rows = table(
         WATCH, ["u", "v", "w"], label_watch=seconds, student_watch=[1, 1, 1], control_watch=[0, 1, 2]
@@ -164,7 +166,7 @@ def test_figures_of_one_class_are_json_without_nan():
     assert figures["click"]["difference"]["auc"] == [None, None, None]
 
 
-def test_a_prediction_that_is_not_finite_stops():
+def test_a_prediction_that_is_not_finite_is_refused():
     rows = table(CLICK, ["u", "v"], label_click=[1.0, 0.0], student_click=[float("inf"), 0.2])
     with pytest.raises(BadInput, match="column student_click: not finite"):
         progressive_figures({3: rows}, CLICK, 5, 1)

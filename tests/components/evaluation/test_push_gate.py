@@ -30,7 +30,7 @@ def table(clusters, **columns):
 
 
 def clicks(student, control):
-    """Two clicks and two skips of four users, in this order."""
+    """Rows of four users: two clicks, then two skips."""
     return table(
         ["u", "v", "w", "x"], label_click=[1.0, 1.0, 0.0, 0.0], student_click=student, control_click=control
     )
@@ -45,7 +45,7 @@ PERFECT, HALF, REVERSED = [0.9, 0.8, 0.2, 0.1], [0.5] * 4, [0.1, 0.2, 0.8, 0.9]
 
 def test_the_auc_difference_by_hand():
     verdict = judge({3: clicks(student=PERFECT, control=HALF)})
-    # The student is perfect and the control ties, whoever is drawn.
+    # In every resample the student is perfect and the control ties.
     assert verdict == GateVerdict(
         push=True,
         reason=(
@@ -60,7 +60,7 @@ def test_the_auc_difference_by_hand():
     )
 
 
-def test_a_worse_student_is_held_back_and_the_reason_says_by_what():
+def test_a_worse_student_is_held_back_with_the_difference_in_the_reason():
     verdict = judge({3: clicks(student=HALF, control=PERFECT)})
     assert (verdict.push, verdict.difference, verdict.lower_bound) == (False, -0.5, -0.5)
     assert "by -0.5000, 95 % lower bound -0.5000 not above minus the margin 0.01" in verdict.reason
@@ -96,7 +96,7 @@ def test_the_bound_is_the_alpha_quantile_over_clusters():
     assert bounds == {0.1: -0.5, 0.5: 0.25, 0.9: 0.5}
 
 
-def test_of_59_draws_the_third_is_the_bound_at_alpha_5_percent():
+def test_the_bound_at_alpha_5_percent_is_the_third_of_59_draws():
     generator = np.random.default_rng(3)
     labels, student = (np.arange(60) % 3 == 0).astype(float), generator.random(60)
     clusters = np.arange(60)
@@ -109,7 +109,7 @@ def test_of_59_draws_the_third_is_the_bound_at_alpha_5_percent():
     assert gate_verdict({3: rows}, RULE, CLICK, 59, 1, min_positives=0).lower_bound == pytest.approx(third)
 
 
-def test_equal_models_differ_by_exactly_nothing_since_they_see_the_same_resamples():
+def test_equal_models_have_a_difference_of_exactly_zero_in_shared_resamples():
     generator = np.random.default_rng(3)
     scores = generator.random(200)
     rows = table(
@@ -120,36 +120,36 @@ def test_equal_models_differ_by_exactly_nothing_since_they_see_the_same_resample
     )
     verdict = judge({3: rows}, PushRule(task="click", margin=0.001))
     assert (verdict.push, verdict.difference, verdict.lower_bound) == (True, 0.0, 0.0)
-    # With margin 0 to be as good is not enough.
+    # With margin 0 an equal student is not enough.
     assert not judge({3: rows}, PushRule(task="click", margin=0.0)).push
 
 
 def test_rows_of_different_spans_are_not_ranked_against_each_other():
     high, low = [0.9, 0.8, 0.7, 0.6], [0.4, 0.3, 0.2, 0.1]
-    # Within its span the student is perfect; over both, a skip of span 3 would outrank a click of span 4.
+    # The student is perfect within each span; across spans a skip of span 3 outranks a click of span 4.
     verdict = judge({3: clicks(student=high, control=PERFECT), 4: clicks(student=low, control=PERFECT)})
     assert (verdict.difference, verdict.lower_bound) == (0.0, 0.0)
 
 
-def test_the_last_spans_in_which_both_predicted_count():
-    nobody = [None] * 4
+def test_the_last_spans_that_both_predicted_are_pooled():
+    absent = [None] * 4
     tables = {
-        9: clicks(student=PERFECT, control=nobody),
+        9: clicks(student=PERFECT, control=absent),
         4: clicks(student=HALF, control=PERFECT),
         5: clicks(student=PERFECT, control=HALF),
-        6: clicks(student=nobody, control=HALF),
+        6: clicks(student=absent, control=HALF),
         7: clicks(student=PERFECT, control=[0.5, 0.5, None, 0.5]),
     }
     verdict = judge(tables, PushRule(task="click", spans=2))
-    # Of span 7 a skip drops out, since the control did not predict it.
+    # The control did not predict one skip of span 7, so that row is left out.
     assert (verdict.spans, verdict.examples, verdict.difference) == ([5, 7], 7, 0.5)
-    # (0.5 * 4 + 0.5 * 4 + 0.5 * 3) / 11, the first of them lost.
+    # Mean of the differences of spans 4, 5 and 7, weighted by rows.
     assert judge(tables).difference == pytest.approx((-0.5 * 4 + 0.5 * 4 + 0.5 * 3) / 11)
 
 
 def test_without_a_control_the_candidate_check_decides_alone():
-    nobody = [None] * 4
-    for tables in ({}, {3: clicks(student=PERFECT, control=nobody)}, {3: clicks(PERFECT, HALF).slice(0, 0)}):
+    absent = [None] * 4
+    for tables in ({}, {3: clicks(student=PERFECT, control=absent)}, {3: clicks(PERFECT, HALF).slice(0, 0)}):
         assert judge(tables) == GateVerdict(
             push=True,
             reason="no labelled row of click that student and control both predicted",
@@ -161,7 +161,7 @@ def test_without_a_control_the_candidate_check_decides_alone():
         )
 
 
-def test_too_few_positives_are_no_evidence_against_a_student():
+def test_with_too_few_positives_the_candidate_check_decides():
     tables = {span: clicks(student=REVERSED, control=PERFECT) for span in (3, 4)}
     assert not judge(tables, min_positives=4).push
     verdict = judge(tables, min_positives=5)
@@ -184,7 +184,7 @@ def test_a_verdict_is_json_without_nan():
         assert json.loads(text)["push"] is True
 
 
-def test_a_prediction_that_is_not_finite_stops():
+def test_a_prediction_that_is_not_finite_is_refused():
     with pytest.raises(BadInput, match="column student_click: not finite"):
         judge({3: clicks(student=[float("inf"), 0.1, 0.1, 0.1], control=HALF)})
 
@@ -196,7 +196,7 @@ def test_too_few_resamples_for_alpha_are_refused():
         judge({}, PushRule(task="click", alpha=0.01))
 
 
-def test_a_rule_travels_as_json():
+def test_a_rule_survives_json():
     rule = PushRule(task="watch", margin=0.02, alpha=0.1, spans=5)
     assert from_json(PushRule, to_json(rule)) == rule
 
@@ -204,23 +204,23 @@ def test_a_rule_travels_as_json():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"margin": -1.0}, "push margin must be >= 0, got -1.0. Use 0 to ask for a better student"),
+        ({"margin": -1.0}, "push margin must be >= 0, got -1.0. Use 0 to require a better student"),
         ({"margin": float("inf")}, "push margin must be >= 0, got inf"),
-        ({"alpha": 0.0}, "push alpha must lie between 0 and 1, got 0.0. Usual is 0.05"),
+        ({"alpha": 0.0}, "push alpha must lie between 0 and 1, got 0.0. Use for example 0.05"),
         ({"alpha": 1.0}, "push alpha must lie between 0 and 1, got 1.0"),
-        ({"spans": 0}, "push spans must be >= 1, got 0. Leave out the rule for no gate"),
+        ({"spans": 0}, "push spans must be >= 1, got 0. Remove the rule for no gate"),
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(settings, message):
+def test_a_rule_out_of_range_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         PushRule(task="click", **settings)
 
 
 class World:
-    """Three spans of the same 300 users, 8 rows each: everything a model gets wrong has a part of its user.
+    """Simulates three spans of 300 users with 8 rows each and correlated errors of student and control.
 
-    Half of the variance of a model's error is the user's, half the row's, and student and control share half
-    of each: rows of a user correlate, and so do student and control.
+    Half of the variance of a model's error belongs to the user, half to the row. Student and control share
+    half of each, so rows of a user correlate, and so do student and control.
     """
 
     USERS, ROWS, SPANS = 300, 2400, 3
@@ -244,7 +244,7 @@ class World:
         return (student + common) / np.sqrt(2), (control + common) / np.sqrt(2)
 
     def clicks(self, worse_by):
-        """AUC of two normal scores a distance apart is Phi(distance / sqrt 2): 0.75 of the control."""
+        """Clicks; the control's AUC is 0.75, from AUC = Phi(distance / sqrt 2) of two normal scores."""
         labels = (self._draw.random(self.ROWS) < 0.3).astype(np.float32)
         scores = {
             f"{role}_click": NormalDist().inv_cdf(auc) * np.sqrt(2) * labels + errors
@@ -252,13 +252,13 @@ class World:
                 ("student", "control"), (0.75 - worse_by, 0.75), self.errors(), strict=True
             )
         }
-        # AUC asks for an order alone, the table for something between 0 and 1.
+        # AUC depends only on the order of the scores; the table needs probabilities.
         return self.tables(
             label_click=labels, **{name: 1 / (1 + np.exp(-score)) for name, score in scores.items()}
         )
 
     def watches(self, worse_by):
-        """The RMSE of the control is 0.5 on the log1p scale."""
+        """Watch times; the control's RMSE is 0.5 on the log1p scale."""
         truth = 3 + self._draw.normal(size=self.ROWS)
         student, control = self.errors()
         return self.tables(
@@ -279,8 +279,8 @@ def share_pushed(name, worse_by, worlds):
 
 @pytest.mark.parametrize(("name", "power"), [("click", 0.8), ("watch", 0.65)])
 def test_false_alarms_stay_near_alpha_and_good_students_are_pushed(name, power):
-    # Worse by exactly the margin: alpha, and three standard deviations of a share of 500 worlds. In 2,000
-    # worlds 4.6 % (click) and 5.3 % (watch) were pushed.
+    # The limit is alpha plus three standard deviations of a share of 500 worlds. In 2,000 worlds 4.6 %
+    # (click) and 5.3 % (watch) were pushed.
     assert share_pushed(name, worse_by=World.MARGIN, worlds=500) <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5
     assert share_pushed(name, worse_by=0.0, worlds=60) >= power
     assert share_pushed(name, worse_by=2 * World.MARGIN, worlds=20) == 0.0

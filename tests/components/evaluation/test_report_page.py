@@ -1,6 +1,6 @@
 import numpy as np
 
-from components.evaluation.report_page import Drawing, Table, flat, render
+from components.evaluation.report_page import Drawing, Table, flat_figures, render
 
 
 def test_a_page_shows_its_tables_and_draws_its_lines():
@@ -15,15 +15,15 @@ def test_a_page_shows_its_tables_and_draws_its_lines():
     assert 'points="0.0,220.0 220.0,110.0"' in page
 
 
-def test_what_is_shown_is_text_and_never_markup():
+def test_all_text_is_escaped():
     assert "<b>" not in render("<b>", [Table("<b>", ["<b>"], [["<b>"]])])
 
 
-def test_figures_are_told_apart_by_task_metric_and_role():
+def test_flat_figures_are_named_by_task_metric_and_role():
     figures = {
         "click": {
             "student": {"auc": 0.7, "examples": 10, "positives": None, "interval": {"auc": [0.6, 0.8]}},
             "difference": {"auc": [0.1, 0.0, 0.2]},
         }
     }
-    assert flat(figures) == {"click_auc_student": 0.7, "click_examples_student": 10.0}
+    assert flat_figures(figures) == {"click_auc_student": 0.7, "click_examples_student": 10.0}

@@ -1,4 +1,4 @@
-"""Impressions in BigQuery, on a server of this machine: read as a log, and joined as Beam joins them."""
+"""Impressions in BigQuery, on a local server: read as an event log, and joined like the Beam join."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ from rankdistill.command_line import cli
 from testing.bigquery_server import PROJECT, missing_python, running
 
 pytestmark = [
-    pytest.mark.e2e,
     pytest.mark.skipif(missing_python() is not None, reason=str(missing_python())),
 ]
 
@@ -76,7 +75,7 @@ def location(uri):
 
 @pytest.fixture(scope="module")
 def events(location, log):
-    """The log's rows in a table, as a warehouse would have them."""
+    """The rows of the log in a BigQuery table."""
     client, name = location.client(), f"{PROJECT}.labels.events"
     tables = []
     for span in range(5):
@@ -101,13 +100,13 @@ def sort(table):
 
 
 def as_rows(table):
-    """Rows in which a missing list is an empty one, as they are in a tf.Example and in BigQuery."""
+    """Rows in which a null list is an empty list, as in a tf.Example and in BigQuery."""
     lists = [field.name for field in LOG_SCHEMA if pa.types.is_list(field.type)]
     return [{**row, **{name: row[name] or [] for name in lists}} for row in table.to_pylist()]
 
 
 def publish(uri, log, span, every):
-    """Labels of a span's fresh rows, but for every so-many-th."""
+    """Publishes labels of a span's fresh rows, except every `every`-th row."""
     store = open_store(uri)
     rows = read_log(log, span)
     fresh = rows.filter(pa.array(rows["impression_span"].to_numpy() == span))
@@ -123,29 +122,31 @@ def publish(uri, log, span, every):
     return store.publish(writer, shards, FACTS)
 
 
-def test_a_span_of_the_table_is_that_of_the_log(events, log, tmp_path):
-    told = []
-    events.write_log(tmp_path / "log", range(0, 2), lambda span, rows: told.append((span, rows)))
+def test_a_span_of_the_table_equals_the_span_of_the_log(events, log, tmp_path):
+    calls = []
+    events.write_log(tmp_path / "log", range(0, 2), lambda span, rows: calls.append((span, rows)))
     for span in (0, 1):
         assert as_rows(sort(read_log(tmp_path / "log", span))) == as_rows(sort(read_log(log, span)))
-    assert told == [(span, read_log(log, span).num_rows) for span in (0, 1)]
-    events.write_log(tmp_path / "log", range(0, 2), lambda *_: pytest.fail("complete spans are kept"))
+    assert calls == [(span, read_log(log, span).num_rows) for span in (0, 1)]
+    events.write_log(
+        tmp_path / "log", range(0, 2), lambda *_: pytest.fail("complete spans are not written again")
+    )
 
 
-def test_what_cannot_be_read_as_a_log_is_refused(events, location):
+def test_a_table_that_is_not_an_event_log_is_refused(events, location, tmp_path):
     with pytest.raises(BadInput, match=r"events, span 77: empty span: expected at least one row"):
-        events.read_span(77)
+        events.write_log(tmp_path, range(77, 78), print)
     with pytest.raises(BadInput, match="no such table: expected a table of impressions"):
-        EventTable(location, f"{PROJECT}.labels.nothing").read_span(0)
+        EventTable(location, f"{PROJECT}.labels.nothing").read_rows(0)
     with pytest.raises(BadInput, match="missing column author_id: expected every column of the event log"):
-        EventTable(location, location.table("labels")).read_span(0)
+        EventTable(location, location.table("labels")).read_rows(0)
     with pytest.raises(BadInput, match="not a table's name: expected PROJECT"):
         EventTable(location, "labels`; DROP TABLE x")
 
 
 @pytest.fixture
 def complete(events, location):
-    """An empty table of complete spans, and how a row gets into it."""
+    """An empty table of complete spans, and a function that inserts rows."""
     client, name = location.client(), f"{PROJECT}.labels.complete"
     client.query(f"CREATE OR REPLACE TABLE `{name}` (span INT64, version INT64)").result()
     return CompleteSpans(events, name), lambda values: client.query(
@@ -153,29 +154,29 @@ def complete(events, location):
     ).result()
 
 
-def test_a_log_follows_the_table_of_complete_spans(complete, log, tmp_path):
-    table, say = complete
-    told = []
+def test_fetch_copies_new_complete_spans_and_versions(complete, log, tmp_path):
+    table, insert = complete
+    calls = []
 
     def fetch():
-        told.clear()
-        table.fetch(tmp_path / "log", lambda span, rows: told.append((span, rows)))
-        return [span for span, _ in told]
+        calls.clear()
+        table.fetch(tmp_path / "log", lambda span, rows: calls.append((span, rows)))
+        return [span for span, _ in calls]
 
     assert fetch() == []
-    say("(1, 0), (0, NULL)")
+    insert("(1, 0), (0, NULL)")
     assert fetch() == [0, 1]
     assert as_rows(sort(read_log(tmp_path / "log", 1))) == as_rows(sort(read_log(log, 1)))
-    assert fetch() == [], "what is there is not fetched again"
-    say("(1, 2), (77, 0)")
+    assert fetch() == [], "a span in the log is not fetched again"
+    insert("(1, 2), (77, 0)")
     assert fetch() == [1, 77]
-    assert told[1] == (77, 0)
+    assert calls[1] == (77, 0)
     assert span_versions(tmp_path / "log") == {0: 0, 1: 2, 77: 0}
     with pytest.raises(EmptySpan):
         check_span(tmp_path / "log", 77)
 
 
-def test_a_table_of_complete_spans_that_is_none_is_refused(complete, events):
+def test_a_table_without_the_columns_of_complete_spans_is_refused(complete, events):
     with pytest.raises(BadInput, match=r"labels.nothing: complete spans cannot be read: expected a table"):
         CompleteSpans(events, f"{PROJECT}.labels.nothing").versions()
     with pytest.raises(BadInput, match=r"labels.events: complete spans cannot be read"):
@@ -184,9 +185,9 @@ def test_a_table_of_complete_spans_that_is_none_is_refused(complete, events):
         CompleteSpans(events, "spans`; DROP TABLE x")
 
 
-def test_the_teachers_loop_fetches_what_is_complete_and_waits_for_the_rest(complete, events, uri, tmp_path):
-    table, say = complete
-    say("(0, 0), (1, 0)")
+def test_the_teachers_loop_fetches_complete_spans_and_waits_for_the_others(complete, events, uri, tmp_path):
+    table, insert = complete
+    insert("(0, 0), (1, 0)")
     deployment = dataclasses.replace(
         load_deployment(CONFIG), label_store=uri, events_table=events.name, spans_table=table.name
     )
@@ -199,11 +200,14 @@ def test_the_teachers_loop_fetches_what_is_complete_and_waits_for_the_rest(compl
         Loop(deployment, paths, Progress(Console(quiet=True))).catch_up()
 
 
-def test_a_bigquery_that_does_not_answer_is_waited_for(events, location, tmp_path, monkeypatch):
-    monkeypatch.setattr(complete_spans, "_PATIENCE_SECONDS", 1.0)
-    nobody = dataclasses.replace(location, endpoint="http://127.0.0.1:9")
+def test_the_loop_waits_if_bigquery_does_not_answer(events, location, tmp_path, monkeypatch):
+    monkeypatch.setattr(complete_spans, "_TIMEOUT_SECONDS", 1.0)
+    unreachable = dataclasses.replace(location, endpoint="http://127.0.0.1:9")
     deployment = dataclasses.replace(
-        load_deployment(CONFIG), label_store=nobody.uri, events_table=events.name, spans_table=events.name
+        load_deployment(CONFIG),
+        label_store=unreachable.uri,
+        events_table=events.name,
+        spans_table=events.name,
     )
     loop = Loop(deployment, RunPaths(tmp_path / "root", tmp_path / "log"), Progress(Console(quiet=True)))
     with pytest.raises(NotYet, match="BigQuery does not answer: expected the complete spans"):
@@ -213,8 +217,8 @@ def test_a_bigquery_that_does_not_answer_is_waited_for(events, location, tmp_pat
 def test_the_command_line_reads_spans_of_the_table(events, uri, log, tmp_path):
     command = ["events", "bigquery", "--store", uri, "--table", events.name, "--spans", "0:1"]
     runner = click.testing.CliRunner()
-    done = runner.invoke(cli, [*command, "--out", str(tmp_path / "log")], catch_exceptions=False)
-    assert done.exit_code == 0
+    result = runner.invoke(cli, [*command, "--out", str(tmp_path / "log")], catch_exceptions=False)
+    assert result.exit_code == 0
     assert as_rows(sort(read_log(tmp_path / "log", 1))) == as_rows(sort(read_log(log, 1)))
 
 
@@ -237,8 +241,8 @@ def test_a_surface_without_impressions_and_sets_without_rows_join_to_empty_shard
         ] == [[] for _ in range(4)]
 
 
-def test_the_component_joins_in_bigquery_when_it_is_told_a_table(events, uri, log, tmp_path):
-    """What `join: bigquery` in a configuration comes to."""
+def test_the_component_joins_in_bigquery_if_events_table_is_set(events, uri, log, tmp_path):
+    """The component's properties under `join: bigquery`."""
     record = publish(uri, log, 3, every=4)
     joined = standard_artifacts.Examples()
     joined.uri = str(tmp_path / "joined")
@@ -254,7 +258,7 @@ def test_the_component_joins_in_bigquery_when_it_is_told_a_table(events, uri, lo
         "without_labels": "stop",
         "bootstrap": "",
     }
-    # The Examples artifact is not looked at: BigQuery has the impressions.
+    # The join reads the impressions from BigQuery, not from the Examples artifact.
     SoftLabelTransformExecutor().Do(
         {"examples": [standard_artifacts.Examples()]}, {"joined": [joined]}, properties
     )
@@ -266,7 +270,7 @@ def test_the_component_joins_in_bigquery_when_it_is_told_a_table(events, uri, lo
     assert 0.6 < report.coverage < 0.9
 
 
-def test_the_join_in_bigquery_gives_the_rows_of_the_join_in_beam(events, uri, log, tmp_path):
+def test_the_join_in_bigquery_gives_the_same_rows_as_the_beam_join(events, uri, log, tmp_path):
     span, surface = 4, "tab_1"
     records = [publish(uri, log, span, every=10), publish(uri, log, span - 3, every=5)]
     encode = EncodeEvents(str(log), span, str(tmp_path / "examples"), 150)

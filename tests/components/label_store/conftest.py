@@ -1,4 +1,4 @@
-"""What the label store's tests share: one line a backend, and labels to put into it."""
+"""Fixtures of the label store's tests: the backends, and labels to publish."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime
 import os
 import subprocess
 import sys
-import time  # noqa: F401  the scripts of start_python use it
+import time  # noqa: F401  used by the scripts of start_python
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,11 +22,11 @@ from testing.bigquery_server import BigQueryServer, missing_python, running
 
 ROOT = Path(__file__).resolve().parents[3]
 GCP_STORE = "RANKDISTILL_GCP_STORE"
-"""Environment variable: a store's URI in a real project; each test makes and drops a dataset of its own."""
+"""Environment variable: URI of a store in a real project; each test creates and drops its own dataset."""
 BACKENDS = [
     "delta",
-    pytest.param("bigquery", marks=pytest.mark.e2e),
-    pytest.param("bigquery_stock", marks=pytest.mark.e2e),
+    "bigquery",
+    pytest.param("bigquery_stock", marks=pytest.mark.slow),
     pytest.param("gcp", marks=pytest.mark.gcp),
 ]
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
@@ -35,13 +35,13 @@ WATCH = SoftColumn(kind="regression", link="identity", unit="seconds", scale="lo
 
 @pytest.fixture(scope="session")
 def bigquery(tmp_path_factory) -> Iterator[BigQueryServer]:
-    """A server with faults to order."""
+    """A server with fault injection."""
     yield from _server(tmp_path_factory.mktemp("bigquery"), patched=True)
 
 
 @pytest.fixture(scope="session")
 def bigquery_stock(tmp_path_factory) -> Iterator[BigQueryServer]:
-    """A server without our patches, so that these are never the only evidence."""
+    """A server without our patches, so that the contract also holds without them."""
     yield from _server(tmp_path_factory.mktemp("bigquery_stock"), patched=False)
 
 
@@ -72,8 +72,8 @@ def _gcp_dataset() -> Iterator[str]:
         pytest.skip(f"no real project is configured: {GCP_STORE} is not set")
     from components.label_store.bigquery.location import parse_location
 
-    given = parse_location(os.environ[GCP_STORE].removeprefix("bigquery://"))
-    location = dataclasses.replace(given, dataset=f"{given.dataset}_{uuid.uuid4().hex}")
+    parent = parse_location(os.environ[GCP_STORE].removeprefix("bigquery://"))
+    location = dataclasses.replace(parent, dataset=f"{parent.dataset}_{uuid.uuid4().hex}")
     open_store(location.uri).initialize()
     yield location.uri
     location.client().delete_dataset(location.dataset, delete_contents=True)
@@ -114,7 +114,7 @@ def read_rows(store, set_id, columns=("example_id", "soft_click"), surface=None)
 
 
 def start_python(script: str, *arguments: str, **pipes) -> subprocess.Popen:
-    """A Python of its own: what one process does must hold against another, and against kill -9."""
+    """Runs a script in another process, to test concurrent processes and kill -9."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
     command = [sys.executable, "-c", "from conftest import *\n" + script, *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **pipes)
@@ -125,7 +125,7 @@ FACTS = SetFacts(feature_version="f1", label_age_spans=1, seconds=2.5, extra={"e
 
 @pytest.fixture
 def labels() -> SimpleNamespace:
-    """The functions above, since test modules of one folder do not import one another."""
+    """The functions above; test modules cannot import them."""
     functions: dict[str, Callable] = {
         function.__name__: function for function in (make_table, make_key, publish, read_rows, start_python)
     }

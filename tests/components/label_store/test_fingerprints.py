@@ -32,7 +32,7 @@ def test_the_checksum_ignores_order_and_adds_up_over_shards():
     assert fingerprints.checksum(table.slice(0, 0)) == 0
 
 
-def test_the_checksum_tells_swapped_columns_rows_and_nulls_apart():
+def test_the_checksum_differs_for_swapped_columns_rows_and_nulls():
     tables = [
         make_table(["a", "b"], [0.1, 0.2], [0.3, 0.4]),
         make_table(["a", "b"], [0.3, 0.2], [0.1, 0.4]),
@@ -43,14 +43,13 @@ def test_the_checksum_tells_swapped_columns_rows_and_nulls_apart():
     assert len({fingerprints.checksum(table) for table in tables}) == 5
 
 
-def test_duplicates_are_named_in_order_and_at_most_so_many():
-    ids = pa.chunked_array([["d", "a", "b"], ["b", "a", "c", "d", "a"]])
+def test_duplicates_are_sorted_and_limited_in_number():
+    ids = pa.chunked_array([["d", "a", "b", "e"], ["b", "a", "c", "d", "a", "e"]])
     assert fingerprints.duplicated_ids(ids) == ["a", "b", "d"]
-    assert fingerprints.duplicated_ids(ids, at_most=2) == ["a", "b"]
     assert fingerprints.duplicated_ids(pa.chunked_array([["x", "y"]])) == []
 
 
-def test_two_ids_with_one_hash_are_no_duplicates(monkeypatch):
+def test_two_ids_with_the_same_hash_are_not_duplicates(monkeypatch):
     monkeypatch.setattr(fingerprints, "hash_ids", lambda ids: np.zeros(len(ids), np.uint64))
     assert fingerprints.duplicated_ids(pa.chunked_array([["a", "b", "c"]])) == []
     assert fingerprints.duplicated_ids(pa.chunked_array([["a", "b", "a"]])) == ["a"]

@@ -15,13 +15,13 @@ def store(tmp_path):
     return open_store(f"delta:{tmp_path}")
 
 
-def test_a_whole_set_is_as_its_record_says(store, labels):
+def test_an_intact_set_has_no_differences_from_its_record(store, labels):
     tables = [labels.make_table(["a", "b"], [0.1, None]), labels.make_table(["c"], [0.3], surface="search")]
     record = labels.publish(store, labels.make_key(), *tables)
     assert verify_set(store, record.set_id) == []
 
 
-def test_rows_that_changed_behind_the_store_s_back_are_told(store, labels, tmp_path):
+def test_rows_changed_outside_the_store_are_reported(store, labels, tmp_path):
     record = labels.publish(store, labels.make_key(), labels.make_table(["a", "b"], [0.1, 0.2]))
     (file,) = Path(tmp_path).glob(f"label_set={record.set_id}/*.parquet")
     pq.write_table(labels.make_table(["a", "a", "c"], [0.1, 0.2, 0.3], surface="search"), file)

@@ -1,4 +1,4 @@
-"""Whose labels a fleet reads, and that it goes on reading them."""
+"""Choice of a fleet's label set, and stability of its pins."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BIG = LabelSource(teacher="big")
 
 @pytest.fixture
 def store(tmp_path):
-    """One backend will do: that all keep pins alike, the contract suite says."""
+    """One backend suffices: the contract suite tests pins on all backends."""
     return open_store(f"delta:{tmp_path}/labels")
 
 
 @pytest.fixture
 def publish(store, labels):
-    """Publishes a set of one label; another one of the same span is a newer revision."""
+    """Publishes a set of one label; a second set of a span is a newer revision."""
 
     def publish_set(span: int = 3, teacher: str = "big"):
         table = labels.make_table(["a"], [0.5])
@@ -28,7 +28,7 @@ def publish(store, labels):
     return publish_set
 
 
-def test_the_first_to_ask_pins_the_newest_set_of_the_span(store, publish):
+def test_the_first_student_pins_the_newest_set_of_the_span(store, publish):
     older, newer = publish(), publish()
     publish(span=4)
 
@@ -36,23 +36,23 @@ def test_the_first_to_ask_pins_the_newest_set_of_the_span(store, publish):
     assert (store.read_pin("phones", 3), store.read_pin("phones", 4)) == (newer.set_id, None)
 
 
-def test_whoever_asks_later_gets_the_pinned_set_though_a_newer_one_was_published(store, publish):
+def test_later_students_read_the_pinned_set_even_if_a_newer_one_is_published(store, publish):
     pinned = publish()
     pin_span(store, "phones", BIG, 3)
     newer = publish()
 
     assert pin_span(store, "phones", BIG, 3) == pinned
-    assert pin_span(store, "tablets", BIG, 3) == newer, "another fleet decides for itself"
+    assert pin_span(store, "tablets", BIG, 3) == newer, "another fleet has its own pin"
 
 
-def test_a_set_of_another_teacher_is_not_taken(store, publish):
-    own = publish()
+def test_a_set_of_another_teacher_is_not_chosen(store, publish):
+    big = publish()
     publish(teacher="wide")
 
-    assert pin_span(store, "phones", BIG, 3) == own
+    assert pin_span(store, "phones", BIG, 3) == big
 
 
-def test_without_a_set_of_the_teacher_and_span_the_fleet_is_refused_and_nothing_pinned(store, publish):
+def test_without_a_set_of_the_teacher_and_span_nothing_is_pinned(store, publish):
     publish(span=2)
     publish(teacher="wide")
 
@@ -64,7 +64,7 @@ def test_without_a_set_of_the_teacher_and_span_the_fleet_is_refused_and_nothing_
     assert store.read_pin("phones", 3) is None
 
 
-def test_earlier_spans_that_the_fleet_has_not_pinned_are_left_out(store, publish):
+def test_earlier_spans_without_a_pin_are_left_out(store, publish):
     records = {span: publish(span) for span in (1, 2, 3)}
     for span in (3, 1):
         pin_span(store, "phones", BIG, span)
@@ -75,7 +75,7 @@ def test_earlier_spans_that_the_fleet_has_not_pinned_are_left_out(store, publish
     assert pinned_sets(store, "tablets", [1, 2]) == []
 
 
-def test_an_exact_set_is_taken_though_a_newer_one_is_there(store, publish):
+def test_a_set_id_is_chosen_even_if_a_newer_set_exists(store, publish):
     older, _ = publish(), publish()
 
     assert pin_span(store, "phones", LabelSource(set_id=older.set_id), 3) == older

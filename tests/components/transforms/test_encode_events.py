@@ -69,17 +69,17 @@ def test_a_file_without_rows_is_one_shard_without_rows() -> None:
     assert plan_shards([("a", 0)], rows_per_shard=3) == [Slice(shard=0, file="a", first_row=0, num_rows=0)]
 
 
-def test_shards_without_rows_are_refused() -> None:
+def test_zero_rows_per_shard_is_refused() -> None:
     with pytest.raises(ValueError, match="rows_per_shard must be >= 1, got 0"):
         plan_shards([("a", 5)], rows_per_shard=0)
 
 
-def test_five_percent_of_the_clusters_are_held_out_whatever_rows_they_come_with() -> None:
+def test_five_percent_of_the_clusters_are_held_out_by_cluster_id_alone() -> None:
     users = pa.array([f"user-{number}" for number in range(20_000)])
     mask = holdout_mask(users)
     assert 0.045 < mask.mean() < 0.055
     np.testing.assert_array_equal(holdout_mask(users.slice(100, 50)), mask[100:150])
-    # Fixed for good: a cluster that changed sides would have been trained on.
+    # These must never change: a newly held-out cluster would have been trained on.
     assert [position for position in range(60) if mask[position]] == [34, 35, 44, 52]
 
 
@@ -129,18 +129,14 @@ def test_the_examples_of_all_shards_are_the_rows_of_the_span_in_order(tmp_path: 
 
 def test_every_split_has_its_shard_file_even_without_rows(tmp_path: Path) -> None:
     encode(log_with(tmp_path / "log", rows_of([TRAINED_USER], SPAN, 0)), tmp_path / "examples", 10)
-    sizes = {
-        split: sum(
-            batch.num_rows
-            for file in split_files(str(tmp_path / "examples"), split)
-            for batch in read_shards([file], 10, LOG_SCHEMA)
-        )
-        for split in SPLITS
+    batches = {
+        split: read_shards(split_files(str(tmp_path / "examples"), split), 10, LOG_SCHEMA) for split in SPLITS
     }
+    sizes = {split: sum(batch.num_rows for batch in parts) for split, parts in batches.items()}
     assert sizes == {"train": 1, "holdout": 0, "matured": 0, "matured_holdout": 0}
 
 
-def test_a_span_that_the_log_lacks_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_missing_span_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     log = log_with(tmp_path / "log", rows_of(["u"], SPAN, 0))
     with (
         pytest.raises(

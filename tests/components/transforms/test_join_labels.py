@@ -1,4 +1,4 @@
-"""The join, on a handful of rows whose outcome is worked out by hand."""
+"""The join of examples with soft labels, on a few rows with outcomes computed by hand."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ from components.transforms.join_labels import (
     read_join_report,
     reconcile,
 )
-from components.transforms.shards import (
-    SPLITS,
-    read_shards,
-    shard_name,
-    split_files,
-    split_folder,
-    write_shard,
+from components.transforms.shards import SPLITS, read_shards, split_files, split_folder, write_shard
+from components.transforms.without_labels import (
+    fall_back_to_hard_labels,
+    fall_back_to_last_models,
+    too_few_labels,
 )
-from components.transforms.without_labels import keep_last_models, learn_hard_labels, too_few_labels
 from eventlog.errors import BadInput
+from models.shard_names import shard_name
 
 SCHEMA = pa.schema(
     [
@@ -46,7 +44,7 @@ COLUMNS = {
 }
 DELAYED = {"click": False, "ltv": True}
 OPTIONS = ["--runner=FnApiRunner"]
-"""What DirectRunner ends up with, but only after it has tried to download Prism."""
+"""DirectRunner falls back to FnApiRunner too, but first tries to download Prism."""
 EXAMPLES = {
     "train": [("a", 30, "feed"), ("b", 10, "feed"), ("c", 20, "search"), ("d", 10, "feed")],
     "holdout": [("e", 5, "feed")],
@@ -107,7 +105,7 @@ def join(tmp_path) -> JoinSoftLabels:
 
 
 def read_joined(uri: str, split: str) -> list[list[dict]]:
-    """Rows of each shard of a split, in the order they lie there."""
+    """Rows of each shard of a split, in file order."""
     return [
         [row for batch in read_shards([file], 100, JOINED) for row in batch.to_pylist()]
         for file in split_files(uri, split)
@@ -121,12 +119,12 @@ def soft_labels(uri: str, split: str) -> dict[str, tuple]:
     return {key: tuple(value and round(value, 6) for value in pair) for key, pair in sorted(labels.items())}
 
 
-def test_each_row_gets_the_soft_labels_that_belong_to_it_and_no_other(join, tmp_path):
+def test_each_row_gets_its_own_soft_labels_only(join, tmp_path):
     report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
-    # Fresh rows: the immediate task alone. d and e have no label and stay. c is of another surface.
+    # Fresh rows get only the immediate task. d and e have no label and stay. c belongs to another surface.
     assert soft_labels(join.output_uri, "train") == {"a": (0.1, None), "b": (0.2, None), "d": (None, None)}
     assert soft_labels(join.output_uri, "holdout") == {"e": (None, None)}
-    # Matured rows: the delayed task alone, from the set of their own span.
+    # Matured rows get only the delayed task, from the set of their impressions' span.
     assert soft_labels(join.output_uri, "matured") == {"m": (None, 5.0), "n": (None, None)}
     assert soft_labels(join.output_uri, "matured_holdout") == {}
     assert report == JoinReport(
@@ -143,7 +141,7 @@ def test_each_row_gets_the_soft_labels_that_belong_to_it_and_no_other(join, tmp_
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_features_and_hard_labels_come_through_unchanged(join, tmp_path):
+def test_features_and_hard_labels_stay_unchanged(join, tmp_path):
     join_span(join, OPTIONS, str(tmp_path / "scratch"))
     rows = {row["example_id"]: row for shard in read_joined(join.output_uri, "train") for row in shard}
     assert rows["a"] | {"soft_click": None} == {
@@ -157,9 +155,9 @@ def test_features_and_hard_labels_come_through_unchanged(join, tmp_path):
     }
 
 
-def test_every_split_has_every_bucket_s_shard_and_a_rerun_the_same_bytes(join, tmp_path):
+def test_every_split_has_all_shards_and_a_rerun_gives_the_same_bytes(join, tmp_path):
     join.num_buckets = 16  # More than there are rows: some buckets are empty.
-    join.delayed = dict.fromkeys(DELAYED, False)  # Two soft labels a row, in whatever order.
+    join.delayed = dict.fromkeys(DELAYED, False)  # Two soft labels per row.
     outputs = []
     for attempt in range(2):
         join.output_uri = str(tmp_path / f"joined-{attempt}")
@@ -178,8 +176,8 @@ def test_rows_of_a_bucket_are_in_order_of_time_then_id(join, tmp_path):
     assert [row["example_id"] for row in rows] == ["b", "d", "a"]
 
 
-def test_an_id_labelled_in_two_of_the_sets_is_refused_with_their_names(join, tmp_path):
-    join.num_buckets = 1  # All three sets meet in it.
+def test_an_id_labelled_in_two_sets_is_refused_with_the_set_ids(join, tmp_path):
+    join.num_buckets = 1  # The bucket has rows of all three sets.
     join.set_ids = (*join.set_ids, publish(join.store_uri, 3, [("b", "feed", 0.9, 9.0)], teacher="other"))
     with pytest.raises(
         BadInput, match=r"several labels: expected one label row .* got b\. Join sets"
@@ -203,7 +201,7 @@ def test_an_unpublished_set_is_refused(join, tmp_path):
         join_span(join, OPTIONS, str(tmp_path / "scratch"))
 
 
-def test_without_label_sets_every_example_stays_and_coverage_is_zero(join, tmp_path):
+def test_without_label_sets_all_examples_are_written_and_coverage_is_zero(join, tmp_path):
     join.set_ids = ()
     report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
     assert (report.fresh_rows, report.coverage) == (4, 0.0)
@@ -237,26 +235,26 @@ def test_counts_that_agree_become_the_report():
         ({"buckets": 1}, "1 buckets went into the join, 2 came out"),
     ],
 )
-def test_a_runner_that_loses_or_repeats_anything_is_found_out(lost, message):
+def test_lost_or_repeated_rows_are_an_error(lost, message):
     with pytest.raises(RuntimeError, match=f"surface feed: {message}"):
         reconcile("feed", 1, [*COUNTS, lost])
 
 
-def test_a_surface_without_fresh_rows_misses_no_label():
+def test_a_surface_without_fresh_rows_has_coverage_one():
     assert JoinReport(surface="feed").coverage == 1.0
 
 
-def test_coverage_below_the_floor_is_an_error_that_names_all_three():
+def test_coverage_below_the_floor_is_an_error_with_surface_coverage_and_floor():
     assert too_few_labels("feed", 0.9, 0.9) is None
     error = too_few_labels("feed", 0.89991, 0.9)
     assert "surface feed: too few" in str(error)
     assert "coverage of at least 0.9000, got 0.8999" in str(error)
 
 
-def test_hard_only_lets_all_examples_through_and_no_label_of_the_span(join, tmp_path):
+def test_hard_only_writes_all_examples_without_labels_of_the_span(join, tmp_path):
     without = dataclasses.replace(join, set_ids=join.set_ids[1:])
-    report = learn_hard_labels(without, "no labels came", OPTIONS, str(tmp_path / "scratch"))
-    assert (report.decision, report.reason) == ("hard-only", "no labels came")
+    report = fall_back_to_hard_labels(without, "no labels", OPTIONS, str(tmp_path / "scratch"))
+    assert (report.decision, report.reason) == ("hard-only", "no labels")
     assert (report.fresh_rows, report.labelled_fresh_rows, report.labelled_matured_rows) == (4, 0, 1)
     assert read_join_report(join.output_uri) == report
     assert set(soft_labels(join.output_uri, "train").values()) == {(None, None)}
@@ -264,9 +262,9 @@ def test_hard_only_lets_all_examples_through_and_no_label_of_the_span(join, tmp_
     assert soft_labels(join.output_uri, "matured")["m"] == (None, 5.0)
 
 
-def test_last_lets_no_example_through_and_says_how_many_there_were(join, tmp_path):
+def test_last_writes_no_example_and_reports_the_row_counts(join, tmp_path):
     without = dataclasses.replace(join, set_ids=())
-    report = keep_last_models(without, "no labels came", OPTIONS, str(tmp_path / "scratch"))
+    report = fall_back_to_last_models(without, "no labels", OPTIONS, str(tmp_path / "scratch"))
     assert (report.decision, report.fresh_rows, report.matured_rows) == ("last", 4, 2)
     for split in SPLITS:
         assert read_joined(join.output_uri, split) == [[], [], []]

@@ -1,4 +1,4 @@
-"""The sink and the source under every kind of worker that this machine has."""
+"""Labels written and read by Beam, with workers in this process and in other processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, StagedShard, row_schema
 from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
-from components.transforms.label_rows import ReadLabels, StageLabels
-from eventlog.errors import BadInput
-from testing.bigquery_server import PROJECT, missing_python, running
-from testing.stock_bigquery import pointed_at
+from components.transforms.label_rows import ReadLabels
+from testing.bigquery_server import missing_python, running
 from testing.storage_server import cloud_storage
 
 KEY = LabelSetKey(teacher="big", teacher_version="7", span=3)
@@ -29,7 +27,7 @@ PROCESSES = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "
 
 
 def row_functions():
-    """What the workers run: made inside a function, so that they travel by value to other processes."""
+    """Functions that the workers run; defined inside a function, so that they are pickled by value."""
 
     def make_shard(number: int) -> tuple[str, pa.Table]:
         ids = [f"{number}-{row}" for row in range(50)]
@@ -44,19 +42,22 @@ def row_functions():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """The server's folder."""
+def folder(tmp_path_factory):
+    """Folder of the BigQuery server."""
     return tmp_path_factory.mktemp("server")
 
 
 @pytest.fixture(scope="module")
-def server(data):
-    with running(data, threads=1) as server:
+def server(folder):
+    missing = missing_python()
+    if missing:
+        pytest.skip(missing)
+    with running(folder, threads=1) as server:
         yield server
 
 
 def read_lines(rows, options: list[str], scratch: str) -> list:
-    """What a pipeline yields, by a way that spares each worker the ten seconds of importing TensorFlow."""
+    """Rows that a pipeline yields; as text files, so that workers need not import TensorFlow (10 s)."""
     with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
         _ = pipeline | rows | beam.Map(json.dumps) | beam.io.WriteToText(f"{scratch}/rows")
     return [json.loads(line) for path in Path(scratch).glob("rows*") for line in path.open()]
@@ -72,7 +73,7 @@ def write_and_read(uri: str, options: list[str], scratch: str) -> None:
             | beam.Create(list(range(6)))
             | beam.Reshuffle()
             | beam.Map(make_shard)
-            | StageLabels(writer)
+            | beam.MapTuple(writer.write)
             | beam.Map(dataclasses.asdict)
         ),
         options,
@@ -81,61 +82,35 @@ def write_and_read(uri: str, options: list[str], scratch: str) -> None:
     facts = SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0)
     record = store.publish(writer, [StagedShard(**fields) for fields in staged], facts)
     assert (record.rows, record.rows_per_surface) == (300, {"feed": 150, "search": 150})
-    read = read_lines(
+    rows = read_lines(
         ReadLabels(uri, [record.set_id], ["example_id", "soft_click"], "feed")
         | beam.FlatMapTuple(ids_and_labels),
         options,
         scratch,
     )
     expected = [[record.set_id, f"{n}-{row}", row / 64] for n in (1, 3, 5) for row in range(50)]
-    assert sorted(read) == sorted(expected)
+    assert sorted(rows) == sorted(expected)
 
 
 def test_labels_go_into_a_delta_store_and_come_out(tmp_path):
     write_and_read(f"delta:{tmp_path}/labels", IN_PROCESS, str(tmp_path / "scratch"))
 
 
-@pytest.mark.e2e
-@pytest.mark.skipif(missing_python() is not None, reason=str(missing_python()))
-@pytest.mark.parametrize("options", [IN_PROCESS, PROCESSES])
+@pytest.mark.parametrize("options", [IN_PROCESS, pytest.param(PROCESSES, marks=pytest.mark.slow)])
 def test_labels_go_into_bigquery_and_come_out(server, tmp_path, options):
     uri = server.store_uri(f"d{uuid.uuid4().hex}", tmp_path / "staging")
     open_store(uri).initialize()
     write_and_read(uri, options, str(tmp_path / "scratch"))
 
 
-@pytest.mark.e2e
-@pytest.mark.skipif(missing_python() is not None, reason=str(missing_python()))
-def test_beam_s_own_sink_writes_what_is_then_counted_and_published(server, data, tmp_path):
-    options = [*IN_PROCESS, f"--project={PROJECT}"]
-    with cloud_storage(data, "bucket"), pointed_at(server):
-        uri = (
-            server.store_uri("labels", tmp_path).replace(str(tmp_path), "gs://bucket/staging") + "&sink=beam"
-        )
+def test_shards_staged_in_cloud_storage_are_loaded_or_collected(server, folder, tmp_path):
+    with cloud_storage(folder, "bucket"):
+        uri = server.store_uri(f"d{uuid.uuid4().hex}", "gs://bucket/staging")
         store = open_store(uri)
         store.initialize()
-        write_and_read(uri, options, str(tmp_path / "scratch"))
-        # What a dead job has written is found by its row in the registry, and collected.
+        write_and_read(uri, IN_PROCESS, str(tmp_path / "scratch"))
         writer = store.stage(dataclasses.replace(KEY, span=4), {"click": CLICK})
         make_shard, _ = row_functions()
-        with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
-            _ = pipeline | beam.Create([0]) | beam.Map(make_shard) | StageLabels(writer)
+        writer.write(*make_shard(0))
         assert store.delete_unpublished(older_than_seconds=3600) == []
         assert store.delete_unpublished(older_than_seconds=-1) == [writer.set_id]
-        with pytest.raises(BadInput, match="staged shards are gone"):
-            store.publish(writer, [], SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0))
-
-
-def test_a_writer_that_stages_other_rows_than_it_was_given_is_found_out(tmp_path):
-    class Forgetful(type(open_store(f"delta:{tmp_path}").stage(KEY, {"click": CLICK}))):
-        def write(self, name, table):
-            return super().write(name, table.slice(1))
-
-    make_shard, _ = row_functions()
-    kept = open_store(f"delta:{tmp_path}").stage(KEY, {"click": CLICK})
-    writer = Forgetful(kept.root, kept.attempt, kept.columns)
-    with (
-        pytest.raises(RuntimeError, match="shard-0: 50 labels given, 49 staged"),
-        beam.Pipeline(options=PipelineOptions(IN_PROCESS)) as pipeline,
-    ):
-        _ = pipeline | beam.Create([0]) | beam.Map(make_shard) | StageLabels(writer)

@@ -1,4 +1,4 @@
-"""Labelling a span with a teacher whose answers are known, through Beam, into a real store."""
+"""Labelling a span with a known teacher through Beam into a real label store."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from components.label_store.certificate import certify
 from components.label_store.publication import UnfitLabels
 from components.label_store.schemes import open_store
 from components.transforms.label_shards import LabelShards, label_span, shard_label, soft_column
-from components.transforms.shards import SPLITS, shard_name, split_files, split_folder, write_shard
+from components.transforms.shards import SPLITS, split_files, split_folder, write_shard
 from eventlog.errors import BadInput
+from models.shard_names import shard_name
 from models.tasks import Task
 
 COLUMNS = {
@@ -62,11 +63,11 @@ def teacher(tmp_path_factory) -> str:
 
 
 def write_examples(folder: Path, rows: dict[str, list[tuple]]) -> str:
-    """Two shards a split; a row is (example_id, event_time_ms, surface, amount)."""
+    """Two shards per split; a row is (example_id, event_time_ms, surface, amount)."""
     for split in SPLITS:
         for shard in range(2):
             part = rows.get(split, [])[shard::2]
-            columns = {name: [row[place] for row in part] for place, name in enumerate(SCHEMA.names)}
+            columns = {name: [row[index] for row in part] for index, name in enumerate(SCHEMA.names)}
             batch = pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
             write_shard(f"{split_folder(str(folder), split)}/{shard_name(3, shard, 2)}", batch)
     return str(folder)
@@ -107,7 +108,7 @@ def read_set(tmp_path, set_id) -> list[tuple]:
     return sorted((*row[:3], round(row[3], 6), row[4]) for row in rows)
 
 
-def test_every_fresh_example_gets_the_teacher_s_answer_and_no_matured_one(tmp_path, teacher):
+def test_every_fresh_example_and_no_matured_one_is_labelled(tmp_path, teacher):
     labelled = label(tmp_path, teacher)
     assert read_set(tmp_path, labelled.record.set_id) == [
         ("a", datetime.date(2021, 12, 31), "feed", 0.1, 2.0),
@@ -124,10 +125,18 @@ def test_every_fresh_example_gets_the_teacher_s_answer_and_no_matured_one(tmp_pa
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_a_second_labelling_of_the_span_gets_the_first_one_s_set(tmp_path, teacher):
+def test_a_second_labelling_returns_the_set_of_the_first(tmp_path, teacher):
     first = label(tmp_path, teacher)
     assert label(tmp_path, teacher).record == first.record
-    assert label(tmp_path, teacher, supersede=True).record.revision == 2
+
+
+def test_superseding_publishes_a_second_revision_and_keeps_the_first(tmp_path, teacher):
+    first = label(tmp_path, teacher)
+    second = label(tmp_path, teacher, supersede=True)
+    assert (first.record.revision, second.record.revision) == (1, 2)
+    assert first.record.key == second.record.key
+    store = open_store(f"delta:{tmp_path}/labels")
+    assert [record.set_id for record in store.list_sets()] == [first.record.set_id, second.record.set_id]
 
 
 def test_a_span_without_examples_gives_a_set_without_rows(tmp_path, teacher):
@@ -142,12 +151,12 @@ def test_bundles_that_run_twice_leave_one_visible_copy(tmp_path, teacher):
     staged: Path = tmp_path / "staged"
     staged.mkdir()
 
-    def keep(shard) -> None:
+    def write(shard) -> None:
         (staged / f"{shard.path.replace('/', '-')}.json").write_text(json.dumps(vars(shard)))
 
     with beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(OPTIONS)) as pipeline:
         labels = pipeline | LabelShards(files * 2, teacher, writer, tuple(COLUMNS), str(tmp_path / "samples"))
-        _ = labels | beam.Map(keep)
+        _ = labels | beam.Map(write)
     shards = [StagedShard(**json.loads(path.read_text())) for path in staged.iterdir()]
     assert len(shards) == 4
     record = store.publish(writer, shards, SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0))
@@ -155,15 +164,15 @@ def test_bundles_that_run_twice_leave_one_visible_copy(tmp_path, teacher):
     assert [row[0] for row in read_set(tmp_path, record.set_id)] == ["a", "b", "c"]
 
 
-def test_labels_out_of_range_stop_before_anything_is_published(tmp_path, teacher):
+def test_labels_out_of_range_are_not_published(tmp_path, teacher):
     rows = {"train": [("a", 0, "feed", 10.5)]}
     with pytest.raises(BadInput, match=r"\[0, 1\], got soft_click = 1\.0[45]\d* of example 'a'"):
         label(tmp_path, teacher, rows=rows)
     assert open_store(f"delta:{tmp_path}/labels").list_sets() == []
 
 
-def test_labels_that_drift_are_published_with_a_warning_or_not_at_all(tmp_path, teacher, caplog):
-    few = {"drift": 0.1, "min_rows": 1}
+def test_labels_that_drift_are_published_with_a_warning_or_refused(tmp_path, teacher, caplog):
+    limits = {"drift": 0.1, "min_rows": 1}
     low = {"train": [(f"{n}", NEW_YEAR_MS, "feed", 1.0 + n / 1000) for n in range(200)]}
     high = {"train": [(f"{n}", NEW_YEAR_MS, "feed", 6.0 + n / 1000) for n in range(200)]}
     previous = label(tmp_path / "previous", teacher, rows=low).statistics
@@ -171,17 +180,17 @@ def test_labels_that_drift_are_published_with_a_warning_or_not_at_all(tmp_path, 
     with pytest.raises(
         UnfitLabels, match=r"labels of span 3: .*kind drift: .* got feed, soft_click: .*Jensen"
     ):
-        label(tmp_path, teacher, rows=high, previous=previous, checks=LabelChecks(**few, on_drift="stop"))
+        label(tmp_path, teacher, rows=high, previous=previous, checks=LabelChecks(**limits, on_drift="stop"))
     assert open_store(f"delta:{tmp_path}/labels").list_sets() == []
-    labelled = label(tmp_path, teacher, rows=high, previous=previous, checks=LabelChecks(**few))
+    labelled = label(tmp_path, teacher, rows=high, previous=previous, checks=LabelChecks(**limits))
     assert labelled.record.rows == 200
     assert len(labelled.anomalies["drift"]) == 2
     assert "drift: feed, soft_click" in caplog.text
-    same = label(tmp_path / "same", teacher, rows=low, previous=previous, checks=LabelChecks(**few))
+    same = label(tmp_path / "same", teacher, rows=low, previous=previous, checks=LabelChecks(**limits))
     assert same.anomalies == {"drift": [], "skew": []}
 
 
-def test_the_record_says_when_what_was_there(tmp_path, teacher):
+def test_the_record_has_the_times_of_all_stages(tmp_path, teacher):
     record = label(tmp_path, teacher).record
     certificate = certify(record, {"feed": 3})
     assert certificate.event_ms == NEW_YEAR_MS + 86_400_000
@@ -196,7 +205,7 @@ def test_a_task_the_teacher_lacks_is_refused(tmp_path, teacher):
     assert open_store(f"delta:{tmp_path}/labels").list_sets() == []
 
 
-def test_an_example_in_two_splits_stops_before_anything_is_published(tmp_path, teacher):
+def test_labels_of_an_example_in_two_splits_are_not_published(tmp_path, teacher):
     rows = ROWS | {"holdout": [("a", 0, "feed", 1.0)]}
     with pytest.raises(BadInput, match="labelled twice: expected each example_id once in a span, got a"):
         label(tmp_path, teacher, rows=rows)
@@ -212,12 +221,12 @@ def test_a_truncated_shard_is_refused(tmp_path, teacher):
     assert open_store(f"delta:{tmp_path}/labels").list_sets() == []
 
 
-def test_a_shard_s_name_says_split_and_shard():
+def test_a_staged_shard_is_named_after_split_and_shard():
     file = "gs://bucket/examples/Split-holdout/span-00003-00000-of-00004.gz"
     assert shard_label(file) == "holdout-span-00003-00000-of-00004"
 
 
-def test_a_column_means_what_the_task_says():
+def test_a_soft_column_describes_its_task():
     binary = Task(kind="binary", group="pet")
     regression = Task(kind="regression", group="pet", unit="seconds", scale="log1p")
     assert {"click": soft_column(binary), "watch_time": soft_column(regression)} == COLUMNS

@@ -4,8 +4,9 @@ import tensorflow as tf
 
 from components.evaluation.predictions import predictions_schema
 from components.transforms import scoring_rows
-from components.transforms.shards import shard_name, split_files, split_folder, write_records, write_shard
+from components.transforms.shards import split_files, split_folder, write_records, write_shard
 from eventlog.errors import BadInput
+from models.shard_names import shard_name
 from models.tasks import Task
 
 TASKS = {
@@ -15,7 +16,7 @@ TASKS = {
 
 
 class TimesFactor(tf.Module):
-    """Predicts a click with probability duration_seconds times a factor."""
+    """Predicts a click with probability `d` times a factor."""
 
     def __init__(self, factor):
         super().__init__()
@@ -52,7 +53,7 @@ def files(tmp_path):
     return split_files(uri, "train")
 
 
-def test_each_role_predicts_the_row_it_stands_in(files, tmp_path):
+def test_each_role_predicts_every_row(files, tmp_path):
     student, control = model(tmp_path / "student", 0.5), model(tmp_path / "control", 1.0)
     table = scoring_rows.score_span(files, student, control, TASKS)
     assert table.schema.equals(predictions_schema(TASKS))
@@ -73,14 +74,14 @@ def test_without_a_model_its_columns_are_null(files, tmp_path):
     assert table["teacher_click"].null_count == 0
 
 
-def test_matured_rows_bring_the_delayed_tasks_alone(files):
+def test_matured_labels_have_only_delayed_tasks(files):
     table = scoring_rows.read_matured_labels(files, TASKS)
     assert table.column_names == ["example_id", "label_ltv", "soft_ltv"]
     assert table["label_ltv"].to_pylist() == [7.0, 7.0, 7.0]
     assert table["soft_ltv"].null_count == 3
 
 
-def test_labels_and_predictions_for_the_candidate_check_stand_in_one_order(files, tmp_path):
+def test_labels_and_predictions_for_the_candidate_check_have_one_order(files, tmp_path):
     click = {"click": TASKS["click"]}
     labels = scoring_rows.read_labels(files, click)["click"]
     assert labels[0] == labels[2] == 1.0
@@ -102,7 +103,7 @@ def test_a_model_that_lacks_a_task_is_refused(files, tmp_path):
         scoring_rows.predict_rows(files, model(tmp_path / "student", 0.5), TASKS)
 
 
-def test_shards_without_rows_are_scored_to_nothing_of_every_task(tmp_path):
+def test_shards_without_rows_have_no_predictions(tmp_path):
     write_records(str(tmp_path / "empty.gz"), [])
     click, files = {"click": TASKS["click"]}, [str(tmp_path / "empty.gz")]
     student = model(tmp_path / "student", 0.5)

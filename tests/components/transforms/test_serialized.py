@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from components.transforms.serialized import SERIALIZED, append_feature, read_serialized
-from components.transforms.shards import decode_examples, encode_examples, write_shard
+from components.transforms.shards import encode_examples, read_shards, write_records, write_shard
 from eventlog.errors import BadInput
 
 COLUMNS = {
@@ -21,14 +21,20 @@ def encode() -> list[bytes]:
     return encode_examples(pa.RecordBatch.from_pydict(COLUMNS, schema=SCHEMA))
 
 
-def test_examples_are_read_as_they_are_beside_their_keys(tmp_path):
+def decode(records: list[bytes], schema: pa.Schema, path: str) -> dict[str, list]:
+    write_records(path, records)
+    (batch,) = read_shards([path], 10, schema)
+    return batch.to_pydict()
+
+
+def test_examples_stay_serialized_beside_id_time_and_surface(tmp_path):
     write_shard(str(tmp_path / "shard.gz"), pa.RecordBatch.from_pydict(COLUMNS, schema=SCHEMA))
     (batch,) = read_serialized(str(tmp_path / "shard.gz"))
     assert batch.schema == SERIALIZED
     assert batch.column(0).to_pylist() == ["a", "b"]
     assert batch.column(1).to_pylist() == [20, 10]
     assert batch.column(2).to_pylist() == ["feed", "search"]
-    assert decode_examples(batch.column(3).to_pylist(), SCHEMA).to_pydict() == COLUMNS
+    assert decode(batch.column(3).to_pylist(), SCHEMA, str(tmp_path / "copy.gz")) == COLUMNS
 
 
 def test_an_empty_shard_gives_no_batch(tmp_path):
@@ -44,11 +50,11 @@ def test_an_example_without_an_id_is_refused(tmp_path):
         list(read_serialized(str(tmp_path / "shard.gz")))
 
 
-def test_every_reader_of_examples_sees_the_appended_feature():
+def test_every_reader_of_examples_reads_the_appended_feature(tmp_path):
     values = pa.array([None, 0.25], pa.float32())
     longer = append_feature(pa.array(encode(), pa.large_binary()), "soft_click", values).to_pylist()
     schema = SCHEMA.append(pa.field("soft_click", pa.float32()))
-    assert decode_examples(longer, schema).to_pydict() == COLUMNS | {"soft_click": [None, 0.25]}
+    assert decode(longer, schema, str(tmp_path / "longer.gz")) == COLUMNS | {"soft_click": [None, 0.25]}
     spec = {name: tf.io.FixedLenFeature([], tf.float32, default_value=-1.0) for name in ("x", "soft_click")}
     parsed = tf.io.parse_example(longer, spec)
     assert parsed["soft_click"].numpy().tolist() == [-1.0, 0.25]

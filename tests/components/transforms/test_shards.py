@@ -28,7 +28,7 @@ def batch_of(rows: list[dict], schema: pa.Schema = SCHEMA) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=schema)
 
 
-def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+def test_written_rows_are_read_unchanged(tmp_path: Path) -> None:
     path = str(tmp_path / "Split-train" / "span-00000-00000-of-00001.gz")
     assert shards.write_shard(path, batch_of(ROWS)) == 3
     (read,) = shards.read_shards([path], 10, SCHEMA)
@@ -43,7 +43,7 @@ def test_a_slice_of_a_batch_writes_only_its_own_rows(tmp_path: Path) -> None:
     assert read.to_pylist() == ROWS[2:]
 
 
-def test_batches_hold_at_most_the_rows_asked_for_in_file_order(tmp_path: Path) -> None:
+def test_batches_have_at_most_batch_rows_rows_in_file_order(tmp_path: Path) -> None:
     path = str(tmp_path / "shard.gz")
     shards.write_shard(path, batch_of(ROWS))
     assert [batch.column(1).to_pylist() for batch in shards.read_shards([path], 2, SCHEMA)] == [
@@ -62,7 +62,7 @@ def test_a_null_and_an_empty_list_are_missing_in_the_example() -> None:
     assert parsed["label_click"].values.shape == (0,)
 
 
-def test_types_become_the_lists_of_an_example() -> None:
+def test_each_type_becomes_its_list_type_in_the_example() -> None:
     feature = tf.train.Example.FromString(shards.encode_examples(batch_of(ROWS))[0]).features.feature
     assert feature["name"].bytes_list.value == ["Ünal".encode()]
     assert feature["hour"].int64_list.value == [3]
@@ -71,11 +71,11 @@ def test_types_become_the_lists_of_an_example() -> None:
     assert feature["counts"].int64_list.value == [1]
 
 
-def test_a_column_that_no_example_carries_is_all_null(tmp_path: Path) -> None:
+def test_a_column_without_any_feature_is_all_null(tmp_path: Path) -> None:
     path = str(tmp_path / "shard.gz")
     shards.write_shard(path, batch_of([{"hour": 1}, {"hour": 2}]))
-    wanted = pa.schema([SCHEMA.field("tag"), SCHEMA.field("label_click"), SCHEMA.field("hour")])
-    (read,) = shards.read_shards([path], 10, wanted)
+    schema = pa.schema([SCHEMA.field("tag"), SCHEMA.field("label_click"), SCHEMA.field("hour")])
+    (read,) = shards.read_shards([path], 10, schema)
     assert read.to_pylist() == [
         {"tag": None, "label_click": None, "hour": 1},
         {"tag": None, "label_click": None, "hour": 2},
@@ -94,7 +94,7 @@ def test_writing_leaves_no_partial_file_beside_the_shard(tmp_path: Path) -> None
     assert [entry.name for entry in tmp_path.iterdir()] == ["shard.gz"]
 
 
-def test_writing_that_fails_halfway_leaves_the_shard_as_it_was(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_shard_unchanged(tmp_path: Path) -> None:
     def failing() -> Iterator[bytes]:
         yield from shards.encode_examples(batch_of(ROWS[:1]))
         raise OSError("disk full")
@@ -107,7 +107,7 @@ def test_writing_that_fails_halfway_leaves_the_shard_as_it_was(tmp_path: Path) -
     assert read.to_pylist() == ROWS
 
 
-def test_a_truncated_shard_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_truncated_shard_is_refused_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "shard.gz"
     shards.write_shard(str(path), batch_of(ROWS * 1000))
     path.write_bytes(path.read_bytes()[:-40])
@@ -115,13 +115,14 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path: Path) -> None:
         list(shards.read_shards([str(path)], 5000, SCHEMA))
 
 
-def test_several_values_in_a_scalar_column_are_refused() -> None:
-    records = shards.encode_examples(batch_of([{"counts": [1, 2]}]))
+def test_several_values_in_a_scalar_column_are_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "shard.gz")
+    shards.write_shard(path, batch_of([{"counts": [1, 2]}]))
     with pytest.raises(BadInput, match="column counts has several values in one example"):
-        shards.decode_examples(records, pa.schema([pa.field("counts", pa.int64())]))
+        list(shards.read_shards([path], 10, pa.schema([pa.field("counts", pa.int64())])))
 
 
-def test_a_column_type_without_a_feature_type_is_an_error_of_the_caller() -> None:
+def test_a_column_type_without_a_feature_type_is_refused() -> None:
     with pytest.raises(TypeError, match="must be string, int64, float32 or a list of those, got double"):
         shards.example_schema(pa.schema([pa.field("x", pa.float64())]))
 

@@ -153,7 +153,7 @@ def test_the_harness_agrees_with_the_pipeline(finished_run, small_stream, deploy
     """On the same configuration, within the noise of seeds: the pipeline's model is one more seed."""
     import pyarrow.parquet as pq
 
-    from components.evaluation import metrics
+    from components.evaluation.bootstrap import SpanFigures, SpanRows
     from components.evaluation.progressive import progressive_figures
 
     surface, spans = small_stream.surface_names.index("tab_1"), (4, 5, 6)
@@ -172,8 +172,9 @@ def test_the_harness_agrees_with_the_pipeline(finished_run, small_stream, deploy
                 here = small_stream.spans[found.rows] == span
                 here &= small_stream.surfaces[found.rows] == surface
                 labels = small_stream.labels[found.rows[here], column]
-                measure = metrics.rmse if metric == "rmse" else metrics.auc
-                of_spans.append(measure(labels, found.predictions[here, names.index(task)]))
+                rows = SpanRows(labels, np.arange(len(labels)), found.predictions[here, names.index(task)])
+                figures = SpanFigures(deployment.tasks[task].kind, [rows], len(labels)).once()
+                of_spans.append(figures[metric])
             by_seed.append(np.mean(of_spans))
         of_pipeline = by_role[task]["control"][metric]
         assert abs(of_pipeline - np.mean(by_seed)) < 4 * np.std(by_seed, ddof=1) + 2e-3, (task, by_seed)

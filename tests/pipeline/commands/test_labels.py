@@ -48,16 +48,16 @@ def run(uri):
     return run_command
 
 
-def test_ls_and_show_tell_what_is_published(run, publish):
+def test_ls_and_show_print_published_sets(run, publish):
     record = publish(3, [0.5, 0.25])
     assert record.set_id in run("ls").output
     shown = json.loads(run("show", record.set_id).output)
     assert (shown["rows"], shown["key"]["span"], shown["columns"]["click"]["kind"]) == (2, 3, "binary")
 
 
-def test_verify_ends_in_1_when_rows_are_not_what_the_record_says(run, publish, tmp_path):
+def test_verify_exits_with_1_if_the_rows_differ_from_the_record(run, publish, tmp_path):
     record = publish(3, [0.5, 0.25])
-    assert run("verify", record.set_id).output == f"{record.set_id}: as its record says\n"
+    assert run("verify", record.set_id).output == f"{record.set_id}: agrees with its record\n"
     (file,) = (tmp_path / "labels").glob(f"label_set={record.set_id}/*.parquet")
     pq.write_table(rows([0.5]), file)
     result = run("verify", record.set_id)
@@ -68,11 +68,11 @@ def test_verify_ends_in_1_when_rows_are_not_what_the_record_says(run, publish, t
 def test_diff_counts_examples_and_changed_labels(run, publish):
     first, second = publish(3, [0.5, 0.25]), publish(4, [0.5, 0.75, 0.1])
     output = run("diff", first.set_id, second.set_id).output
-    assert "examples: 2 in both, 0 in the first alone, 1 in the second alone" in output
+    assert "examples: 2 in both, 0 only in the first, 1 only in the second" in output
     assert output.splitlines()[-1].split() == ["click", "1", "0.250000", "0.500000"]
 
 
-def test_gc_removes_what_a_dry_run_names(run, publish, uri):
+def test_gc_removes_the_sets_that_a_dry_run_lists(run, publish, uri):
     old, pinned = publish(3, [0.5]), publish(4, [0.5])
     store = open_store(uri)
     store.pin("phones", 4, pinned.set_id)
@@ -81,18 +81,18 @@ def test_gc_removes_what_a_dry_run_names(run, publish, uri):
     options = ("--grace-hours", "0", "--retention-days", "0")
     expected = [f"expired set {old.set_id}", f"unpublished attempt {loser.set_id}"]
     assert run("gc", *options, "--dry-run").output.splitlines() == [
-        f"would remove {each}" for each in expected
+        f"would remove {line}" for line in expected
     ]
     assert store.list_sets() == [old, pinned]
-    assert run("gc", *options).output.splitlines() == [f"removed {each}" for each in expected]
+    assert run("gc", *options).output.splitlines() == [f"removed {line}" for line in expected]
     assert store.list_sets() == [pinned]
 
 
-def test_init_says_that_a_delta_store_makes_itself(run):
-    assert run("init").output == "nothing to make: this kind of store makes itself\n"
+def test_init_reports_that_a_delta_store_needs_no_tables(run):
+    assert run("init").output == "nothing to create: this kind of store needs no tables\n"
 
 
-def test_a_store_that_is_not_there_is_refused_and_not_made(tmp_path):
+def test_a_missing_store_is_refused_and_not_created(tmp_path):
     runner = click.testing.CliRunner()
     with pytest.raises(BadInput, match="no label store: expected the folder of a store, got no such folder"):
         runner.invoke(labels, ["ls", "--store", f"delta:{tmp_path}/nowhere"], catch_exceptions=False)

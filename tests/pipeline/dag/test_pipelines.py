@@ -1,17 +1,16 @@
-"""The compiled DAGs against golden files: UPDATE_GOLDEN=1 writes them anew; review the diff."""
+"""The compiled DAGs against golden listings: UPDATE_GOLDEN=1 rewrites them; review the diff."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 
 import pytest
-from google.protobuf import json_format
 from tfx.dsl.compiler.compiler import Compiler
 
 from pipeline.config_file import load_deployment
 from pipeline.dag.pipelines import bootstrap_pipeline, relabel_pipeline, span_pipeline
 from pipeline.paths import RunPaths
+from tests.pipeline.listing import list_pipeline
 
 REPOSITORY = Path(__file__).parents[3]
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -34,14 +33,23 @@ def compiled(deployment):
     }
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "span"])
+@pytest.mark.parametrize("name", ["bootstrap", "surface", "teacher", "relabel"])
 def test_the_dag_is_the_golden_one(compiled, name):
-    text = json_format.MessageToJson(compiled[name], sort_keys=True).replace(str(REPOSITORY), "/REPOSITORY")
-    golden = GOLDEN / f"{name}_pipeline.json"
+    text = list_pipeline(compiled[name]).replace(str(REPOSITORY), "/REPOSITORY")
+    golden = GOLDEN / f"{name}_pipeline.txt"
     if os.environ.get("UPDATE_GOLDEN"):
-        golden.write_text(text + "\n")
+        golden.write_text(text)
 
-    assert json.loads(text) == json.loads(golden.read_text())
+    assert text == golden.read_text()
+
+
+def test_a_whole_span_has_the_nodes_of_the_teacher_and_of_each_surface(compiled):
+    teacher, surface = set(nodes(compiled["teacher"])), set(nodes(compiled["surface"]))
+    of_surface = {name for name in surface if name.endswith("_tab_1")}
+    renamed = {name.replace("tab_1", other) for name in of_surface for other in ("tab_0", "tab_4")}
+
+    assert len(of_surface) == 10
+    assert set(nodes(compiled["span"])) == teacher | of_surface | renamed
 
 
 def nodes(pipeline):

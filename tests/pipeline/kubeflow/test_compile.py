@@ -1,4 +1,4 @@
-"""The compiled YAMLs against golden ones: UPDATE_GOLDEN=1 writes them anew; review the diff."""
+"""The compiled YAML against golden files: UPDATE_GOLDEN=1 rewrites them; review the diff."""
 
 import dataclasses
 import json
@@ -18,6 +18,7 @@ from pipeline.cluster import Cluster, Step
 from pipeline.config_file import load_deployment
 from pipeline.kubeflow.target import compile_all, compile_one
 from tests.conftest import REPOSITORY
+from tests.pipeline.listing import list_spec
 
 CONFIG = REPOSITORY / "pipeline" / "configs" / "kuairand.yaml"
 GOLDEN = REPOSITORY / "tests" / "golden" / "kubeflow"
@@ -40,14 +41,49 @@ def folder(tmp_path_factory):
     return out
 
 
-def test_the_script_writes_the_golden_files(folder):
+def test_the_script_writes_a_file_a_pipeline(folder):
     assert sorted(path.stem for path in folder.iterdir()) == NAMES
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "student-tab_1"])
+def test_the_pipeline_is_the_golden_one(folder, name):
+    assert_golden(GOLDEN / f"{name}.txt", "\n\n".join(blocks(folder, name).values()) + "\n")
+
+
+def test_the_teachers_whole_yaml_is_the_golden_one(folder):
+    assert_golden(GOLDEN / "teacher.yaml", (folder / "teacher.yaml").read_text())
+
+
+def assert_golden(golden, text):
     if os.environ.get("UPDATE_GOLDEN"):
-        GOLDEN.mkdir(exist_ok=True)
-        for path in folder.iterdir():
-            (GOLDEN / path.name).write_text(path.read_text())
-    for name in NAMES:
-        assert (folder / f"{name}.yaml").read_text() == (GOLDEN / f"{name}.yaml").read_text(), name
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def blocks(folder, name):
+    """A pipeline's listing, a task a block, without `DueSpan`, which holds the whole deployment."""
+    listing = list_spec(*yaml.safe_load_all((folder / f"{name}.yaml").read_text()))
+    by_task = {block.partition("\n")[0]: block for block in listing.strip().split("\n\n")[1:]}
+    by_task.pop("DueSpan", None)
+    return by_task
+
+
+@pytest.mark.parametrize("surface", ["tab_0", "tab_4"])
+def test_students_of_two_surfaces_differ_in_the_surfaces_name_alone(folder, surface):
+    renamed = "\n".join(blocks(folder, "student-tab_1").values()).replace("tab_1", surface)
+    renamed = renamed.replace("tab-1", surface.replace("_", "-"))
+    assert renamed == "\n".join(blocks(folder, f"student-{surface}").values())
+
+
+def test_the_fleet_has_the_tasks_of_the_teacher_and_of_each_student(folder):
+    fleet, teacher = blocks(folder, "fleet"), blocks(folder, "teacher")
+    of_students = {name for name in fleet if name.endswith(("-tab-0", "-tab-1", "-tab-4"))}
+    for name in teacher.keys() - {"SpanExampleGen"}:
+        assert fleet[name] == teacher[name]
+    for surface in ("tab_0", "tab_1", "tab_4"):
+        student = blocks(folder, f"student-{surface}")
+        assert student.keys() - teacher.keys() <= of_students
+    assert fleet.keys() == teacher.keys() | of_students
 
 
 @pytest.mark.parametrize("name", NAMES)

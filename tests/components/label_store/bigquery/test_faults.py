@@ -1,4 +1,4 @@
-"""The BigQuery protocol on bad days: every case ends with exact rows and one published set, or none."""
+"""Fault injection into the BigQuery protocol: exact rows and one published set, or none, after each fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 from testing.bigquery_server import PROJECT, running
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.slow
 
 SUBMIT = {"path": "/projects/[^/]+/jobs$", "method": "POST"}
 POLL = {"path": "/jobs/", "method": "GET"}
@@ -27,7 +27,7 @@ UPLOAD = {"path": "/upload/", "method": "PUT"}
 QUERY = {"path": "/queries", "method": "POST"}
 RESULTS = {"path": "/queries/", "method": "GET"}
 LOST_ANSWER = SUBMIT | {"status": 503, "when": "after"}
-"""The server runs jobs before it answers; only who has missed the answer asks for them."""
+"""The server finishes a job before it answers, so a client polls only if the answer is lost."""
 WHERE = {
     "submit": [SUBMIT],
     "poll": [LOST_ANSWER, POLL],
@@ -45,7 +45,7 @@ HOW = {
     "cut after": {"drop": True, "when": "after"},
 }
 RETRY_SECONDS = {"_initial": 0.05, "_maximum": 1.0}
-"""Google's clients wait a second before they ask again, later a minute; a server here needs less."""
+"""Shorter pauses than the defaults of Google's clients, because the server is local."""
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def uri(bigquery, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch):
+def short_retries(monkeypatch):
     for name, seconds in RETRY_SECONDS.items():
         monkeypatch.setattr(DEFAULT_RETRY, name, seconds)
 
@@ -68,23 +68,23 @@ def store(uri):
     return open_store(uri)
 
 
-def ask(uri: str, sql: str) -> list[tuple]:
+def query(uri: str, sql: str) -> list[tuple]:
     location = parse_location(uri.removeprefix("bigquery://"))
     tables = {name: f"`{location.table(name)}`" for name in ("labels", "label_sets")}
     return [tuple(row) for row in location.client().query_and_wait(sql.format(**tables))]
 
 
 def rows_by_set(uri: str) -> dict[str, tuple[int, int]]:
-    """Set id → rows in the table and distinct ids, published or not."""
+    """Set id → (rows, distinct ids) in the table, published or not."""
     sql = (
         "SELECT label_set, COUNT(*), COUNT(DISTINCT example_id) FROM {labels} "
         "WHERE event_date >= '2000-01-01' GROUP BY label_set"
     )
-    return {set_id: (rows, ids) for set_id, rows, ids in ask(uri, sql)}
+    return {set_id: (rows, ids) for set_id, rows, ids in query(uri, sql)}
 
 
 def published(uri: str) -> list[str]:
-    return [row[0] for row in ask(uri, "SELECT entry FROM {label_sets} WHERE state = 'published'")]
+    return [row[0] for row in query(uri, "SELECT entry FROM {label_sets} WHERE state = 'published'")]
 
 
 def two_shards(labels, prefix="") -> list:
@@ -95,14 +95,14 @@ def two_shards(labels, prefix="") -> list:
 
 
 @pytest.mark.parametrize("where", WHERE)
-def test_whatever_fault_leaves_exact_rows_and_one_published_set(bigquery, uri, store, labels, where):
-    *before, spoilt = WHERE[where]
+def test_every_fault_leaves_exact_rows_and_one_published_set(bigquery, uri, store, labels, where):
+    *first, target = WHERE[where]
     sets = []
     for span, (how, fault) in enumerate(HOW.items()):
-        bigquery.set_faults([*before, spoilt | fault | {"times": 2}])
+        bigquery.set_faults([*first, target | fault | {"times": 2}])
         record = labels.publish(store, labels.make_key(span), *two_shards(labels, f"{span}-"))
         hits = bigquery.fault_hits()
-        assert hits >= 1 + len(before), f"{how}: no request was spoilt: the case tests nothing"
+        assert hits >= 1 + len(first), f"{how}: no fault was injected, so the case tests nothing"
         sets.append(record.set_id)
     bigquery.set_faults([])
     assert sorted(published(uri)) == sorted(sets)
@@ -110,7 +110,7 @@ def test_whatever_fault_leaves_exact_rows_and_one_published_set(bigquery, uri, s
     assert [len(labels.read_rows(store, set_id)) for set_id in sets] == [6] * len(HOW)
 
 
-def test_a_reader_sees_whole_sets_alone_through_two_hundred_faults(bigquery, uri, store, labels, tmp_path):
+def test_a_reader_sees_only_complete_sets_during_two_hundred_faults(bigquery, uri, store, labels, tmp_path):
     script = """
 import json
 from google.cloud.bigquery.retry import DEFAULT_RETRY
@@ -131,14 +131,14 @@ for span in range(60):
         for rule in (SUBMIT, POLL, UPLOAD_START, UPLOAD, QUERY, RESULTS)
         for how in HOW.values()
     ]
-    hits, running_still = 0, True
-    while running_still:
-        running_still = writer.poll() is None
-        bigquery.set_faults(rules if running_still and hits < 200 else [])
+    hits, is_running = 0, True
+    while is_running:
+        is_running = writer.poll() is None
+        bigquery.set_faults(rules if is_running and hits < 200 else [])
         records = store.list_sets()
-        now = {record.key.span for record in records}
-        assert now >= seen, "a set was visible and is so no more"
-        seen = now
+        spans = {record.key.span for record in records}
+        assert spans >= seen, "a visible set has disappeared"
+        seen = spans
         for record in records[-1:]:
             assert len(labels.read_rows(store, record.set_id)) == record.rows == 60
         hits += bigquery.fault_hits()
@@ -179,12 +179,12 @@ def is_killed(moment, number):
 number = 1
 while is_killed("before", number):
     number += 1
-# A kill after an answer is one before the next request, and only the last answer has none after it.
+# A kill after an answer equals one before the next request; only the last answer has no next request.
 is_killed("after", number - 1)
 """
 
 
-def test_a_writer_killed_at_any_request_leaves_a_whole_set_or_none(uri, store, labels):
+def test_a_writer_killed_at_any_request_leaves_a_complete_set_or_none(uri, store, labels):
     process = labels.start_python(KILLED, uri)
     points = process.communicate(timeout=600)[0].splitlines()
     assert process.returncode == 0
@@ -193,18 +193,18 @@ def test_a_writer_killed_at_any_request_leaves_a_whole_set_or_none(uri, store, l
     keys = {int(line.split()[1]) + (100 if line.startswith("after") else 0) for line in points}
     for record in store.list_sets():
         assert len(labels.read_rows(store, record.set_id)) == record.rows == 6
-    for span in keys:  # The next attempt at each of them, as after a restart.
+    for span in keys:  # The next attempt at each key, as after a restart.
         labels.publish(store, labels.make_key(span), *two_shards(labels))
     sets = store.list_sets()
     assert len(sets) == len({record.key for record in sets}) >= len(keys)
-    left = set(rows_by_set(uri)) - {record.set_id for record in sets}
+    unpublished = set(rows_by_set(uri)) - {record.set_id for record in sets}
     removed = store.delete_unpublished(older_than_seconds=-1)
-    assert left <= set(removed)
+    assert unpublished <= set(removed)
     assert rows_by_set(uri) == {record.set_id: (6, 6) for record in sets}
     assert store.delete_unpublished(older_than_seconds=-1) == []
 
 
-def test_a_server_killed_in_the_middle_of_a_load_loses_and_doubles_nothing(tmp_path, labels):
+def test_a_server_killed_during_a_load_neither_loses_nor_duplicates_rows(tmp_path, labels):
     num_rows = 400_000
     with running(tmp_path / "server") as server:
         uri = server.store_uri("labels", tmp_path / "staging")
@@ -220,26 +220,26 @@ def test_a_server_killed_in_the_middle_of_a_load_loses_and_doubles_nothing(tmp_p
             server.kill()
             server.start()
 
-        helper = threading.Thread(target=kill_and_start)
-        helper.start()
+        thread = threading.Thread(target=kill_and_start)
+        thread.start()
         record = store.publish(writer, shards, labels.FACTS)
-        helper.join()
+        thread.join()
         assert record.rows == num_rows
         assert rows_by_set(uri) == {record.set_id: (num_rows, num_rows)}
         assert published(uri) == [record.set_id]
 
 
 def _jobs(store) -> list:
-    """Load jobs that the server knows of and has not done."""
+    """Load jobs that the server is running."""
     client = store._jobs.client
     try:
-        listed = client.list_jobs(project=PROJECT, state_filter="running", retry=None)
-        return [job for job in listed if job.job_type == "load"]
+        jobs = client.list_jobs(project=PROJECT, state_filter="running", retry=None)
+        return [job for job in jobs if job.job_type == "load"]
     except Exception:
         return []
 
 
-def test_of_two_writers_at_once_the_second_s_rows_are_never_seen_and_are_collected(uri, store, labels):
+def test_of_two_concurrent_writers_the_loser_s_rows_are_invisible_and_collected(uri, store, labels):
     writers = [store.stage(labels.make_key(), {"click": labels.CLICK}) for _ in range(2)]
     records = {}
 
@@ -258,15 +258,15 @@ def test_of_two_writers_at_once_the_second_s_rows_are_never_seen_and_are_collect
     assert records[0] == records[1]
     winner = records[0].set_id
     (loser,) = {writer.set_id for writer in writers} - {winner}
-    assert rows_by_set(uri) == {winner: (2, 2), loser: (2, 2)}, "both loaded, so they met at the MERGE"
+    assert rows_by_set(uri) == {winner: (2, 2), loser: (2, 2)}, "both attempts have loaded their rows"
     assert len(labels.read_rows(store, winner)) == 2
     assert store.delete_unpublished(older_than_seconds=-1) == [loser]
     assert rows_by_set(uri) == {winner: (2, 2)}
     assert published(uri) == [winner]
 
 
-def test_rows_of_a_load_that_the_server_calls_failed_are_taken_back(uri, store, labels):
-    """A server that dies after it has loaded: the rows are there, the job says that they are not."""
+def test_rows_of_a_load_reported_as_failed_are_deleted(uri, store, labels):
+    """A server that dies after a load: the rows exist, but the job is reported as failed."""
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a", "b"], [0.25, 0.5]))]
     other = labels.publish(store, labels.make_key(4), labels.make_table(["a"], [0.5]))
@@ -280,14 +280,14 @@ def test_rows_of_a_load_that_the_server_calls_failed_are_taken_back(uri, store, 
     assert labels.read_rows(store, record.set_id) == [("a", 0.25), ("b", 0.5)]
 
 
-def test_a_set_whose_rows_have_expired_is_not_taken_for_a_smaller_one(uri, store, labels):
+def test_a_set_with_expired_rows_is_refused(uri, store, labels):
     record = labels.publish(store, labels.make_key(), *two_shards(labels))
-    ask(uri, "DELETE FROM {labels} WHERE example_id = '0a' AND event_date >= '2000-01-01'")
-    with pytest.raises(BadInput, match=r"no whole set: .* got .*\(5 of 6 rows are left\)"):
+    query(uri, "DELETE FROM {labels} WHERE example_id = '0a' AND event_date >= '2000-01-01'")
+    with pytest.raises(BadInput, match="rows of a label set are missing: expected 6 rows, got 5"):
         labels.read_rows(store, record.set_id)
 
 
-def test_a_job_that_is_submitted_twice_is_looked_up_and_done_once(uri, store, labels):
+def test_a_job_submitted_twice_runs_once(uri, store, labels):
     location = parse_location(uri.removeprefix("bigquery://"))
     client, table = location.client(), location.table("labels")
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
@@ -306,8 +306,8 @@ def test_a_job_that_is_submitted_twice_is_looked_up_and_done_once(uri, store, la
 
 
 @pytest.mark.parametrize("status", [400, 409, 412])
-def test_who_loses_the_race_to_add_a_column_reads_again(bigquery, uri, store, labels, status):
-    """The column is there and another one's: what the server answers when two add it at once."""
+def test_a_conflict_while_adding_a_column_is_retried(bigquery, uri, store, labels, status):
+    """Answers of the server if two processes add a column at once."""
     bigquery.set_faults([{"path": "/tables/labels$", "method": "PATCH", "status": status, "when": "after"}])
     record = labels.publish(store, labels.make_key(), *two_shards(labels))
     assert bigquery.fault_hits() == 1

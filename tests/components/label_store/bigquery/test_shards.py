@@ -17,17 +17,17 @@ def shard(number: int, rows: int = 10) -> StagedShard:
     )
 
 
-def test_a_load_job_takes_ten_thousand_files_and_no_more():
+def test_a_load_job_has_at_most_ten_thousand_files():
     shards = [shard(number) for number in reversed(range(20_001))]
     groups = list(load_groups(shards, from_cloud=True))
     assert [len(group) for group in groups] == [10_000, 10_000, 1]
-    assert [each for group in groups for each in group] == shards[::-1]
+    assert [shard for group in groups for shard in group] == shards[::-1]
 
 
-def test_uploads_are_put_together_up_to_five_million_rows():
+def test_an_upload_holds_shards_of_up_to_five_million_rows():
     shards = [shard(number, rows=2_000_000) for number in range(5)]
     groups = load_groups(shards, from_cloud=False)
-    assert [[each.name for each in group] for group in groups] == [
+    assert [[shard.name for shard in group] for group in groups] == [
         ["shard-00000", "shard-00001"],
         ["shard-00002", "shard-00003"],
         ["shard-00004"],
@@ -36,7 +36,7 @@ def test_uploads_are_put_together_up_to_five_million_rows():
     assert [len(group) for group in load_groups(huge, from_cloud=False)] == [1, 1]
 
 
-def test_a_job_s_id_tells_the_set_the_files_and_the_generation_and_not_their_order():
+def test_a_job_id_depends_on_set_files_and_generation_but_not_on_order():
     shards = [shard(0), shard(1)]
     name = job_id_of("big.7.span-00003.0.abc", shards, 0)
     assert name == job_id_of("big.7.span-00003.0.abc", shards[::-1], 0)

@@ -1,4 +1,4 @@
-"""The tables of a BigQuery store, on a server of this machine."""
+"""Tables of a BigQuery store, on a local server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from components.label_store.bigquery.location import parse_location
 from components.label_store.schemes import open_store
 from eventlog.errors import BadInput
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.fixture
 def location(bigquery, tmp_path):
@@ -21,7 +19,7 @@ def location(bigquery, tmp_path):
     return parse_location(uri.removeprefix("bigquery://"))
 
 
-def test_init_makes_both_tables_and_may_be_run_again(location):
+def test_init_creates_both_tables_and_can_run_again(location):
     names = [location.table("labels"), location.table("label_sets")]
     assert open_store(location.uri).initialize() == names
     assert open_store(location.uri).initialize() == names
@@ -54,10 +52,10 @@ def test_a_table_of_another_shape_is_refused(location):
         open_store(location.uri).initialize()
 
 
-def test_without_init_every_way_in_says_what_to_do(location, labels):
+def test_without_init_a_store_is_refused_with_the_command_to_run(location, labels):
     store = open_store(location.uri)
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
-    for ask in (store.list_sets, lambda: store.publish(writer, shards, labels.FACTS)):
+    for call in (store.list_sets, lambda: store.publish(writer, shards, labels.FACTS)):
         with pytest.raises(BadInput, match=r"no label store in this dataset: .* Run `rankdistill labels"):
-            ask()
+            call()

@@ -1,7 +1,8 @@
-"""What is Delta Lake's own: what a kill leaves, and who else can read the table."""
+"""Delta Lake backend: kills, concurrent commits, and other engines that read the table."""
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -54,14 +55,14 @@ def root(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("moment", KILLS)
-def test_a_kill_leaves_the_whole_set_or_none(root, labels, moment):
+def test_a_kill_leaves_a_complete_set_or_none(root, labels, moment):
     process = labels.start_python(KILLS[moment] + PUBLISH, f"delta:{root}")
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     store = DeltaLabelStore(root)
     survived = store.list_sets()
     assert len(survived) == (1 if moment == "right after the commit" else 0)
-    # The next attempt finds the one set, or publishes its own; what the kill left can be collected.
+    # The next attempt finds the set or publishes its own; the killed attempt can be garbage-collected.
     record = labels.publish(store, labels.make_key(), labels.make_table(["z"], [0.5]))
     if survived:
         assert record == survived[0]
@@ -73,7 +74,7 @@ def test_a_kill_leaves_the_whole_set_or_none(root, labels, moment):
     assert len(list(root.glob("label_set=*"))) == len(list(root.glob("_records/*"))) == 1
 
 
-def test_any_delta_engine_sees_the_published_rows_alone(root, labels):
+def test_another_delta_engine_sees_only_published_rows(root, labels):
     store = DeltaLabelStore(root)
     columns = {"click": labels.CLICK, "watch_time": labels.WATCH}
     labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
@@ -86,7 +87,7 @@ def test_any_delta_engine_sees_the_published_rows_alone(root, labels):
     assert answer["soft_watch_time"].to_pylist() == [None, 7.0]
 
 
-def test_delta_accepts_one_transaction_twice_and_we_do_not(root, labels):
+def test_the_same_key_is_not_committed_twice(root, labels):
     store = DeltaLabelStore(root)
     first = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
     before = DeltaTable(str(root)).version()
@@ -94,7 +95,7 @@ def test_delta_accepts_one_transaction_twice_and_we_do_not(root, labels):
     assert DeltaTable(str(root)).version() == before
 
 
-def test_everything_is_still_known_after_a_checkpoint_without_its_log(root, labels):
+def test_sets_and_columns_survive_a_checkpoint_without_the_older_log(root, labels):
     store = DeltaLabelStore(root)
     first = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
     DeltaTable(str(root)).create_checkpoint()
@@ -109,7 +110,7 @@ def test_everything_is_still_known_after_a_checkpoint_without_its_log(root, labe
     assert [record.key.span for record in store.list_sets()] == [3, 4]
 
 
-def test_an_error_after_the_commit_went_through_is_not_believed(root, labels, monkeypatch):
+def test_an_error_after_a_successful_commit_does_not_publish_twice(root, labels, monkeypatch):
     commit = DeltaTable.create_write_transaction
     calls = []
 
@@ -125,7 +126,7 @@ def test_an_error_after_the_commit_went_through_is_not_believed(root, labels, mo
     assert (record.rows, record.revision) == (1, 1)
 
 
-def test_collection_that_loses_to_a_publisher_deletes_nothing_of_it(root, labels, monkeypatch):
+def test_garbage_collection_deletes_nothing_of_a_set_published_meanwhile(root, labels, monkeypatch):
     store = DeltaLabelStore(root)
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
@@ -141,7 +142,7 @@ def test_collection_that_loses_to_a_publisher_deletes_nothing_of_it(root, labels
     assert labels.read_rows(store, published[0].set_id) == [("a", 0.5)]
 
 
-def test_collection_removes_a_published_set_s_spare_copies(root, labels):
+def test_garbage_collection_deletes_extra_copies_of_a_published_shard(root, labels):
     store = DeltaLabelStore(root)
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5])) for _ in range(2)]
@@ -152,7 +153,7 @@ def test_collection_removes_a_published_set_s_spare_copies(root, labels):
     assert labels.read_rows(store, record.set_id) == [("a", 0.5)]
 
 
-def test_a_missing_staged_shard_refuses_publication(root, labels):
+def test_an_attempt_with_a_missing_shard_is_not_published(root, labels):
     store = DeltaLabelStore(root)
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
@@ -160,3 +161,11 @@ def test_a_missing_staged_shard_refuses_publication(root, labels):
     with pytest.raises(ValueError, match="staged shards are gone"):
         store.publish(writer, shards, labels.FACTS)
     assert store.list_sets() == []
+
+
+def test_a_record_of_an_older_version_with_another_key_is_read(root, labels):
+    store = DeltaLabelStore(root)
+    record = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    (file,) = root.glob("_records/*.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"distinct_ids": 1}))
+    assert store.list_sets() == [record]

@@ -1,0 +1,81 @@
+"""Packs this project's code for Beam workers that run on other machines."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    SetupOptions,
+    StandardOptions,
+    WorkerOptions,
+)
+
+from eventlog.shipped_schema import shipped_schema
+
+_RUNNERS_IN_THIS_PROCESS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
+_ENVIRONMENTS_WITH_CODE = ("LOOPBACK", "EXTERNAL")
+"""Workers started by this process, or by somebody who has given them the code."""
+_PACKAGES = ("rankdistill", "eventlog", "models", "components", "pipeline", "experiments")
+_SETUP = """
+from setuptools import find_packages, setup
+
+data = ["py.typed", "schema/*", "configs/*.yaml"]
+setup(name="rankdistill", version={version!r}, packages=find_packages(), package_data={{"": data}})
+"""
+
+
+def has_workers_elsewhere(beam_options: Sequence[str]) -> bool:
+    """Whether the runner named by the options starts workers that do not share this process's files."""
+    return PipelineOptions(list(beam_options)).view_as(StandardOptions).runner not in _RUNNERS_IN_THIS_PROCESS
+
+
+def with_worker_package(beam_options: Sequence[str]) -> list[str]:
+    """The options with `--extra_package`, where workers elsewhere would otherwise lack this project's code.
+
+    Options that name a setup file, an extra package or a container image are returned as they are.
+    """
+    options = PipelineOptions(list(beam_options))
+    setup = options.view_as(SetupOptions)
+    provided = setup.setup_file or setup.extra_packages or options.view_as(WorkerOptions).sdk_container_image
+    with_code = options.view_as(PortableOptions).environment_type in _ENVIRONMENTS_WITH_CODE
+    if provided or with_code or not has_workers_elsewhere(beam_options):
+        return list(beam_options)
+    return [*beam_options, f"--extra_package={build_worker_package()}"]
+
+
+@functools.cache
+def build_worker_package() -> Path:
+    """Builds a source distribution of the code that this process runs, from a checkout or a wheel alike.
+
+    Returns:
+        The path of the `.tar.gz`, which is built once a process and removed at its end.
+    """
+    build, out = Path(_scratch().name, "build"), Path(_scratch().name, "dist")
+    for package in _PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise RuntimeError(f"package {package!r} is not importable: the installation is not complete.")
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(Path(spec.origin).parent, build / package, ignore=ignored, dirs_exist_ok=True)
+    schemas = shipped_schema("impressions.pbtxt").parent
+    shutil.copytree(schemas, build / "rankdistill" / "schema", dirs_exist_ok=True)
+    version = importlib.metadata.version("rankdistill")
+    (build / "setup.py").write_text(_SETUP.format(version=version))
+    command = [sys.executable, "setup.py", "--quiet", "sdist", "--formats=gztar", "--dist-dir", str(out)]
+    subprocess.run(command, cwd=build, check=True, capture_output=True)
+    return next(out.glob("*.tar.gz"))
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="rankdistill-workers-")

@@ -1,0 +1,50 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rankdistill.shadowing import PACKAGES, refuse_shadowed_packages
+from tests.conftest import REPOSITORY
+
+
+def run_beside(folder, *arguments):
+    """The command line with `folder` in front of our packages on `sys.path`."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY)])}
+    command = [sys.executable, "-m", "rankdistill", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_our_own_packages_are_accepted():
+    refuse_shadowed_packages()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_another_package_of_one_of_our_names_is_refused_in_one_line(package, tmp_path):
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("")
+    done = run_beside(tmp_path, "--help")
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"rankdistill: package '{package}' is hidden: expected {REPOSITORY / package}, got "
+    )
+    assert str(tmp_path / package / "__init__.py") in line
+    assert "environment of its own" in line
+
+
+def test_a_public_name_is_refused_too(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)])}
+    code = "import rankdistill; rankdistill.Task"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ImportError: package 'models' is hidden" in done.stderr
