@@ -1,1 +1,1 @@
-"""Speed against stock TFX and against the limit; `python -m benchmarks.<name>` ends with a BENCH line."""
+"""Benchmarks against stock TFX and against plain loops; each module prints a BENCH line of JSON."""

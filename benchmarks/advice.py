@@ -1,11 +1,11 @@
-"""Whether `rankdistill advise` finds what is best in ten simulated worlds, and beats the paper's advice.
+"""Compares the advice of `rankdistill advise` with the best proposal in ten simulated worlds.
 
-Usage: `python -m benchmarks.advice --out DIR [--minutes 3] [--worlds default,newcomers]`. Each world is
-advised in the budget. Then every candidate is run with seeds that the advice did not see, on the stretch that
-its search did not see (between its best, the paper's advice and none it chooses there); the best few, the
-paper's advice and the one advised with more seeds. What is best is "none" where no candidate's mean is above
-the control's. Regret is what the best has over the answer, in the criterion; "no evidence" means the control.
-A world that is done is not done again.
+Usage: `python -m benchmarks.advice --out DIR [--minutes 3] [--worlds default,newcomers]`. For each world, the
+benchmark runs `advise` with the budget. Then it evaluates every proposal with other seeds, on the reporting
+spans. The best few, the paper's advice and the search's best proposal get more seeds. (`advise` itself uses
+these spans only to choose between its best proposal, the paper's advice and none.) The best answer is "none"
+if no proposal's mean is above the control's. Regret is the criterion of the best answer minus that of the
+advice; "no evidence" counts as the control. A rerun skips the finished worlds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.console import Console
 from eventlog.simulator import World, simulate
 from experiments.advice.advising import Advice, advise
 from experiments.advice.bench import Bench
-from experiments.advice.candidates import Candidate, candidates
+from experiments.advice.proposals import Proposal, proposals
 from experiments.protocol.settings import load_experiment
 from experiments.statistics.influence import Figure
 from experiments.trials.progress import ExperimentProgress
@@ -39,24 +39,25 @@ WORLDS = {
     "noisy-ltv": World(activity_noise=2.0, logging_noise=1.0),
     "rare-visitors": World(impressions_per_user=0.3, impressions_per_video=2.0),
 }
-"""Written down before any was run."""
+"""Fixed before the first run."""
 SPANS = 9
 FIRST_SEED = 100
-"""Of the truth."""
+"""First of the seeds that evaluate the proposals; `advise` uses smaller ones."""
 FINALISTS = 6
 NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """One world's outcome.
+class WorldResult:
+    """Quality of the advice in one world.
 
     Attributes:
-        best: the name of what is best.
-        answer: the name of what was advised.
-        within_noise: whether the answer is the best or the interval of what the best has over it holds 0.
-        regret, default_regret: what the best has over the answer, and over the paper's advice.
-        gain, default_gain: of the best and of the paper's advice over the control.
+        best: name of the best answer.
+        answer: name of the advised proposal.
+        within_noise: whether the advice is the best answer, or the interval of their difference contains 0.
+        regret, default_regret: criterion of the best answer minus that of the advice, and of the paper's
+            advice.
+        gain, default_gain: criterion of the best answer, and of the paper's advice, minus the control's.
     """
 
     best: str
@@ -69,28 +70,32 @@ class Found:
 
 
 def main() -> None:
-    """Runs the worlds and prints; the last line is for machines."""
-    # Workers import this module: Beam and Transform, which they do not need, would cost the budget seconds.
+    """Runs the worlds and prints the result of each, then the BENCH line."""
+    # Worker processes import this module and need neither Beam nor Transform; the import would cost seconds.
     from experiments.trials.loading import load_stream
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--worlds", default=",".join(WORLDS))
-    parser.add_argument("--examples-per-span", type=int, default=1500)
-    parser.add_argument(
-        "--seeds", type=int, nargs=2, default=(2, 8), help="of all candidates, of the finalists"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", type=Path, default=Path("experiments/configs/simulator.yaml"))
+    parser.add_argument("--out", type=Path, required=True, help="folder for logs, trials and results")
+    parser.add_argument("--minutes", type=float, default=3.0, help="budget of the advice in each world")
+    parser.add_argument("--worlds", default=",".join(WORLDS), help="names of worlds, with commas between")
+    parser.add_argument("--examples-per-span", type=int, default=1500, help="fresh rows of a span")
+    parser.add_argument(
+        "--seeds", type=int, nargs=2, default=(2, 8), help="seeds for all proposals, and for the best few"
+    )
+    parser.add_argument(
+        "--config", type=Path, default=Path("experiments/configs/simulator.yaml"), help="the protocol"
+    )
     arguments = parser.parse_args()
     experiment, deployment = load_experiment(arguments.config)
     experiment = dataclasses.replace(experiment, reporting=f"{experiment.reporting_spans.start}:{SPANS - 1}")
-    outcomes: dict[str, Found] = {}
+    results: dict[str, WorldResult] = {}
     with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
         for name in arguments.worlds.split(","):
             folder = arguments.out / name
-            kept = folder / "found.json"
-            if not kept.is_file():
+            file = folder / "found.json"
+            if not file.is_file():
                 progress.say(f"world {name}")
                 simulate(folder / "events", SPANS, arguments.examples_per_span, seed=1, world=WORLDS[name])
                 stream = load_stream(deployment, folder / "events", folder / "streams")
@@ -100,31 +105,33 @@ def main() -> None:
                         budget_seconds=60 * arguments.minutes, progress=progress,
                     )  # fmt: skip
                     bench = Bench(experiment, deployment, schedule, progress.say)
-                    found = judged(bench, advice, arguments.seeds, progress)
-                kept.write_text(json.dumps(dataclasses.asdict(found)))
-            outcomes[name] = Found(**json.loads(kept.read_text()))
-            print(f"{name}: {outcomes[name]}", flush=True)
-    print(f"BENCH {json.dumps(summary(list(outcomes.values())))}")
+                    result = evaluate(bench, advice, arguments.seeds, progress)
+                file.write_text(json.dumps(dataclasses.asdict(result)))
+            results[name] = WorldResult(**json.loads(file.read_text()))
+            print(f"{name}: {results[name]}", flush=True)
+    print(f"BENCH {json.dumps(summary(list(results.values())))}")
 
 
-def judged(bench: Bench, advice: Advice, seeds: tuple[int, int], progress: ExperimentProgress) -> Found:
-    """Holds the advice against every candidate."""
-    default = candidates()[0]
-    progress.say("judging every candidate")
-    few, many = (range(FIRST_SEED, FIRST_SEED + count) for count in seeds)
-    first = {one: _mean(own) for one, own in bench.figures(candidates(), few).items()}
-    finalists = sorted(first, key=lambda one: -first[one])[:FINALISTS]
-    progress.say("judging the best again")
-    asked: list[Candidate | None] = [None, *dict.fromkeys([*finalists, default, advice.candidate])]
-    figures = bench.figures(asked, many)
-    gains = {one: _mean(own) - _mean(figures[None]) for one, own in figures.items()}
-    # The control is among them, with a gain of 0.
-    best = max(gains, key=lambda one: gains[one])
-    ahead = bench.less(figures[best], figures[advice.best])
-    return Found(
+def evaluate(
+    bench: Bench, advice: Advice, num_seeds: tuple[int, int], progress: ExperimentProgress
+) -> WorldResult:
+    """Compares the advice with every proposal and with the control."""
+    default = proposals()[0]
+    few, many = (range(FIRST_SEED, FIRST_SEED + number) for number in num_seeds)
+    progress.say("evaluating every proposal")
+    means = {proposal: _mean(figures) for proposal, figures in bench.figures(proposals(), few).items()}
+    finalists = sorted(means, key=lambda proposal: -means[proposal])[:FINALISTS]
+    progress.say("evaluating the best proposals with more seeds")
+    arms: list[Proposal | None] = [None, *dict.fromkeys([*finalists, default, advice.proposal])]
+    figures = bench.figures(arms, many)
+    # The control is among the arms, with a gain of 0.
+    gains = {arm: _mean(figures[arm]) - _mean(figures[None]) for arm in arms}
+    best = max(gains, key=lambda arm: gains[arm])
+    lead = bench.difference(figures[best], figures[advice.best])
+    return WorldResult(
         best=_name(best),
         answer=_name(advice.best),
-        within_noise=best == advice.best or ahead.both is None or ahead.both[0] <= 0,
+        within_noise=best == advice.best or lead.both is None or lead.both[0] <= 0,
         regret=gains[best] - gains[advice.best],
         default_regret=gains[best] - gains[default],
         gain=gains[best],
@@ -132,18 +139,18 @@ def judged(bench: Bench, advice: Advice, seeds: tuple[int, int], progress: Exper
     )
 
 
-def summary(found: list[Found]) -> dict[str, object]:
-    """What the ten worlds say together."""
-    saved = np.array([one.default_regret - one.regret for one in found])
-    draws = np.random.default_rng(0).integers(0, len(found), (2000, len(found)))
+def summary(results: list[WorldResult]) -> dict[str, object]:
+    """The BENCH line's content: counts, mean regrets, and the saved regret with its interval over worlds."""
+    saved = np.array([result.default_regret - result.regret for result in results])
+    draws = np.random.default_rng(0).integers(0, len(results), (2000, len(results)))
     low, high = np.percentile(saved[draws].mean(axis=1), [2.5, 97.5])
     return {
         "name": "advice",
-        "worlds": len(found),
-        "best_answers": len({one.best for one in found}),
-        "found_best_or_within_noise": sum(one.within_noise for one in found),
-        "regret": float(np.mean([one.regret for one in found])),
-        "default_regret": float(np.mean([one.default_regret for one in found])),
+        "worlds": len(results),
+        "best_answers": len({result.best for result in results}),
+        "found_best_or_within_noise": sum(result.within_noise for result in results),
+        "regret": float(np.mean([result.regret for result in results])),
+        "default_regret": float(np.mean([result.default_regret for result in results])),
         "saved": [float(saved.mean()), float(low), float(high)],
     }
 
@@ -152,8 +159,8 @@ def _mean(figures: list[Figure]) -> float:
     return float(np.mean([figure.value for figure in figures]))
 
 
-def _name(candidate: Candidate | None) -> str:
-    return candidate.name if candidate else NONE
+def _name(proposal: Proposal | None) -> str:
+    return proposal.name if proposal else NONE
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Does a fleet keep up: a span a minute, the teacher's loop and two students' loops, each a process?
+"""Measures whether a fleet keeps up with a span a minute: the teacher's loop and two students' loops.
 
-Starts `rankdistill fleet` on a log that grows, and tells how long after each span was complete the last
-surface had pushed or kept its models.
+Starts `rankdistill fleet` on a growing log. Prints, for each span, the seconds from its completion in the log
+until the last branch has finished it.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ EXAMPLES = 2_000
 SPANS = 10
 MEMORY_GIB = 12.0
 _START_SECONDS = 600
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 def main() -> None:
-    """Feeds the log while the fleet runs, and prints what came out."""
+    """Adds spans to the log while the fleet runs, and prints the BENCH line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--spans", type=int, default=SPANS, help="how many come after the fleet is warm")
-    parser.add_argument("--every", type=float, default=60.0, help="seconds between two of them")
+    parser.add_argument("--spans", type=int, default=SPANS, help="number of spans after the warm-up")
+    parser.add_argument("--every", type=float, default=60.0, help="seconds between two spans")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fleet-") as folder:
-        figures = measure(Path(folder), chosen.spans, chosen.every, chosen.examples)
+        figures = measure(Path(folder), arguments.spans, arguments.every, arguments.examples)
     print("BENCH " + json.dumps({"name": "fleet", **figures}))
 
 
 def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, Any]:
-    """Seconds from a span's completion until the last branch had done it, one figure a span."""
+    """Seconds from the completion of each span in the log until the last branch has finished it."""
     deployment = write_deployment(folder, BURN_IN)
     members = plan_fleet(deployment, 2, MEMORY_GIB)
     whole, log, root = folder / "whole", folder / "log", folder / "root"
-    # The first span after the burn-in is where every process traces its graphs.
+    # Every process traces its graphs in the first span after the burn-in.
     simulate(whole, spans=BURN_IN + 1 + spans, examples_per_span=examples, seed=1)
     log.mkdir()
     for span in range(BURN_IN + 1):
@@ -76,7 +76,7 @@ def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, 
 def _feed(
     members: Sequence[Member], whole: Path, log: Path, root: Path, spans: int, every: float
 ) -> list[float]:
-    """Publishes a span every so often, whether the last one is done or not."""
+    """Publishes a span every `every` seconds, whether the last one is finished or not."""
     start = time.monotonic()
     seconds: dict[int, float] = {}
     published = 0
@@ -85,13 +85,15 @@ def _feed(
             _publish(whole, log, BURN_IN + 1 + published)
             published += 1
         for number in range(len(seconds), published):
-            if not _is_done(members, root, log, BURN_IN + 1 + number):
+            if not _is_finished(members, root, log, BURN_IN + 1 + number):
                 break
             seconds[number] = round(time.monotonic() - start - number * every, 1)
             print(f"span {BURN_IN + 1 + number}: {seconds[number]} s", flush=True)
         if time.monotonic() - start > 2 * spans * every:
-            raise TimeoutError(f"after {2 * spans * every} s only {len(seconds)} spans are done.")
-        time.sleep(_LOOK_SECONDS)
+            raise TimeoutError(
+                f"only {len(seconds)} of {spans} spans are finished after {2 * spans * every} s."
+            )
+        time.sleep(_POLL_SECONDS)
     return list(seconds.values())
 
 
@@ -99,7 +101,7 @@ def _publish(whole: Path, log: Path, span: int) -> None:
     (whole / f"span={span}").rename(log / f"span={span}")
 
 
-def _is_done(members: Sequence[Member], root: Path, log: Path, span: int) -> bool:
+def _is_finished(members: Sequence[Member], root: Path, log: Path, span: int) -> bool:
     return all(
         span in recorded_spans(RunPaths(root / member.name, log).records, branch)
         for member in members
@@ -107,13 +109,13 @@ def _is_done(members: Sequence[Member], root: Path, log: Path, span: int) -> boo
     )
 
 
-def _wait_for(members: Sequence[Member], root: Path, log: Path, span: int, limit: float) -> None:
+def _wait_for(members: Sequence[Member], root: Path, log: Path, span: int, limit_seconds: float) -> None:
     started = time.monotonic()
-    while not _is_done(members, root, log, span):
-        if time.monotonic() - started > limit:
-            logs = "\n".join((root / f"{each.name}.log").read_text()[-2000:] for each in members)
-            raise TimeoutError(f"span {span} is not done after {limit} s.\n{logs}")
-        time.sleep(_LOOK_SECONDS)
+    while not _is_finished(members, root, log, span):
+        if time.monotonic() - started > limit_seconds:
+            logs = "\n".join((root / f"{member.name}.log").read_text()[-2000:] for member in members)
+            raise TimeoutError(f"span {span} is not finished after {limit_seconds} s.\n{logs}")
+        time.sleep(_POLL_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Labels the same Examples with the same SavedModel three ways, and compares examples per second.
+"""Compares examples per second of three ways to label the same Examples with the same SavedModel.
 
-`ours` is the labelling job up to the published label set; `stock` the executor of TFX's BulkInferrer; `limit`
-a plain loop tf.data -> SavedModel -> Parquet, which publishes nothing. Generation is not timed; each way's
-start-up (pipeline, loading the model) is. Run with `python -m benchmarks.labelling`.
+`ours` is the labelling job up to the published label set. `stock` is the executor of TFX's BulkInferrer.
+`limit` is a plain loop tf.data -> SavedModel -> Parquet, which publishes nothing. The times include start-up
+(pipeline, loading the model) but not the generation of the Examples.
+
+Usage: `python -m benchmarks.labelling [--examples 100000]`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import models  # noqa: F401  # sets what must be set before TensorFlow is imported
+import models  # noqa: F401  # sets the environment before TensorFlow is imported
 
 WARM_UP_EXAMPLES = 10_000
 REPEATS = 3
@@ -29,11 +31,11 @@ BEAM_OPTIONS = ("--runner=FnApiRunner",)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints the BENCH line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=100_000)
-    chosen = parser.parse_args(arguments)
+    parser.add_argument("--examples", type=int, default=100_000, help="number of examples to label")
+    options = parser.parse_args(arguments)
     _silence()
     with tempfile.TemporaryDirectory(prefix="labelling-") as folder:
-        per_second = measure(Path(folder), chosen.examples)
+        per_second = measure(Path(folder), options.examples)
     for name, rate in per_second.items():
         print(f"{name:6} {rate:10,.0f} examples/s")
     ratios = {name: round(per_second["ours"] / per_second[name], 3) for name in ("stock", "limit")}
@@ -42,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _silence() -> None:
-    """Stock TFX and TensorFlow 1's loader warn on every call; the table is what is to be read."""
+    """Turns warnings off: stock TFX and TensorFlow 1's loader warn on every call."""
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 
 
 def measure(folder: Path, num_examples: int) -> dict[str, float]:
-    """Examples per second of each way: the median of interleaved runs of the fast ways, one run of stock."""
+    """Examples per second of each way: one run of `stock`, the median of interleaved runs of the others."""
     from benchmarks import labelling_workload as workload
 
     model, examples, few = str(folder / "model"), str(folder / "examples"), str(folder / "few")
@@ -62,26 +64,31 @@ def measure(folder: Path, num_examples: int) -> dict[str, float]:
         for name, label in WAYS.items():
             if name != "stock" or repeat == 0:
                 out = folder / f"{name}-{repeat}"
-                seconds[name].append(_timed(label, examples, model, out, num_examples))
+                seconds[name].append(timed_seconds(label, examples, model, out, num_examples))
     return {name: num_examples / statistics.median(taken) for name, taken in seconds.items()}
 
 
-def _timed(
+def timed_seconds(
     label: Callable[[str, str, Path], int], examples: str, model: str, out: Path, num_examples: int
 ) -> float:
+    """Seconds of one run of a way of `WAYS`.
+
+    Raises:
+        ValueError: if it labels another number of examples, since its time would not be comparable.
+    """
     gc.collect()
     start = time.perf_counter()
     labelled = label(examples, model, out)
     taken = time.perf_counter() - start
     if labelled != num_examples:
         raise ValueError(
-            f"{label.__name__} labelled {labelled} of {num_examples} examples; it cannot be compared."
+            f"{label.__name__} labelled {labelled} of {num_examples} examples, so its time is not comparable."
         )
     return taken
 
 
 def label_ours(examples_uri: str, model_uri: str, out: Path) -> int:
-    """The labelling job into a new Delta label store; returns the rows of the published set."""
+    """Labels with the labelling job into a new Delta label store; returns the rows of the published set."""
     from benchmarks.labelling_workload import SPAN, TASKS
     from components.evaluation.label_checks import LabelChecks
     from components.label_store.base import LabelSetKey
@@ -105,7 +112,7 @@ def label_ours(examples_uri: str, model_uri: str, out: Path) -> int:
 
 
 def label_stock(examples_uri: str, model_uri: str, out: Path) -> int:
-    """TFX's BulkInferrer; returns how many prediction logs it wrote."""
+    """Labels with TFX's BulkInferrer; returns the number of prediction logs."""
     import tensorflow as tf
     from tfx.components.bulk_inferrer.executor import Executor
     from tfx.proto import bulk_inferrer_pb2
@@ -131,7 +138,7 @@ def label_stock(examples_uri: str, model_uri: str, out: Path) -> int:
 
 
 def label_limit(examples_uri: str, model_uri: str, out: Path) -> int:
-    """The plain loop over shards and batches; returns how many rows it wrote."""
+    """Labels with a plain loop over shards and batches; returns the number of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     import tensorflow as tf
@@ -161,7 +168,7 @@ WAYS: dict[str, Callable[[str, str, Path], int]] = {
     "stock": label_stock,
     "limit": label_limit,
 }
-"""Each takes the URIs of an Examples and a Model artifact and a new folder, and says how many it labelled."""
+"""Each takes the URIs of an Examples and a Model artifact and a new folder; returns the number of labels."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the labelling benchmark labels: Examples of 11 features, and a 512-wide SavedModel of 4 tasks."""
+"""Workload of the labelling benchmark: Examples of 11 features, and a 512-wide SavedModel of 4 tasks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TRUNK = (512, 256)
 
 
 def write_examples(uri: str, num_examples: int, seed: int) -> list[str]:
-    """Writes random Examples, all in the `train` split; `holdout` is there and empty. Returns the paths."""
+    """Writes random Examples into the `train` split and an empty `holdout` split; returns the train paths."""
     generator = np.random.default_rng(seed)
     num_shards = -(-num_examples // ROWS_PER_SHARD)
     paths = []
@@ -73,7 +73,7 @@ def _words(name: str, numbers: npt.NDArray) -> pa.Array:
 
 
 class WideTeacher(tf.Module):
-    """Hashed embeddings, a trunk 512 wide and a logit per task, with random weights."""
+    """A model with hashed embeddings, a 512-wide trunk and a logit per task; its weights are random."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class WideTeacher(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve(self, examples: Tensor) -> dict[str, Tensor]:
-        """Serialized tf.Examples `[batch]` string to `{task: [batch] float32 probability}`."""
+        """Maps serialized tf.Examples, `[batch]` string, to probabilities by task, `[batch]` float32."""
         parsed = tf.io.parse_example(examples, _specification())
         hidden = tf.concat([self._embed(parsed), self._numbers(parsed)], axis=1)
         for kernel, bias in zip(self._kernels[:-1], self._biases[:-1], strict=True):

@@ -1,4 +1,4 @@
-"""A hundred small spans in one process: does memory stay flat, and is the last as quick as the first?"""
+"""Measures memory and seconds per span over a hundred small spans in one process."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from benchmarks.span_overhead import write_deployment
 EXAMPLES = 300
 SPANS = 100
 WARM = 10
-"""Spans until all is traced and loaded; growth counts from here."""
+"""Number of spans until all graphs are traced; growth counts from there."""
 BURN_IN = 2
 _KIB_PER_MIB = 1024
 
 
 def main() -> None:
-    """Runs the spans, one look at the log each, as the loop does, metrics included."""
+    """Runs the spans one by one, metrics included, and prints the BENCH line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spans", type=int, default=SPANS, help="to run after the burn-in")
+    parser.add_argument("--spans", type=int, default=SPANS, help="number of spans after the burn-in")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="micro-spans-") as folder:
-        figures = measure(Path(folder), chosen.spans, chosen.examples)
+        figures = measure(Path(folder), arguments.spans, arguments.examples)
     print("BENCH " + json.dumps({"name": "micro_spans", **figures}))
 
 
 def measure(folder: Path, spans: int, examples: int) -> dict[str, float]:
-    """Resident memory in MiB and seconds a span, after the warm ones and at the end."""
+    """Resident memory in MiB and seconds per span, after the warm-up and at the end."""
     from rich.console import Console
 
     from eventlog.simulator import simulate
@@ -64,10 +64,9 @@ def measure(folder: Path, spans: int, examples: int) -> dict[str, float]:
 
 
 def resident_mib() -> float:
-    """Memory that this process has in RAM now."""
-    (line,) = (
-        each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmRSS")
-    )
+    """Resident memory of this process, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmRSS"))
     return int(line.split()[1]) / _KIB_PER_MIB
 
 

@@ -1,9 +1,9 @@
-"""How many fresh rows a second `rankdistill events simulate` writes.
+"""Measures the fresh rows per second that `rankdistill events simulate` writes.
 
-Usage: `python -m benchmarks.simulate [--spans 8] [--examples-per-span 250000]`. The time counts all that
-the command does after its imports: the world, history features, matured rows, truth, and Parquet on disk.
-One span of a small world is written first, so that the first use of pyarrow's threads is not in it. On a
-machine with other work to do, look at `cpu_seconds`: it is what the same run takes of the cores.
+Usage: `python -m benchmarks.simulate [--spans 8] [--examples-per-span 250000]`. The time includes all work of
+the command after its imports: the world, history features, matured rows, truth, and Parquet on disk. A small
+world is written first, so the time excludes the start of pyarrow's threads. `cpu_seconds` is comparable even
+on a machine with other load.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from eventlog.simulator import simulate
 
 
 def main() -> None:
-    """Measures and prints; the last line is for machines."""
+    """Runs the simulator and prints the BENCH line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spans", type=int, default=8)
-    parser.add_argument("--examples-per-span", type=int, default=250_000)
+    parser.add_argument("--spans", type=int, default=8, help="number of spans")
+    parser.add_argument("--examples-per-span", type=int, default=250_000, help="fresh rows of a span")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder) / "small", 1, 1_000, seed=0)

@@ -1,8 +1,8 @@
-"""What a span costs beside training and inference: seconds of a warm process, and until labels are visible.
+"""Measures a span's overhead beside training and inference, and the lag of its labels, in a warm process.
 
-Overhead is what a span takes less the steps of all trainings and less the scoring of its rows; tracing,
-export, metadata and copying count as overhead. The seconds of the steps are those of a second run over
-the same examples.
+Overhead is the duration of a span minus that of all training steps and of the scoring of its rows. So
+tracing, export, metadata and copies count as overhead. The training steps are timed afterwards, by warm
+learners on the same examples.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import cProfile
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,20 @@ WARM_SPANS = 2
 
 
 def main() -> None:
-    """Runs a bootstrap and some spans in this process, and measures the last one."""
+    """Runs the burn-in and some spans in this process, measures the last one and prints the BENCH line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
-    parser.add_argument("--profile", type=Path, help="write cProfile's statistics of the measured span here")
-    chosen = parser.parse_args()
+    parser.add_argument("--profile", type=Path, help="file for cProfile's statistics of the measured span")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="span-overhead-") as folder:
-        figures = measure(Path(folder), chosen.examples, chosen.profile)
+        figures = measure(Path(folder), arguments.examples, arguments.profile)
     print("BENCH " + json.dumps({"name": "span_overhead", **figures}))
 
 
 def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, float]:
-    """The seconds of one span: overhead, label lag beside inference, and what they were taken from."""
+    """Seconds of one span: overhead, label lag without inference, and the measured times behind both."""
     from rich.console import Console
 
     from components.label_store.schemes import open_store
@@ -57,13 +58,10 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
         started = time.perf_counter()
         loop.catch_up(range(BURN_IN, last + 1))
         wall = time.perf_counter() - started
-    training = sum(_step_seconds(run) for run in _runs(paths, last))
+    training = _training_seconds(paths, deployment, last)
     inference, labelling = _inference_seconds(paths, deployment, last)
-    (record,) = (
-        each
-        for each in open_store(paths.label_store(deployment.label_store)).list_sets()
-        if each.key.span == last
-    )
+    store = open_store(paths.label_store(deployment.label_store))
+    (record,) = (record for record in store.list_sets() if record.key.span == last)
     lag = (record.created_ms - record.facts.extra["ready_ms"]) / 1000
     return {
         "seconds": round(wall - training - inference, 2),
@@ -75,7 +73,7 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
 
 
 def write_deployment(folder: Path, burn_in: int) -> Any:
-    """The demo's deployment with a shorter burn-in: its file in the folder, and what it says."""
+    """Writes the demo's deployment with a shorter burn-in to `deployment.yaml`; returns the deployment."""
     from pipeline.config_file import load_deployment
 
     config = Path(__file__).parents[1] / "pipeline" / "configs" / "demo.yaml"
@@ -89,7 +87,7 @@ def write_deployment(folder: Path, burn_in: int) -> Any:
 
 @contextlib.contextmanager
 def _profiled(path: Path | None) -> Iterator[None]:
-    """Writes a profile of what runs inside, if a path is given."""
+    """Profiles the block if a path is given."""
     if path is None:
         yield
         return
@@ -98,32 +96,44 @@ def _profiled(path: Path | None) -> Iterator[None]:
     profile.dump_stats(path)
 
 
-def _runs(paths: Any, span: int) -> Iterator[tuple[Any, list[str]]]:
-    """Every training of the span: its run, still in this process, and the shards it read."""
-    from components.span_records import TEACHER, read_record
+def _training_seconds(paths: Any, deployment: Any, span: int) -> float:
+    """Seconds of the training steps of the span's models, without parsing examples and tracing graphs."""
+    from components.span_records import TEACHER, newest_before, read_record
     from components.transforms.shards import TRAINED_SPLITS, split_files
-    from models import training
+    from models.learner import Learner
+    from models.reading import ExampleReader
+    from models.transform_graph import TransformGraph
 
-    for run in training._TRACED.values():
-        branch = run.job.surface or TEACHER
-        examples = read_record(paths.records, branch, span).slots["examples"]
-        yield run, [path for split in TRAINED_SPLITS for path in split_files(examples, split)]
+    graph_uri = newest_before(paths.records, TEACHER, span, "transform_graph")
+    jobs = [deployment.teacher_job()]
+    for surface in deployment.surfaces:
+        jobs += [deployment.student_job(surface), deployment.control_job(surface)]
+    total = 0.0
+    for job in jobs:
+        examples = read_record(paths.records, job.surface or TEACHER, span).slots["examples"]
+        files = [path for split in TRAINED_SPLITS for path in split_files(examples, split)]
+        reader = ExampleReader(job, TransformGraph(graph_uri, job.features))
+        learner = Learner(job, reader.block_spec)
+        blocks = list(reader.blocks(files, span=span, reading_pass=0))
+        total += job.passes * _warm_seconds(partial(_train, learner, blocks))
+    return total
 
 
-def _step_seconds(training: tuple[Any, list[str]]) -> float:
-    """Seconds of the span's steps, examples parsed and the graph traced."""
-    run, files = training
-    blocks = list(run.reader.blocks(files, span=0, reading_pass=0))
-    for _ in range(2):
-        started = time.perf_counter()
-        for block in blocks:
-            run.learner.train_block(*block).total.numpy()
-        taken = time.perf_counter() - started
-    return float(run.job.passes * taken)
+def _train(learner: Any, blocks: Sequence[Any]) -> None:
+    for block in blocks:
+        learner.train_block(*block).total.numpy()
+
+
+def _warm_seconds(run: Callable[[], object]) -> float:
+    """Seconds of a second call; the first traces and fills caches."""
+    run()
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def _inference_seconds(paths: Any, deployment: Any, span: int) -> tuple[float, float]:
-    """Seconds of scoring a span's rows, each model once, loaded; and those of the teacher's alone."""
+    """Seconds to score a span's rows once with each loaded model, and with the teacher only."""
     import pyarrow as pa
 
     from components.span_records import TEACHER, read_record
@@ -135,11 +145,7 @@ def _inference_seconds(paths: Any, deployment: Any, span: int) -> tuple[float, f
         slots = read_record(paths.records, branch, span).slots
         files = [path for split in FRESH_SPLITS for path in split_files(slots["examples"], split)]
         scorer = load_scorer(slots[role])
-        for _ in range(2):
-            started = time.perf_counter()
-            list(scorer.score_files(files, {EXAMPLE_ID: pa.string()}))
-            taken = time.perf_counter() - started
-        return taken
+        return _warm_seconds(lambda: list(scorer.score_files(files, {EXAMPLE_ID: pa.string()})))
 
     labelling = seconds(TEACHER, "teacher")
     others = [seconds(surface, role) for surface in deployment.surfaces for role in ("student", "control")]

@@ -1,8 +1,8 @@
-"""How much faster the experiments' models learn when XLA compiles their steps than in the plain graph.
+"""Compares the speed of training steps compiled by XLA with that of the plain graph.
 
 Usage: `python -m benchmarks.trials [--rows 12800] [--batch-size 128] [--rounds 3]`. The demo's student with
-its soft heads and its teacher learn the same random rows, compiled and plain in turn, on one core, as a
-worker of an experiment does. What the rows hold does not change how long a step takes.
+soft heads and its teacher train on the same rows, compiled and plain in turn, on one core, like a worker of
+an experiment. The rows are random, because their values do not affect the duration of a step.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from pipeline.config_file import load_deployment
 
 _CONFIG = Path(__file__).parents[1] / "pipeline" / "configs" / "demo.yaml"
 _BAG = 20
-"""Items of a bag, padding included."""
+"""Number of items of a bag, padding included."""
 
 
 def main() -> None:
-    """Measures and prints; the last line is for machines."""
+    """Runs the comparison for student and teacher and prints the BENCH line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=12_800)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=12_800, help="number of rows of a round")
+    parser.add_argument("--batch-size", type=int, default=128, help="rows of a batch")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; the median counts")
     arguments = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -44,40 +44,46 @@ def main() -> None:
     result: dict[str, Any] = {"name": "trials", "rows": arguments.rows, "batch_size": arguments.batch_size}
     for role, job in jobs.items():
         sized = dataclasses.replace(job, batch_size=arguments.batch_size)
-        for name, value in compared(sized, arguments.rows, arguments.rounds).items():
+        for name, value in compare(sized, arguments.rows, arguments.rounds).items():
             result[f"{role}_{name}"] = round(value, 2)
             print(f"{role}: {name} {value:.2f}")
     print(f"BENCH {json.dumps(result)}")
 
 
-def compared(job: TrainingJob, rows: int, rounds: int) -> dict[str, float]:
-    """Milliseconds a step of both, their ratio in the same round, and seconds until each is ready."""
+def compare(job: TrainingJob, rows: int, rounds: int) -> dict[str, float]:
+    """Median milliseconds per step of both, median ratio within a round, and seconds until each is ready."""
     features, targets = random_rows(job, rows)
     spec = (
         {name: _open(column) for name, column in features.items()},
         Targets(*map(_open, targets)),
     )
-    first = {name: column[:2] for name, column in features.items()}, Targets(*(each[:2] for each in targets))
+    first = (
+        {name: column[:2] for name, column in features.items()},
+        Targets(*(column[:2] for column in targets)),
+    )
     learners, ready = {}, {}
     for name, kind in (("plain", Learner), ("compiled", CompiledLearner)):
-        began = time.perf_counter()
+        started = time.perf_counter()
         learners[name] = kind(job, spec)
         learners[name].train_block(*first).total.numpy()
-        ready[f"{name}_ready_seconds"] = time.perf_counter() - began
+        ready[f"{name}_ready_seconds"] = time.perf_counter() - started
     steps = -(-rows // job.batch_size)
     milliseconds: dict[str, list[float]] = {name: [] for name in learners}
     for _ in range(rounds):
         for name, learner in learners.items():
-            began = time.perf_counter()
+            started = time.perf_counter()
             learner.train_block(features, targets).total.numpy()
-            milliseconds[name].append(1000 * (time.perf_counter() - began) / steps)
-    ratios = [plain / own for plain, own in zip(milliseconds["plain"], milliseconds["compiled"], strict=True)]
-    medians = {f"{name}_ms_a_step": statistics.median(found) for name, found in milliseconds.items()}
+            milliseconds[name].append(1000 * (time.perf_counter() - started) / steps)
+    ratios = [
+        plain / compiled
+        for plain, compiled in zip(milliseconds["plain"], milliseconds["compiled"], strict=True)
+    ]
+    medians = {f"{name}_ms_a_step": statistics.median(times) for name, times in milliseconds.items()}
     return {**ready, **medians, "times_as_fast": statistics.median(ratios)}
 
 
 def random_rows(job: TrainingJob, rows: int) -> tuple[dict[str, Any], Targets]:
-    """Features and targets as the experiments' streams have them."""
+    """Random features and targets with the shapes and dtypes of the experiments' streams."""
     draw = np.random.default_rng(0)
 
     def column(feature: Feature) -> Any:

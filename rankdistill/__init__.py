@@ -1,7 +1,7 @@
-"""Knowledge distillation for online ranking: the names that a user's Python code imports.
+"""Public Python names of rankdistill, knowledge distillation for online ranking.
 
-Each name is imported on first use, so that `import rankdistill` imports neither TensorFlow nor TFX. This
-package may import every other one; none imports it.
+Each name is imported on first use, so `import rankdistill` imports neither TensorFlow nor TFX. This package
+may import all others; none imports it.
 
 Example:
     >>> import rankdistill
@@ -91,17 +91,9 @@ __all__ = [
 ]
 
 _NAMES = {
-    "components.artifacts": (
-        "Predictions",
-        "ProgressiveFigures",
-        "SoftLabels",
-    ),
+    "components.artifacts": ("Predictions", "ProgressiveFigures", "SoftLabels"),
     "components.candidate_check": ("CandidateCheck",),
-    "components.label_store.base": (
-        "LabelSetKey",
-        "LabelSetRecord",
-        "LabelStore",
-    ),
+    "components.label_store.base": ("LabelSetKey", "LabelSetRecord", "LabelStore"),
     "components.label_store.schemes": ("open_store",),
     "components.progressive_evaluator": ("ProgressiveEvaluator",),
     "components.push_gate": ("PushGate",),
@@ -115,29 +107,14 @@ _NAMES = {
     "eventlog.errors": ("BadInput",),
     "eventlog.kuairand": ("write_kuairand",),
     "eventlog.simulator": ("simulate",),
-    "eventlog.spans": (
-        "complete_spans",
-        "span_files",
-        "write_span",
-    ),
+    "eventlog.spans": ("complete_spans", "span_files", "write_span"),
     "models.architecture": ("Architecture",),
     "models.distillation": ("Distillation",),
     "models.features": ("Feature",),
-    "models.job": (
-        "Optimizer",
-        "TrainingJob",
-    ),
-    "models.losses": (
-        "binary_loss",
-        "regression_loss",
-        "soft_binary_loss",
-        "zero_inflated_loss",
-    ),
+    "models.job": ("Optimizer", "TrainingJob"),
+    "models.losses": ("binary_loss", "regression_loss", "soft_binary_loss", "zero_inflated_loss"),
     "models.objective": ("Objective",),
-    "models.ranker": (
-        "Ranker",
-        "RankerLogits",
-    ),
+    "models.ranker": ("Ranker", "RankerLogits"),
     "models.tasks": ("Task",),
     "pipeline.config": ("Deployment",),
     "pipeline.config_file": ("load_deployment",),

@@ -1,4 +1,4 @@
-"""`python -m rankdistill`: the command line."""
+"""Runs the command line for `python -m rankdistill`."""
 
 from rankdistill.command_line import main
 

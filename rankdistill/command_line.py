@@ -1,6 +1,6 @@
-"""The root of the command line: mounts the commands of the pipeline and of the experiments.
+"""Root of the command line: mounts the commands of the pipeline and of the experiments.
 
-Bad input ends in one line on standard error and exit code 2, never in a traceback.
+Bad input prints one line on standard error and exits with code 2, without a traceback.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from pipeline.errors import run_or_refuse
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-v", "--verbose", is_flag=True, help="Show the log lines of TFX, Beam and TensorFlow.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the logs of TFX, Beam and TensorFlow.")
 def cli(verbose: bool) -> None:
-    """Knowledge distillation for online ranking: one teacher, shared soft labels, a student per surface."""
+    """Train a teacher, its soft labels and a student per surface, for online ranking."""
     from pipeline.logging_setup import quieten
 
     if not verbose:
@@ -47,5 +47,5 @@ for command in (
 
 
 def main() -> None:
-    """The console script."""
+    """Entry point of the `rankdistill` command."""
     run_or_refuse("rankdistill", lambda: cli(standalone_mode=False))

@@ -1,4 +1,4 @@
-"""Refuses to start where another distribution's package hides one of ours."""
+"""Refuses to start if a package of another distribution hides one of ours."""
 
 from __future__ import annotations
 
@@ -6,28 +6,22 @@ import importlib.util
 from pathlib import Path
 
 PACKAGES = ("eventlog", "models", "components", "pipeline", "experiments")
-"""Our import packages beside `rankdistill`; some of their names are common."""
+"""Our import packages beside `rankdistill`; other distributions use some of these names too."""
 
 
 def refuse_shadowed_packages() -> None:
-    """Looks up each of our packages without importing it.
+    """Checks that Python would import each of our packages from beside `rankdistill`; imports none of them.
 
     Raises:
-        ImportError: if a package is found elsewhere than beside `rankdistill`: the first of this name on
-            `sys.path` is not ours.
+        ImportError: if the first package of a name on `sys.path` is not ours, or there is none.
     """
-    ours = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[1]
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
-        found = Path(spec.origin).resolve().parents[1] if spec and spec.origin else None
-        if found != ours:
+        origin = spec.origin if spec else None
+        if origin is None or Path(origin).resolve().parents[1] != root:
+            locations = list(spec.submodule_search_locations or ()) if spec else None
             raise ImportError(
-                f"package {package!r} is hidden: expected {ours / package}, got {_described(spec)}; "
-                f"uninstall the other package, or install rankdistill into an environment of its own."
+                f"package {package!r} is hidden: expected {root / package}, got {origin or locations}; "
+                f"uninstall the other package, or install rankdistill into its own environment."
             )
-
-
-def _described(spec: importlib.machinery.ModuleSpec | None) -> str:
-    if spec is None:
-        return "none"
-    return str(spec.origin or list(spec.submodule_search_locations or ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import jinja2
 import numpy as np
@@ -15,28 +16,40 @@ _SIDE = 220
 
 _PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
-body { font-family: sans-serif; margin: 1.5em; color: #222 }
-table { border-collapse: collapse; margin-bottom: 1.5em }
-caption { text-align: left; font-weight: bold; padding-bottom: .3em }
-th, td { border-bottom: 1px solid #ccc; padding: .2em .8em; text-align: right }
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,"><style>
+body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 1em; max-width: 62em; color: #222 }
+h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ccc }
+p.lead { color: #555 }
+div.wide { overflow-x: auto; margin-bottom: 1.5em }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9em }
+caption { text-align: left; font-weight: bold; padding-bottom: .3em; white-space: nowrap }
+th, td { border-bottom: 1px solid #ddd; padding: .2em .7em; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
-figure { display: inline-block; margin: 0 1.5em 1.5em 0 }
-svg { border-left: 1px solid #222; border-bottom: 1px solid #222 }
+div.drawings { display: flex; flex-wrap: wrap; gap: 1.5em }
+figure { margin: 0; max-width: 100% } figcaption { font-weight: bold; font-size: .9em }
+svg { max-width: 100%; height: auto }
+@media (max-width: 30em) { td, th { white-space: normal; padding: .2em .4em } table { font-size: .8em } }
+@media print { body { max-width: none } h2, figure, table { break-inside: avoid } }
 </style></head><body><h1>{{ title }}</h1>
-{% for table in tables %}
-<table><caption>{{ table.caption }}</caption>
-<tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
+{% if lead %}<p class="lead">{{ lead }}</p>{% endif %}
+{% for section in sections %}
+{% if section.heading %}<h2>{{ section.heading }}</h2>{% endif %}
+{% if section.text %}<p>{{ section.text }}</p>{% endif %}
+{% for table in section.tables %}
+<div class="wide"><table><caption>{{ table.caption }}</caption>
+<thead><tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
 {% for row in table.rows %}
 <tr>{% for cell in row %}<td>{{ shown(cell) }}</td>{% endfor %}</tr>
 {% endfor %}
-</table>
+</tbody></table></div>
 {% endfor %}
-{% for drawing in drawings %}
-<figure><svg width="{{ side }}" height="{{ side }}" viewBox="0 0 {{ side }} {{ side }}" role="img">
-<line x1="0" y1="{{ side }}" x2="{{ side }}" y2="0" stroke="#bbb" stroke-dasharray="4"/>
-<polyline fill="none" stroke="#06c" stroke-width="2" points="{{ drawing.points(side) }}"/>
-</svg><figcaption>{{ drawing.caption }}</figcaption></figure>
+<div class="drawings">
+{% for drawing in section.drawings %}
+<figure><figcaption>{{ drawing.caption }}</figcaption>{{ drawing.svg|safe }}</figure>
+{% endfor %}
+</div>
 {% endfor %}
 </body></html>
 """
@@ -68,15 +81,50 @@ class Drawing:
     y: Array
     end: float = 1.0
 
+    @property
+    def svg(self) -> str:
+        """The `<svg>` element."""
+        return (
+            f'<svg width="{_SIDE}" height="{_SIDE}" viewBox="0 0 {_SIDE} {_SIDE}" role="img"'
+            ' style="border: solid #222; border-width: 0 0 1px 1px">'
+            f'<line x1="0" y1="{_SIDE}" x2="{_SIDE}" y2="0" stroke="#bbb" stroke-dasharray="4"/>'
+            f'<polyline fill="none" stroke="#06c" stroke-width="2" points="{self.points(_SIDE)}"/></svg>'
+        )
+
     def points(self, side: int) -> str:
         """The points as SVG text, in a square of `side` pixels with y upward."""
         scaled = np.stack([self.x, self.y], axis=1) / self.end * side
         return " ".join(f"{x:.1f},{side - y:.1f}" for x, y in scaled)
 
 
+class SvgDrawing(Protocol):
+    """A drawing of any kind: its caption, and its `<svg>` element."""
+
+    @property
+    def caption(self) -> str: ...  # noqa: D102
+
+    @property
+    def svg(self) -> str: ...  # noqa: D102
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading, a paragraph, tables and drawings, in this order; each may be missing."""
+
+    heading: str = ""
+    text: str = ""
+    tables: Sequence[Table] = ()
+    drawings: Sequence[SvgDrawing] = ()
+
+
 def render(title: str, tables: Sequence[Table], drawings: Sequence[Drawing] = ()) -> str:
-    """The page as HTML, with all text escaped."""
-    return _PAGE.render(title=title, tables=tables, drawings=drawings, side=_SIDE, shown=_shown)
+    """A page of one section, as HTML with all text escaped."""
+    return render_sections(title, "", [Section(tables=tables, drawings=drawings)])
+
+
+def render_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """A page of several sections, as HTML with all text escaped; `lead` stands below the title."""
+    return _PAGE.render(title=title, lead=lead, sections=sections, shown=_shown)
 
 
 def flat_figures(figures: Mapping[str, Mapping[str, Mapping[str, object]]]) -> dict[str, float]:

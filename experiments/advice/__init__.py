@@ -1,4 +1,4 @@
-"""Advice: which teacher, tasks, strategy and weight to use, or that there is no evidence.
+"""Advice: which teacher size, tasks, strategy and weight to use, or that there is no evidence for any.
 
-May import `tables`, `protocol`, `statistics` and `trials`; not `online`.
+May import `protocol`, `statistics` and `trials`.
 """

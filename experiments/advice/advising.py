@@ -1,4 +1,4 @@
-"""Spends a budget on the smallest experiments that decide, and says what to do and on what evidence."""
+"""Searches for the best distillation within a time budget and reports the evidence for it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,38 @@ from typing import Any
 import yaml
 
 from experiments.advice.bench import Bench
-from experiments.advice.candidates import GROUPS, Candidate, candidates
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pooled
-from experiments.protocol.arms import scaled
+from experiments.advice.proposals import GROUPS, Proposal, proposals
+from experiments.protocol.arms import scaled, tasks_of
 from experiments.protocol.settings import Experiment
 from experiments.statistics.intervals import Estimate
-from experiments.tables.objectives import tasks_of
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import Schedule
 from pipeline.config import Deployment
 from pipeline.config_file import read_document
 
-_SHARE_OF_SEARCH = 0.75
-"""Of the budget; the rest shows what its best gives, with more seeds, on spans the search did not see."""
+_SEARCH_SHARE = 0.75
+"""The search's share of the budget. The rest evaluates its best proposal with more seeds, on unseen spans."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What was found.
+    """Result of a search.
 
     Attributes:
-        best: of the search's best and the paper's advice what gave more on the reporting stretch; None where
-            the gain of neither excludes 0.
-        candidate: the best of the search, advised or not.
-        gain: its criterion less the control's, on the reporting stretch.
-        default_gain: the same of the paper's advice.
-        seeds: behind both.
-        rungs: per round of the search, names and what was thought of them.
-        seconds: in all.
+        best: the better of the search's best proposal and the paper's advice; None if neither interval is
+            above 0.
+        proposal: the search's best proposal, advised or not.
+        gain: its criterion minus the control's, on the reporting spans.
+        default_gain: the same for the paper's advice.
+        seeds: number of seeds behind both gains.
+        rungs: estimate of each proposal by name, per round of the search.
+        seconds: duration of search and evaluation.
     """
 
-    best: Candidate | None
-    candidate: Candidate
+    best: Proposal | None
+    proposal: Proposal
     gain: Estimate
     default_gain: Estimate
     seeds: int
@@ -60,53 +59,64 @@ def advise(
     budget_seconds: float,
     progress: ExperimentProgress,
 ) -> Advice:
-    """Searches on the tuning stretch and judges on the reporting stretch.
+    """Searches on the tuning spans and evaluates on the reporting spans.
 
     Args:
-        experiment: the protocol; models learn as the deployment says, with the experiment's batch size.
-        deployment: whose student is to be distilled.
+        experiment: the protocol; models train as the deployment says, with the protocol's batch size.
+        deployment: the deployment whose student is distilled.
         schedule: runs trials.
-        budget_seconds: to be spent; the first round of the search takes place in any case.
-        progress: told what begins and ends.
+        budget_seconds: the time budget; the first round of the search runs in any case.
+        progress: prints progress lines.
     """
     started = time.monotonic()
 
-    def spent() -> float:
+    def seconds_spent() -> float:
         return time.monotonic() - started
 
     bench = Bench(experiment, deployment, schedule, progress.say)
+    all_proposals = proposals()
     rungs = halve(
-        candidates(), bench.scores, pooled, bench.forecast,
-        lambda: _SHARE_OF_SEARCH * budget_seconds - spent(), spent,
+        all_proposals, bench.scores, pooled, bench.forecast,
+        lambda: _SEARCH_SHARE * budget_seconds - seconds_spent(), seconds_spent,
     )  # fmt: skip
-    for number, rung in enumerate(rungs):
+    for number, rung in enumerate(rungs, start=1):
         best, score = next(iter(rung.scores.items()))
-        count = len(rung.scores)
+        num_proposals = len(rung.scores)
         progress.say(
-            f"round {number + 1}: {count} candidates, {rung.seconds:.0f} s; best {best.name}, {score:+.4f}"
+            f"round {number}: {num_proposals} proposals, {rung.seconds:.0f} s; best {best.name}, {score:+.4f}"
         )
-    found = next(iter(rungs[-1].scores))
-    seeds = bench.affordable_seeds(budget_seconds - spent())
-    progress.say(f"judging {found.name} with {seeds} seeds")
-    figures = bench.figures(dict.fromkeys((found, candidates()[0], None)), range(seeds))
-    gain, default_gain = (bench.less(figures[one], figures[None]) for one in (found, candidates()[0]))
-    told = [{one.name: score for one, score in rung.scores.items()} for rung in rungs]
-    advised = shown_best({found: gain, candidates()[0]: default_gain})
-    return Advice(advised, found, gain, default_gain, seeds, told, spent())
+    proposal, default = next(iter(rungs[-1].scores)), all_proposals[0]
+    seeds = bench.affordable_seeds(budget_seconds - seconds_spent())
+    progress.say(f"evaluating {proposal.name} with {seeds} seeds")
+    figures = bench.figures(dict.fromkeys((proposal, default, None)), range(seeds))
+    gain, default_gain = (bench.difference(figures[arm], figures[None]) for arm in (proposal, default))
+    return Advice(
+        best=best_with_evidence({proposal: gain, default: default_gain}),
+        proposal=proposal,
+        gain=gain,
+        default_gain=default_gain,
+        seeds=seeds,
+        rungs=[{one.name: score for one, score in rung.scores.items()} for rung in rungs],
+        seconds=seconds_spent(),
+    )
 
 
-def shown_best(gains: Mapping[Candidate, Estimate]) -> Candidate | None:
-    """Of those whose gain excludes 0."""
-    shown = [one for one, gain in gains.items() if gain.both is not None and gain.both[0] > 0]
-    return max(shown, key=lambda one: gains[one].value, default=None)
+def best_with_evidence(gains: Mapping[Proposal, Estimate]) -> Proposal | None:
+    """The proposal with the largest gain, of those whose interval is above 0; None if there is none."""
+    shown = [proposal for proposal, gain in gains.items() if gain.both is not None and gain.both[0] > 0]
+    return max(shown, key=lambda proposal: gains[proposal].value, default=None)
 
 
 def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path) -> str:
-    """Writes `advice.json`, and `recommended.yaml` where there is evidence; returns what to tell."""
+    """Writes `advice.json` and, if there is evidence, `recommended.yaml`.
+
+    Returns:
+        The advice and its evidence in one line.
+    """
     out.mkdir(parents=True, exist_ok=True)
     document = {
         "advised": advice.best.name if advice.best else None,
-        "candidate": dataclasses.asdict(advice.candidate),
+        "candidate": dataclasses.asdict(advice.proposal),
         "gain": dataclasses.asdict(advice.gain),
         "default_gain": dataclasses.asdict(advice.default_gain),
         "seeds": advice.seeds,
@@ -116,8 +126,8 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     (out / "advice.json").write_text(json.dumps(document, indent=1))
     evidence = (
         f"criterion over the control with {advice.seeds} seeds: "
-        f"{advice.candidate.name} {_shown(advice.gain)}, "
-        f"the paper's advice {_shown(advice.default_gain)}; {advice.seconds:.0f} s spent"
+        f"{advice.proposal.name} {_text(advice.gain)}, "
+        f"the paper's advice {_text(advice.default_gain)}; {advice.seconds:.0f} s spent"
     )
     if advice.best is None:
         return f"No evidence that distillation helps: {evidence}."
@@ -126,8 +136,8 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     return f"Advice: {advice.best.name}. Evidence: {evidence}. Configuration: {recommended}"
 
 
-def _recommended(best: Candidate, deployment: Deployment, config: Path) -> Mapping[str, Any]:
-    """The deployment's own file with the teacher's size and the student's distillation as advised."""
+def _recommended(best: Proposal, deployment: Deployment, config: Path) -> Mapping[str, Any]:
+    """The deployment's file with the advised teacher size and distillation."""
     document = read_document(config)
     sizes = scaled(deployment.student.architecture, best.width)
     document["schema"] = deployment.schema
@@ -135,7 +145,7 @@ def _recommended(best: Candidate, deployment: Deployment, config: Path) -> Mappi
         "embedding_size": sizes.embedding_size, "trunk": list(sizes.trunk), "tower": list(sizes.tower),
     }  # fmt: skip
     for name, task in deployment.tasks.items():
-        # The protocol's, where it has some of its own.
+        # The protocol may set other task weights than the file.
         document["tasks"][name]["weight"] = task.weight
     document["student"]["distillation"] = {
         name: {"strategy": best.strategy, "weight": best.weight * deployment.tasks[name].weight}
@@ -144,5 +154,5 @@ def _recommended(best: Candidate, deployment: Deployment, config: Path) -> Mappi
     return document
 
 
-def _shown(gain: Estimate) -> str:
+def _text(gain: Estimate) -> str:
     return f"{gain.value:+.4f}" + (f" [{gain.both[0]:+.4f}, {gain.both[1]:+.4f}]" if gain.both else "")

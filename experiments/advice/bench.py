@@ -1,4 +1,4 @@
-"""What a candidate has over the control: to choose by on the tuning stretch, to show on the reporting one."""
+"""Evaluates proposals against the control, on the tuning spans and on the reporting spans."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.bootstrap import SpanRows
-from experiments.advice.candidates import Candidate
+from experiments.advice.proposals import Proposal
 from experiments.protocol.arm_runner import Laboratory
 from experiments.protocol.arms import CONTROL
 from experiments.protocol.criterion import criterion
@@ -21,19 +21,19 @@ from experiments.statistics.intervals import Estimate, Resamples, difference
 from experiments.trials.schedule import Schedule
 from experiments.trials.trial import Trial
 from experiments.trials.trial_result import Outcome
-from pipeline.config import Deployment
+from pipeline.config import Deployment, Student, Teacher
 
-_MOST_SEEDS, _LEAST_SEEDS = 10, 3
+_MAX_SEEDS, _MIN_SEEDS = 10, 3
 
 
 class Bench:
-    """Runs candidates and the control, each under the deployment's own settings.
+    """Runs proposals and the control with the deployment's training settings.
 
     Args:
         experiment: the protocol.
-        deployment: whose student is to be distilled.
+        deployment: the deployment whose student is distilled.
         schedule: runs trials.
-        say: told what begins.
+        say: prints a progress line.
     """
 
     def __init__(
@@ -45,139 +45,143 @@ class Bench:
 
         def laboratory(labels_from: int) -> Laboratory:
             return Laboratory(
-                experiment, deployment, schedule, _MOST_SEEDS,
+                experiment, deployment, schedule, _MAX_SEEDS,
                 per_surface=False, say=say, labels_from=labels_from,
             )  # fmt: skip
 
         tuning = experiment.tuning_spans
-        # What labels do in their first span says little of what they do later on.
+        # The effect of soft labels in their first span differs from the later effect, so the search starts
+        # them before the tuning spans.
         self.search = laboratory(max(experiment.students_from + 1, tuning.start - len(tuning)))
         self.judgement = laboratory(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
-        """Of the budget, one more trial takes at most this, going by the latest ones."""
-        student, teacher = deployment.student, deployment.teacher
-        self._point = Point(
-            student.optimizer.learning_rate, student.passes, student.architecture.input_dropout, 1.0
-        )
-        self._teacher_point = Point(
-            teacher.optimizer.learning_rate, teacher.passes, teacher.architecture.input_dropout, 1.0
-        )
+        """Upper bound of the next trial's cost in seconds, from the latest trials."""
+        self._student_point = _point(deployment.student)
+        self._teacher_point = _point(deployment.teacher)
 
-    def scores(self, asked: Sequence[tuple[Candidate, int]]) -> list[float]:
-        """The criterion of each over the control's with the same seed, on the tuning stretch."""
+    def scores(self, pairs: Sequence[tuple[Proposal, int]]) -> list[float]:
+        """Each (proposal, seed) pair's criterion on the tuning spans, minus that of the seed's control."""
         last = self._experiment.tuning_spans[-1]
-        seeds = sorted({seed for _, seed in asked})
-        controls, kept = self._run(self.search, asked, seeds, last)
+        seeds = sorted({seed for _, seed in pairs})
+        controls, students = self._run(self.search, pairs, seeds, last)
         gains = self.search.gains
+        of_controls = {seed: criterion(gains(outcome)) for seed, outcome in zip(seeds, controls, strict=True)}
         return [
-            criterion(gains(own)) - criterion(gains(controls[seeds.index(seed)]))
-            for own, (_, seed) in zip(kept, asked, strict=True)
+            criterion(gains(outcome)) - of_controls[seed]
+            for outcome, (_, seed) in zip(students, pairs, strict=True)
         ]
 
-    def forecast(self, asked: Sequence[tuple[Candidate, int]]) -> float:
-        """Seconds that their scores will take, going by the last ones."""
-        teachers = {(candidate.width, seed) for candidate, seed in asked}
-        controls = {seed for _, seed in asked}
-        return self.teacher_seconds * len(teachers | controls) + self.student_seconds * len(asked)
+    def forecast(self, pairs: Sequence[tuple[Proposal, int]]) -> float:
+        """Seconds that `scores` will need for these pairs, from the latest trials."""
+        teachers = {(proposal.width, seed) for proposal, seed in pairs}
+        controls = {seed for _, seed in pairs}
+        return self.teacher_seconds * len(teachers | controls) + self.student_seconds * len(pairs)
 
     def affordable_seeds(self, seconds: float) -> int:
-        """How many seeds of candidate, default, control and their teachers the rest of the budget allows."""
-        spans = self._experiment.reporting_spans[-1] + 1
-        stretch = spans / (self._experiment.tuning_spans[-1] + 1)
-        per_seed = stretch * (3 * self.teacher_seconds + 2 * self.student_seconds)
-        return int(np.clip(seconds / per_seed, _LEAST_SEEDS, _MOST_SEEDS))
+        """Number of seeds of two proposals, the control and the teachers that can run in this time."""
+        num_spans = self._experiment.reporting_spans[-1] + 1
+        longer = num_spans / (self._experiment.tuning_spans[-1] + 1)
+        per_seed = longer * (3 * self.teacher_seconds + 2 * self.student_seconds)
+        return int(np.clip(seconds / per_seed, _MIN_SEEDS, _MAX_SEEDS))
 
     def figures(
-        self, arms: Iterable[Candidate | None], seeds: Sequence[int]
-    ) -> dict[Candidate | None, list[Figure]]:
-        """The criterion of candidates (None: of the control) on the reporting stretch, by seed."""
-        last, arms = self._experiment.reporting_spans[-1], list(arms)
-        asked = [(one, seed) for one in arms if one for seed in seeds]
-        controls, of_candidates = self._run(self.judgement, asked, seeds if None in arms else (), last)
-        kept = iter(of_candidates)
+        self, proposals: Iterable[Proposal | None], seeds: Sequence[int]
+    ) -> dict[Proposal | None, list[Figure]]:
+        """The criterion on the reporting spans, by proposal (None is the control) and by seed."""
+        last, arms = self._experiment.reporting_spans[-1], list(proposals)
+        pairs = [(proposal, seed) for proposal in arms if proposal for seed in seeds]
+        controls, students = self._run(self.judgement, pairs, seeds if None in arms else (), last)
+        outcomes = iter(students)
         return {
-            one: [self._figure(next(kept)) for _ in seeds] if one else list(map(self._figure, controls))
-            for one in arms
+            arm: [self._figure(next(outcomes)) for _ in seeds] if arm else list(map(self._figure, controls))
+            for arm in arms
         }
 
-    def less(self, own: Sequence[Figure], other: Sequence[Figure]) -> Estimate:
-        """What one has over another with the same seeds."""
-        clusters = int(self._schedule.stream.clusters.max()) + 1
-        resamples = Resamples(clusters, len(own), self._experiment.resamples, seed=0)
-        return resamples.estimate((own, other), difference, resamples.replicates((own, other)))
-
-    def _run(
-        self,
-        laboratory: Laboratory,
-        asked: Sequence[tuple[Candidate, int]],
-        controls: Sequence[int],
-        last: int,
-    ) -> tuple[list[Outcome], list[Outcome]]:
-        """Controls of some seeds, and candidates; those of one width and seed share a teacher."""
-        students = self.students(laboratory, asked, last)
-        teachers = dict.fromkeys((candidate.teacher, seed) for candidate, seed in asked)
-        # Whoever needs nobody's labels goes first, the widest before all.
-        first = [
-            laboratory.trial(teacher, self._teacher_point, seed, last)
-            for teacher, seed in sorted(teachers, key=lambda pair: -pair[0].width)
-        ]
-        first += [laboratory.trial(CONTROL, self._point, seed, last) for seed in controls]
-        of_first, self.teacher_seconds = self._timed(first)
-        of_students, self.student_seconds = self._timed(students)
-        return of_first[len(teachers) :], of_students
+    def difference(self, first: Sequence[Figure], second: Sequence[Figure]) -> Estimate:
+        """The first minus the second, both by seed, with intervals over clusters and seeds."""
+        num_clusters = int(self._schedule.stream.clusters.max()) + 1
+        resamples = Resamples(num_clusters, len(first), self._experiment.resamples, seed=0)
+        return resamples.estimate((first, second), difference, resamples.replicates((first, second)))
 
     def students(
-        self, laboratory: Laboratory, asked: Sequence[tuple[Candidate, int]], last: int
+        self, laboratory: Laboratory, pairs: Sequence[tuple[Proposal, int]], last: int
     ) -> list[Trial]:
-        """The trials of candidates under one of the two protocols, up to a span."""
-        for candidate, _ in asked:
-            teacher = candidate.teacher
+        """The trials of (proposal, seed) pairs in one of the two laboratories, up to span `last`."""
+        for proposal, _ in pairs:
+            teacher = proposal.teacher
             laboratory.teachers[teacher.name] = teacher
             laboratory.choices[teacher.name] = Choice(self._teacher_point, ())
         return [
             laboratory.trial(
-                candidate.student(self._deployment),
-                dataclasses.replace(self._point, soft_weight=candidate.weight),
+                proposal.student(self._deployment),
+                dataclasses.replace(self._student_point, soft_weight=proposal.weight),
                 seed,
                 last,
             )
-            for candidate, seed in asked
+            for proposal, seed in pairs
         ]
 
-    def _timed(self, trials: Sequence[Trial]) -> tuple[list[Outcome], float]:
-        """Their outcomes, and an upper bound of the seconds that one more of them takes."""
-        began = time.monotonic()
-        kept = self._schedule.run(trials)
-        # A wall clock counts the tracing of graphs, a trial's own what another had learnt for it.
-        by_wall = (time.monotonic() - began) / len(trials)
-        by_trial = float(np.mean([outcome.seconds for outcome in kept])) / self._schedule.processes
-        return kept, min(by_wall, by_trial)
+    def _run(
+        self,
+        laboratory: Laboratory,
+        pairs: Sequence[tuple[Proposal, int]],
+        control_seeds: Sequence[int],
+        last: int,
+    ) -> tuple[list[Outcome], list[Outcome]]:
+        """Outcomes of the controls, and of the students; proposals of one width and seed share a teacher."""
+        students = self.students(laboratory, pairs, last)
+        teachers = dict.fromkeys((proposal.teacher, seed) for proposal, seed in pairs)
+        # Trials without soft labels run first, and of these the widest teachers.
+        trials = [
+            laboratory.trial(teacher, self._teacher_point, seed, last)
+            for teacher, seed in sorted(teachers, key=lambda pair: -pair[0].width)
+        ]
+        trials += [laboratory.trial(CONTROL, self._student_point, seed, last) for seed in control_seeds]
+        outcomes, self.teacher_seconds = self._timed(trials)
+        of_students, self.student_seconds = self._timed(students)
+        return outcomes[len(teachers) :], of_students
 
-    def _figure(self, kept: Outcome) -> Figure:
-        """The criterion on the reporting stretch, which is linear in the losses, with its influences."""
+    def _timed(self, trials: Sequence[Trial]) -> tuple[list[Outcome], float]:
+        """Outcomes, and an upper bound of the seconds that one more trial takes."""
+        started = time.monotonic()
+        outcomes = self._schedule.run(trials)
+        # The wall clock includes tracing; a trial's own seconds include training that it shares with others.
+        by_wall = (time.monotonic() - started) / len(trials)
+        by_trial = float(np.mean([outcome.seconds for outcome in outcomes])) / self._schedule.processes
+        return outcomes, min(by_wall, by_trial)
+
+    def _figure(self, outcome: Outcome) -> Figure:
+        """The criterion on the reporting spans, with each cluster's influence on it.
+
+        The criterion is linear in the losses, so the influences follow from those of the losses.
+        """
         stream, experiment = self._schedule.stream, self._experiment
-        known = stream.known_labels()
-        spans = stream.spans[kept.rows]
-        inside = (spans >= experiment.reporting_spans.start) & (spans < experiment.reporting_spans.stop)
-        values, influences = [], []
-        for place, name in enumerate(kept.tasks):
+        all_labels = stream.known_labels()
+        reported = np.isin(stream.spans[outcome.rows], experiment.reporting_spans)
+        gains, influences = [], []
+        for column, name in enumerate(outcome.tasks):
             task = self._deployment.tasks[name]
-            labels = known[kept.rows, stream.tasks.index(name)]
-            where = inside & ~np.isnan(labels)
-            own = labels[where].astype(np.float64)
-            counted = min((own > 0.5).sum(), (own <= 0.5).sum()) if task.kind == "binary" else len(own)
-            if counted < experiment.min_positives:
+            task_labels = all_labels[outcome.rows, stream.tasks.index(name)]
+            where = reported & ~np.isnan(task_labels)
+            labels = task_labels[where].astype(np.float64)
+            positives = (labels > 0.5).sum()
+            num_rare = min(positives, len(labels) - positives) if task.kind == "binary" else len(labels)
+            if num_rare < experiment.min_positives:
                 continue
-            rows = SpanRows(own, stream.clusters[kept.rows[where]], kept.predictions[where, place])
-            found = figures(task.kind, [rows], int(stream.clusters.max()) + 1)
+            rows = SpanRows(labels, stream.clusters[outcome.rows[where]], outcome.predictions[where, column])
+            losses = figures(task.kind, [rows], int(stream.clusters.max()) + 1)
             if task.kind == "binary":
-                mean = own.mean()
-                scale = -1 / -(mean * np.log(mean) + (1 - mean) * np.log1p(-mean))
-                loss, moved = found["log_loss"].value, found["log_loss"].influence
+                mean = labels.mean()
+                scale = 1 / (mean * np.log(mean) + (1 - mean) * np.log1p(-mean))
+                loss, influence = losses["log_loss"].value, losses["log_loss"].influence
             else:
-                scale = -1 / own.var()
-                loss = found["rmse"].value ** 2
-                moved = 2 * found["rmse"].value * found["rmse"].influence
-            values.append(1 + scale * loss)
-            influences.append(scale * moved)
-        return Figure(float(np.mean(values)), np.mean(influences, axis=0))
+                scale = -1 / labels.var()
+                rmse = losses["rmse"]
+                loss, influence = rmse.value**2, 2 * rmse.value * rmse.influence
+            gains.append(1 + scale * loss)
+            influences.append(scale * influence)
+        return Figure(float(np.mean(gains)), np.mean(influences, axis=0))
+
+
+def _point(model: Student | Teacher) -> Point:
+    return Point(model.optimizer.learning_rate, model.passes, model.architecture.input_dropout, 1.0)

@@ -1,4 +1,4 @@
-"""Successive halving under a budget: many candidates with little evidence each, then few with more.
+"""Successive halving under a time budget: each round keeps the better half and doubles the seeds.
 
 Reference: Jamieson and Talwalkar, "Non-stochastic best arm identification", AISTATS 2016.
 """
@@ -9,61 +9,62 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-C = TypeVar("C", bound=Hashable)
+P = TypeVar("P", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Rung(Generic[C]):
+class Rung(Generic[P]):
     """One round.
 
     Attributes:
-        scores: what is thought of each candidate after it, the best first.
-        seconds: what the round took.
+        scores: estimate of each remaining proposal after the round, the best first.
+        seconds: duration of the round.
     """
 
-    scores: dict[C, float]
+    scores: dict[P, float]
     seconds: float
 
 
 def halve(
-    candidates: Sequence[C],
-    measure: Callable[[Sequence[tuple[C, int]]], list[float]],
-    estimate: Callable[[Mapping[C, Sequence[float]]], Mapping[C, float]],
-    forecast: Callable[[Sequence[tuple[C, int]]], float],
+    proposals: Sequence[P],
+    measure: Callable[[Sequence[tuple[P, int]]], list[float]],
+    estimate: Callable[[Mapping[P, Sequence[float]]], Mapping[P, float]],
+    forecast: Callable[[Sequence[tuple[P, int]]], float],
     seconds_left: Callable[[], float],
     seconds_spent: Callable[[], float],
-) -> list[Rung[C]]:
-    """Rounds until one candidate is left or the budget does not allow another.
+) -> list[Rung[P]]:
+    """Halves the proposals until one is left or the budget does not allow another round.
 
     Args:
-        candidates: the first is kept in the first round whatever it scores: it is what would be done without
-            advice.
-        measure: scores of (candidate, seed) pairs, higher is better.
-        estimate: what to think of candidates, given all scores so far, one a seed; of those that are out too.
-        forecast: seconds that `measure` will take, going by what it has taken.
-        seconds_left: of the budget.
-        seconds_spent: since the beginning.
+        proposals: the first is the default without advice. The first round keeps it whatever its score.
+        measure: scores of (proposal, seed) pairs; higher is better.
+        estimate: an estimate per proposal from all scores so far, one score a seed. It also gets the scores
+            of the proposals that earlier rounds dropped.
+        forecast: seconds that `measure` will need for these pairs.
+        seconds_left: rest of the budget.
+        seconds_spent: seconds since the start.
 
     Returns:
-        The rounds; the first always takes place.
+        The rounds, at least one: the first runs whatever the budget.
     """
-    rungs: list[Rung[C]] = []
-    scores: dict[C, tuple[float, ...]] = dict.fromkeys(candidates, ())
-    left, seeds = list(candidates), 1
-    asked = [(one, 0) for one in left]
+    rungs: list[Rung[P]] = []
+    scores: dict[P, tuple[float, ...]] = dict.fromkeys(proposals, ())
+    remaining, seeds = list(proposals), 1
+    pairs = [(proposal, 0) for proposal in remaining]
     while True:
-        began = seconds_spent()
-        for (one, _), score in zip(asked, measure(asked), strict=True):
-            scores[one] = (*scores[one], score)
-        thought = estimate(scores)
-        left = sorted(left, key=lambda one: -thought[one])
-        rungs.append(Rung({one: thought[one] for one in left}, seconds_spent() - began))
-        if len(left) == 1:
+        started = seconds_spent()
+        for (proposal, _), score in zip(pairs, measure(pairs), strict=True):
+            scores[proposal] = (*scores[proposal], score)
+        estimates = estimate(scores)
+        remaining = sorted(remaining, key=lambda proposal: -estimates[proposal])
+        ranking = {proposal: estimates[proposal] for proposal in remaining}
+        rungs.append(Rung(ranking, seconds_spent() - started))
+        if len(remaining) == 1:
             return rungs
-        left = left[: len(left) // 2]
-        if len(rungs) == 1 and candidates[0] not in left:
-            left[-1] = candidates[0]
+        remaining = remaining[: len(remaining) // 2]
+        if len(rungs) == 1 and proposals[0] not in remaining:
+            remaining[-1] = proposals[0]
         seeds *= 2
-        asked = [(one, seed) for one in left for seed in range(len(scores[one]), seeds)]
-        if forecast(asked) > seconds_left():
+        pairs = [(proposal, seed) for proposal in remaining for seed in range(len(scores[proposal]), seeds)]
+        if forecast(pairs) > seconds_left():
             return rungs

@@ -1,4 +1,4 @@
-"""What is known of a candidate, its like considered: one seed says little, thirty-five relatives say more."""
+"""Pools each proposal's estimate with those of similar proposals (empirical Bayes)."""
 
 from __future__ import annotations
 
@@ -7,43 +7,48 @@ from typing import Any
 
 import numpy as np
 
-from experiments.advice.candidates import Candidate
+from experiments.advice.proposals import Proposal
 
 Array = Any
 
 
-def pooled(scores: Mapping[Candidate, Sequence[float]]) -> dict[Candidate, float]:
-    """Each candidate's mean, drawn towards what its width, tasks, strategy and weight give on average.
+def pooled(scores: Mapping[Proposal, Sequence[float]]) -> dict[Proposal, float]:
+    """Shrinks each proposal's mean towards the prediction from its width, tasks, strategy and weight.
 
-    How far depends on how much the scores of one candidate spread over seeds, and on how much candidates
-    differ from what their settings explain; where no candidate has two seeds, half of the way.
+    The prediction is a linear model of the settings. A proposal keeps more of its own deviation if scores
+    vary little between seeds, and if proposals deviate much from the model. Without a second seed for any
+    proposal it keeps half.
 
     Args:
-        scores: by candidate, one a seed, counted from 0; each is over the control with the same seed.
+        scores: per proposal one score a seed, from seed 0 upward: its criterion minus that of the control
+            with the same seed.
 
     Reference: Efron and Morris, "Data analysis using Stein's estimator and its generalizations", JASA 1975.
     """
-    every = list(scores)
-    owner = np.repeat(np.arange(len(every)), [len(scores[one]) for one in every])
-    seeds = np.concatenate([np.arange(len(scores[one])) for one in every])
-    values = np.concatenate([np.asarray(scores[one], np.float64) for one in every])
-    settings = _indicators([(one.width,) for one in every], [(one.groups,) for one in every],
-                           [(one.strategy, one.weight) for one in every])  # fmt: skip
-    # A seed's own effect is the luck of its control.
-    luck = np.eye(int(seeds.max()) + 1)[seeds]
-    design = np.hstack([luck, settings[owner]])
+    proposals = list(scores)
+    owner = np.repeat(np.arange(len(proposals)), [len(of_seeds) for of_seeds in scores.values()])
+    seeds = np.concatenate([np.arange(len(of_seeds)) for of_seeds in scores.values()])
+    values = np.concatenate([np.asarray(of_seeds, np.float64) for of_seeds in scores.values()])
+    settings = _indicators(
+        [(proposal.width,) for proposal in proposals],
+        [(proposal.groups,) for proposal in proposals],
+        [(proposal.strategy, proposal.weight) for proposal in proposals],
+    )
+    # All scores of a seed share the random error of its control.
+    seed_indicators = np.eye(int(seeds.max()) + 1)[seeds]
+    design = np.hstack([seed_indicators, settings[owner]])
     effects, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
     residuals = values - design @ effects
     counts = np.bincount(owner)
-    own = np.bincount(owner, residuals) / counts
-    kept = _share_kept(residuals - own[owner], own, counts, rank)
-    level = float(effects[: luck.shape[1]] @ luck.mean(axis=0))
-    means = level + settings @ effects[luck.shape[1] :] + kept * own
-    return dict(zip(every, means.tolist(), strict=True))
+    deviations = np.bincount(owner, residuals) / counts
+    shares = _shares_kept(residuals - deviations[owner], deviations, counts, rank)
+    level = float(effects[: seed_indicators.shape[1]] @ seed_indicators.mean(axis=0))
+    means = level + settings @ effects[seed_indicators.shape[1] :] + shares * deviations
+    return dict(zip(proposals, means.tolist(), strict=True))
 
 
 def _indicators(*factors: Sequence[tuple[Any, ...]]) -> Array:
-    """`[candidates, settings]` float64, a column a value of each factor but for its first."""
+    """`[proposals, settings]` float64: a column for each value of each factor except the first value."""
     columns = [
         [1.0 if value == level else 0.0 for value in factor]
         for factor in factors
@@ -52,12 +57,12 @@ def _indicators(*factors: Sequence[tuple[Any, ...]]) -> Array:
     return np.array(columns).reshape(len(columns), len(factors[0])).T
 
 
-def _share_kept(within: Array, own: Array, counts: Array, rank: int) -> Array:
-    """`[candidates]`: how much of its own deviation a candidate keeps."""
+def _shares_kept(within: Array, deviations: Array, counts: Array, rank: int) -> Array:
+    """`[proposals]`, in [0, 1]: the share of its own deviation that each proposal keeps."""
     freedom = len(within) - len(counts)
     if not freedom:
         return np.full(len(counts), 0.5)
     noise = float(np.square(within).sum()) / freedom
-    between = float(np.square(own).sum()) / max(1, len(own) - rank)
+    between = float(np.square(deviations).sum()) / max(1, len(deviations) - rank)
     true = max(0.0, between - noise * float(np.mean(1 / counts)))
     return true / (true + noise / counts) if true else np.zeros(len(counts))

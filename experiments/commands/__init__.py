@@ -1,5 +1,5 @@
-"""The command line of the experiments, a module a command; `rankdistill` mounts them.
+"""Commands of the experiments, one module each; `rankdistill` mounts them.
 
-Belongs here: options, and what a command prints. May import all of `experiments`, and the shared options of
+Contains options and what a command prints. May import all of `experiments`, and the shared options of
 `pipeline.commands`.
 """

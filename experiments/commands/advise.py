@@ -1,4 +1,4 @@
-"""`rankdistill advise`."""
+"""`rankdistill advise`: searches for the best distillation within a time budget."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from pipeline.commands.options import FOLDER, events_option
 
 @click.command()
 @events_option
-@click.option("--budget-minutes", type=click.FloatRange(min=0), required=True, help="To be spent.")
-@click.option("--out", type=FOLDER, required=True, help="The advice, and a configuration to run.")
+@click.option(
+    "--budget-minutes", type=click.FloatRange(min=0), required=True, help="Time to spend, in minutes."
+)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the advice and its configuration.")
 @protocol_option
 @processes_option
-def advise(events: Path, budget_minutes: float, out: Path, config: Path, processes: int) -> None:
-    """Find out which teacher, tasks, strategy and weight to use, and whether any helps."""
+def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, processes: int) -> None:
+    """Find the teacher, tasks, strategy and weight that help most, if any helps."""
     from experiments.advice import advising
     from experiments.protocol.settings import deployment_file, load_experiment
     from experiments.trials.loading import load_stream
     from experiments.trials.progress import ExperimentProgress
     from experiments.trials.schedule import Schedule
 
-    experiment, deployment = load_experiment(config)
+    protocol, deployment = load_experiment(protocol_file)
     stream = load_stream(deployment, events, out / "streams")
     with (
         ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress,
         Schedule(stream, out / "trials", processes, progress.on_done) as schedule,
     ):
         advice = advising.advise(
-            experiment, deployment, schedule, budget_seconds=60 * budget_minutes, progress=progress
+            protocol, deployment, schedule, budget_seconds=60 * budget_minutes, progress=progress
         )
-    click.echo(advising.write_advice(advice, deployment, deployment_file(config, experiment), out))
+    click.echo(advising.write_advice(advice, deployment, deployment_file(protocol_file, protocol), out))

@@ -1,4 +1,4 @@
-"""`rankdistill experiment`: one of the paper's tables on an event log."""
+"""`rankdistill experiment`: runs one of the paper's experiments on an event log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from experiments.commands.options import processes_option, protocol_option
+from experiments.commands.options import processes_option, protocol_option, seeds_option
 from pipeline.commands.options import FOLDER, events_option
 
 _NAMES = ("strategy", "size", "objectives", "stability", "label-age", "features")
@@ -16,22 +16,25 @@ _NAMES = ("strategy", "size", "objectives", "stability", "label-age", "features"
 @click.command()
 @click.argument("name", type=click.Choice(_NAMES))
 @events_option
-@click.option("--seeds", type=click.IntRange(min=2), default=10, show_default=True, help="Runs of every arm.")
-@click.option("--out", type=FOLDER, required=True, help="Results, and what is needed to go on.")
-@click.option("--cache", type=FOLDER, help="What experiments on one log may share; the default is OUT.")
+@seeds_option(default=10)
+@click.option("--out", type=FOLDER, required=True, help="Folder for results and trials; a rerun resumes.")
+@click.option("--cache", type=FOLDER, help="Folder of trials that experiments share.  [default: OUT]")
 @protocol_option
 @processes_option
-@click.option("--per-surface", is_flag=True, help="A student a surface, in place of one for all.")
+@click.option("--per-surface", is_flag=True, help="Train a student per surface instead of one for all.")
 def experiment(
-    name: str, events: Path, seeds: int, out: Path, cache: Path | None, config: Path, processes: int,
+    name: str, events: Path, seeds: int, out: Path, cache: Path | None, protocol_file: Path, processes: int,
     per_surface: bool,
 ) -> None:  # fmt: skip
-    """Run one of the paper's tables on an event log, against a tuned control and a placebo."""
+    """Run one of the paper's experiments on an event log.
+
+    It compares distilled students with a tuned control and a placebo.
+    """
     from experiments.protocol.settings import load_experiment
     from experiments.tables.running import run_experiment
     from experiments.trials.progress import ExperimentProgress
 
-    protocol, deployment = load_experiment(config)
+    protocol, deployment = load_experiment(protocol_file)
     with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
         run_experiment(
             name, protocol, deployment, events, out, cache or out,

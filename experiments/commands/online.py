@@ -1,4 +1,4 @@
-"""`rankdistill online`."""
+"""`rankdistill online`: compares policies in a live experiment, simulated or replayed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 from rich.console import Console
 
 from eventlog.errors import BadInput
-from experiments.commands.options import processes_option
-from pipeline.commands.options import FILE, FOLDER
+from experiments.commands.options import processes_option, seeds_option
+from pipeline.commands.options import FOLDER, config_option
 
 if TYPE_CHECKING:
     from experiments.online.effects import Change
@@ -21,32 +21,53 @@ if TYPE_CHECKING:
     from pipeline.config import Deployment
 
 _COUNT = click.IntRange(min=1)
+_NATURAL = click.IntRange(min=0)
+_SHARE = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
 
 
 @click.command()
-@click.option("--config", type=FILE, required=True, help="The deployment whose models rank.")
-@click.option("--arms", default="control,student", show_default=True, help="control,student,teacher")
-@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Runs of every arm.")
-@click.option("--world", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the world.")
-@click.option("--spans", type=_COUNT, default=10, show_default=True, help="Spans of the log.")
-@click.option("--examples-per-span", type=_COUNT, default=6000, show_default=True, help="Rows learnt a span.")
-@click.option("--visits", type=_COUNT, default=2000, show_default=True, help="Visits ranked on each span.")
-@click.option("--aa-runs", type=click.IntRange(min=0), default=200, show_default=True, help="A/A runs.")
-@click.option("--replay", type=FOLDER, help="Replay on this log's random exposures; nothing is simulated.")
+@config_option
+@click.option(
+    "--arms",
+    "arm_list",
+    default="control,student",
+    show_default=True,
+    help="Models to compare: control, and student or teacher or both.",
+)
+@seeds_option(default=5)
+@click.option("--world", type=_NATURAL, default=1, show_default=True, help="Seed of the simulated world.")
+@click.option("--spans", type=_COUNT, default=10, show_default=True, help="Number of simulated spans.")
+@click.option(
+    "--examples-per-span", type=_COUNT, default=6000, show_default=True, help="Examples to train on per span."
+)
+@click.option("--visits", type=_COUNT, default=2000, show_default=True, help="Visits to rank per span.")
+@click.option(
+    "--aa-runs",
+    type=_NATURAL,
+    default=200,
+    show_default=True,
+    help="Number of A/A runs, which compare the control with itself.",
+)
+@click.option("--replay", type=FOLDER, help="Event log whose random exposures replace the simulation.")
 @click.option(
     "--share",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    type=_SHARE,
     default=0.2,
     show_default=True,
-    help="Of the random exposures that a policy shows.",
+    help="Share of the random exposures that a policy shows.",
 )
 @processes_option
-@click.option("--out", type=FOLDER, required=True, help="Log, trials and results; again: goes on.")
+@click.option(
+    "--out", type=FOLDER, required=True, help="Folder for log, trials and results; a rerun resumes."
+)
 def online(
-    config: Path, arms: str, seeds: int, world: int, spans: int, examples_per_span: int, visits: int,
+    config_file: Path, arm_list: str, seeds: int, world: int, spans: int, examples_per_span: int, visits: int,
     aa_runs: int, replay: Path | None, share: float, processes: int, out: Path,
 ) -> None:  # fmt: skip
-    """A live experiment, simulated or replayed: what distillation changes, against the control."""
+    """Compare policies in a live experiment, simulated or replayed from a log.
+
+    It reports the change of engagement and satisfaction against the control.
+    """
     from experiments.online.effects import mean_changes
     from experiments.online.live import Setting, changes, run_live
     from experiments.online.policies import CONTROL
@@ -54,17 +75,17 @@ def online(
     from experiments.trials.progress import ExperimentProgress
     from pipeline.config_file import load_deployment
 
-    deployment, names = load_deployment(config), _arms(arms)
+    deployment, arms = load_deployment(config_file), _parse_arms(arm_list)
+    treated = [arm for arm in arms if arm != CONTROL]
     checks: list[dict[str, Any]] = []
     with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
         if replay is not None:
             totals = run_replay(
-                deployment, replay, names, out, share=share, seeds=seeds, processes=processes,
+                deployment, replay, arms, out, share=share, seeds=seeds, processes=processes,
                 progress=progress,
             )  # fmt: skip
-            found = {
-                arm: mean_changes(list(zip(of_arm, totals[CONTROL], strict=True)))
-                for arm, of_arm in totals.items()
+            by_arm = {
+                arm: mean_changes(list(zip(totals[arm], totals[CONTROL], strict=True))) for arm in treated
             }
         else:
             _require_spans(spans, deployment)
@@ -72,58 +93,62 @@ def online(
                 spans=spans, examples_per_span=examples_per_span, visits=visits, world_seed=world
             )
             experiment, policies = run_live(
-                deployment, setting, names, out, seeds=seeds, processes=processes, progress=progress
+                deployment, setting, arms, out, seeds=seeds, processes=processes, progress=progress
             )
-            found = {arm: changes(experiment, policies[arm], policies[CONTROL], luck=0) for arm in names}
-            checks = _checks(experiment, policies[CONTROL][0], aa_runs) if aa_runs else []
-    rows = _told({arm: changed for arm, changed in found.items() if arm != CONTROL})
-    (out / "online.json").write_text(json.dumps({"changes": rows, "checks": checks}, indent=1))
+            by_arm = {arm: changes(experiment, policies[arm], policies[CONTROL], luck=0) for arm in treated}
+            checks = _run_checks(experiment, policies[CONTROL][0], aa_runs) if aa_runs else []
+    document = {"changes": _print_changes(by_arm), "checks": checks}
+    (out / "online.json").write_text(json.dumps(document, indent=1))
 
 
-def _arms(told: str) -> list[str]:
+def _parse_arms(arm_list: str) -> list[str]:
     from experiments.online.policies import ARMS, CONTROL
 
-    names = told.split(",")
-    if not set(names) <= set(ARMS) or CONTROL not in names or len(names) < 2:
+    arms = arm_list.split(",")
+    if not set(arms) <= set(ARMS) or CONTROL not in arms or len(arms) < 2:
         raise BadInput(
             "arms cannot be compared", where="--arms", expected=f"control and more of {', '.join(ARMS)}",
-            got=told, fix="Name the control and at least one other.",
+            got=arm_list, fix="Name the control and at least one other arm.",
         )  # fmt: skip
-    return names
+    return arms
 
 
 def _require_spans(spans: int, deployment: Deployment) -> None:
-    least = deployment.burn_in_spans[-1] + 3
-    if spans < least:
+    minimum = deployment.burn_in_spans[-1] + 3
+    if spans < minimum:
         raise BadInput(
-            "too few spans", where="--spans", expected=f"at least {least}, two behind the burn-in "
-            f"{deployment.burn_in}", got=str(spans), fix="Ask for more spans.",
+            "too few spans", where="--spans", got=str(spans), fix=f"Use --spans {minimum} or more.",
+            expected=f"at least {minimum}: two after the burn-in {deployment.burn_in}",
         )  # fmt: skip
 
 
-def _told(found: Mapping[str, Mapping[str, Change]]) -> list[dict[str, Any]]:
+def _print_changes(by_arm: Mapping[str, Mapping[str, Change]]) -> list[dict[str, Any]]:
+    """Prints the changes; returns them JSON-ready."""
     rows = []
-    for arm, by_measure in found.items():
-        for measure, changed in by_measure.items():
-            low, high = changed.interval
-            click.echo(f"{arm} {measure}: {changed.value:+.2%} [{low:+.2%}, {high:+.2%}]")
-            rows.append({"arm": arm, "measure": measure, **dataclasses.asdict(changed)})
+    for arm, by_measure in by_arm.items():
+        for measure, change in by_measure.items():
+            low, high = change.interval
+            click.echo(f"{arm} {measure}: {change.value:+.2%} [{low:+.2%}, {high:+.2%}]")
+            rows.append({"arm": arm, "measure": measure, **dataclasses.asdict(change)})
     return rows
 
 
-def _checks(experiment: LiveExperiment, policy: Policy, runs: int) -> list[dict[str, Any]]:
-    """False alarms of A/A runs, and how often a change of 1 % is found, beside the power that is stated."""
+def _run_checks(experiment: LiveExperiment, policy: Policy, runs: int) -> list[dict[str, Any]]:
+    """Prints and returns, by measure, the rates of false alarms and of detected changes of 1 %.
+
+    The rate of detected changes stands beside the power that the standard errors promise.
+    """
     from experiments.online.live import same_policy
 
-    found = []
-    nothing, raised = (same_policy(experiment, policy, runs, effect) for effect in (0.0, 0.01))
-    for measure, of_measure in nothing.items():
-        alarms = sum(one.excludes_zero for one in of_measure) / runs
-        hits = sum(one.excludes_zero and one.value > 0 for one in raised[measure]) / runs
-        power = sum(one.power(0.01) for one in of_measure) / runs
+    rows = []
+    unchanged, raised = (same_policy(experiment, policy, runs, effect) for effect in (0.0, 0.01))
+    for measure, changes in unchanged.items():
+        false_alarms = sum(change.excludes_zero for change in changes) / runs
+        detected = sum(change.excludes_zero and change.value > 0 for change in raised[measure]) / runs
+        power = sum(change.power(0.01) for change in changes) / runs
         click.echo(
-            f"{measure}: {alarms:.1%} false alarms in {runs} A/A runs; +1 % found in {hits:.1%}, "
-            f"stated power {power:.1%}"
+            f"{measure}: {false_alarms:.1%} false alarms in {runs} A/A runs; "
+            f"a change of +1 % detected in {detected:.1%}, expected power {power:.1%}"
         )
-        found.append({"measure": measure, "false_alarms": alarms, "found": hits, "power": power})
-    return found
+        rows.append({"measure": measure, "false_alarms": false_alarms, "found": detected, "power": power})
+    return rows

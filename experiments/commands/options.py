@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,32 @@ _Command = Callable[..., Any]
 
 
 def protocol_option(command: _Command) -> _Command:
-    """`--config`: the experiment's protocol, as `config`."""
+    """`--protocol`: the experiment's protocol, as `protocol_file`; `--config` is a hidden alias."""
+
+    @functools.wraps(command)
+    def with_protocol(*, protocol_file: Path, config: Path | None, **options: Any) -> Any:
+        return command(protocol_file=config or protocol_file, **options)
+
+    protocol = click.option(
+        "--protocol", "protocol_file", type=FILE, default=_DEFAULT_PROTOCOL,
+        show_default="the protocol for KuaiRand", help="YAML file of the protocol.",
+    )  # fmt: skip
+    return protocol(
+        click.option("--config", type=FILE, hidden=True, help="Alias of --protocol.")(with_protocol)
+    )
+
+
+def seeds_option(default: int) -> Callable[[_Command], _Command]:
+    """`--seeds`: the number of runs of every arm, as `seeds`."""
     return click.option(
-        "--config", type=FILE, default=_DEFAULT_PROTOCOL, show_default="KuaiRand's", help="The protocol."
-    )(command)
+        "--seeds", type=click.IntRange(min=2), default=default, show_default=True,
+        help="Number of runs of every arm, each with its own seed.",
+    )  # fmt: skip
 
 
 def processes_option(command: _Command) -> _Command:
-    """`--processes`: how many trials run at the same time, as `processes`."""
+    """`--processes`: the number of trials that run at the same time, as `processes`."""
     return click.option(
-        "--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Trials at once."
-    )(command)
+        "--processes", type=click.IntRange(min=1), default=2, show_default=True,
+        help="Number of trials that run at the same time.",
+    )(command)  # fmt: skip

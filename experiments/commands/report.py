@@ -1,4 +1,4 @@
-"""`rankdistill report`."""
+"""`rankdistill report`: writes an HTML page about an experiment or a run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pipeline.commands.options import FILE, FOLDER
 
 
 @click.command()
-@click.option("--experiment", type=FOLDER, help="What `rankdistill experiment` was given as --out.")
-@click.option("--config", type=FILE, help="A run's deployment, with --events and --root.")
-@click.option("--events", type=FOLDER, help="The run's event log.")
-@click.option("--root", type=FOLDER, help="The run's root.")
-@click.option("--out", type=FILE, required=True, help="The page, one HTML file.")
+@click.option("--experiment", type=FOLDER, help="Folder that `rankdistill experiment` had as --out.")
+@click.option("--config", type=FILE, help="A run's deployment; needs --events and --root.")
+@click.option("--events", type=FOLDER, help="Folder of the run's event log.")
+@click.option("--root", type=FOLDER, help="Folder of the run.")
+@click.option("--out", type=FILE, required=True, help="HTML file to write.")
 def report(
     experiment: Path | None, config: Path | None, events: Path | None, root: Path | None, out: Path
 ) -> None:
-    """Write one self-contained page about an experiment or a run."""
+    """Write a self-contained HTML page about an experiment or a run."""
     if experiment is not None and not (config or events or root):
         from experiments.report.experiment_page import experiment_page
 
@@ -31,9 +31,12 @@ def report(
 
         page = run_page(load_deployment(config), RunPaths(root=root, events=events))
     else:
+        options = {"--experiment": experiment, "--config": config, "--events": events, "--root": root}
         raise BadInput(
-            "what to report on", where="rankdistill report", fix="Give one of the two.",
-            expected="--experiment, or --config, --events and --root", got="neither, or both",
+            "no experiment and no run", where="rankdistill report",
+            expected="--experiment, or --config, --events and --root",
+            got=", ".join(name for name, value in options.items() if value) or "none of them",
+            fix="Give the options of an experiment or of a run.",
         )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page)

@@ -1,4 +1,4 @@
-"""What a policy changes, in per cent of the control's, with an interval that resamples users."""
+"""Relative change between a policy and the control, with an interval over users."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ Array = Any
 ENGAGEMENT, SATISFACTION = "engagement", "satisfaction"
 MEASURES = (ENGAGEMENT, SATISFACTION)
 
+_REACH = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+"""Half the width of a confidence interval, in standard errors."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -31,26 +34,23 @@ class Change:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """At 95 %."""
-        reach = stats.norm.ppf((1 + CONFIDENCE) / 2) * self.error
-        return self.value - reach, self.value + reach
+        """Low and high of the 95 % confidence interval."""
+        return self.value - _REACH * self.error, self.value + _REACH * self.error
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is evidence of a change."""
+        """Whether the interval excludes 0."""
         low, high = self.interval
         return low > 0 or high < 0
 
     def power(self, effect: float) -> float:
-        """The chance that an experiment of this size finds a true change of `effect`."""
-        limit = stats.norm.ppf((1 + CONFIDENCE) / 2)
-        return float(
-            stats.norm.cdf(effect / self.error - limit) + stats.norm.cdf(-effect / self.error - limit)
-        )
+        """The probability that an experiment of this size detects a true change of `effect`."""
+        shift = effect / self.error
+        return float(stats.norm.cdf(shift - _REACH) + stats.norm.cdf(-shift - _REACH))
 
 
-def measured(outcomes: Mapping[str, Array]) -> dict[str, Array]:
-    """`[rows]` float64 by measure: seconds watched; long views and likes."""
+def measures_of(outcomes: Mapping[str, Array]) -> dict[str, Array]:
+    """`[rows]` float64 by measure: engagement in seconds watched; satisfaction in long views and likes."""
     return {
         ENGAGEMENT: np.expm1(outcomes["watch_time"].astype(np.float64)),
         SATISFACTION: outcomes["long_view"].astype(np.float64) + outcomes["like"],
@@ -58,32 +58,33 @@ def measured(outcomes: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def mean_changes(totals: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> dict[str, Change]:
-    """The change by measure, the mean over seeds; its error adds that of the users and that of the seeds.
+    """The mean change over seeds, by measure; its error covers users and seeds.
 
     Args:
-        totals: by seed, the users' sums by measure under the policy and under the control; see `change`.
+        totals: by seed, the users' totals by measure, under the policy and under the control; see `change`.
     """
-    found = {}
+    means = {}
     for measure in MEASURES:
-        of_seeds = [change(treated[measure], control[measure]) for treated, control in totals]
-        values = np.array([one.value for one in of_seeds])
-        between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
-        users = np.mean([one.error**2 for one in of_seeds])
-        found[measure] = Change(float(values.mean()), float(np.sqrt(users + between)))
-    return found
+        changes = [change(treated[measure], control[measure]) for treated, control in totals]
+        values = np.array([of_seed.value for of_seed in changes])
+        seed_variance = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
+        user_variance = np.mean([of_seed.error**2 for of_seed in changes])
+        means[measure] = Change(float(values.mean()), float(np.sqrt(user_variance + seed_variance)))
+    return means
 
 
 def change(treated: Array, control: Array) -> Change:
-    """The change of the users' total, users being what was drawn.
+    """The relative change of the users' total, with users as the sampling unit.
 
     Args:
-        treated: `[users]` float64, each user's sum under the policy.
-        control: `[users]` float64, the same user's under the control.
+        treated: `[users]` float64, each user's total under the policy.
+        control: `[users]` float64, the same user's total under the control.
 
     Returns:
-        The ratio of the sums less 1; its error by the delta method, a user's two sums being paired.
+        The ratio of the sums minus 1. Its error follows from the delta method with paired totals.
     """
     ratio = treated.sum() / control.sum()
-    moved = (treated - ratio * control) / control.sum()
-    spread = np.sqrt(len(moved) / (len(moved) - 1)) * np.sqrt(np.square(moved - moved.mean()).sum())
-    return Change(float(ratio - 1), float(spread))
+    influences = (treated - ratio * control) / control.sum()
+    num_users = len(influences)
+    squares = np.square(influences - influences.mean()).sum()
+    return Change(float(ratio - 1), float(np.sqrt(num_users / (num_users - 1)) * np.sqrt(squares)))

@@ -1,12 +1,12 @@
-"""A simulated live experiment: models learn the world's log, and each ranks the same visits before a span.
+"""Simulated live experiment: models train on a simulated log and rank the same visits before each span.
 
-Every visitor is seen under every policy, with common random numbers: two policies differ by their choices
-alone. What a real experiment could not do halves no interval here; that is what the A/A runs are for, in
-which the same policy meets the same visitors with other luck.
+Every policy meets every visitor, with common random numbers, so two policies differ only in what they show.
+The A/A runs check the intervals: the same policy meets the same visitors with other random numbers.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from eventlog.simulator import Visits, World, simulate, simulated_visits
 from eventlog.simulator.outcomes import DRAWS
-from experiments.online.effects import MEASURES, Change, change, mean_changes, measured
+from experiments.online.effects import MEASURES, Change, change, mean_changes, measures_of
 from experiments.online.policies import RANKING, scores_of, train_arms
 from experiments.online.slates import slates
 from experiments.trials.progress import ExperimentProgress
@@ -33,19 +33,20 @@ class Setting:
     """The size of a live experiment.
 
     Attributes:
-        spans: of the log; visits are ranked on those behind the first that students learn.
-        examples_per_span: impressions that the models learn.
-        visits: of each span.
-        candidates: of each visit.
-        slots: places a visit has.
-        world_seed: chooses the world.
+        spans: number of spans of the log. Policies rank visits of the spans after the first that students
+            train on.
+        examples_per_span: impressions that the models train on.
+        visits: number of visits of each span.
+        items: number of items to rank in each visit.
+        slots: number of items that a visit shows.
+        world_seed: seed of the simulated world.
         ranking: see `experiments.online.policies.RANKING`.
     """
 
     spans: int = 10
     examples_per_span: int = 6000
     visits: int = 2000
-    candidates: int = 20
+    items: int = 20
     slots: int = 5
     world_seed: int = 1
     ranking: tuple[tuple[str, float], ...] = RANKING
@@ -53,11 +54,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Policy:
-    """What one trained model would show, span by span.
+    """The slates that one trained model shows.
 
     Attributes:
-        shown: by span, `[visits x slots]` indices into the span's candidates.
-        positions: by span, the same shape.
+        shown: by span, `[visits x slots]` indices into the span's items.
+        positions: by span, `[visits x slots]` positions from 1.
     """
 
     shown: Mapping[int, Array]
@@ -65,52 +66,49 @@ class Policy:
 
 
 class LiveExperiment:
-    """Visits, and what follows from what is shown in them.
+    """Visits, and their outcomes under a policy.
 
     Args:
-        visits: by span.
-        candidates: of each visit.
-        slots: places a visit has.
+        visits: one element per span.
+        items: number of items to rank in each visit.
+        slots: number of items that a visit shows.
     """
 
-    def __init__(self, visits: Sequence[Visits], candidates: int, slots: int) -> None:
-        self._visits = {of_span.span: of_span for of_span in visits}
-        self._candidates = candidates
+    def __init__(self, visits: Sequence[Visits], items: int, slots: int) -> None:
+        self._visits = {span_visits.span: span_visits for span_visits in visits}
+        self._items = items
         self._slots = slots
-        self._num_users = 1 + max(int(of_span.users.max()) for of_span in visits)
-        came = np.zeros(self._num_users, bool)
-        for of_span in visits:
-            came[of_span.users] = True
-        self._came = came
+        self._visitors = np.unique(np.concatenate([span_visits.users for span_visits in visits]))
 
     def policy(self, scores: Mapping[int, Array]) -> Policy:
-        """Ranks every visit by `[visits x candidates]` scores."""
-        ranked = {span: slates(of_span, self._candidates, self._slots) for span, of_span in scores.items()}
+        """The slates with the highest scores; `scores` holds `[visits x items]` by span."""
+        ranked = {span: slates(of_span, self._items, self._slots) for span, of_span in scores.items()}
         return Policy(
             {span: shown for span, (shown, _) in ranked.items()},
             {span: positions for span, (_, positions) in ranked.items()},
         )
 
     def totals(self, policy: Policy, luck: int) -> dict[str, Array]:
-        """What every visitor does under a policy.
+        """Every visitor's totals under a policy.
 
         Args:
-            policy: what is shown.
-            luck: seed of the random numbers; equal luck is common to all policies.
+            policy: the slates.
+            luck: seed of the random numbers; policies with equal luck share them.
 
         Returns:
             By measure, `[visitors]` float64.
         """
-        totals = {measure: np.zeros(self._num_users) for measure in MEASURES}
+        num_users = int(self._visitors[-1]) + 1
+        totals = {measure: np.zeros(num_users) for measure in MEASURES}
         for span, visits in self._visits.items():
             random = np.random.default_rng((luck, span))
             uniforms = random.random((DRAWS, visits.table.num_rows), dtype=np.float32)
             shown = policy.shown[span]
-            users = visits.users[shown // self._candidates]
-            happened = visits.outcomes(shown, policy.positions[span], uniforms)
-            for measure, values in measured(happened).items():
-                totals[measure] += np.bincount(users, weights=values, minlength=self._num_users)
-        return {measure: values[self._came] for measure, values in totals.items()}
+            users = visits.users[shown // self._items]
+            outcomes = visits.outcomes(shown, policy.positions[span], uniforms)
+            for measure, values in measures_of(outcomes).items():
+                totals[measure] += np.bincount(users, weights=values, minlength=num_users)
+        return {measure: values[self._visitors] for measure, values in totals.items()}
 
 
 def run_live(
@@ -123,27 +121,28 @@ def run_live(
     processes: int,
     progress: ExperimentProgress,
 ) -> tuple[LiveExperiment, dict[str, list[Policy]]]:
-    """Simulates the world, trains the arms and lets each rank.
+    """Simulates the log and the visits, trains the arms and ranks the visits with each.
 
     Returns:
-        The experiment, and by arm a policy a seed.
+        The experiment, and a policy for each seed of each arm.
     """
     from experiments.trials.loading import load_stream
 
     log = out / f"log-{setting.world_seed}-{setting.spans}x{setting.examples_per_span}"
     simulate(log, setting.spans, setting.examples_per_span, setting.world_seed)
-    ranked = range(deployment.burn_in_spans[-1] + 2, setting.spans)
-    visits = [of_span for of_span in _visits(setting) if of_span.span in ranked]
-    candidates = {of_span.span: of_span.table for of_span in visits}
-    progress.say(f"ranking {setting.visits} visits on each of spans {ranked[0]} to {ranked[-1]}")
-    folder = load_stream(deployment, log, out / "streams", candidates)
+    ranked_spans = range(deployment.burn_in_spans[-1] + 2, setting.spans)
+    visits = [span_visits for span_visits in _visits(setting) if span_visits.span in ranked_spans]
+    items = {span_visits.span: span_visits.table for span_visits in visits}
+    progress.say(f"ranking {setting.visits} visits on each of spans {ranked_spans[0]} to {ranked_spans[-1]}")
+    folder = load_stream(deployment, log, out / "streams", items)
 
     with Schedule(folder, out / "trials", processes, progress.on_done) as schedule:
         outcomes = train_arms(deployment, schedule, arms, seeds, setting.spans - 1)
-    experiment = LiveExperiment(visits, setting.candidates, setting.slots)
+    experiment = LiveExperiment(visits, setting.items, setting.slots)
     return experiment, {
         arm: [
-            experiment.policy(_scores(schedule.stream, kept, candidates, setting.ranking)) for kept in of_arm
+            experiment.policy(_item_scores(schedule.stream, outcome, items, setting.ranking))
+            for outcome in of_arm
         ]
         for arm, of_arm in outcomes.items()
     }
@@ -152,7 +151,7 @@ def run_live(
 def changes(
     experiment: LiveExperiment, policies: Sequence[Policy], controls: Sequence[Policy], luck: int
 ) -> dict[str, Change]:
-    """The change by measure; see `mean_changes`."""
+    """The mean change over seeds, by measure; see `mean_changes`."""
     return mean_changes(
         [
             (experiment.totals(policy, luck), experiment.totals(control, luck))
@@ -164,41 +163,41 @@ def changes(
 def same_policy(
     experiment: LiveExperiment, policy: Policy, runs: int, effect: float = 0.0
 ) -> dict[str, list[Change]]:
-    """A/A runs: a policy against itself with other luck, or against itself made better by a known effect.
+    """A/A runs: compares a policy with itself under other random numbers.
 
     Args:
         experiment: the visits.
-        policy: what is shown.
-        runs: how many.
-        effect: what the measures of the first are raised by; 0.01 is one per cent.
+        policy: the slates.
+        runs: number of runs.
+        effect: relative increase of the first policy's measures, to check the power; 0.01 is one per cent.
+
+    Returns:
+        By measure, one change per run.
     """
-    found: dict[str, list[Change]] = {measure: [] for measure in MEASURES}
+    by_measure: dict[str, list[Change]] = {measure: [] for measure in MEASURES}
     for run in range(runs):
         first, second = (experiment.totals(policy, luck) for luck in (2 * run + 1, 2 * run + 2))
         for measure in MEASURES:
-            found[measure].append(change(first[measure] * (1 + effect), second[measure]))
-    return found
+            by_measure[measure].append(change(first[measure] * (1 + effect), second[measure]))
+    return by_measure
 
 
 def _visits(setting: Setting) -> list[Visits]:
-    found = []
-    for of_span in simulated_visits(
+    """The visits of every span."""
+    spans = simulated_visits(
         World(), setting.examples_per_span, setting.world_seed,
-        visits=setting.visits, candidates=setting.candidates,
-    ):  # fmt: skip
-        if of_span.span == setting.spans:
-            break
-        found.append(of_span)
-    return found
+        visits=setting.visits, candidates=setting.items,
+    )  # fmt: skip
+    return list(itertools.islice(spans, setting.spans))
 
 
-def _scores(
-    stream: Stream, kept: Outcome, candidates: Mapping[int, Any], ranking: Sequence[tuple[str, float]]
+def _item_scores(
+    stream: Stream, outcome: Outcome, items: Mapping[int, Any], ranking: Sequence[tuple[str, float]]
 ) -> dict[int, Array]:
-    """By span the scores of its candidates, which lie behind its impressions."""
-    worth = scores_of(kept, ranking)
+    """The scores of each span's items; their rows follow the span's impressions."""
+    row_scores = scores_of(outcome, ranking)
     scores = {}
-    for span, table in candidates.items():
-        of_span = np.flatnonzero(stream.spans[kept.rows] == span)
-        scores[span] = worth[of_span[-table.num_rows :]]
+    for span, table in items.items():
+        rows = np.flatnonzero(stream.spans[outcome.rows] == span)
+        scores[span] = row_scores[rows[-table.num_rows :]]
     return scores

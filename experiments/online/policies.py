@@ -1,4 +1,4 @@
-"""What ranks in a live experiment: the deployment's models, trained on the log, and how they score."""
+"""The deployment's models as ranking policies: trains them on a log and computes their scores."""
 
 from __future__ import annotations
 
@@ -19,28 +19,32 @@ Array = Any
 
 CONTROL, STUDENT, TEACHER = ARMS = ("control", "student", "teacher")
 RANKING = (("click", 1.0), ("long_view", 1.0), ("like", 2.0))
-"""By task, what a unit of its prediction is worth in the score."""
+"""Weight of each task's prediction in the score."""
 
 
 def train_arms(
     deployment: Deployment, schedule: Schedule, arms: Sequence[str], seeds: int, last: int
 ) -> dict[str, list[Outcome]]:
-    """Trains the deployment's models over spans up to `last`, each with every seed: by arm, by seed.
+    """Trains the deployment's models over the spans up to `last` with every seed.
 
-    Teachers first, for their labels; then the rest. Students begin behind the burn-in, as deployed.
+    Students and controls start after the burn-in, as in the deployment.
+
+    Returns:
+        By arm, by seed.
     """
     first = deployment.burn_in_spans[-1] + 1
     surface = next(iter(deployment.surfaces))
 
     def trial(job: TrainingJob, seed: int, first_span: int, labels: SoftLabelSource | None = None) -> Trial:
-        own = for_all_surfaces(dataclasses.replace(job, seed=seed, surface=None), deployment)
-        return Trial(job=own, first_span=first_span, last_span=last, kept_from=1, labels=labels)
+        seeded = for_all_surfaces(dataclasses.replace(job, seed=seed, surface=None), deployment)
+        return Trial(job=seeded, first_span=first_span, last_span=last, kept_from=1, labels=labels)
 
     teachers = [trial(deployment.teacher_job(), seed, 0) for seed in range(seeds)]
-    found = {TEACHER: schedule.run(teachers)} if {TEACHER, STUDENT} & set(arms) else {}
+    # Students train on the teachers' labels, so the teachers run first.
+    outcomes = {TEACHER: schedule.run(teachers)} if {TEACHER, STUDENT} & set(arms) else {}
     if CONTROL in arms:
         controls = [trial(deployment.control_job(surface), seed, first) for seed in range(seeds)]
-        found[CONTROL] = schedule.run(controls)
+        outcomes[CONTROL] = schedule.run(controls)
     if STUDENT in arms:
         students = [
             trial(
@@ -49,10 +53,10 @@ def train_arms(
             )
             for seed in range(seeds)
         ]  # fmt: skip
-        found[STUDENT] = schedule.run(students)
-    return {arm: found[arm] for arm in arms}
+        outcomes[STUDENT] = schedule.run(students)
+    return {arm: outcomes[arm] for arm in arms}
 
 
-def scores_of(kept: Outcome, ranking: Sequence[tuple[str, float]] = RANKING) -> Array:
-    """`[kept rows]` float64: by what a policy ranks."""
-    return sum(weight * kept.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)
+def scores_of(outcome: Outcome, ranking: Sequence[tuple[str, float]] = RANKING) -> Array:
+    """`[kept rows]` float64: the weighted sum of predictions by which a policy ranks."""
+    return sum(weight * outcome.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)

@@ -1,7 +1,7 @@
-"""A live experiment replayed on impressions that were drawn at random, where a log has some.
+"""Replays a live experiment on random exposures: impressions that the log's policy drew at random.
 
-An exposure that was drawn uniformly is one that any policy might have chosen: what followed those that a
-policy would have shown is, up to luck, what it would have earned.
+Any policy might have selected a random exposure. So the outcomes of the exposures that a policy would have
+shown estimate its effect without bias.
 
 Reference: Li et al., "Unbiased offline evaluation of contextual-bandit-based news article recommendation
 algorithms", WSDM 2011. Differs: a policy shows the best share of each span's exposures, not one of a slate.
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from eventlog.random_exposures import read_random_exposures
 from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import complete_spans, span_files
-from experiments.online.effects import MEASURES, measured
+from experiments.online.effects import measures_of
 from experiments.online.policies import scores_of, train_arms
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import Schedule
@@ -45,23 +45,23 @@ def run_replay(
     processes: int,
     progress: ExperimentProgress,
 ) -> dict[str, list[dict[str, Array]]]:
-    """Trains the arms over a log and lets each choose among its random exposures, before it learns them.
+    """Trains the arms over a log; each ranks the random exposures of a span before it trains on the span.
 
     Args:
-        deployment: whose models.
-        log: an event log with random exposures behind the first span that students learn.
-        arms: names, the control among them.
+        deployment: the models.
+        log: an event log with random exposures after the first span that students train on.
+        arms: names; they include the control.
         out: folder of streams and trials.
-        share: of each span's exposures, how many a policy shows, in (0, 1).
-        seeds: runs of every arm.
-        processes: trials at once.
-        progress: told what begins and ends.
+        share: share of each span's exposures that a policy shows, in (0, 1).
+        seeds: number of runs of every arm.
+        processes: number of trials that run at the same time.
+        progress: prints progress lines.
 
     Returns:
-        By arm, by seed: by measure, `[users]` float64, what every user did with what was shown.
+        By arm, by seed: by measure, `[users]` float64, every user's total over the shown exposures.
 
     Raises:
-        BadInput: if the log is none, or has no random exposures there.
+        BadInput: if the folder is no event log, or these spans have no random exposures.
     """
     from experiments.trials.loading import load_stream
 
@@ -73,33 +73,58 @@ def run_replay(
     with Schedule(folder, out / "trials", processes, progress.on_done) as schedule:
         outcomes = train_arms(deployment, schedule, arms, seeds, last)
         stream = schedule.stream
-    exposures = [_exposures(stream, log, span, drawn) for span in spans]
+    exposures = [exposed_rows(stream, log, span, drawn) for span in spans]
     return {
-        arm: [_totals(stream, exposures, kept, share) for kept in of_arm] for arm, of_arm in outcomes.items()
+        arm: [user_totals(stream, exposures, outcome, share) for outcome in of_arm]
+        for arm, of_arm in outcomes.items()
     }
 
 
-def _exposures(stream: Stream, log: Path, span: int, drawn: pa.Array) -> Array:
-    """The stream's rows that are random exposures of one span and have all labels that are measured."""
+def exposed_rows(stream: Stream, log: Path, span: int, drawn: pa.Array) -> Array:
+    """The stream's rows of one span that are random exposures and have the labels of all measured tasks.
+
+    Args:
+        stream: the rows of the log.
+        log: the event log.
+        span: the span.
+        drawn: ids of the random exposures.
+
+    Returns:
+        `[exposures]` int64, rising.
+    """
     ids = pa.concat_tables([pq.read_table(file, columns=[EXAMPLE_ID]) for file in span_files(log, span)])
     rows = stream.rows(span)
+    # A matured row has the id of its impression, but is no impression of this span.
     where = pc.is_in(ids[EXAMPLE_ID], value_set=drawn).to_numpy() & stream.fresh[rows]
     labels = stream.labels[rows][:, [stream.tasks.index(task) for task in _MEASURED_TASKS]]
     return rows.start + np.flatnonzero(where & ~np.isnan(labels).any(axis=1))
 
 
-def _totals(stream: Stream, exposures: Sequence[Array], kept: Outcome, share: float) -> dict[str, Array]:
-    scores = scores_of(kept)
+def user_totals(
+    stream: Stream, exposures: Sequence[Array], outcome: Outcome, share: float
+) -> dict[str, Array]:
+    """Each user's totals over the exposures that a policy shows.
+
+    Args:
+        stream: the rows of the log.
+        exposures: by span, `[exposures]` rows of the stream.
+        outcome: predictions of the policy's model.
+        share: share of each span's exposures that the policy shows, in (0, 1), rounded up.
+
+    Returns:
+        By measure, `[users]` float64; the users of all exposures in the order of their cluster.
+    """
+    scores = scores_of(outcome)
     shown = []
     for rows in exposures:
-        places = np.searchsorted(kept.rows, rows)
-        best = np.argsort(-scores[places], kind="stable")[: int(np.ceil(share * len(rows)))]
+        span_scores = scores[np.searchsorted(outcome.rows, rows)]
+        best = np.argsort(-span_scores, kind="stable")[: int(np.ceil(share * len(rows)))]
         shown.append(rows[best])
-    chosen = np.concatenate(shown)
-    labels = {task: stream.labels[chosen, stream.tasks.index(task)] for task in _MEASURED_TASKS}
-    users = np.unique(stream.clusters[np.concatenate(exposures)])
-    places = np.searchsorted(users, stream.clusters[chosen])
-    values = measured(labels)
+    shown_rows = np.concatenate(shown)
+    labels = {task: stream.labels[shown_rows, stream.tasks.index(task)] for task in _MEASURED_TASKS}
+    clusters = np.unique(stream.clusters[np.concatenate(exposures)])
+    users = np.searchsorted(clusters, stream.clusters[shown_rows])
     return {
-        measure: np.bincount(places, weights=values[measure], minlength=len(users)) for measure in MEASURES
+        measure: np.bincount(users, weights=values, minlength=len(clusters))
+        for measure, values in measures_of(labels).items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 from eventlog.rows import SURFACE
@@ -158,4 +159,13 @@ def scaled(architecture: Architecture, width: float) -> Architecture:
         embedding_size=scale(architecture.embedding_size),
         trunk=tuple(map(scale, architecture.trunk)),
         tower=tuple(map(scale, architecture.tower)),
+    )
+
+
+def tasks_of(deployment: Deployment, groups: Sequence[str]) -> tuple[str, ...]:
+    """The student's tasks of these groups that the teacher predicts too."""
+    return tuple(
+        name
+        for name in deployment.student.tasks
+        if deployment.tasks[name].group in groups and name in deployment.teacher.tasks
     )

@@ -1,4 +1,4 @@
-"""Results as files and as self-contained HTML pages: of an experiment, and of a run.
+"""Results of an experiment or a run as files and as self-contained HTML pages.
 
 May import `protocol`, `statistics` and `trials`.
 """

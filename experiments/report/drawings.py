@@ -1,4 +1,4 @@
-"""What a page draws, as SVG."""
+"""Charts of the report pages, as SVG."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ Array = Any
 
 BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#c8621b", "#2d7f4f", "#777777"
 COLOURS = (BLUE, ORANGE, GREEN, "#7a4fa3", "#a33b52")
-_WIDTH = 6.4
+FLEET_SIZES = (1, 2, 5, 10, 20, 50, 100)
+"""Numbers of students at which the cost charts have points."""
+_WIDTH_INCHES = 6.4
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawing and what it shows."""
+    """A caption and an `<svg>` element."""
 
     caption: str
     svg: str
@@ -27,7 +29,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Bar:
-    """A number with its interval, for `intervals`."""
+    """A number with its interval, for `interval_chart`."""
 
     name: str
     value: float
@@ -35,36 +37,36 @@ class Bar:
     high: float
 
 
-def intervals(caption: str, bars: Sequence[Bar], *, lower_is_better: bool = False) -> Drawing:
-    """Numbers under each other with their intervals; green is better than 0, orange worse, grey neither."""
+def interval_chart(caption: str, bars: Sequence[Bar], *, lower_is_better: bool = False) -> Drawing:
+    """Draws a line per number with its interval: green is better than 0, orange worse, grey contains 0."""
     figure, axes = _axes(0.8 + 0.3 * len(bars))
-    for place, bar in enumerate(bars):
+    for y, bar in enumerate(bars):
         colour = GREY if bar.low <= 0 <= bar.high else GREEN if (bar.value < 0) == lower_is_better else ORANGE
-        axes.plot([bar.low, bar.high], [place, place], color=colour, linewidth=2)
-        axes.plot(bar.value, place, "o", color=colour, markersize=5)
+        axes.plot([bar.low, bar.high], [y, y], color=colour, linewidth=2)
+        axes.plot(bar.value, y, "o", color=colour, markersize=5)
     axes.axvline(0, color="#222222", linewidth=0.8)
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes.invert_yaxis()
     return Drawing(caption, _svg(figure, caption))
 
 
-def lines(
+def line_chart(
     caption: str, curves: Mapping[str, tuple[Array, Array]], *, x: str, y: str, diagonal: bool = False
 ) -> Drawing:
-    """Lines over each other.
+    """Draws curves over the same axes.
 
     Args:
-        caption: what is shown.
-        curves: by name, `[points]` x and y.
-        x: what the horizontal axis counts.
-        y: what the vertical axis counts.
-        diagonal: whether to draw where both are equal.
+        caption: the chart's caption.
+        curves: by name, `[points]` x and y; those beyond `len(COLOURS)` are left out.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
+        diagonal: whether to draw the line x = y.
     """
     figure, axes = _axes(3.2)
-    for (name, (along, up)), colour in zip(curves.items(), COLOURS, strict=False):
-        axes.plot(along, up, marker="o", markersize=3, color=colour, label=name)
+    for (name, (xs, ys)), colour in zip(curves.items(), COLOURS, strict=False):
+        axes.plot(xs, ys, marker="o", markersize=3, color=colour, label=name)
     if diagonal:
-        end = max(max(float(max(both)) for both in curve) for curve in curves.values())
+        end = max(float(max(values)) for curve in curves.values() for values in curve)
         axes.plot([0, end], [0, end], color=GREY, linestyle="--", linewidth=1)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -72,8 +74,8 @@ def lines(
     return Drawing(caption, _svg(figure, caption))
 
 
-def _axes(height: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+def _axes(height_inches: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
@@ -83,9 +85,9 @@ def _axes(height: float) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure, caption: str) -> str:
-    """The element alone; its ids depend on the caption, since one page holds many drawings."""
-    text = io.StringIO()
+    """The `<svg>` element; its ids depend on the caption, because one page holds many drawings."""
+    file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": caption, "font.family": "sans-serif"}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    drawn = text.getvalue()
-    return drawn[drawn.index("<svg") :]
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]

@@ -1,4 +1,4 @@
-"""An experiment's results as a page."""
+"""HTML page with the results of an experiment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.report_page import Table
+from components.evaluation.report_page import Section, Table, render_sections
 from eventlog.errors import BadInput
 from experiments.protocol.arms import CONTROL
-from experiments.report.drawings import COLOURS, Bar, Drawing, intervals, lines
-from experiments.report.page import Section, bounded, render
+from experiments.report.drawings import COLOURS, FLEET_SIZES, Bar, Drawing, interval_chart, line_chart
 from experiments.report.paper import PAPER
-from experiments.report.results import RESULTS
+from experiments.report.results import RESULTS, with_interval
 from experiments.statistics.comparison import BOTH
 
 Json = Mapping[str, Any]
@@ -25,11 +24,10 @@ _SHOWN_METRICS = (
     *("auc", "rmse", f"{_RECOVERED}auc", f"{_RECOVERED}rmse"),
     *("divergence_rate", "leak", "leak_less_half"),
 )
-_FLEETS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def experiment_page(folder: Path) -> str:
-    """The HTML of what `rankdistill experiment` left in a folder.
+    """The HTML page of the results that `rankdistill experiment` wrote to a folder.
 
     Raises:
         BadInput: if there are no readable results.
@@ -39,8 +37,9 @@ def experiment_page(folder: Path) -> str:
         about, rows = document["about"], document["rows"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
-            "no results", where=str(folder / RESULTS), expected="what `rankdistill experiment` has written",
-            got=f"{type(error).__name__}: {error}", fix="Run the experiment, or name its --out.",
+            "no results", where=str(folder / RESULTS), expected="results of `rankdistill experiment`",
+            got=f"{type(error).__name__}: {error}",
+            fix="Run the experiment, or give the folder that it had as --out.",
         ) from error  # fmt: skip
     shown = [row for row in rows if row["interval"] == BOTH or row["metric"] == "divergence_rate"]
     sections = [
@@ -51,114 +50,115 @@ def experiment_page(folder: Path) -> str:
         _choices(about["choices"]),
         _paper(rows),
     ]
-    present = [section for section in sections if section.tables or section.drawings]
-    return render(about["title"], about["protocol"], present)
+    sections = [section for section in sections if section.tables or section.drawings]
+    return render_sections(about["title"], about["protocol"], sections)
 
 
 def _primary(rows: Sequence[Json]) -> Section:
-    primary = [row for row in rows if row["p_holm"] is not None]
     cells = [
-        [row["surface"], row["task"], row["metric"], f"{row['arm']} - {row['versus']}", _difference(row),
-         f"{row['p_holm']:.3f}"]
-        for row in primary
-    ]  # fmt: skip
+        [row["surface"], row["task"], row["metric"], _pair(row), _difference(row), f"{row['p_holm']:.3f}"]
+        for row in rows
+        if row["p_holm"] is not None
+    ]
     table = Table("Primary", ("surface", "task", "metric", "arms", "difference", "p (Holm)"), cells)
-    text = "Declared before anything was run. All that follows is exploratory."
-    return Section("What was claimed", text, [table] if primary else [])
+    text = "Declared before the experiment ran. Everything below is exploratory."
+    return Section("Primary comparisons", text, [table] if cells else [])
 
 
 def _surface(rows: Sequence[Json], surface: str) -> Section:
-    """Per task and metric a table of arms and a drawing; comparisons without the control come last."""
-    here = [row for row in rows if row["surface"] == surface and row["metric"] in _SHOWN_METRICS]
-    measured = dict.fromkeys((row["task"], row["metric"]) for row in here)
-    tables = [_arms(here, task, metric) for task, metric in measured if not metric.startswith(_RECOVERED)]
-    others = [row for row in here if row["versus"] not in ("", CONTROL.name)]
+    """A table of arms and a chart per task and metric; comparisons without the control come last."""
+    rows = [row for row in rows if row["surface"] == surface and row["metric"] in _SHOWN_METRICS]
+    measured = dict.fromkeys((row["task"], row["metric"]) for row in rows)
+    tables = [_arms(rows, task, metric) for task, metric in measured if not metric.startswith(_RECOVERED)]
+    others = [row for row in rows if row["versus"] not in ("", CONTROL.name)]
     if others:
-        cells = [[_arms_of(row), row["task"], row["metric"], _compared(row), row["note"]] for row in others]
+        # `leak_less_half` has a single value for its two arms, and no difference.
+        cells = [
+            [_pair(row), row["task"], row["metric"],
+             _value(row) if row["difference"] is None else _difference(row), row["note"]]
+            for row in others
+        ]  # fmt: skip
         tables.append(Table("Other comparisons", ("arms", "task", "metric", "difference", "note"), cells))
-    drawings = [_gains(here, surface, task, metric) for task, metric in measured]
-    return Section(f"Surface {surface}", tables=tables, drawings=[each for each in drawings if each])
+    charts = [_differences_chart(rows, surface, task, metric) for task, metric in measured]
+    return Section(f"Surface {surface}", tables=tables, drawings=[chart for chart in charts if chart])
 
 
 def _arms(rows: Sequence[Json], task: str, metric: str) -> Table:
-    """What stands beside an arm's name on a narrow page comes first: what it gains over the control."""
-    of_task = [row for row in rows if row["task"] == task]
-    own = [row for row in of_task if row["metric"] == metric and not row["versus"]]
-    gains = {row["arm"]: row for row in of_task if row["metric"] == metric and row["versus"] == CONTROL.name}
-    shares = {row["arm"]: row for row in of_task if row["metric"] == f"{_RECOVERED}{metric}"}
+    """The difference to the control is the first column after the arm: a narrow page shows the first two."""
+    task_rows = [row for row in rows if row["task"] == task]
+    metric_rows = [row for row in task_rows if row["metric"] == metric]
+    differences = {row["arm"]: _difference(row) for row in metric_rows if row["versus"] == CONTROL.name}
+    shares = {row["arm"]: _value(row) for row in task_rows if row["metric"] == f"{_RECOVERED}{metric}"}
     cells = [
-        [
-            row["arm"],
-            _difference(gains[row["arm"]]) if row["arm"] in gains else "-",
-            _own(row),
-            _own(shares[row["arm"]]) if row["arm"] in shares else "-",
-            row["note"],
-        ]
-        for row in own
+        [row["arm"], differences.get(row["arm"]), _value(row), shares.get(row["arm"]), row["note"]]
+        for row in metric_rows
+        if not row["versus"]
     ]
-    columns = ("arm", "less the control", metric, "share of the teacher's gain", "note")
+    columns = ("arm", "minus the control", metric, "share of the teacher's gain", "note")
     return Table(f"{task}, {metric}", columns, cells)
 
 
-def _gains(rows: Sequence[Json], surface: str, task: str, metric: str) -> Drawing | None:
+def _differences_chart(rows: Sequence[Json], surface: str, task: str, metric: str) -> Drawing | None:
     bars = [
-        Bar(
-            f"{row['arm']} - {row['versus']}",
-            row["difference"],
-            row["difference_low"],
-            row["difference_high"],
-        )
+        Bar(_pair(row), row["difference"], row["difference_low"], row["difference_high"])
         for row in rows
         if (row["task"], row["metric"]) == (task, metric)
         and row["difference_low"] is not None
         and not row["note"]
     ]
     caption = f"{surface}, {task}: difference of {metric}"
-    return intervals(caption, bars, lower_is_better=metric == "rmse") if bars else None
+    return interval_chart(caption, bars, lower_is_better=metric == "rmse") if bars else None
 
 
 def _calibration(rows: Sequence[Json], curves: Json) -> Section:
-    found = [row for row in rows if row["metric"] == "calibration" and not row["versus"]]
-    cells = [[row["arm"], row["surface"], row["task"], _own(row)] for row in found if not row["note"]]
+    cells = [
+        [row["arm"], row["surface"], row["task"], _value(row)]
+        for row in rows
+        if row["metric"] == "calibration" and not row["versus"] and not row["note"]
+    ]
     table = Table("Mean prediction over mean label", ("arm", "surface", "task", "calibration"), cells)
     drawings = [
-        lines(
-            f"{task}, all surfaces", dict(list(of_task.items())[: len(COLOURS)]),
+        line_chart(
+            f"{task}, all surfaces", dict(list(curves_by_arm.items())[: len(COLOURS)]),
             x="prediction", y="share of positives", diagonal=True,
         )
-        for task, of_task in curves.items() if of_task
+        for task, curves_by_arm in curves.items() if curves_by_arm
     ]  # fmt: skip
-    text = "1 is unbiased; above 1 promises too much. On a dashed line a prediction is what happens."
+    text = (
+        "1 is unbiased; above 1, predictions are too high. "
+        "On the dashed line, the share of positives equals the prediction."
+    )
     return Section("Calibration", text, [table] if cells else [], drawings)
 
 
 def _cost(costs: Json) -> Section:
     if not costs:
         return Section("Cost")
-    columns = ("arm", "seconds a course", "parameters", "multiply-adds x2 a row")
+    columns = ("arm", "seconds per trial", "parameters", "multiply-adds x2 a row")
     cells = [
         [arm, cost["seconds"], cost["num_parameters"], cost["flops_per_row"]] for arm, cost in costs.items()
     ]
     drawings = []
     teachers = [arm for arm, cost in costs.items() if cost["is_teacher"]]
-    students = [arm for arm, cost in costs.items() if not cost["is_teacher"] and arm != "control"]
-    if teachers and students and "control" in costs:
-        fleet = np.array(_FLEETS)
+    students = [arm for arm, cost in costs.items() if not cost["is_teacher"] and arm != CONTROL.name]
+    if teachers and students and CONTROL.name in costs:
+        sizes = np.array(FLEET_SIZES)
         student = costs[students[0]]["seconds"]
+        # The control needs a colour too.
         curves = {
-            arm: (fleet, student + costs[arm]["seconds"] / fleet) for arm in teachers[: len(_FLEETS) - 2]
+            arm: (sizes, student + costs[arm]["seconds"] / sizes) for arm in teachers[: len(COLOURS) - 1]
         }
-        curves["control"] = (fleet, np.full(len(fleet), costs["control"]["seconds"]))
+        curves[CONTROL.name] = (sizes, np.full(len(sizes), costs[CONTROL.name]["seconds"]))
         caption = "Seconds for each student and its share of the teacher, as the fleet grows"
-        drawings.append(lines(caption, curves, x="students that share the teacher", y="seconds"))
+        drawings.append(line_chart(caption, curves, x="students that share the teacher", y="seconds"))
     return Section("Cost", tables=[Table("Measured", columns, cells)], drawings=drawings)
 
 
 def _choices(choices: Json) -> Section:
     cells = [[arm, *choice["point"].values(), choice["criterion"]] for arm, choice in choices.items()]
     columns = ("arm", "learning rate", "passes", "input dropout", "soft weight", "criterion")
-    text = "On the tuning stretch alone, with equally many trials for every arm."
-    return Section("What was chosen", text, [Table("Choices", columns, cells)] if cells else [])
+    text = "Chosen on the tuning spans only, with the same number of trials for every arm."
+    return Section("Chosen settings", text, [Table("Choices", columns, cells)] if cells else [])
 
 
 def _paper(rows: Sequence[Json]) -> Section:
@@ -166,18 +166,13 @@ def _paper(rows: Sequence[Json]) -> Section:
     return Section("The paper's figures", tables=[PAPER[name] for name in names if name in PAPER])
 
 
-def _arms_of(row: Json) -> str:
+def _pair(row: Json) -> str:
     return f"{row['arm']} - {row['versus']}"
 
 
-def _compared(row: Json) -> str:
-    """A leak that is less than half of another arm's is one number of both."""
-    return _own(row) if row["difference"] is None else _difference(row)
+def _value(row: Json) -> str | None:
+    return with_interval(row["mean"], row["low"], row["high"])
 
 
-def _own(row: Json) -> str:
-    return bounded(row["mean"], row["low"], row["high"])
-
-
-def _difference(row: Json) -> str:
-    return bounded(row["difference"], row["difference_low"], row["difference_high"], sign="+")
+def _difference(row: Json) -> str | None:
+    return with_interval(row["difference"], row["difference_low"], row["difference_high"], sign="+")

@@ -1,4 +1,4 @@
-"""The paper's own rows, to be read beside ours.
+"""Results of the paper, shown beside ours.
 
 Reference: Khani et al., "Bridging the Gap", RecSys '24, Tables 1 to 3.
 """

@@ -1,4 +1,4 @@
-"""A run as a page: what distillation gave each surface, and how labels came."""
+"""HTML page about a run: gains by surface, calibration, label coverage and age, and cost."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from components.evaluation.curves import calibration_curve
 from components.evaluation.predictions import ROLES, float_column, read_predictions
-from components.evaluation.report_page import Table
+from components.evaluation.report_page import Section, Table, render_sections
 from components.progressive_evaluator import FRESH
 from components.transforms.join_labels import read_join_report
 from eventlog.rows import LABEL_PREFIX
-from experiments.report.drawings import Bar, Drawing, intervals, lines
-from experiments.report.page import Section, bounded, render
+from experiments.report.drawings import FLEET_SIZES, Bar, Drawing, interval_chart, line_chart
+from experiments.report.results import with_interval
 from pipeline.config import Deployment
 from pipeline.observation.decisions import finished
 from pipeline.observation.summary import summarize
@@ -26,42 +26,43 @@ Json = Mapping[str, Any]
 
 
 def run_page(deployment: Deployment, paths: RunPaths) -> str:
-    """The HTML of what a run has published so far.
+    """The HTML page about the spans that a run has finished so far.
 
     Raises:
         BadInput: if the run's records cannot be read.
     """
     summary = summarize(deployment, paths)
     spans = summary["spans"]
-    lead = f"Spans {min(spans)} to {max(spans)}." if spans else "No span has been learnt yet."
-    surfaces = [_surface(name, found) for name, found in summary["surfaces"].items()]
-    return render(
-        f"Run {deployment.name}", f"{lead} Every model was judged on spans that it had not seen.",
-        [*surfaces, _calibration(deployment, paths), _labels(deployment, paths, summary), _cost(summary)],
-    )  # fmt: skip
+    lead = f"Spans {min(spans)} to {max(spans)}." if spans else "No span is finished yet."
+    sections = [
+        *(_surface(name, figures) for name, figures in summary["surfaces"].items()),
+        _calibration(deployment, paths),
+        _labels(deployment, paths, summary),
+        _cost(summary),
+    ]
+    lead += " Every model is evaluated on spans on which it had not yet trained."
+    return render_sections(f"Run {deployment.name}", lead, sections)
 
 
-def _surface(name: str, found: Json) -> Section:
+def _surface(name: str, figures: Json) -> Section:
     rows, bars = [], []
-    for task, roles in found["tasks"].items():
+    for task, roles in figures["tasks"].items():
         metric = "auc" if any("auc" in roles.get(role, {}) for role in ROLES) else "rmse"
-        gain = roles.get("difference", {}).get(metric)
-        rows.append(
-            [task, metric, *(roles.get(role, {}).get(metric) for role in ROLES),
-             bounded(gain[0], gain[1], gain[2], sign="+") if gain else "-"]
-        )  # fmt: skip
-        if gain and None not in gain:
-            # A smaller error is a gain: turned, so that right is better on every line.
-            sign = 1 if metric == "auc" else -1
-            ends = sorted((sign * gain[1], sign * gain[2]))
-            bars.append(Bar(f"{task} {metric}", sign * gain[0], *ends))
+        values = [roles.get(role, {}).get(metric) for role in ROLES]
+        difference = roles.get("difference", {}).get(metric)
+        rows.append([task, metric, *values, with_interval(*difference, sign="+") if difference else None])
+        if difference and None not in difference:
+            # A smaller error is a gain: its sign is turned, so that right is better in every line.
+            gain, *ends = difference if metric == "auc" else [-value for value in difference]
+            bars.append(Bar(f"{task} {metric}", gain, *sorted(ends)))
     table = Table("Progressive figures", ("task", "metric", *ROLES, "student - control"), rows)
-    caption = f"{name}: what distillation gained, right is better"
-    return Section(f"Surface {name}", tables=[table], drawings=[intervals(caption, bars)] if bars else [])
+    caption = f"{name}: gain from distillation, right is better"
+    drawings = [interval_chart(caption, bars)] if bars else []
+    return Section(f"Surface {name}", tables=[table], drawings=drawings)
 
 
 def _calibration(deployment: Deployment, paths: RunPaths) -> Section:
-    """Of the first immediate binary task, surface by surface, over all spans."""
+    """A calibration chart per surface, of the first immediate binary task, over all spans."""
     task = next(
         (name for name, task in deployment.tasks.items() if task.kind == "binary" and not task.delayed), None
     )
@@ -73,22 +74,23 @@ def _calibration(deployment: Deployment, paths: RunPaths) -> Section:
             if not record.skipped
         ]
         if tables and task:
-            drawing = _calibration_drawing(surface, task, pa.concat_tables(tables))
+            drawing = _calibration_chart(surface, task, pa.concat_tables(tables))
             drawings += [drawing] if drawing else []
-    return Section("Calibration", "On the dashed line a prediction is what happens.", drawings=drawings)
+    text = "On the dashed line, the share of positives equals the prediction."
+    return Section("Calibration", text, drawings=drawings)
 
 
-def _calibration_drawing(surface: str, task: str, table: pa.Table) -> Drawing | None:
+def _calibration_chart(surface: str, task: str, table: pa.Table) -> Drawing | None:
     labels = float_column(table, LABEL_PREFIX + task)
     curves = {}
     for role in ROLES:
         predictions = float_column(table, f"{role}_{task}")
-        known = ~np.isnan(labels) & ~np.isnan(predictions)
-        if known.any():
-            curves[role] = calibration_curve(labels[known], predictions[known])
+        where = ~np.isnan(labels) & ~np.isnan(predictions)
+        if where.any():
+            curves[role] = calibration_curve(labels[where], predictions[where])
     if not curves:
         return None
-    return lines(f"{surface}, {task}", curves, x="prediction", y="share of positives", diagonal=True)
+    return line_chart(f"{surface}, {task}", curves, x="prediction", y="share of positives", diagonal=True)
 
 
 def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
@@ -105,35 +107,34 @@ def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
                 for report in reports.values()
             ]
             coverage[surface] = (np.array(list(reports)), np.array(shares))
-    sets = summary["label_sets"]
-    drawings = [lines("Coverage", coverage, x="span", y="share labelled")] if coverage else []
-    if sets:
-        lag = (np.array([each["span"] for each in sets]), np.array([each["lag_seconds"] for each in sets]))
-        drawings.append(lines("Lag: examples to published labels", {"labels": lag}, x="span", y="seconds"))
-    columns = ("set", "span", "rows", "lag, s", "age, spans")
-    rows = [[each["id"], each["span"], each["rows"], each["lag_seconds"], each["age_spans"]] for each in sets]
-    return Section("Labels", tables=[Table("Label sets", columns, rows)], drawings=drawings)
+    columns = {
+        "set": "id", "span": "span", "rows": "rows", "lag, s": "lag_seconds", "age, spans": "age_spans",
+    }  # fmt: skip
+    rows = [[label_set[key] for key in columns.values()] for label_set in summary["label_sets"]]
+    drawings = [line_chart("Coverage", coverage, x="span", y="share labelled")] if coverage else []
+    if rows:
+        _, spans, _, lags, _ = map(np.array, zip(*rows, strict=True))
+        caption = "Lag: from the examples to their published labels"
+        drawings.append(line_chart(caption, {"labels": (spans, lags)}, x="span", y="seconds"))
+    return Section("Labels", tables=[Table("Label sets", tuple(columns), rows)], drawings=drawings)
 
 
 def _cost(summary: Json) -> Section:
-    """What the teacher costs each student, as the fleet grows; the control's training is shown beside it."""
+    """Seconds of each step, and a chart of the cost per student by the number of students."""
     seconds = summary["seconds"]
-    teacher = sum(
-        value for step, value in seconds.items() if step in ("Trainer_teacher", "SoftLabelBulkInferrer")
-    )
-    of_role = {
-        role: [value for step, value in seconds.items() if step.startswith(f"Trainer_{role}_")]
+    teacher = sum(seconds.get(step, 0.0) for step in ("Trainer_teacher", "SoftLabelBulkInferrer"))
+    student, control = (
+        [value for step, value in seconds.items() if step.startswith(f"Trainer_{role}_")]
         for role in ("student", "control")
-    }
-    rows = [[step, value] for step, value in seconds.items()]
-    table = Table("Mean seconds of each step", ("step", "seconds"), rows)
-    if not teacher or not of_role["student"]:
+    )
+    table = Table("Mean seconds of each step", ("step", "seconds"), list(seconds.items()))
+    if not teacher or not student:
         return Section("Cost", tables=[table])
-    fleet = np.array([1, 2, 5, 10, 20, 50, 100])
-    student = float(np.mean(of_role["student"]))
-    curves = {"student and its share of the teacher": (fleet, student + teacher / fleet)}
-    if of_role["control"]:
-        both = student + float(np.mean(of_role["control"]))
-        curves["with a control beside each"] = (fleet, both + teacher / fleet)
+    sizes = np.array(FLEET_SIZES)
+    mean_student = float(np.mean(student))
+    curves = {"student and its share of the teacher": (sizes, mean_student + teacher / sizes)}
+    if control:
+        with_control = mean_student + float(np.mean(control))
+        curves["with a control for each student"] = (sizes, with_control + teacher / sizes)
     caption = "Seconds a span for each student, as the fleet grows"
-    return Section("Cost", tables=[table], drawings=[lines(caption, curves, x="students", y="seconds")])
+    return Section("Cost", tables=[table], drawings=[line_chart(caption, curves, x="students", y="seconds")])

@@ -5,12 +5,9 @@ Reference: Khani et al., RecSys '24, Table 3 (primary engagement tasks; satisfac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from experiments.protocol.arm_runner import Laboratory
-from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
+from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm, tasks_of
 from experiments.statistics.comparison import ArmPair, Row
-from pipeline.config import Deployment
 
 
 def run(runner: Laboratory) -> list[Row]:
@@ -32,12 +29,3 @@ def run(runner: Laboratory) -> list[Row]:
     pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
     dropped = [ArmPair("pet+pst-dropped", "pet+pst"), ArmPair("teacher-pet+pst", "teacher")]
     return runner.compare("objectives", arms, [*pairs, *dropped])
-
-
-def tasks_of(deployment: Deployment, groups: Sequence[str]) -> tuple[str, ...]:
-    """The student's tasks in `groups` that the teacher has too."""
-    return tuple(
-        name
-        for name in deployment.student.tasks
-        if deployment.tasks[name].group in groups and name in deployment.teacher.tasks
-    )

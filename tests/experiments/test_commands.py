@@ -27,8 +27,8 @@ def protocol(small_config, tmp_path):
     return tmp_path / "protocol.yaml"
 
 
-@pytest.mark.e2e
-def test_an_experiment_from_log_to_page_and_again_without_a_trial(
+@pytest.mark.slow
+def test_a_second_run_of_an_experiment_reuses_all_trials(
     small_log, stream_folder, protocol, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(label_age, "AGES", (0, 2))
@@ -36,8 +36,7 @@ def test_an_experiment_from_log_to_page_and_again_without_a_trial(
     (out / "streams").mkdir(parents=True)
     (out / "streams" / stream_folder.name).symlink_to(stream_folder)
     arguments = ["experiment", "label-age", "--events", small_log, "--seeds", 2, "--out", out]
-    done = run(*arguments, "--config", protocol)
-    assert done.exit_code == 0
+    assert run(*arguments, "--protocol", protocol).exit_code == 0
 
     document = json.loads((out / "results.json").read_text())
     arms = {row["arm"] for row in document["rows"]}
@@ -50,6 +49,7 @@ def test_an_experiment_from_log_to_page_and_again_without_a_trial(
     assert "<svg" in (out / "report.html").read_text()
 
     trials = {path: path.stat().st_mtime_ns for path in (out / "trials").iterdir()}
+    # `--config` is an alias of `--protocol`.
     assert run(*arguments, "--config", protocol).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "trials").iterdir()} == trials
 
@@ -59,8 +59,12 @@ def test_an_experiment_from_log_to_page_and_again_without_a_trial(
     [
         (["experiment", "strategy", "--events", "none", "--out", "out"], "none: no event log"),
         (
-            ["experiment", "strategy", "--events", ".", "--out", "o", "--config", "none.yaml"],
+            ["experiment", "strategy", "--events", ".", "--out", "o", "--protocol", "none.yaml"],
             "not an experiment",
+        ),
+        (
+            ["advise", "--events", ".", "--out", "o", "--budget-minutes", "1", "--config", "none.yaml"],
+            "none.yaml",
         ),
         (["online", "--config", "{config}", "--out", "out", "--arms", "student"], "arms cannot be compared"),
         (["online", "--config", "{config}", "--out", "out", "--spans", "3"], "expected at least 4"),
@@ -73,13 +77,28 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ):
     from rankdistill.command_line import main
 
-    told = [argument.format(config=small_config) for argument in arguments]
-    monkeypatch.setattr(sys, "argv", ["rankdistill", *told])
+    argv = [argument.format(config=small_config) for argument in arguments]
+    monkeypatch.setattr(sys, "argv", ["rankdistill", *argv])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2
-    said = capsys.readouterr().err
-    assert refusal in said.splitlines()[-1]
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert refusal in output.splitlines()[-1]
+    assert "Traceback" not in output
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("name", ["experiment", "online", "advise", "report"])
+def test_every_command_and_option_has_a_help_text(name):
+    from rankdistill.command_line import cli
+
+    command = cli.commands[name]
+    assert len(command.help.splitlines()[0]) <= 80
+    assert all(option.help for option in command.params if option.param_type_name == "option")
+
+
+@pytest.mark.parametrize("name", ["experiment", "advise"])
+def test_the_alias_config_is_hidden(name):
+    text = run(name, "--help").output
+    assert "--protocol" in text and "--config" not in text

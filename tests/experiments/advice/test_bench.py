@@ -1,43 +1,49 @@
 import pytest
 
 from experiments.advice.bench import Bench
-from experiments.advice.candidates import Candidate
+from experiments.advice.proposals import Proposal
 from experiments.protocol.settings import Experiment
 from experiments.trials.schedule import Schedule
 
 
 @pytest.fixture
-def bench(stream_folder, deployment, tmp_path):
-    experiment = Experiment(deployment="", tuning="2:3", reporting="4:6")
-    with Schedule(stream_folder, tmp_path / "trials", 1, print) as schedule:
-        made = Bench(experiment, deployment, schedule, print)
-    made.teacher_seconds, made.student_seconds = 8.0, 2.0
-    return made
-
-
-def test_candidates_of_one_width_and_seed_share_a_teacher_and_of_one_seed_a_control(bench):
-    one, other = Candidate(2.0, "pet", "direct", 1.0), Candidate(2.0, "all", "auxiliary", 4.0)
-    wide = Candidate(4.0, "pet", "direct", 1.0)
-    assert bench.forecast([(one, 0), (other, 0)]) == 2 * 8 + 2 * 2
-    assert bench.forecast([(one, 0), (wide, 0), (wide, 1)]) == 5 * 8 + 3 * 2
-
-
-def test_what_is_left_of_the_budget_buys_seeds_of_the_longer_stretch(bench):
-    # Two teachers, two students and the control, over seven spans in place of four.
-    seed = (3 * 8 + 2 * 2) * 7 / 4
-    assert bench.affordable_seeds(5.5 * seed) == 5
-    assert (bench.affordable_seeds(0), bench.affordable_seeds(1000 * seed)) == (3, 10)
-
-
-def test_in_the_search_labels_begin_as_many_spans_earlier_as_the_tuning_stretch_has(
-    stream_folder, deployment, tmp_path
-):
-    candidate = Candidate(2.0, "pet", "direct", 1.0)
-    for tuning, first in (("4:5", 2), ("2:3", 1)):
-        experiment = Experiment(deployment="", tuning=tuning, reporting="6:6")
+def make_bench(stream_folder, deployment, tmp_path):
+    def make(experiment):
         with Schedule(stream_folder, tmp_path / "trials", 1, print) as schedule:
-            made = Bench(experiment, deployment, schedule, print)
-        asked = made.students(made.search, [(candidate, 0)], last=5)
-        assert [trial.labels.first_span for trial in asked] == [first]
-        judged = made.students(made.judgement, [(candidate, 0)], last=6)
-        assert [trial.labels.first_span for trial in judged] == [experiment.tuning_spans.start]
+            return Bench(experiment, deployment, schedule, print)
+
+    return make
+
+
+@pytest.fixture
+def bench(make_bench):
+    bench = make_bench(Experiment(deployment="", tuning="2:3", reporting="4:6"))
+    bench.teacher_seconds, bench.student_seconds = 8.0, 2.0
+    return bench
+
+
+def test_the_forecast_counts_a_teacher_per_width_and_seed_and_a_control_per_seed(bench):
+    narrow, other = Proposal(2.0, "pet", "direct", 1.0), Proposal(2.0, "all", "auxiliary", 4.0)
+    wide = Proposal(4.0, "pet", "direct", 1.0)
+    assert bench.forecast([(narrow, 0), (other, 0)]) == 2 * 8 + 2 * 2
+    assert bench.forecast([(narrow, 0), (wide, 0), (wide, 1)]) == 5 * 8 + 3 * 2
+
+
+def test_the_rest_of_the_budget_pays_for_seeds_up_to_the_last_reporting_span(bench):
+    # Two teachers, two students and the control, over seven spans instead of four.
+    seconds_per_seed = (3 * 8 + 2 * 2) * 7 / 4
+    assert bench.affordable_seeds(5.5 * seconds_per_seed) == 5
+    assert (bench.affordable_seeds(0), bench.affordable_seeds(1000 * seconds_per_seed)) == (3, 10)
+
+
+@pytest.mark.parametrize(("tuning", "first_span"), [("4:5", 2), ("2:3", 1)])
+def test_the_search_starts_labels_as_many_spans_early_as_there_are_tuning_spans(
+    make_bench, tuning, first_span
+):
+    experiment = Experiment(deployment="", tuning=tuning, reporting="6:6")
+    bench = make_bench(experiment)
+    pairs = [(Proposal(2.0, "pet", "direct", 1.0), 0)]
+    (searched,) = bench.students(bench.search, pairs, last=5)
+    assert searched.labels.first_span == first_span
+    (judged,) = bench.students(bench.judgement, pairs, last=6)
+    assert judged.labels.first_span == experiment.tuning_spans.start

@@ -1,53 +1,58 @@
 import numpy as np
 import pytest
 
-from experiments.advice.candidates import Candidate, candidates
 from experiments.advice.pooling import pooled
+from experiments.advice.proposals import Proposal, proposals
+
+OUTLIER = Proposal(1.0, "pet", "auxiliary", 1.0)
 
 
-def truth(one):
-    """Settings that add up, and one candidate that is better than its like."""
+def true_gain(proposal):
+    """Additive in the settings, except for one proposal that is better than its settings explain."""
     return (
-        0.01 * (one.strategy == "direct")
-        - 0.02 * (one.width == 4.0)
-        + 0.03 * (one == Candidate(1.0, "pet", "auxiliary", 1.0))
+        0.01 * (proposal.strategy == "direct") - 0.02 * (proposal.width == 4.0) + 0.03 * (proposal == OUTLIER)
     )
 
 
-def noisy(seeds, noise, seed=0):
+def noisy_scores(seeds, noise, seed=0):
     random = np.random.default_rng(seed)
-    luck = random.normal(scale=0.05, size=seeds)
-    return {one: tuple(truth(one) + luck + random.normal(scale=noise, size=seeds)) for one in candidates()}
+    control_error = random.normal(scale=0.05, size=seeds)
+    return {
+        proposal: tuple(true_gain(proposal) + control_error + random.normal(scale=noise, size=seeds))
+        for proposal in proposals()
+    }
 
 
-def error(found):
-    """Of differences between candidates: what all share is the controls' luck."""
-    wrong = np.array([found[one] - truth(one) for one in candidates()])
-    return wrong.std()
+def error(estimates):
+    """Error of the differences between proposals; the controls' error is common to all."""
+    return np.std([estimates[proposal] - true_gain(proposal) for proposal in proposals()])
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_its_like_makes_a_candidate_s_estimate_better(seeds):
-    better = 0
+def test_pooling_improves_estimates_from_few_seeds(seeds):
+    num_better = 0
     for seed in range(20):
-        scores = noisy(seeds, noise=0.02, seed=seed)
-        better += error(pooled(scores)) < error({one: np.mean(own) for one, own in scores.items()})
-    assert better >= 18
+        scores = noisy_scores(seeds, noise=0.02, seed=seed)
+        means = {proposal: np.mean(values) for proposal, values in scores.items()}
+        num_better += error(pooled(scores)) < error(means)
+    assert num_better >= 18
 
 
-def test_what_many_seeds_show_of_a_candidate_alone_stays():
-    found = pooled(noisy(16, noise=0.002))
-    assert max(found, key=found.get) == Candidate(1.0, "pet", "auxiliary", 1.0)
-    assert error(found) < 0.002
+def test_many_seeds_keep_the_deviation_of_one_proposal():
+    estimates = pooled(noisy_scores(16, noise=0.002))
+    assert max(estimates, key=estimates.get) == OUTLIER
+    assert error(estimates) < 0.002
 
 
-def test_candidates_with_more_seeds_are_not_judged_by_the_luck_of_their_controls():
-    scores = noisy(4, noise=0.0)
-    # Half of them have one seed alone, whose control was lucky.
-    few = {one: own if place % 2 else (own[0],) for place, (one, own) in enumerate(scores.items())}
-    assert error(pooled(few)) < 0.003
+def test_proposals_with_different_seeds_are_comparable_despite_the_error_of_the_controls():
+    scores = noisy_scores(4, noise=0.0)
+    mixed = {
+        proposal: values if index % 2 else values[:1]
+        for index, (proposal, values) in enumerate(scores.items())
+    }
+    assert error(pooled(mixed)) < 0.003
 
 
-def test_few_candidates_keep_their_own_means():
-    few = {Candidate(2.0, "pet", "direct", 1.0): (0.1,), Candidate(4.0, "all", "auxiliary", 4.0): (0.3,)}
-    assert list(pooled(few).values()) == pytest.approx([0.1, 0.3])
+def test_two_proposals_keep_their_means():
+    scores = {Proposal(2.0, "pet", "direct", 1.0): (0.1,), Proposal(4.0, "all", "auxiliary", 4.0): (0.3,)}
+    assert list(pooled(scores).values()) == pytest.approx([0.1, 0.3])

@@ -10,7 +10,7 @@ from eventlog.random_exposures import write_random_exposures
 from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import span_files
 from experiments.online.policies import scores_of
-from experiments.online.replay import _exposures, _totals, run_replay
+from experiments.online.replay import exposed_rows, run_replay, user_totals
 from experiments.trials.trial_result import Outcome
 
 
@@ -26,23 +26,23 @@ def stream(hand_made):
 
 
 def outcome(scores):
-    """Of rows 4, 5 and 6, the fresh rows of span 3; the score is the click's prediction."""
+    """Predictions of rows 4, 5 and 6, the fresh rows of span 3; click's prediction is the score."""
     predictions = np.zeros((3, 3), np.float32)
     predictions[:, 0] = scores
     return Outcome(np.array([4, 5, 6]), ("click", "long_view", "like"), predictions, "", 1.0, 1, 1.0)
 
 
-def test_a_policy_has_what_followed_the_exposures_that_it_ranks_first(stream):
+def test_totals_count_the_exposures_with_the_highest_scores(stream):
     exposures = [np.array([4, 5, 6])]
-    # Clusters 1, 2 and 0; half of three, rounded up, are two: rows 4 and 6, or rows 5 and 4.
-    first = _totals(stream, exposures, outcome([0.9, 0.1, 0.5]), 0.5)
-    second = _totals(stream, exposures, outcome([0.5, 0.9, 0.1]), 0.5)
+    # Rows of clusters 1, 2 and 0. Half of three rows, rounded up, is two: rows 4 and 6, or rows 5 and 4.
+    first = user_totals(stream, exposures, outcome([0.9, 0.1, 0.5]), 0.5)
+    second = user_totals(stream, exposures, outcome([0.5, 0.9, 0.1]), 0.5)
     np.testing.assert_allclose(first["engagement"], [np.expm1(1.0), np.expm1(2.0), 0.0], rtol=1e-6)
     np.testing.assert_array_equal(first["satisfaction"], [1.0, 1.0, 0.0])
     np.testing.assert_allclose(second["engagement"], [0.0, np.expm1(2.0), np.expm1(0.0)], rtol=1e-6)
 
 
-def test_scores_add_up_what_a_policy_values():
+def test_scores_are_weighted_sums_of_predictions():
     assert scores_of(outcome([0.9, 0.1, 0.5]), (("click", 2.0), ("like", 1.0))).tolist() == pytest.approx(
         [1.8, 0.2, 1.0]
     )
@@ -52,16 +52,16 @@ def some_ids(log, span):
     return pa.concat_tables(map(pq.read_table, span_files(log, span)))[EXAMPLE_ID].combine_chunks()
 
 
-def test_matured_twins_of_random_exposures_are_no_exposures(small_stream, small_log):
-    # The last span holds matured rows of span 3, whose ids its own impressions do not have.
+def test_matured_rows_of_random_exposures_are_left_out(small_stream, small_log):
+    # The last span has matured rows with the ids of span 3, which none of its impressions has.
     drawn = pa.concat_arrays([some_ids(small_log, 3), some_ids(small_log, 6)[-7:]])
-    rows = _exposures(small_stream, small_log, 6, drawn)
+    rows = exposed_rows(small_stream, small_log, 6, drawn)
     assert len(rows) == 7
     assert (small_stream.twins[rows] == rows).all()
 
 
-@pytest.mark.e2e
-def test_arms_are_replayed_from_log_to_totals(small_log, small_stream, stream_folder, deployment, tmp_path):
+@pytest.mark.slow
+def test_a_replay_from_the_log_to_totals(small_log, small_stream, stream_folder, deployment, tmp_path):
     from rich.console import Console
 
     from experiments.trials.progress import ExperimentProgress
@@ -71,17 +71,17 @@ def test_arms_are_replayed_from_log_to_totals(small_log, small_stream, stream_fo
     for folder in small_log.iterdir():
         (log / folder.name).symlink_to(folder)
     (tmp_path / "out" / "streams").mkdir(parents=True)
-    told = {"share": 0.3, "seeds": 2, "processes": 2}
-    with (tmp_path / "told.txt").open("w") as file, ExperimentProgress(Console(file=file)) as progress:
+    options = {"share": 0.3, "seeds": 2, "processes": 2}
+    with (tmp_path / "progress.txt").open("w") as file, ExperimentProgress(Console(file=file)) as progress:
         with pytest.raises(BadInput, match="no random exposures"):
-            run_replay(deployment, log, ("control",), tmp_path / "out", **told, progress=progress)
+            run_replay(deployment, log, ("control",), tmp_path / "out", **options, progress=progress)
         for span in (3, 4, 5, 6):
             write_random_exposures(log, span, some_ids(small_log, span)[-400:])
         (tmp_path / "out" / "streams" / stream_folder.name).symlink_to(stream_folder)
-        found = run_replay(
-            deployment, log, ("control", "teacher"), tmp_path / "out", **told, progress=progress
+        totals = run_replay(
+            deployment, log, ("control", "teacher"), tmp_path / "out", **options, progress=progress
         )
-    control, teacher = found["control"], found["teacher"]
+    control, teacher = totals["control"], totals["teacher"]
     assert len(control) == len(teacher) == 2
     assert control[0]["engagement"].shape == teacher[1]["satisfaction"].shape
     watched = small_stream.labels[:, small_stream.tasks.index("watch_time")]

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from eventlog.errors import BadInput
-from experiments.report.drawings import GREEN, ORANGE, Bar, intervals, lines
+from experiments.report.drawings import GREEN, ORANGE, Bar, interval_chart, line_chart
 from experiments.report.experiment_page import experiment_page
 from experiments.report.results import write_results
 from experiments.statistics.comparison import SEEDS, Row
@@ -52,9 +52,9 @@ def page(tmp_path):
     return experiment_page(tmp_path / "out")
 
 
-def test_the_page_says_what_was_claimed_and_what_the_paper_found(page):
-    claimed, rest = page.split("Surface all")
-    assert "+0.0111 [+0.0050, +0.0150]" in claimed and "0.012" in claimed
+def test_the_page_shows_primary_comparisons_surfaces_and_the_papers_figures(page):
+    primary, rest = page.split("Surface all")
+    assert "+0.0111 [+0.0050, +0.0150]" in primary and "0.012" in primary
     assert "all, click: difference of auc" in rest
     assert "comment: difference of auc" not in rest
     assert "no evidence: 12 positives" in rest
@@ -62,36 +62,36 @@ def test_the_page_says_what_was_claimed_and_what_the_paper_found(page):
     assert "0.9000" not in page
 
 
-def test_the_page_needs_nothing_from_elsewhere(page):
+def test_the_page_is_self_contained_and_escapes_text(page):
     assert "<script" not in page
     links = re.findall(r'(?:src|href)="([^"#][^"]*)"', page)
     assert set(links) <= {"data:,"}
     assert "&lt;ten&gt;" in page
 
 
-def test_the_teachers_cost_is_shared_by_the_fleet(page):
+def test_the_cost_section_has_a_chart_over_fleet_sizes(page):
     assert "as the fleet grows" in page
     assert page.split("<h2>Cost</h2>")[1].count("<svg") == 1
 
 
-def test_calibration_is_drawn_beside_its_ratios(page):
+def test_the_calibration_section_has_ratios_and_curves(page):
     section = page.split("<h2>Calibration</h2>")[1].split("<h2>")[0]
     assert "1.0200 [1.0000, 1.0400]" in section
     assert section.count("<svg") == 1 and "click, all surfaces" in section
     assert all(name in section.split("<svg")[1] for name in ("control", "auxiliary-logit"))
 
 
-def test_a_smaller_error_is_drawn_as_a_gain():
+def test_a_smaller_error_is_drawn_as_better():
     bars = [Bar("a", -1, -2, -0.5)]
-    assert GREEN in intervals("error", bars, lower_is_better=True).svg
-    assert ORANGE in intervals("auc", bars).svg
+    assert GREEN in interval_chart("error", bars, lower_is_better=True).svg
+    assert ORANGE in interval_chart("auc", bars).svg
 
 
-def test_two_drawings_share_no_id():
+def test_charts_of_one_page_have_different_ids():
     drawings = [
-        intervals("one", [Bar("a", 1, 0, 2)]),
-        intervals("two", [Bar("a", 1, 0, 2)]),
-        lines("three", {"a": ([0, 1], [0, 1])}, x="x", y="y", diagonal=True),
+        interval_chart("one", [Bar("a", 1, 0, 2)]),
+        interval_chart("two", [Bar("a", 1, 0, 2)]),
+        line_chart("three", {"a": ([0, 1], [0, 1])}, x="x", y="y", diagonal=True),
     ]
     ids = [
         set(re.findall(r'id="([^"]+)"', drawing.svg)) & set(re.findall(r"url\(#([^)]+)\)", drawing.svg))
@@ -100,19 +100,19 @@ def test_two_drawings_share_no_id():
     assert all(ids) and not ids[0] & ids[1] and not ids[1] & ids[2]
 
 
-def test_a_folder_without_results_is_refused_in_one_line(tmp_path):
-    with pytest.raises(BadInput, match=r"results\.json: no results: expected what"):
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"results\.json: no results: expected results of"):
         experiment_page(tmp_path)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [1280, 400])
-def test_chromium_shows_it_without_a_complaint_and_without_scrolling_sideways(page, tmp_path, width):
-    tell = "parent.postMessage(document.documentElement.scrollWidth + '/' + innerWidth, '*')"
-    (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{tell}</script></body>"))
-    # In a frame, since a window of Chromium's own is never narrower than 500 pixels.
+def test_chromium_shows_the_page_without_console_messages_or_horizontal_scrolling(page, tmp_path, width):
+    report_width = "parent.postMessage(document.documentElement.scrollWidth + '/' + innerWidth, '*')"
+    (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{report_width}</script></body>"))
+    # In a frame, because Chromium's window is at least 500 pixels wide.
     (tmp_path / "frame.html").write_text(
-        "<!DOCTYPE html><link rel=icon href=data:,><script>onmessage = told => document.title = told.data"
+        "<!DOCTYPE html><link rel=icon href=data:,><script>onmessage = event => document.title = event.data"
         f'</script><iframe style="border:0;width:{width}px;height:900px" src="page.html"></iframe>'
     )
     shown = subprocess.run(

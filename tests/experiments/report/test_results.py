@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ RARE = Row(
 )
 
 
-def test_results_are_written_for_programs_and_for_people(tmp_path):
+def test_results_are_written_as_json_parquet_and_markdown(tmp_path):
     write_results(tmp_path, [CLICK, RARE], ABOUT)
     document = json.loads((tmp_path / "results.json").read_text())
     assert document["rows"][0]["difference_low"] == 0.005
@@ -38,18 +39,16 @@ def test_results_are_written_for_programs_and_for_people(tmp_path):
     assert "| control | 0.1 | 2 | 0.0 | 1.0 | 0.0512 | 1 |" in exploratory
 
 
-def test_rates_over_seeds_are_told_where_there_is_nothing_else(tmp_path):
+def test_the_markdown_shows_intervals_over_seeds_if_there_are_no_others(tmp_path):
     rate = Row("stability", "naive x2", "all", "all", "divergence_rate", 10, 0.5, 0.24, 0.76, interval=SEEDS)
     write_results(tmp_path, [rate], ABOUT)
     assert "| naive x2 | 0.5000 [0.2400, 0.7600]" in (tmp_path / "results.md").read_text()
 
 
 def test_only_primary_comparisons_keep_a_p_value():
-    import dataclasses
-
     other = dataclasses.replace(CLICK, task="like", p_holm=0.04)
     seeds = dataclasses.replace(CLICK, interval=SEEDS)
-    found = with_holm([CLICK, other, seeds], lambda row: row.task == "click")
-    assert [row.p_holm for row in found] == [0.01, None, None]
+    corrected = with_holm([CLICK, other, seeds], lambda row: row.task == "click")
+    assert [row.p_holm for row in corrected] == [0.01, None, None]
     both = with_holm([CLICK, other], lambda row: True)
     assert [row.p_holm for row in both] == [0.02, 0.04]

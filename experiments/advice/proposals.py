@@ -1,6 +1,7 @@
-"""What may be advised, the paper's own advice first.
+"""The configurations that `rankdistill advise` considers; the first is the paper's advice.
 
-Reference: Khani et al., RecSys '24: begin at twice the student's size, with engagement and satisfaction.
+Reference: Khani et al., RecSys '24: start with a teacher of twice the student's width, and distil the
+engagement (PET) and satisfaction (PST) tasks.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.protocol.arms import StudentArm, TeacherArm
-from experiments.tables.objectives import tasks_of
+from experiments.protocol.arms import StudentArm, TeacherArm, tasks_of
 from pipeline.config import Deployment
 
 WIDTHS = (2.0, 1.0, 4.0)
@@ -19,13 +19,13 @@ STRATEGIES: tuple[Literal["auxiliary", "direct"], ...] = ("auxiliary", "direct")
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One way to distil.
+class Proposal:
+    """A teacher width and a distillation of the student.
 
     Attributes:
-        width: of the teacher, in widths of the student.
-        groups: name of the groups of tasks that are distilled.
-        strategy: of them all.
+        width: the teacher's width, as a multiple of the student's.
+        groups: key of `GROUPS`: the distilled task groups.
+        strategy: of all distilled tasks.
         weight: of the soft losses.
     """
 
@@ -36,7 +36,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """As it is told."""
+        """Name in progress lines and results."""
         return f"{self.strategy} {self.groups} of {self.width:g}x, weight {self.weight:g}"
 
     @property
@@ -45,19 +45,19 @@ class Candidate:
         return TeacherArm(f"teacher-{self.width:g}x", width=self.width)
 
     def student(self, deployment: Deployment) -> StudentArm:
-        """The student's arm; all of one strategy share a graph."""
+        """The student's arm; the arms of one strategy share a graph."""
         tasks = tasks_of(deployment, GROUPS[self.groups])
-        every = tasks_of(deployment, GROUPS["all"])
+        all_tasks = tasks_of(deployment, GROUPS["all"])
         return StudentArm(
             self.name, teacher=self.teacher.name, strategy=self.strategy, tasks=tasks,
-            unweighed=tuple(name for name in every if name not in tasks),
+            unweighed=tuple(name for name in all_tasks if name not in tasks),
         )  # fmt: skip
 
 
-def candidates() -> list[Candidate]:
-    """All of them; the first is the paper's advice."""
+def proposals() -> list[Proposal]:
+    """All proposals; the first is the paper's advice."""
     return [
-        Candidate(width, groups, strategy, weight)
+        Proposal(width, groups, strategy, weight)
         for width in WIDTHS
         for groups in GROUPS
         for strategy in STRATEGIES
