@@ -31,7 +31,7 @@ def test_another_package_of_one_of_our_names_is_refused_in_one_line(package, tmp
         f"rankdistill: package '{package}' is hidden: expected {REPOSITORY / package}, got "
     )
     assert str(tmp_path / package / "__init__.py") in line
-    assert "environment of its own" in line
+    assert "its own environment" in line
 
 
 def test_a_public_name_is_refused_too(tmp_path):

@@ -80,6 +80,7 @@ def test_a_student_without_soft_labels_equals_the_control(small_stream, control,
 
 def test_a_trial_reuses_the_prefix_of_one_with_other_soft_weights(small_stream, student):
     soft = np.random.default_rng(0).random((len(small_stream.spans), 2)).astype(np.float32)
+    soft[small_stream.spans < 5] = np.nan
     settings = {"labels": SoftLabelSource(teacher="a", first_span=5), "kept_from": 5}
     heavy, prefixes = with_soft_weight(student, 4.0), PrefixCache()
     expected = run(small_stream, heavy, soft, **settings).predictions
