@@ -50,7 +50,8 @@ def _surface(name: str, figures: Json) -> Section:
         metric = "auc" if any("auc" in roles.get(role, {}) for role in ROLES) else "rmse"
         values = [roles.get(role, {}).get(metric) for role in ROLES]
         difference = roles.get("difference", {}).get(metric)
-        rows.append([task, metric, *values, with_interval(*difference, sign="+") if difference else None])
+        value, low, high = difference or (None, None, None)
+        rows.append([task, metric, *values, with_interval(value, low, high, sign="+")])
         if difference and None not in difference:
             # A smaller error is a gain: its sign is turned, so that right is better in every line.
             gain, *ends = difference if metric == "auc" else [-value for value in difference]
