@@ -62,7 +62,7 @@ def advise(
     """Searches on the tuning spans and evaluates on the reporting spans.
 
     Args:
-        experiment: the protocol; models train as the deployment says, with the protocol's batch size.
+        experiment: the protocol; it sets the batch size, the deployment all other training settings.
         deployment: the deployment whose student is distilled.
         schedule: runs trials.
         budget_seconds: the time budget; the first round of the search runs in any case.

@@ -53,7 +53,7 @@ class Bench:
         # The effect of soft labels in their first span differs from the later effect, so the search starts
         # them before the tuning spans.
         self.search = laboratory(max(experiment.students_from + 1, tuning.start - len(tuning)))
-        self.judgement = laboratory(tuning.start)
+        self.evaluation = laboratory(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
         """Upper bound of the next trial's cost in seconds, from the latest trials."""
         self._student_point = _point(deployment.student)
@@ -90,7 +90,7 @@ class Bench:
         """The criterion on the reporting spans, by proposal (None is the control) and by seed."""
         last, arms = self._experiment.reporting_spans[-1], list(proposals)
         pairs = [(proposal, seed) for proposal in arms if proposal for seed in seeds]
-        controls, students = self._run(self.judgement, pairs, seeds if None in arms else (), last)
+        controls, students = self._run(self.evaluation, pairs, seeds if None in arms else (), last)
         outcomes = iter(students)
         return {
             arm: [self._figure(next(outcomes)) for _ in seeds] if arm else list(map(self._figure, controls))

@@ -95,7 +95,9 @@ def online(
             experiment, policies = run_live(
                 deployment, setting, arms, out, seeds=seeds, processes=processes, progress=progress
             )
-            by_arm = {arm: changes(experiment, policies[arm], policies[CONTROL], luck=0) for arm in treated}
+            by_arm = {
+                arm: changes(experiment, policies[arm], policies[CONTROL], outcome_seed=0) for arm in treated
+            }
             checks = _run_checks(experiment, policies[CONTROL][0], aa_runs) if aa_runs else []
     document = {"changes": _print_changes(by_arm), "checks": checks}
     (out / "online.json").write_text(json.dumps(document, indent=1))
@@ -138,10 +140,10 @@ def _run_checks(experiment: LiveExperiment, policy: Policy, runs: int) -> list[d
 
     The rate of detected changes stands beside the power that the standard errors promise.
     """
-    from experiments.online.live import same_policy
+    from experiments.online.live import aa_changes
 
     rows = []
-    unchanged, raised = (same_policy(experiment, policy, runs, effect) for effect in (0.0, 0.01))
+    unchanged, raised = (aa_changes(experiment, policy, runs, effect) for effect in (0.0, 0.01))
     for measure, changes in unchanged.items():
         false_alarms = sum(change.excludes_zero for change in changes) / runs
         detected = sum(change.excludes_zero and change.value > 0 for change in raised[measure]) / runs

@@ -1,7 +1,7 @@
 """Simulated live experiment: models train on a simulated log and rank the same visits before each span.
 
-Every policy meets every visitor, with common random numbers, so two policies differ only in what they show.
-The A/A runs check the intervals: the same policy meets the same visitors with other random numbers.
+Every policy ranks every visit, and outcomes are drawn with common random numbers. So only the slates cause
+differences. The A/A runs check the intervals: they repeat one policy with other random numbers.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ class LiveExperiment:
             {span: positions for span, (_, positions) in ranked.items()},
         )
 
-    def totals(self, policy: Policy, luck: int) -> dict[str, Array]:
+    def totals(self, policy: Policy, outcome_seed: int) -> dict[str, Array]:
         """Every visitor's totals under a policy.
 
         Args:
             policy: the slates.
-            luck: seed of the random numbers; policies with equal luck share them.
+            outcome_seed: seed of the outcomes; equal seeds give all policies common random numbers.
 
         Returns:
             By measure, `[visitors]` float64.
@@ -101,7 +101,7 @@ class LiveExperiment:
         num_users = int(self._visitors[-1]) + 1
         totals = {measure: np.zeros(num_users) for measure in MEASURES}
         for span, visits in self._visits.items():
-            random = np.random.default_rng((luck, span))
+            random = np.random.default_rng((outcome_seed, span))
             uniforms = random.random((DRAWS, visits.table.num_rows), dtype=np.float32)
             shown = policy.shown[span]
             users = visits.users[shown // self._items]
@@ -149,18 +149,18 @@ def run_live(
 
 
 def changes(
-    experiment: LiveExperiment, policies: Sequence[Policy], controls: Sequence[Policy], luck: int
+    experiment: LiveExperiment, policies: Sequence[Policy], controls: Sequence[Policy], outcome_seed: int
 ) -> dict[str, Change]:
     """The mean change over seeds, by measure; see `mean_changes`."""
     return mean_changes(
         [
-            (experiment.totals(policy, luck), experiment.totals(control, luck))
+            (experiment.totals(policy, outcome_seed), experiment.totals(control, outcome_seed))
             for policy, control in zip(policies, controls, strict=True)
         ]
     )
 
 
-def same_policy(
+def aa_changes(
     experiment: LiveExperiment, policy: Policy, runs: int, effect: float = 0.0
 ) -> dict[str, list[Change]]:
     """A/A runs: compares a policy with itself under other random numbers.
@@ -176,7 +176,9 @@ def same_policy(
     """
     by_measure: dict[str, list[Change]] = {measure: [] for measure in MEASURES}
     for run in range(runs):
-        first, second = (experiment.totals(policy, luck) for luck in (2 * run + 1, 2 * run + 2))
+        first, second = (
+            experiment.totals(policy, outcome_seed) for outcome_seed in (2 * run + 1, 2 * run + 2)
+        )
         for measure in MEASURES:
             by_measure[measure].append(change(first[measure] * (1 + effect), second[measure]))
     return by_measure

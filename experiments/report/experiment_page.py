@@ -134,7 +134,7 @@ def _calibration(rows: Sequence[Json], curves: Json) -> Section:
 def _cost(costs: Json) -> Section:
     if not costs:
         return Section("Cost")
-    columns = ("arm", "seconds per trial", "parameters", "multiply-adds x2 a row")
+    columns = ("arm", "seconds per trial", "parameters", "FLOPs per row")
     cells = [
         [arm, cost["seconds"], cost["num_parameters"], cost["flops_per_row"]] for arm, cost in costs.items()
     ]

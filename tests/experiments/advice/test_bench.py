@@ -45,5 +45,5 @@ def test_the_search_starts_labels_as_many_spans_early_as_there_are_tuning_spans(
     pairs = [(Proposal(2.0, "pet", "direct", 1.0), 0)]
     (searched,) = bench.students(bench.search, pairs, last=5)
     assert searched.labels.first_span == first_span
-    (judged,) = bench.students(bench.judgement, pairs, last=6)
-    assert judged.labels.first_span == experiment.tuning_spans.start
+    (evaluated,) = bench.students(bench.evaluation, pairs, last=6)
+    assert evaluated.labels.first_span == experiment.tuning_spans.start

@@ -3,7 +3,7 @@ import pytest
 
 from eventlog.simulator import World, simulated_visits
 from experiments.online.effects import Change, change
-from experiments.online.live import LiveExperiment, same_policy
+from experiments.online.live import LiveExperiment, aa_changes
 from experiments.online.slates import slates
 
 VISITS, ITEMS, SLOTS = 1500, 10, 4
@@ -44,10 +44,10 @@ def test_power_is_the_probability_to_detect_the_effect():
     assert Change(0.0, 0.01).power(0.028015) == pytest.approx(0.8, abs=1e-3)
 
 
-def test_equal_slates_and_equal_luck_give_equal_totals(experiment, visits):
+def test_equal_slates_and_equal_seeds_give_equal_totals(experiment, visits):
     random = np.random.default_rng(0)
     scores = {span_visits.span: random.random(span_visits.table.num_rows) for span_visits in visits}
-    first, second = (experiment.totals(experiment.policy(scores), luck=5) for _ in range(2))
+    first, second = (experiment.totals(experiment.policy(scores), outcome_seed=5) for _ in range(2))
     for measure in first:
         np.testing.assert_array_equal(first[measure], second[measure])
 
@@ -58,7 +58,10 @@ def test_ranking_by_the_truth_beats_random_ranking(experiment, visits):
         experiment, visits, lambda span_visits: np.random.default_rng(1).random(span_visits.table.num_rows)
     )
     for measure in ("engagement", "satisfaction"):
-        result = change(experiment.totals(best, luck=0)[measure], experiment.totals(chance, luck=0)[measure])
+        result = change(
+            experiment.totals(best, outcome_seed=0)[measure],
+            experiment.totals(chance, outcome_seed=0)[measure],
+        )
         assert result.interval[0] > 0.05
 
 
@@ -76,12 +79,12 @@ def test_the_first_position_is_clicked_more_often_than_the_last(visits):
 def test_aa_runs_raise_few_false_alarms_and_detect_a_known_effect(experiment, visits):
     best = policy(experiment, visits, lambda span_visits: span_visits.expectations.by_task()["click"])
     runs = 200
-    for measure, results in same_policy(experiment, best, runs).items():
+    for measure, results in aa_changes(experiment, best, runs).items():
         alarms = sum(result.excludes_zero for result in results) / runs
         assert 0.02 <= alarms <= 0.09, measure
-    for measure, results in same_policy(experiment, best, 5).items():
+    for measure, results in aa_changes(experiment, best, 5).items():
         effect = 2.8 * np.mean([result.error for result in results])
-        raised = same_policy(experiment, best, runs, effect)[measure]
+        raised = aa_changes(experiment, best, runs, effect)[measure]
         power = np.mean([result.power(effect) for result in raised])
         hits = np.mean([result.excludes_zero and result.value > 0 for result in raised])
         assert hits == pytest.approx(power, abs=0.1), measure
