@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.slow
 
 DATA = {
     "pipeline/configs/demo.yaml",

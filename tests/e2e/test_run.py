@@ -32,8 +32,6 @@ from pipeline.observation.lineage import labelling_model, model_lineage, open_me
 from pipeline.observation.summary import summarize, write_summary
 from pipeline.paths import RunPaths
 
-pytestmark = pytest.mark.e2e
-
 SPANS = [2, 3, 4, 5, 6]
 SURFACES = ("tab_1", "tab_0")
 
@@ -243,6 +241,7 @@ def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
     assert after[0].checksum == store.list_sets()[0].checksum, "labels by content as in the undisturbed run"
 
 
+@pytest.mark.slow
 def test_tfx_evaluator_runs_when_switched_on(small_document, paths, tmp_path):
     document = small_document | {
         "evaluation": small_document["evaluation"] | {"tfma": True},
@@ -336,6 +335,7 @@ def test_a_teacher_whose_state_lies_is_still_refused_by_mlmd(paths, mlmd):
         state.write_text(told)
 
 
+@pytest.mark.slow
 def test_a_surface_without_labels_stays_behind_alone_and_catches_up_when_its_policy_allows(
     small_document, paths, tmp_path
 ):

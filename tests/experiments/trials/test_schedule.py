@@ -29,7 +29,7 @@ def test_a_group_shares_one_graph_and_is_no_larger_than_a_workers_share(deployme
         assert len({trial.job.role for trial in group}) == 1
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_trials_run_in_worker_processes_and_a_second_call_reads_their_results(
     stream_folder, deployment, tmp_path
 ):
@@ -67,7 +67,7 @@ def test_trials_run_in_worker_processes_and_a_second_call_reads_their_results(
     assert student_correlation > placebo_correlation + 0.1
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_a_killed_worker_raises_with_one_line(stream_folder, deployment, tmp_path):
     jobs = (deployment.teacher_job(), deployment.control_job("tab_1"))
     trials = [Trial(job=job, first_span=0, last_span=1, kept_from=1) for job in jobs]

@@ -177,7 +177,7 @@ def test_a_trial_ends_when_its_training_diverges(small_stream, control):
     assert np.isnan(predictions_of_span(small_stream, result, 5)).all()
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_metrics_of_trials_agree_with_those_of_the_pipeline(finished_run, small_stream, deployment):
     """The pipeline's model differs from trials of the same configuration only as much as one more seed."""
     import pyarrow.parquet as pq

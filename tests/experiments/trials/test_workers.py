@@ -61,6 +61,7 @@ def test_a_worker_takes_another_workers_graph_but_not_its_last_short_item(second
     assert next_item(items[:1], traced, seconds, 0) is (items[0] if is_taken else None)
 
 
+@pytest.mark.slow
 def test_a_graph_stays_with_its_worker_in_later_calls(tmp_path):
     workers = WorkerPool(2, subprocess.run)
     graphs = ("a", "b")

@@ -16,8 +16,6 @@ from eventlog.errors import BadInput
 from pipeline.driver.progress import Progress
 from pipeline.driver.runner import LocalRunner, Stopped
 
-pytestmark = pytest.mark.e2e
-
 
 @component
 def Write(model: OutputArtifact[Model], folder: Parameter[str]) -> None:

@@ -16,8 +16,6 @@ from pipeline.driver.progress import Progress
 from pipeline.driver.serving_loop import serve
 from pipeline.paths import RunPaths
 
-pytestmark = pytest.mark.e2e  # It imports TFX.
-
 
 @pytest.fixture
 def told():

@@ -9,8 +9,6 @@ from components.evaluation.predictions import predictions_schema, write_predicti
 from components.transforms.join_labels import JoinReport
 from pipeline.observation.summary import summarize, write_summary
 
-pytestmark = pytest.mark.e2e  # It imports TFX.
-
 
 @pytest.fixture
 def summarized(run):
