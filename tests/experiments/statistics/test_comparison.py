@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.evaluation import metrics
-from experiments.statistics.comparison import BOTH, SEEDS, Comparison, ArmPair, largest_surface
+from experiments.statistics.comparison import BOTH, SEEDS, ArmPair, Comparison, largest_surface
 from experiments.trials.stream import Stream
 from experiments.trials.trial_result import Outcome
 from models.tasks import Task
