@@ -47,6 +47,12 @@ def no_soft_labels(stream):
     return np.full((len(stream.spans), 2), np.nan, np.float32)
 
 
+def soft_labels_from_span_5(stream):
+    soft = np.random.default_rng(0).random((len(stream.spans), 2)).astype(np.float32)
+    soft[stream.spans < 5] = np.nan
+    return soft
+
+
 def test_a_span_is_scored_before_the_model_trains_on_it(small_stream, control):
     labels = np.array(small_stream.labels)
     labels[small_stream.rows(5), 0] = 1 - labels[small_stream.rows(5), 0]
@@ -79,8 +85,7 @@ def test_a_student_without_soft_labels_equals_the_control(small_stream, control,
 
 
 def test_a_trial_reuses_the_prefix_of_one_with_other_soft_weights(small_stream, student):
-    soft = np.random.default_rng(0).random((len(small_stream.spans), 2)).astype(np.float32)
-    soft[small_stream.spans < 5] = np.nan
+    soft = soft_labels_from_span_5(small_stream)
     settings = {"labels": SoftLabelSource(teacher="a", first_span=5), "kept_from": 5}
     heavy, prefixes = with_soft_weight(student, 4.0), PrefixCache()
     expected = run(small_stream, heavy, soft, **settings).predictions
@@ -96,7 +101,7 @@ def test_a_trial_reuses_the_prefix_of_one_with_other_soft_weights(small_stream, 
 
 
 def test_trials_of_other_seeds_or_with_earlier_predictions_share_no_prefix(small_stream, student):
-    soft = np.random.default_rng(0).random((len(small_stream.spans), 2)).astype(np.float32)
+    soft = soft_labels_from_span_5(small_stream)
     labels, prefixes = SoftLabelSource(teacher="a", first_span=5), PrefixCache()
     run(small_stream, student, soft, prefixes, labels=labels, kept_from=5)
     run(small_stream, dataclasses.replace(student, seed=1), soft, prefixes, labels=labels, kept_from=5)
