@@ -23,9 +23,9 @@ from experiments.advice.advising import Advice, advise
 from experiments.advice.bench import Bench
 from experiments.advice.proposals import Proposal, proposals
 from experiments.protocol.settings import load_experiment
-from experiments.statistics.influence import Figure
+from experiments.statistics.influence import MetricValue
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import Schedule
+from experiments.trials.schedule import TrialScheduler
 
 WORLDS = {
     "default": World(),
@@ -96,15 +96,15 @@ def main() -> None:
             folder = arguments.out / name
             file = folder / "found.json"
             if not file.is_file():
-                progress.say(f"world {name}")
+                progress.print_line(f"world {name}")
                 simulate(folder / "events", SPANS, arguments.examples_per_span, seed=1, world=WORLDS[name])
                 stream = load_stream(deployment, folder / "events", folder / "streams")
-                with Schedule(stream, folder / "trials", 2, progress.on_done) as schedule:
+                with TrialScheduler(stream, folder / "trials", 2, progress.on_done) as schedule:
                     advice = advise(
                         experiment, deployment, schedule,
                         budget_seconds=60 * arguments.minutes, progress=progress,
                     )  # fmt: skip
-                    bench = Bench(experiment, deployment, schedule, progress.say)
+                    bench = Bench(experiment, deployment, schedule, progress.print_line)
                     result = evaluate(bench, advice, arguments.seeds, progress)
                 file.write_text(json.dumps(dataclasses.asdict(result)))
             results[name] = WorldResult(**json.loads(file.read_text()))
@@ -118,10 +118,10 @@ def evaluate(
     """Compares the advice with every proposal and with the control."""
     default = proposals()[0]
     few, many = (range(FIRST_SEED, FIRST_SEED + number) for number in num_seeds)
-    progress.say("evaluating every proposal")
+    progress.print_line("evaluating every proposal")
     means = {proposal: _mean(figures) for proposal, figures in bench.figures(proposals(), few).items()}
     finalists = sorted(means, key=lambda proposal: -means[proposal])[:FINALISTS]
-    progress.say("evaluating the best proposals with more seeds")
+    progress.print_line("evaluating the best proposals with more seeds")
     arms: list[Proposal | None] = [None, *dict.fromkeys([*finalists, default, advice.proposal])]
     figures = bench.figures(arms, many)
     # The control is among the arms, with a gain of 0.
@@ -155,7 +155,7 @@ def summary(results: list[WorldResult]) -> dict[str, object]:
     }
 
 
-def _mean(figures: list[Figure]) -> float:
+def _mean(figures: list[MetricValue]) -> float:
     return float(np.mean([figure.value for figure in figures]))
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from tfx.dsl.placeholder.placeholder import Placeholder
 from tfx.types.artifact import Artifact
 
-Found: TypeAlias = int | Placeholder
+IntOrPlaceholder: TypeAlias = int | Placeholder
 """A span or span version: a number, or the placeholder of a value that an earlier step computes."""
 
 

@@ -11,16 +11,16 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing
 from tfx.utils import io_utils
 
-from components.evaluation.candidate import Verdict, candidate_verdict
+from components.evaluation.candidate import CandidateVerdict, candidate_verdict
 from components.evaluation.push_gate import GateVerdict
+from components.output_files import CANDIDATE_VERDICT_FILE
 from components.training_deferral import defer_span
 from components.transforms.scoring_rows import has_model, predict_rows, read_labels
 from components.transforms.shards import HELD_OUT_SPLITS, split_files
 from models.job import TrainingJob
 from models.settings import from_json
-from models.state import divergence
+from models.state import divergence_reason
 
-VERDICT_FILE = "verdict.json"
 _LOG = logging.getLogger(__name__)
 
 
@@ -56,7 +56,7 @@ def CandidateCheck(
         from_json(TrainingJob, job),
         margin,
     )
-    write_decision(blessing, verdict.blessed, VERDICT_FILE, verdict)
+    write_decision(blessing, verdict.blessed, CANDIDATE_VERDICT_FILE, verdict)
     if verdict.blessed:
         io_utils.copy_dir(candidate.uri, good_model.uri)
     else:
@@ -65,7 +65,7 @@ def CandidateCheck(
 
 def judge_candidate(
     candidate: str, predecessor: str | None, files: list[str], job: TrainingJob, margin: float
-) -> Verdict:
+) -> CandidateVerdict:
     """The verdict on a candidate, from both models' predictions of the same rows.
 
     Args:
@@ -75,9 +75,9 @@ def judge_candidate(
         job: The candidate's training job; its tasks are compared.
         margin: See `candidate_verdict`.
     """
-    diverged = divergence(candidate)
+    diverged = divergence_reason(candidate)
     if diverged is not None:
-        verdict = Verdict(False, diverged, None, None, {}, {})
+        verdict = CandidateVerdict(False, diverged, None, None, {}, {})
     else:
         verdict = candidate_verdict(
             read_labels(files, job.tasks),
@@ -92,7 +92,7 @@ def judge_candidate(
 
 
 def write_decision(
-    blessing: ModelBlessing, blessed: bool, file_name: str, verdict: Verdict | GateVerdict
+    blessing: ModelBlessing, blessed: bool, file_name: str, verdict: CandidateVerdict | GateVerdict
 ) -> None:
     """Writes a verdict in the form that TFX's Pusher reads, and as JSON.
 

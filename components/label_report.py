@@ -11,7 +11,7 @@ from tfx.types.standard_artifacts import ModelBlessing
 from components.artifacts import SoftLabels, SystemHtml, SystemMetrics
 from components.evaluation.report_page import Table, render
 from components.label_store.certificate import FILE_NAME, read_certificate
-from components.soft_label_bulk_inferrer import REFUSAL_FILE
+from components.output_files import LABEL_REFUSAL_FILE
 from components.ui_artifacts import set_figures, write_page
 
 _MS = 1000
@@ -38,7 +38,7 @@ def LabelReport(
     title = f"Labels of span {span}"
     teacher = Table("Teacher", ["verdict"], [[blessing.get_string_custom_property("reason")]])
     if not fileio.exists(os.path.join(labels.uri, FILE_NAME)):
-        with fileio.open(os.path.join(labels.uri, REFUSAL_FILE)) as file:
+        with fileio.open(os.path.join(labels.uri, LABEL_REFUSAL_FILE)) as file:
             reason = json.loads(file.read())["reason"]
         write_page(report, render(title, [Table("No labels", ["reason"], [[reason]]), teacher]))
         set_figures(figures, {"rows": 0.0, "coverage": 0.0})

@@ -18,16 +18,13 @@ from components.evaluation.predictions import (
     write_predictions,
 )
 from components.evaluation.progressive import progressive_figures
+from components.output_files import FIGURES_FILE, FRESH_FILE, MATURED_FILE
 from components.transforms.scoring_rows import has_model, read_matured_labels, score_span
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, split_files
 from eventlog.rows import MATURITY_SPANS
 from models.settings import from_json
 from models.state import STATE_FOLDER, read_record
 from models.tasks import Task
-
-FRESH = "fresh.parquet"
-MATURED = "matured.parquet"
-FIGURES = "figures.json"
 
 
 @component
@@ -72,10 +69,10 @@ def ProgressiveEvaluator(
     control_uri = control.uri if _trained_on_same_spans(student.uri, control.uri) else None
     fresh = score_span(_files(examples.uri, FRESH_SPLITS), student.uri, control_uri, tasks_by_name)
     matured = _matured(earlier, _files(examples.uri, MATURED_SPLITS), span, tasks_by_name)
-    write_predictions(fresh, Path(figures.uri) / FRESH)
-    write_predictions(matured, Path(figures.uri) / MATURED)
+    write_predictions(fresh, Path(figures.uri) / FRESH_FILE)
+    write_predictions(matured, Path(figures.uri) / MATURED_FILE)
     tables = {span: fresh, span - MATURITY_SPANS: matured}
-    Path(figures.uri, FIGURES).write_text(
+    Path(figures.uri, FIGURES_FILE).write_text(
         json.dumps(progressive_figures(tables, tasks_by_name, resamples, seed, min_positives), indent=1)
     )
     num_spans = max(MATURITY_SPANS, keep_spans)

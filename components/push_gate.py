@@ -12,10 +12,9 @@ from components.artifacts import Predictions
 from components.candidate_check import write_decision
 from components.evaluation.predictions import read_recent
 from components.evaluation.push_gate import GateVerdict, PushRule, gate_verdict
+from components.output_files import GATE_VERDICT_FILE
 from models.settings import from_json
 from models.tasks import Task
-
-VERDICT_FILE = "gate.json"
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,6 +53,6 @@ def PushGate(
         verdict = gate_verdict(tables, push_rule, task, resamples, seed, min_positives)
     else:
         verdict = GateVerdict(False, "the candidate was discarded", "candidate check", None, None, [], 0)
-    write_decision(decision, verdict.push, VERDICT_FILE, verdict)
+    write_decision(decision, verdict.push, GATE_VERDICT_FILE, verdict)
     if not verdict.push:
         _LOG.warning("push of %s, span %d, held back: %s", surface, span, verdict.reason)

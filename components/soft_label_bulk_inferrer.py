@@ -12,12 +12,13 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import Found, SoftLabels
+from components.artifacts import IntOrPlaceholder, SoftLabels
 from components.beam_executor import BeamExecutor
 from components.evaluation.label_checks import LabelChecks
 from components.label_store.base import LabelSetKey
 from components.label_store.certificate import certify, write_certificate
 from components.label_store.publication import UnfitLabels
+from components.output_files import LABEL_ANOMALIES_FILE, LABEL_REFUSAL_FILE, LABEL_STATISTICS_FILE
 from components.span_example_gen import READY_MS
 from components.transforms.label_shards import label_span
 from components.transforms.scoring_rows import has_model
@@ -26,9 +27,6 @@ from models.settings import from_json, to_json
 from models.state import STATE_FOLDER, StateRecord, read_record
 from models.tasks import Task
 
-STATISTICS_FILE = "label_statistics.pb"
-ANOMALIES_FILE = "anomalies.json"
-REFUSAL_FILE = "refusal.json"
 _LOG = logging.getLogger(__name__)
 
 
@@ -82,8 +80,8 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
             _refuse(labels, str(error), previous_uri)
             return
         write_certificate(certify(labelled.record, labelled.examples_per_surface), labels.uri)
-        _write(labels.uri, ANOMALIES_FILE, json.dumps(labelled.anomalies).encode())
-        _write(labels.uri, STATISTICS_FILE, labelled.statistics.SerializeToString())
+        _write(labels.uri, LABEL_ANOMALIES_FILE, json.dumps(labelled.anomalies).encode())
+        _write(labels.uri, LABEL_STATISTICS_FILE, labelled.statistics.SerializeToString())
         labels.set_string_custom_property("label_set", labelled.record.set_id)
         labels.set_string_custom_property("teacher_version", labelled.record.key.teacher_version)
         labels.set_int_custom_property("rows", labelled.record.rows)
@@ -92,10 +90,10 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
 def _refuse(labels: SoftLabels, reason: str, previous_uri: str) -> None:
     """Writes the reason instead of a certificate; copies the statistics, which the next span needs."""
     _LOG.warning("no labels published: %s", reason)
-    _write(labels.uri, REFUSAL_FILE, json.dumps({"reason": reason}).encode())
-    statistics = os.path.join(previous_uri, STATISTICS_FILE)
+    _write(labels.uri, LABEL_REFUSAL_FILE, json.dumps({"reason": reason}).encode())
+    statistics = os.path.join(previous_uri, LABEL_STATISTICS_FILE)
     if fileio.exists(statistics):
-        fileio.copy(statistics, os.path.join(labels.uri, STATISTICS_FILE), overwrite=True)
+        fileio.copy(statistics, os.path.join(labels.uri, LABEL_STATISTICS_FILE), overwrite=True)
     labels.set_string_custom_property("refused", reason)
 
 
@@ -106,7 +104,7 @@ def _write(folder: str, name: str, content: bytes) -> None:
 
 
 def _statistics(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
-    path = os.path.join(uri, STATISTICS_FILE)
+    path = os.path.join(uri, LABEL_STATISTICS_FILE)
     if not fileio.exists(path):
         return None
     with fileio.open(path, "rb") as file:
@@ -177,8 +175,8 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
         previous_labels: types.BaseChannel,
         store: str,
         teacher: str,
-        span: Found,
-        span_version: Found,
+        span: IntOrPlaceholder,
+        span_version: IntOrPlaceholder,
         tasks: dict[str, Task],
         label_with: str,
         checks: LabelChecks,

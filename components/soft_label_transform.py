@@ -9,12 +9,13 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import Found
+from components.artifacts import IntOrPlaceholder
 from components.beam_executor import BeamExecutor
 from components.label_store.base import LabelSetRecord
 from components.label_store.resolving import UnusableLabels, pin_span, pinned_sets
 from components.label_store.schemes import open_store
-from components.transforms.join_labels import JoinReport, JoinSoftLabels, join_span
+from components.transforms.join_labels import JoinSoftLabels, join_span
+from components.transforms.join_report import JoinReport
 from components.transforms.join_settings import JoinSettings
 from components.transforms.shards import SPLITS
 from components.transforms.without_labels import (
@@ -142,7 +143,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
         self,
         examples: types.BaseChannel,
         store: str,
-        span: Found,
+        span: IntOrPlaceholder,
         surface: str,
         settings: JoinSettings,
     ):

@@ -9,7 +9,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import Found
+from components.artifacts import IntOrPlaceholder
 from components.beam_executor import BeamExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
@@ -99,11 +99,11 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         events: str,
-        first_span: Found,
-        last_span: Found,
+        first_span: IntOrPlaceholder,
+        last_span: IntOrPlaceholder,
         rows_per_shard: int,
         surface: str = "",
-        version: Found = 0,
+        version: IntOrPlaceholder = 0,
     ):
         """Builds the component.
 

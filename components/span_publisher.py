@@ -11,7 +11,7 @@ from tfx.types import artifact_utils
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
-from components.artifacts import Found
+from components.artifacts import IntOrPlaceholder
 from components.span_records import SpanRecord, read_record, recorded_spans, write_record
 
 
@@ -56,9 +56,9 @@ class SpanPublisher(base_component.BaseComponent):
         self,
         records: str,
         branch: str,
-        span: Found,
+        span: IntOrPlaceholder,
         slots: Mapping[str, types.BaseChannel],
-        version: Found = 0,
+        version: IntOrPlaceholder = 0,
         published: str = "",
     ):
         """Builds the component.

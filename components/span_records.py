@@ -1,11 +1,10 @@
-"""What each finished span leaves for the next: one small JSON record per branch and span.
+"""Span records: one JSON file per branch and finished span, from which later spans start.
 
-A branch is the teacher's, a surface's, the bootstrap or the relabelling. Its record of span N names the
-artifacts that a later span may need, slot by slot. A record appears whole (temp name, then rename) as the
-span's last act, so a span that died halfway has left nothing.
+A branch is `teacher`, a surface, the burn-in or the relabelling. The record of span N has the URIs of the
+artifacts that later spans need, by slot. It is written in one step (temporary name, then rename) at the end
+of the span. A span that was interrupted has no record.
 
-TFX's fileio is imported where files are touched: it brings TensorFlow along, and commands that answer at once
-use what is defined here.
+TFX's fileio is imported inside functions, because it imports TensorFlow and quick commands use this module.
 """
 
 import dataclasses
@@ -17,10 +16,10 @@ from collections.abc import Mapping
 
 from eventlog.errors import BadInput
 
-BOOTSTRAP = "bootstrap"
+BURN_IN = "bootstrap"  # the burn-in; the value is the name of a folder in existing roots
 TEACHER = "teacher"
 RELABELLED = "relabelled"
-"""The branch that labels a span again when it is re-stated, or a past one that has no labels."""
+"""The branch that labels revised spans, and past spans without labels."""
 
 _RECORD = re.compile(r"span-(\d+)\.json$")
 
@@ -30,10 +29,10 @@ class SpanRecord:
     """A branch's outcome of one span.
 
     Attributes:
-        span: The span that has been worked off.
-        version: Of the span, as the branch read it.
-        slots: URI of the artifact in each slot; none of a span that was skipped.
-        skipped: Why the branch has skipped the span; empty if it has not.
+        span: The span.
+        version: The span version that the branch read.
+        slots: Slot → URI of the artifact; empty for a skipped span.
+        skipped: The reason if the branch skipped the span; else empty.
     """
 
     span: int
@@ -43,12 +42,12 @@ class SpanRecord:
 
 
 def write_record(records: str, branch: str, record: SpanRecord) -> None:
-    """Publishes a span's outcome.
+    """Writes a span's record.
 
     Args:
         records: Folder (or object-store prefix) of all records.
-        branch: Whose record.
-        record: What became of the span.
+        branch: The branch.
+        record: The record.
     """
     from tfx.dsl.io import fileio
 
@@ -63,7 +62,7 @@ def write_record(records: str, branch: str, record: SpanRecord) -> None:
 
 
 def recorded_spans(records: str, branch: str) -> list[int]:
-    """The spans a branch has finished, ascending."""
+    """The finished spans of a branch, ascending."""
     from tfx.dsl.io import fileio
 
     folder = os.path.join(records, branch)
@@ -74,7 +73,7 @@ def recorded_spans(records: str, branch: str) -> list[int]:
 
 
 def read_record(records: str, branch: str, span: int) -> SpanRecord:
-    """One record.
+    """Reads one record.
 
     Raises:
         BadInput: if the file is not a record.
@@ -93,11 +92,11 @@ def read_record(records: str, branch: str, span: int) -> SpanRecord:
 
 
 def newest_before(records: str, branch: str, span: int, slot: str) -> str | None:
-    """URI last recorded in a slot by a span before `span`, in the branch or else by the bootstrap."""
-    for candidate in (branch, BOOTSTRAP):
-        for earlier in reversed(recorded_spans(records, candidate)):
+    """The newest URI of a slot before `span`, from the branch's records or else the burn-in's."""
+    for recorded_branch in (branch, BURN_IN):
+        for earlier in reversed(recorded_spans(records, recorded_branch)):
             if earlier < span:
-                slots = read_record(records, candidate, earlier).slots
+                slots = read_record(records, recorded_branch, earlier).slots
                 if slot in slots:
                     return slots[slot]
     return None

@@ -17,7 +17,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
-from components.artifacts import Found, Predictions, SoftLabels
+from components.artifacts import IntOrPlaceholder, Predictions, SoftLabels
 from components.span_records import newest_before
 from models.state import EMPTY_MARKER
 
@@ -70,7 +70,7 @@ class SpanState(base_component.BaseComponent):
     SPEC_CLASS = ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SpanStateExecutor)
 
-    def __init__(self, records: str, branch: str, span: Found, slots: tuple[str, ...]):
+    def __init__(self, records: str, branch: str, span: IntOrPlaceholder, slots: tuple[str, ...]):
         """Builds the component.
 
         Args:

@@ -18,7 +18,7 @@ from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Sc
 from tfx.utils import io_utils
 
 from components.evaluation.severities import Severities
-from components.transforms.shards import FRESH_SPLITS
+from components.output_files import ANOMALIES_FILE, VALIDATED_SPLIT
 from eventlog.errors import BadInput
 from models.settings import from_json
 from models.state import EMPTY_MARKER
@@ -26,7 +26,6 @@ from models.state import EMPTY_MARKER
 _LOG = logging.getLogger(__name__)
 
 _KINDS = tuple(field.name for field in dataclasses.fields(Severities))
-_TRAIN = FRESH_SPLITS[0]
 
 
 @component
@@ -58,12 +57,12 @@ def SpanValidator(
     proto = find_anomalies(
         _load(statistics.uri), rules, _load(previous_statistics.uri), _load(fitted_statistics.uri)
     )
-    folder = os.path.join(anomalies.uri, f"Split-{_TRAIN}")
+    folder = os.path.join(anomalies.uri, f"Split-{VALIDATED_SPLIT}")
     fileio.makedirs(folder)
-    with fileio.open(os.path.join(folder, "SchemaDiff.pb"), "wb") as file:
+    with fileio.open(os.path.join(folder, ANOMALIES_FILE), "wb") as file:
         file.write(proto.SerializeToString())
-    anomalies.split_names = artifact_utils.encode_split_names([_TRAIN])
-    lines_by_kind = describe(proto)
+    anomalies.split_names = artifact_utils.encode_split_names([VALIDATED_SPLIT])
+    lines_by_kind = anomaly_lines(proto)
     anomalies.set_json_value_custom_property("anomalies", lines_by_kind)
     apply_severities(span, lines_by_kind, dataclasses.asdict(from_json(Severities, severities)))
 
@@ -80,7 +79,7 @@ def find_anomalies(
     )
 
 
-def describe(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
+def anomaly_lines(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
     """Kind of anomaly (`schema`, `drift`, `skew`) -> one line per anomaly."""
     lines: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for name, info in sorted(anomalies.anomaly_info.items()):
@@ -121,4 +120,4 @@ def apply_severities(span: int, lines_by_kind: dict[str, list[str]], severities:
 def _load(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
     if fileio.exists(os.path.join(uri, EMPTY_MARKER)):
         return None
-    return tfdv.load_stats_binary(os.path.join(uri, f"Split-{_TRAIN}", "FeatureStats.pb"))
+    return tfdv.load_stats_binary(os.path.join(uri, f"Split-{VALIDATED_SPLIT}", "FeatureStats.pb"))

@@ -17,7 +17,7 @@ from components.artifacts import (
 from components.evaluation.curves import Array, calibration_curve, roc_curve
 from components.evaluation.predictions import float_column, read_predictions
 from components.evaluation.report_page import Drawing, Table, flat_figures, render
-from components.progressive_evaluator import FIGURES, FRESH
+from components.output_files import FIGURES_FILE, FRESH_FILE
 from components.ui_artifacts import set_curve, set_figures, write_page
 from eventlog.rows import LABEL_PREFIX
 from models.settings import from_json
@@ -53,7 +53,7 @@ def SurfaceReport(
         tasks: JSON of the tasks, by name.
     """
     tasks_by_name = from_json(dict[str, Task], tasks)
-    progressive = json.loads(Path(evaluated.uri, FIGURES).read_text())
+    progressive = json.loads(Path(evaluated.uri, FIGURES_FILE).read_text())
     coverage = joined.get_float_custom_property("coverage")
     set_figures(figures, {"coverage": coverage, **flat_figures(progressive)})
     drawings: list[Drawing] = []
@@ -78,7 +78,7 @@ def SurfaceReport(
 
 def _student_rows(folder: str, tasks: dict[str, Task], name: str) -> tuple[Array, Array] | None:
     """Labels and the student's predictions of the fresh rows; None unless there are rows of both classes."""
-    table = read_predictions(Path(folder) / FRESH, tasks)
+    table = read_predictions(Path(folder) / FRESH_FILE, tasks)
     labels, predictions = (float_column(table, column) for column in (LABEL_PREFIX + name, f"student_{name}"))
     where = ~np.isnan(labels) & ~np.isnan(predictions)
     positives = int((labels[where] > 0.5).sum())

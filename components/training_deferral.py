@@ -9,7 +9,7 @@ from tfx.types.standard_artifacts import Examples, Model
 from tfx.utils import io_utils
 
 from components.transforms.shards import TRAINED_SPLITS, split_files, split_folder
-from models.state import UNLEARNED_FOLDER
+from models.state import DEFERRED_FOLDER
 
 
 @component
@@ -38,7 +38,7 @@ def defer_span(model_uri: str, examples_uri: str, target_uri: str) -> None:
     """
     io_utils.copy_dir(model_uri, target_uri)
     for split in TRAINED_SPLITS:
-        folder = split_folder(os.path.join(target_uri, UNLEARNED_FOLDER), split)
+        folder = split_folder(os.path.join(target_uri, DEFERRED_FOLDER), split)
         fileio.makedirs(folder)
         for path in split_files(examples_uri, split):
             fileio.copy(path, os.path.join(folder, path.rpartition("/")[2]), overwrite=True)

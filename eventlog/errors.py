@@ -14,7 +14,7 @@ class BadInput(ValueError):
         super().__init__(f"{where}: {what}: expected {expected}, got {got}. {fix}".replace("\n", " "))
 
     @classmethod
-    def quoted(cls, text: str) -> BadInput:
+    def from_message(cls, text: str) -> BadInput:
         """Rebuilds the error from its message, for example one that a Beam worker raised."""
         error = cls.__new__(cls)
         error.args = (text,)

@@ -6,7 +6,7 @@ import click
 import yaml
 
 from eventlog.errors import BadInput
-from pipeline.errors import run_or_refuse
+from pipeline.errors import exit_on_bad_input
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -18,9 +18,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 def main(config: Path, out: Path | None) -> None:
     """Write burn-in.yaml, teacher.yaml, one student-<surface>.yaml per surface, and fleet.yaml."""
     from pipeline.config_file import load_deployment
-    from pipeline.logging_setup import quieten
+    from pipeline.logging_setup import lower_log_levels
 
-    quieten()
+    lower_log_levels()
     deployment = load_deployment(config)
     from pipeline.kubeflow.lint import find_faults
     from pipeline.kubeflow.target import compile_all
@@ -45,4 +45,4 @@ def main(config: Path, out: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    run_or_refuse("compile.py", lambda: main(standalone_mode=False))
+    exit_on_bad_input("compile.py", lambda: main(standalone_mode=False))

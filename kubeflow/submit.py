@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import run_or_refuse
+from pipeline.errors import exit_on_bad_input
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -27,9 +27,9 @@ def main(
     dry_run: bool,
 ) -> None:
     """Upload, run and schedule the pipelines that compile.py wrote. Unchanged files are not sent again."""
-    from pipeline.logging_setup import quieten
+    from pipeline.logging_setup import lower_log_levels
 
-    quieten()
+    lower_log_levels()
     from pipeline.kubeflow.submission import KubeflowClient
 
     context.obj = None if dry_run else KubeflowClient(host, token, namespace, experiment, service_account)
@@ -105,4 +105,4 @@ def backfill(client, file: Path, spans: str) -> None:
 
 
 if __name__ == "__main__":
-    run_or_refuse("submit.py", lambda: main(standalone_mode=False))
+    exit_on_bad_input("submit.py", lambda: main(standalone_mode=False))

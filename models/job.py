@@ -13,7 +13,7 @@ from models.optimizers import Optimizer
 from models.settings import settings
 from models.tasks import Task
 
-__all__ = ["Architecture", "Optimizer", "TrainingJob", "graph_of"]
+__all__ = ["Architecture", "Optimizer", "TrainingJob", "graph_settings"]
 
 
 @settings
@@ -92,7 +92,7 @@ class TrainingJob:
         return self.distillation[task].strategy if task in self.distillation else "none"
 
 
-def graph_of(job: TrainingJob) -> TrainingJob:
+def graph_settings(job: TrainingJob) -> TrainingJob:
     """The job with seed, passes, learning rate and soft weights set to constants.
 
     Jobs with equal results share one traced graph.

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from eventlog.errors import BadInput
-from models.job import TrainingJob, graph_of
+from models.job import TrainingJob, graph_settings
 from models.objective import Losses, Objective, Targets, soft_weights
 from models.ranker import Ranker
 from models.updates import Updates
@@ -63,13 +63,13 @@ class Learner:
         self.train_block = self._traced(block_spec)
         """Trains on the batches of a block `(features, targets)`, in their order; returns `BlockSums`."""
 
-    def become(self, job: TrainingJob) -> None:
+    def switch_job(self, job: TrainingJob) -> None:
         """Switches to another job with the same graph; weights stay as they are.
 
         Raises:
-            ValueError: if `graph_of` of the two jobs differs.
+            ValueError: if `graph_settings` of the two jobs differs.
         """
-        if graph_of(job) != graph_of(self.job):
+        if graph_settings(job) != graph_settings(self.job):
             raise ValueError(
                 "only seed, passes, learning rate and soft weights may differ, got another model. Make a new "
                 "learner for it."
@@ -84,7 +84,7 @@ class Learner:
         """The number of updates so far, warm starts included."""
         return int(self.updates.step)
 
-    def start_at_base_rates(self, sums: np.ndarray, counts: np.ndarray) -> None:
+    def initialize_to_base_rates(self, sums: np.ndarray, counts: np.ndarray) -> None:
         """Initialises the biases of all heads to the mean label of their task; see
         `Ranker.initialize_biases`.
 

@@ -17,7 +17,7 @@ EMPTY_MARKER = "NONE"
 """A Model artifact that contains only a file of this name stands for no model."""
 SERVING_FOLDER = "Format-Serving"
 STATE_FOLDER = "training-state"
-UNLEARNED_FOLDER = "unlearned"
+DEFERRED_FOLDER = "unlearned"
 """Folder of the shards of deferred spans: the model has still to train on them."""
 DIVERGED_FILE = "DIVERGED"
 """File instead of a served model if training diverged; contains the reason."""
@@ -66,7 +66,7 @@ def base_state_uri(base_model: str | None) -> str | None:
     return f"{_artifact(base_model)}/{STATE_FOLDER}"
 
 
-def unlearned_files(base_model: str | None) -> list[str]:
+def deferred_shards(base_model: str | None) -> list[str]:
     """Shards of the deferred spans of a base model.
 
     Args:
@@ -76,10 +76,10 @@ def unlearned_files(base_model: str | None) -> list[str]:
 
     if base_model is None:
         return []
-    return sorted(tf.io.gfile.glob(f"{_artifact(base_model)}/{UNLEARNED_FOLDER}/Split-*/{SHARD_GLOB}"))
+    return sorted(tf.io.gfile.glob(f"{_artifact(base_model)}/{DEFERRED_FOLDER}/Split-*/{SHARD_GLOB}"))
 
 
-def divergence(model_uri: str) -> str | None:
+def divergence_reason(model_uri: str) -> str | None:
     """The reason why the training of a Model artifact diverged; None if it did not diverge."""
     import tensorflow as tf
 

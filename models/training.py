@@ -22,10 +22,10 @@ from models.state import (
     StateRecord,
     base_state_uri,
     check_resumable,
+    deferred_shards,
     job_hash,
     read_record,
     restore_state,
-    unlearned_files,
     write_state,
 )
 from models.transform_graph import TransformGraph, feature_version
@@ -61,7 +61,7 @@ def run_fn(fn_args: FnArgs) -> None:
             base model. Nothing is exported then.
     """
     job = from_json(TrainingJob, fn_args.custom_config["job"])
-    spans = shards_by_span([*unlearned_files(fn_args.base_model), *fn_args.train_files])
+    spans = shards_by_span([*deferred_shards(fn_args.base_model), *fn_args.train_files])
     state_uri = base_state_uri(fn_args.base_model)
     key = (to_json(job), feature_version(fn_args.transform_graph_path))
     # Removed from the cache while in use: a run that fails must not be reused.
@@ -129,7 +129,7 @@ class TrainingRun:
             try:
                 if not self.spans and not reading_pass:
                     label_sums, counts = (totals.numpy() for totals in self.reader.label_totals(files))
-                    self.learner.start_at_base_rates(label_sums, counts)
+                    self.learner.initialize_to_base_rates(label_sums, counts)
                 sums = self._train_pass(files, span, reading_pass, where)
             except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
                 raise _unreadable(span, files, error) from error

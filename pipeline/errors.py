@@ -10,10 +10,8 @@ import click
 
 from components.transforms.collecting import find_bad_input
 
-refusal = find_bad_input
 
-
-def run_or_refuse(name: str, program: Callable[[], Any]) -> None:
+def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
     """Runs a program. Bad input ends it with one line on standard error and exit code 2, without a traceback.
 
     Args:

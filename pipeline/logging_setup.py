@@ -8,8 +8,10 @@ import warnings
 
 import absl.logging
 
+OUR_PACKAGES = ("eventlog", "models", "components", "pipeline", "experiments", "rankdistill")
 
-def quieten() -> None:
+
+def lower_log_levels() -> None:
     """Shows errors of all packages and warnings of this project only. Call it before importing TensorFlow."""
     # TensorFlow's C++ log: cuDNN and cuBLAS "already registered", CPU features, TensorRT.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,5 +22,5 @@ def quieten() -> None:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     # TFX logs through absl, which has its own level.
     absl.logging.set_verbosity(absl.logging.FATAL)
-    for package in ("components", "models", "pipeline", "eventlog"):
+    for package in OUR_PACKAGES:
         logging.getLogger(package).setLevel(logging.WARNING)

@@ -27,17 +27,17 @@ from pipeline.commands.labels import labels
 from pipeline.commands.lineage import lineage
 from pipeline.commands.loop import loop_commands
 from pipeline.commands.status import status
-from pipeline.errors import run_or_refuse
+from pipeline.errors import exit_on_bad_input
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--verbose", is_flag=True, help="Show the logs of TFX, Beam and TensorFlow.")
 def cli(verbose: bool) -> None:
     """Train a teacher, its soft labels and a student per surface, for online ranking."""
-    from pipeline.logging_setup import quieten
+    from pipeline.logging_setup import lower_log_levels
 
     if not verbose:
-        quieten()
+        lower_log_levels()
 
 
 for command in (
@@ -48,4 +48,4 @@ for command in (
 
 def main() -> None:
     """Entry point of the `rankdistill` command."""
-    run_or_refuse("rankdistill", lambda: cli(standalone_mode=False))
+    exit_on_bad_input("rankdistill", lambda: cli(standalone_mode=False))

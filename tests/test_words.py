@@ -40,5 +40,13 @@ def test_no_retired_word_is_used():
 
 
 def test_every_retired_word_is_found_in_prose_that_has_it():
-    for word in ("a re-stated span", "leftovers", "by heart", "Whoever", "in place of", "stretch", "NotYet"):
+    for word in (
+        "a re-stated span",
+        "leftovers",
+        "by heart",
+        "Whoever",
+        "in place of",
+        "stretch",
+        "NotYet",
+    ):
         assert re.search("|".join(RETIRED), word, re.IGNORECASE), word

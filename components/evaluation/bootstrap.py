@@ -70,7 +70,7 @@ class SpanFigures:
             for index, values in enumerate((None, losses, rows.predictions, rows.labels)):
                 self._totals[index] += _sums(rows.clusters, num_clusters, values)
 
-    def under(self, counts: Array) -> dict[str, Array]:
+    def weighted(self, counts: Array) -> dict[str, Array]:
         """The figures with each cluster weighted by its count.
 
         Args:
@@ -94,18 +94,18 @@ class SpanFigures:
             weight += np.where(defined, span_rows, 0)
         return _ratio(total, weight)
 
-    def once(self) -> dict[str, float]:
+    def unweighted(self) -> dict[str, float]:
         """The figures of the rows without resampling: metric -> float, NaN where it is undefined."""
         counts = np.ones((self._totals.shape[1], 1))
-        return {metric: float(values[0]) for metric, values in self.under(counts).items()}
+        return {metric: float(values[0]) for metric, values in self.weighted(counts).items()}
 
     def resampled(self, resamples: int, seed: int) -> dict[str, Array]:
         """metric -> `[resamples]` float64; equal seeds and clusters give paired resamples."""
         num_clusters = self._totals.shape[1]
-        chunks = [self.under(np.empty((num_clusters, 0)))]
+        chunks = [self.weighted(np.empty((num_clusters, 0)))]
         for start in range(0, resamples, RESAMPLES_PER_CHUNK):
             indices = range(start, min(start + RESAMPLES_PER_CHUNK, resamples))
-            chunks.append(self.under(cluster_counts(num_clusters, indices, seed)))
+            chunks.append(self.weighted(cluster_counts(num_clusters, indices, seed)))
         return {metric: np.concatenate([chunk[metric] for chunk in chunks]) for metric in METRICS[self._kind]}
 
 

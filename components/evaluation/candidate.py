@@ -17,7 +17,7 @@ MIN_LABELS = 50
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CandidateVerdict:
     """Outcome of the candidate check.
 
     Attributes:
@@ -43,7 +43,7 @@ def candidate_verdict(
     predecessor: Mapping[str, npt.NDArray] | None,
     tasks: Mapping[str, Task],
     margin: float,
-) -> Verdict:
+) -> CandidateVerdict:
     """The verdict on a candidate, on clusters that neither it nor its predecessor has trained on.
 
     A task's relative loss is its log loss (regression: MSE) over that of the best constant prediction, so
@@ -58,23 +58,25 @@ def candidate_verdict(
     """
     not_finite = [task for task in tasks if not np.isfinite(candidate[task]).all()]
     if not_finite:
-        return Verdict(False, f"predictions of {', '.join(not_finite)} are not finite", None, None, {}, {})
+        return CandidateVerdict(
+            False, f"predictions of {', '.join(not_finite)} are not finite", None, None, {}, {}
+        )
     losses = _relative_losses(labels, candidate, tasks)
     mean = _mean(losses)
     if predecessor is None:
-        return Verdict(True, "finite, and there is no predecessor", mean, None, losses, {})
+        return CandidateVerdict(True, "finite, and there is no predecessor", mean, None, losses, {})
     old_losses = _relative_losses(labels, predecessor, tasks)
     old_mean = _mean(old_losses)
     if mean is None or old_mean is None:
         reason = f"finite, and no task has {MIN_LABELS} labels to compare losses on"
-        return Verdict(True, reason, mean, old_mean, losses, old_losses)
+        return CandidateVerdict(True, reason, mean, old_mean, losses, old_losses)
     limit = old_mean * (1 + margin)
     blessed = mean <= limit
     reason = (
         f"relative loss {mean:.4f}, predecessor {old_mean:.4f}: "
         f"{'not worse' if blessed else 'worse'} than the limit {limit:.4f} (margin {margin:g})"
     )
-    return Verdict(blessed, reason, mean, old_mean, losses, old_losses)
+    return CandidateVerdict(blessed, reason, mean, old_mean, losses, old_losses)
 
 
 def _relative_losses(

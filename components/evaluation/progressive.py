@@ -122,7 +122,7 @@ def _role_figures(
     figures = SpanFigures(task.kind, spans, num_clusters)
     positives = sum(int(np.sum(rows.labels > 0.5)) for rows in spans) if task.kind == "binary" else None
     return _RoleFigures(
-        values=figures.once(),
+        values=figures.unweighted(),
         resampled=figures.resampled(resamples, seed),
         examples=sum(rows.labels.size for rows in spans),
         positives=positives,

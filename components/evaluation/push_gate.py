@@ -147,7 +147,7 @@ def _student_lead(
     # A resample without one of the classes has no AUC. The Weibull quantile takes draw alpha (B + 1) of B;
     # the usual quantile is higher and would let more than alpha pass.
     lower_bound = np.quantile(sign * leads[np.isfinite(leads)], rule.alpha, method="weibull")
-    return sign * (student.once()[metric] - control.once()[metric]), float(lower_bound)
+    return sign * (student.unweighted()[metric] - control.unweighted()[metric]), float(lower_bound)
 
 
 def _span_rows(rows: pa.Table, role: str, name: str, task: Task, cluster_ids: pa.Array) -> SpanRows:

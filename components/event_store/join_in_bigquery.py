@@ -19,12 +19,8 @@ from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS
 from components.label_store.bigquery.tables import LABEL_SET
 from components.transforms.encode_events import split_rows
-from components.transforms.join_labels import (
-    JoinReport,
-    cut_buckets,
-    refuse_repeated_examples,
-    write_report,
-)
+from components.transforms.join_labels import cut_buckets, refuse_repeated_examples
+from components.transforms.join_report import JoinReport, write_report
 from components.transforms.shards import split_folder, write_shard
 from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LOG_SCHEMA, SOFT_PREFIX, SURFACE
 from models.shard_names import shard_name

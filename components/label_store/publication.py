@@ -36,7 +36,7 @@ def new_set_id(key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> str:
     return key.prefix + uuid.uuid4().hex[:12]
 
 
-def key_of(set_id: str) -> LabelSetKey:
+def key_from_set_id(set_id: str) -> LabelSetKey:
     """Reads the key from a set id."""
     teacher, version, span, span_version, _ = set_id.split(".")
     return LabelSetKey(
@@ -99,7 +99,7 @@ def draft_record(
     filled = [shard for shard in shards if shard.rows]
     return LabelSetRecord(
         set_id=set_id,
-        key=key_of(set_id),
+        key=key_from_set_id(set_id),
         revision=revision,
         columns=dict(columns),
         facts=facts,

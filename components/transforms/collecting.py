@@ -79,8 +79,8 @@ def find_bad_input(error: BaseException) -> BadInput | None:
             link.args = (str(link).partition(_BEAM_SUFFIX)[0],)
             return link
         for line in str(link).splitlines():
-            _, quoted, text = line.partition(_QUOTED)
-            if quoted:
-                return BadInput.quoted(text.partition(_BEAM_SUFFIX)[0])
+            _, from_message, text = line.partition(_QUOTED)
+            if from_message:
+                return BadInput.from_message(text.partition(_BEAM_SUFFIX)[0])
         link = link.__cause__ or link.__context__
     return None

@@ -4,58 +4,24 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import tensorflow as tf
 
 from components.label_store.fingerprints import duplicated_ids, hash_ids
 from components.transforms.collecting import run_and_collect
+from components.transforms.join_report import JoinReport, write_report
 from components.transforms.label_rows import ReadLabels
 from components.transforms.serialized import EXAMPLE, SERIALIZED, append_feature, read_serialized
 from components.transforms.shards import FRESH_SPLITS, SPLITS, split_files, split_folder, write_records
 from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SOFT_PREFIX, SURFACE
 from models.shard_names import shard_name
-
-REPORT_FILE = "join_report.json"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class JoinReport:
-    """Row counts of a join, and the policy's decision.
-
-    Attributes:
-        surface: the surface.
-        fresh_rows: examples whose impression lies in the span.
-        labelled_fresh_rows: fresh rows with a soft label.
-        matured_rows: examples whose delayed labels have just matured; coverage does not count them.
-        labelled_matured_rows: matured rows with a soft label.
-        labels_without_example: label rows of the surface without an example.
-        decision: models train with soft labels (`joined`), without them (`hard-only`), or not
-            on the span (`last`).
-        reason: the reason for `hard-only` or `last`; else empty.
-    """
-
-    surface: str
-    fresh_rows: int = 0
-    labelled_fresh_rows: int = 0
-    matured_rows: int = 0
-    labelled_matured_rows: int = 0
-    labels_without_example: int = 0
-    decision: Literal["joined", "hard-only", "last"] = "joined"
-    reason: str = ""
-
-    @property
-    def coverage(self) -> float:
-        """Labelled fresh rows over fresh rows, in [0, 1]; 1 without fresh rows, as no label is missing."""
-        return self.labelled_fresh_rows / self.fresh_rows if self.fresh_rows else 1.0
 
 
 @dataclasses.dataclass
@@ -169,20 +135,6 @@ def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -
     report = reconcile(join.surface, join.num_buckets, counts)
     write_report(report, join.output_uri, join.set_ids)
     return report
-
-
-def write_report(report: JoinReport, uri: str, set_ids: Sequence[str]) -> None:
-    """Writes the report and the ids of the joined sets into an Examples artifact's folder."""
-    fields = {**dataclasses.asdict(report), "coverage": report.coverage, "label_sets": list(set_ids)}
-    with tf.io.gfile.GFile(f"{uri.rstrip('/')}/{REPORT_FILE}", "w") as file:
-        json.dump(fields, file, indent=2)
-
-
-def read_join_report(uri: str) -> JoinReport:
-    """The report in an Examples artifact's folder, see `write_report`."""
-    with tf.io.gfile.GFile(f"{uri.rstrip('/')}/{REPORT_FILE}") as file:
-        fields = json.load(file)
-    return JoinReport(**{field.name: fields[field.name] for field in dataclasses.fields(JoinReport)})
 
 
 def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]]) -> JoinReport:

@@ -30,7 +30,7 @@ from components.label_store.base import (
     row_schema,
 )
 from components.label_store.fingerprints import hash_ids
-from components.label_store.publication import UnfitLabels, key_of, refuse_faults
+from components.label_store.publication import UnfitLabels, key_from_set_id, refuse_faults
 from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
 from components.transforms.shards import FRESH_SPLITS, split_files
@@ -281,7 +281,7 @@ def _refuse_anomalies(set_id: str, anomalies: Mapping[str, list[str]], checks: L
         if lines and severity == "stop":
             raise UnfitLabels(
                 f"{len(lines)} anomalies of kind {kind}",
-                where=f"labels of span {key_of(set_id).span}",
+                where=f"labels of span {key_from_set_id(set_id).span}",
                 expected="labels close to the last set's and to the hard labels",
                 got=lines[0],
                 fix=f"Check the teacher, or set label_checks.on_{kind}: warn to publish such labels.",

@@ -6,7 +6,8 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
-from components.transforms.join_labels import JoinReport, JoinSoftLabels, join_span, write_report
+from components.transforms.join_labels import JoinSoftLabels, join_span
+from components.transforms.join_report import JoinReport, write_report
 from components.transforms.shards import SPLITS, split_folder, write_records
 from eventlog.errors import BadInput
 from models.shard_names import shard_name

@@ -36,7 +36,7 @@ SHORT_WATCH_MEAN = np.array([0.36, 0.62], dtype=np.float32)
 """Mean watch time of a short view, as a share of the threshold in log1p seconds: without and with a click."""
 HOUR_EFFECT = (0.15 * np.sin(2 * np.pi * (np.arange(24) - 15) / 24)).astype(np.float32)
 """`[24]` logits that the hour adds to the click."""
-DRAWS = 6
+NUM_UNIFORMS = 6
 """Number of uniform random numbers per impression."""
 
 
@@ -128,7 +128,9 @@ def true_expectations(state: WorldState, impressions: Impressions) -> Expectatio
 def logged_outcomes(state: WorldState, expectations: Expectations) -> dict[str, Array]:
     """The outcomes of the current span's impressions in the log; see `draw_outcomes`."""
     random = generator(state.seed, state.span, Stream.OUTCOMES)
-    return draw_outcomes(expectations, random.random((DRAWS, len(expectations.click)), dtype=np.float32))
+    return draw_outcomes(
+        expectations, random.random((NUM_UNIFORMS, len(expectations.click)), dtype=np.float32)
+    )
 
 
 def draw_outcomes(expectations: Expectations, uniforms: Array) -> dict[str, Array]:
@@ -136,7 +138,7 @@ def draw_outcomes(expectations: Expectations, uniforms: Array) -> dict[str, Arra
 
     Args:
         expectations: of `[rows]` impressions.
-        uniforms: `[DRAWS, rows]` float32 in [0, 1). With equal numbers two policies differ only by the
+        uniforms: `[NUM_UNIFORMS, rows]` float32 in [0, 1). With equal numbers two policies differ only by the
             videos that they show.
 
     Returns:

@@ -52,7 +52,7 @@ class Visits:
         Args:
             shown: `[rows]` int64 indices into `table`.
             positions: `[rows]` int64, 1 is the best position.
-            uniforms: `[DRAWS, visits x candidates]` float32 in [0, 1). With equal numbers two policies
+            uniforms: `[NUM_UNIFORMS, visits x candidates]` float32 in [0, 1). With equal numbers two policies
                 differ only by the rows that they show.
 
         Returns:

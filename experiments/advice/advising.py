@@ -15,11 +15,11 @@ from experiments.advice.bench import Bench
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pooled
 from experiments.advice.proposals import GROUPS, Proposal, proposals
-from experiments.protocol.arms import scaled, tasks_of
+from experiments.protocol.arms import distillable_tasks, scale_widths
 from experiments.protocol.settings import Experiment
 from experiments.statistics.intervals import Estimate
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import Schedule
+from experiments.trials.schedule import TrialScheduler
 from pipeline.config import Deployment
 from pipeline.config_file import read_document
 
@@ -54,7 +54,7 @@ class Advice:
 def advise(
     experiment: Experiment,
     deployment: Deployment,
-    schedule: Schedule,
+    schedule: TrialScheduler,
     *,
     budget_seconds: float,
     progress: ExperimentProgress,
@@ -73,7 +73,7 @@ def advise(
     def seconds_spent() -> float:
         return time.monotonic() - started
 
-    bench = Bench(experiment, deployment, schedule, progress.say)
+    bench = Bench(experiment, deployment, schedule, progress.print_line)
     all_proposals = proposals()
     rungs = halve(
         all_proposals, bench.scores, pooled, bench.forecast,
@@ -82,12 +82,12 @@ def advise(
     for number, rung in enumerate(rungs, start=1):
         best, score = next(iter(rung.scores.items()))
         num_proposals = len(rung.scores)
-        progress.say(
+        progress.print_line(
             f"round {number}: {num_proposals} proposals, {rung.seconds:.0f} s; best {best.name}, {score:+.4f}"
         )
     proposal, default = next(iter(rungs[-1].scores)), all_proposals[0]
     seeds = bench.affordable_seeds(budget_seconds - seconds_spent())
-    progress.say(f"evaluating {proposal.name} with {seeds} seeds")
+    progress.print_line(f"evaluating {proposal.name} with {seeds} seeds")
     figures = bench.figures(dict.fromkeys((proposal, default, None)), range(seeds))
     gain, default_gain = (bench.difference(figures[arm], figures[None]) for arm in (proposal, default))
     return Advice(
@@ -139,7 +139,7 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
 def _recommended(best: Proposal, deployment: Deployment, config: Path) -> Mapping[str, Any]:
     """The deployment's file with the advised teacher size and distillation."""
     document = read_document(config)
-    sizes = scaled(deployment.student.architecture, best.width)
+    sizes = scale_widths(deployment.student.architecture, best.width)
     document["schema"] = deployment.schema
     document["teacher"]["architecture"] |= {
         "embedding_size": sizes.embedding_size, "trunk": list(sizes.trunk), "tower": list(sizes.tower),
@@ -149,7 +149,7 @@ def _recommended(best: Proposal, deployment: Deployment, config: Path) -> Mappin
         document["tasks"][name]["weight"] = task.weight
     document["student"]["distillation"] = {
         name: {"strategy": best.strategy, "weight": best.weight * deployment.tasks[name].weight}
-        for name in tasks_of(deployment, GROUPS[best.groups])
+        for name in distillable_tasks(deployment, GROUPS[best.groups])
     }
     return document
 

@@ -11,16 +11,16 @@ import numpy as np
 
 from components.evaluation.bootstrap import SpanRows
 from experiments.advice.proposals import Proposal
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL
 from experiments.protocol.criterion import criterion
 from experiments.protocol.settings import Experiment
-from experiments.protocol.tuning import Choice, Point
-from experiments.statistics.influence import Figure, figures
+from experiments.protocol.tuning import Hyperparameters, TuningResult
+from experiments.statistics.influence import MetricValue, figures
 from experiments.statistics.intervals import Estimate, Resamples, difference
-from experiments.trials.schedule import Schedule
+from experiments.trials.schedule import TrialScheduler
 from experiments.trials.trial import Trial
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment, Student, Teacher
 
 _MAX_SEEDS, _MIN_SEEDS = 10, 3
@@ -37,16 +37,20 @@ class Bench:
     """
 
     def __init__(
-        self, experiment: Experiment, deployment: Deployment, schedule: Schedule, say: Callable[[str], Any]
+        self,
+        experiment: Experiment,
+        deployment: Deployment,
+        schedule: TrialScheduler,
+        print_line: Callable[[str], Any],
     ) -> None:
         self._experiment = experiment
         self._deployment = deployment
         self._schedule = schedule
 
-        def laboratory(labels_from: int) -> Laboratory:
-            return Laboratory(
+        def laboratory(labels_from: int) -> ArmRunner:
+            return ArmRunner(
                 experiment, deployment, schedule, _MAX_SEEDS,
-                per_surface=False, say=say, labels_from=labels_from,
+                per_surface=False, print_line=print_line, labels_from=labels_from,
             )  # fmt: skip
 
         tuning = experiment.tuning_spans
@@ -86,7 +90,7 @@ class Bench:
 
     def figures(
         self, proposals: Iterable[Proposal | None], seeds: Sequence[int]
-    ) -> dict[Proposal | None, list[Figure]]:
+    ) -> dict[Proposal | None, list[MetricValue]]:
         """The criterion on the reporting spans, by proposal (None is the control) and by seed."""
         last, arms = self._experiment.reporting_spans[-1], list(proposals)
         pairs = [(proposal, seed) for proposal in arms if proposal for seed in seeds]
@@ -97,20 +101,20 @@ class Bench:
             for arm in arms
         }
 
-    def difference(self, first: Sequence[Figure], second: Sequence[Figure]) -> Estimate:
+    def difference(self, first: Sequence[MetricValue], second: Sequence[MetricValue]) -> Estimate:
         """The first minus the second, both by seed, with intervals over clusters and seeds."""
         num_clusters = int(self._schedule.stream.clusters.max()) + 1
         resamples = Resamples(num_clusters, len(first), self._experiment.resamples, seed=0)
         return resamples.estimate((first, second), difference, resamples.replicates((first, second)))
 
     def students(
-        self, laboratory: Laboratory, pairs: Sequence[tuple[Proposal, int]], last: int
+        self, laboratory: ArmRunner, pairs: Sequence[tuple[Proposal, int]], last: int
     ) -> list[Trial]:
         """The trials of (proposal, seed) pairs in one of the two laboratories, up to span `last`."""
         for proposal, _ in pairs:
             teacher = proposal.teacher
             laboratory.teachers[teacher.name] = teacher
-            laboratory.choices[teacher.name] = Choice(self._teacher_point, ())
+            laboratory.choices[teacher.name] = TuningResult(self._teacher_point, ())
         return [
             laboratory.trial(
                 proposal.student(self._deployment),
@@ -123,11 +127,11 @@ class Bench:
 
     def _run(
         self,
-        laboratory: Laboratory,
+        laboratory: ArmRunner,
         pairs: Sequence[tuple[Proposal, int]],
         control_seeds: Sequence[int],
         last: int,
-    ) -> tuple[list[Outcome], list[Outcome]]:
+    ) -> tuple[list[TrialResult], list[TrialResult]]:
         """Outcomes of the controls, and of the students; proposals of one width and seed share a teacher."""
         students = self.students(laboratory, pairs, last)
         teachers = dict.fromkeys((proposal.teacher, seed) for proposal, seed in pairs)
@@ -141,7 +145,7 @@ class Bench:
         of_students, self.student_seconds = self._timed(students)
         return outcomes[len(teachers) :], of_students
 
-    def _timed(self, trials: Sequence[Trial]) -> tuple[list[Outcome], float]:
+    def _timed(self, trials: Sequence[Trial]) -> tuple[list[TrialResult], float]:
         """Outcomes, and an upper bound of the seconds that one more trial takes."""
         started = time.monotonic()
         outcomes = self._schedule.run(trials)
@@ -150,7 +154,7 @@ class Bench:
         by_trial = float(np.mean([outcome.seconds for outcome in outcomes])) / self._schedule.processes
         return outcomes, min(by_wall, by_trial)
 
-    def _figure(self, outcome: Outcome) -> Figure:
+    def _figure(self, outcome: TrialResult) -> MetricValue:
         """The criterion on the reporting spans, with each cluster's influence on it.
 
         The criterion is linear in the losses, so the influences follow from those of the losses.
@@ -180,8 +184,8 @@ class Bench:
                 loss, influence = rmse.value**2, 2 * rmse.value * rmse.influence
             gains.append(1 + scale * loss)
             influences.append(scale * influence)
-        return Figure(float(np.mean(gains)), np.mean(influences, axis=0))
+        return MetricValue(float(np.mean(gains)), np.mean(influences, axis=0))
 
 
-def _point(model: Student | Teacher) -> Point:
-    return Point(model.optimizer.learning_rate, model.passes, model.architecture.input_dropout, 1.0)
+def _point(model: Student | Teacher) -> Hyperparameters:
+    return Hyperparameters(model.optimizer.learning_rate, model.passes, model.architecture.input_dropout, 1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.protocol.arms import StudentArm, TeacherArm, tasks_of
+from experiments.protocol.arms import StudentArm, TeacherArm, distillable_tasks
 from pipeline.config import Deployment
 
 WIDTHS = (2.0, 1.0, 4.0)
@@ -46,11 +46,11 @@ class Proposal:
 
     def student(self, deployment: Deployment) -> StudentArm:
         """The student's arm; the arms of one strategy share a graph."""
-        tasks = tasks_of(deployment, GROUPS[self.groups])
-        all_tasks = tasks_of(deployment, GROUPS["all"])
+        tasks = distillable_tasks(deployment, GROUPS[self.groups])
+        all_tasks = distillable_tasks(deployment, GROUPS["all"])
         return StudentArm(
             self.name, teacher=self.teacher.name, strategy=self.strategy, tasks=tasks,
-            unweighed=tuple(name for name in all_tasks if name not in tasks),
+            zero_weight_tasks=tuple(name for name in all_tasks if name not in tasks),
         )  # fmt: skip
 
 

@@ -25,13 +25,13 @@ def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, 
     from experiments.protocol.settings import deployment_file, load_experiment
     from experiments.trials.loading import load_stream
     from experiments.trials.progress import ExperimentProgress
-    from experiments.trials.schedule import Schedule
+    from experiments.trials.schedule import TrialScheduler
 
     protocol, deployment = load_experiment(protocol_file)
     stream = load_stream(deployment, events, out / "streams")
     with (
         ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress,
-        Schedule(stream, out / "trials", processes, progress.on_done) as schedule,
+        TrialScheduler(stream, out / "trials", processes, progress.on_done) as schedule,
     ):
         advice = advising.advise(
             protocol, deployment, schedule, budget_seconds=60 * budget_minutes, progress=progress

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from eventlog.simulator import Visits, World, simulate, simulated_visits
-from eventlog.simulator.outcomes import DRAWS
+from eventlog.simulator.outcomes import NUM_UNIFORMS
 from experiments.online.effects import MEASURES, Change, change, mean_changes, measures_of
 from experiments.online.policies import RANKING, scores_of, train_arms
 from experiments.online.slates import slates
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import Schedule
-from experiments.trials.stream import Stream
-from experiments.trials.trial_result import Outcome
+from experiments.trials.schedule import TrialScheduler
+from experiments.trials.stream import ExampleStream
+from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment
 
 Array = Any
@@ -102,7 +102,7 @@ class LiveExperiment:
         totals = {measure: np.zeros(num_users) for measure in MEASURES}
         for span, visits in self._visits.items():
             random = np.random.default_rng((outcome_seed, span))
-            uniforms = random.random((DRAWS, visits.table.num_rows), dtype=np.float32)
+            uniforms = random.random((NUM_UNIFORMS, visits.table.num_rows), dtype=np.float32)
             shown = policy.shown[span]
             users = visits.users[shown // self._items]
             outcomes = visits.outcomes(shown, policy.positions[span], uniforms)
@@ -133,10 +133,12 @@ def run_live(
     ranked_spans = range(deployment.burn_in_spans[-1] + 2, setting.spans)
     visits = [span_visits for span_visits in _visits(setting) if span_visits.span in ranked_spans]
     items = {span_visits.span: span_visits.table for span_visits in visits}
-    progress.say(f"ranking {setting.visits} visits on each of spans {ranked_spans[0]} to {ranked_spans[-1]}")
+    progress.print_line(
+        f"ranking {setting.visits} visits on each of spans {ranked_spans[0]} to {ranked_spans[-1]}"
+    )
     folder = load_stream(deployment, log, out / "streams", items)
 
-    with Schedule(folder, out / "trials", processes, progress.on_done) as schedule:
+    with TrialScheduler(folder, out / "trials", processes, progress.on_done) as schedule:
         outcomes = train_arms(deployment, schedule, arms, seeds, setting.spans - 1)
     experiment = LiveExperiment(visits, setting.items, setting.slots)
     return experiment, {
@@ -194,7 +196,10 @@ def _visits(setting: Setting) -> list[Visits]:
 
 
 def _item_scores(
-    stream: Stream, outcome: Outcome, items: Mapping[int, Any], ranking: Sequence[tuple[str, float]]
+    stream: ExampleStream,
+    outcome: TrialResult,
+    items: Mapping[int, Any],
+    ranking: Sequence[tuple[str, float]],
 ) -> dict[int, Array]:
     """The scores of each span's items; their rows follow the span's impressions."""
     row_scores = scores_of(outcome, ranking)

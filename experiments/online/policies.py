@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.protocol.arms import for_all_surfaces
-from experiments.trials.schedule import Schedule
+from experiments.protocol.arms import with_surface_feature
+from experiments.trials.schedule import TrialScheduler
 from experiments.trials.trial import SoftLabelSource, Trial
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 from models.job import TrainingJob
 from pipeline.config import Deployment
 
@@ -23,8 +23,8 @@ RANKING = (("click", 1.0), ("long_view", 1.0), ("like", 2.0))
 
 
 def train_arms(
-    deployment: Deployment, schedule: Schedule, arms: Sequence[str], seeds: int, last: int
-) -> dict[str, list[Outcome]]:
+    deployment: Deployment, schedule: TrialScheduler, arms: Sequence[str], seeds: int, last: int
+) -> dict[str, list[TrialResult]]:
     """Trains the deployment's models over the spans up to `last` with every seed.
 
     Students and controls start after the burn-in, as in the deployment.
@@ -36,7 +36,7 @@ def train_arms(
     surface = next(iter(deployment.surfaces))
 
     def trial(job: TrainingJob, seed: int, first_span: int, labels: SoftLabelSource | None = None) -> Trial:
-        seeded = for_all_surfaces(dataclasses.replace(job, seed=seed, surface=None), deployment)
+        seeded = with_surface_feature(dataclasses.replace(job, seed=seed, surface=None), deployment)
         return Trial(job=seeded, first_span=first_span, last_span=last, kept_from=1, labels=labels)
 
     teachers = [trial(deployment.teacher_job(), seed, 0) for seed in range(seeds)]
@@ -57,6 +57,6 @@ def train_arms(
     return {arm: outcomes[arm] for arm in arms}
 
 
-def scores_of(outcome: Outcome, ranking: Sequence[tuple[str, float]] = RANKING) -> Array:
+def scores_of(outcome: TrialResult, ranking: Sequence[tuple[str, float]] = RANKING) -> Array:
     """`[kept rows]` float64: the weighted sum of predictions by which a policy ranks."""
     return sum(weight * outcome.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)

@@ -24,9 +24,9 @@ from eventlog.spans import complete_spans, span_files
 from experiments.online.effects import measures_of
 from experiments.online.policies import scores_of, train_arms
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import Schedule
-from experiments.trials.stream import Stream
-from experiments.trials.trial_result import Outcome
+from experiments.trials.schedule import TrialScheduler
+from experiments.trials.stream import ExampleStream
+from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment
 
 Array = Any
@@ -68,9 +68,9 @@ def run_replay(
     last = complete_spans(log)[-1]
     spans = range(deployment.burn_in_spans[-1] + 2, last + 1)
     drawn = read_random_exposures(log, spans)
-    progress.say(f"replaying {len(drawn)} random exposures of spans {spans.start} to {last}")
+    progress.print_line(f"replaying {len(drawn)} random exposures of spans {spans.start} to {last}")
     folder = load_stream(deployment, log, out / "streams")
-    with Schedule(folder, out / "trials", processes, progress.on_done) as schedule:
+    with TrialScheduler(folder, out / "trials", processes, progress.on_done) as schedule:
         outcomes = train_arms(deployment, schedule, arms, seeds, last)
         stream = schedule.stream
     exposures = [exposed_rows(stream, log, span, drawn) for span in spans]
@@ -80,7 +80,7 @@ def run_replay(
     }
 
 
-def exposed_rows(stream: Stream, log: Path, span: int, drawn: pa.Array) -> Array:
+def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array) -> Array:
     """The stream's rows of one span that are random exposures and have the labels of all measured tasks.
 
     Args:
@@ -101,7 +101,7 @@ def exposed_rows(stream: Stream, log: Path, span: int, drawn: pa.Array) -> Array
 
 
 def user_totals(
-    stream: Stream, exposures: Sequence[Array], outcome: Outcome, share: float
+    stream: ExampleStream, exposures: Sequence[Array], outcome: TrialResult, share: float
 ) -> dict[str, Array]:
     """Each user's totals over the exposures that a policy shows.
 

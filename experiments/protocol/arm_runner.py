@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from experiments.protocol.arms import StudentArm, TeacherArm, for_all_surfaces
+from experiments.protocol.arms import StudentArm, TeacherArm, with_surface_feature
 from experiments.protocol.criterion import gains as gains_by_task
 from experiments.protocol.settings import Experiment
-from experiments.protocol.tuning import Choice, Point, choose_point
-from experiments.statistics.comparison import ALL_SURFACES, ArmPair, Comparison, Row, largest_surface
-from experiments.trials.schedule import Schedule
+from experiments.protocol.tuning import Hyperparameters, TuningResult, choose_point
+from experiments.statistics.comparison import ALL_SURFACES, ArmPair, Comparison, ResultRow, largest_surface
+from experiments.trials.schedule import TrialScheduler
 from experiments.trials.trial import SoftLabelSource, Trial
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment
 
 Array = Any
 Arm = StudentArm | TeacherArm
 
 
-class Laboratory:
+class ArmRunner:
     """Tunes and runs arms on one stream under one protocol.
 
     Args:
@@ -45,11 +45,11 @@ class Laboratory:
         self,
         experiment: Experiment,
         deployment: Deployment,
-        schedule: Schedule,
+        schedule: TrialScheduler,
         seeds: int,
         *,
         per_surface: bool,
-        say: Callable[[str], Any],
+        print_line: Callable[[str], Any],
         labels_from: int | None = None,
     ) -> None:
         self.experiment = experiment
@@ -57,17 +57,17 @@ class Laboratory:
         self.schedule = schedule
         self.seeds = seeds
         self.per_surface = per_surface
-        self.choices: dict[str, Choice] = {}
+        self.choices: dict[str, TuningResult] = {}
         self.costs: dict[str, dict[str, Any]] = {}
         self.curves: dict[str, dict[str, Any]] = {}
         self.teachers: dict[str, TeacherArm] = {}
-        self._say = say
+        self._say = print_line
         self._labels_from = experiment.tuning_spans.start if labels_from is None else labels_from
         self._tuning_labels = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
 
     def compare(
-        self, name: str, arms: Mapping[str, Sequence[Outcome]], pairs: Sequence[ArmPair]
-    ) -> list[Row]:
+        self, name: str, arms: Mapping[str, Sequence[TrialResult]], pairs: Sequence[ArmPair]
+    ) -> list[ResultRow]:
         """The result rows over all surfaces and on the largest one; fills `curves`."""
         stream, experiment = self.schedule.stream, self.experiment
         tasks, spans = self.deployment.tasks, experiment.reporting_spans
@@ -77,7 +77,7 @@ class Laboratory:
                 self.curves[endpoint.task] = comparison.calibration(endpoint.task)
         return comparison.rows(name, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
 
-    def run(self, arms: Sequence[Arm]) -> dict[str, list[Outcome]]:
+    def run(self, arms: Sequence[Arm]) -> dict[str, list[TrialResult]]:
         """Tunes arms, then runs each with every seed up to the last reporting span.
 
         The teachers of students must have run in an earlier call.
@@ -100,12 +100,12 @@ class Laboratory:
         self.costs |= {arm.name: _cost(arm, by_arm[arm.name]) for arm in arms}
         return by_arm
 
-    def trial(self, arm: Arm, point: Point, seed: int, last_span: int) -> Trial:
+    def trial(self, arm: Arm, point: Hyperparameters, seed: int, last_span: int) -> Trial:
         """The trial of an arm with hyperparameters and a seed, up to `last_span`."""
         experiment = self.experiment
         job = arm.job(self.deployment, seed, experiment.batch_size, point)
         if not (self.per_surface if isinstance(arm, StudentArm) else arm.per_surface):
-            job = for_all_surfaces(job, self.deployment)
+            job = with_surface_feature(job, self.deployment)
         if isinstance(arm, TeacherArm):
             # Calibration needs predictions of earlier spans, so they are kept from the first possible one.
             return Trial(
@@ -149,12 +149,12 @@ class Laboratory:
             # Its students are tuned on its labels, seed by seed.
             self._measure(arm, [(choice.point, seed) for seed in range(self.experiment.grid.seeds)])
 
-    def _measure(self, arm: Arm, pairs: Sequence[tuple[Point, int]]) -> list[dict[str, float]]:
+    def _measure(self, arm: Arm, pairs: Sequence[tuple[Hyperparameters, int]]) -> list[dict[str, float]]:
         last = self.experiment.tuning_spans[-1]
         results = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in pairs])
         return [self.gains(result) for result in results]
 
-    def gains(self, result: Outcome, spans: range | None = None) -> dict[str, float]:
+    def gains(self, result: TrialResult, spans: range | None = None) -> dict[str, float]:
         """Information gain by task over `spans`, by default the tuning spans.
 
         Uses the labels that are known at the end of the tuning spans.
@@ -167,7 +167,7 @@ class Laboratory:
         return gains_by_task(labels, result.predictions[where], tasks, self.experiment.min_positives)
 
 
-def _cost(arm: Arm, results: Sequence[Outcome]) -> dict[str, Any]:
+def _cost(arm: Arm, results: Sequence[TrialResult]) -> dict[str, Any]:
     """Mean seconds of a whole trial on one core; size and cost of the served model."""
     return {
         "is_teacher": isinstance(arm, TeacherArm),

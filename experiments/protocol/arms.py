@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from eventlog.rows import SURFACE
-from experiments.protocol.tuning import Point
+from experiments.protocol.tuning import Hyperparameters
 from models.architecture import Architecture
 from models.distillation import Distillation
 from models.job import TrainingJob
@@ -41,7 +41,7 @@ class TeacherArm:
     like: str | None = None
     stabilisers: tuple[str, ...] = STABILISERS
 
-    def job(self, deployment: Deployment, seed: int, batch_size: int, point: Point) -> TrainingJob:
+    def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
         """The training job."""
         model = deployment.teacher_job()
         student = deployment.student
@@ -54,7 +54,7 @@ class TeacherArm:
             clippy=model.optimizer.clippy and "clippy" in self.stabilisers,
         )
         clip = model.architecture.activation_clip if "activation-clip" in self.stabilisers else None
-        sizes = scaled(student.architecture, self.width)
+        sizes = scale_widths(student.architecture, self.width)
         return dataclasses.replace(
             model,
             seed=seed,
@@ -95,12 +95,12 @@ class StudentArm:
     trunk_gradient_scale: float = 1.0
     temperature: float = 1.0
     tasks: tuple[str, ...] | None = None
-    unweighed: tuple[str, ...] = ()
+    zero_weight_tasks: tuple[str, ...] = ()
     value_loss: Literal["squared", "ziln"] = "squared"
     bias: float = 0.0
     like: str | None = None
 
-    def job(self, deployment: Deployment, seed: int, batch_size: int, point: Point) -> TrainingJob:
+    def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
         """The training job over all surfaces; the control's differs only in role and soft losses."""
         surface = next(iter(deployment.surfaces))
         model = deployment.student_job(surface) if self.teacher else deployment.control_job(surface)
@@ -119,7 +119,7 @@ class StudentArm:
     def _task(self, task: Task) -> Task:
         return dataclasses.replace(task, loss=self.value_loss) if task.kind == "regression" else task
 
-    def _distillation(self, deployment: Deployment, point: Point) -> dict[str, Distillation]:
+    def _distillation(self, deployment: Deployment, point: Hyperparameters) -> dict[str, Distillation]:
         if not self.teacher:
             return {}
         names = deployment.student.distillation if self.tasks is None else self.tasks
@@ -127,18 +127,20 @@ class StudentArm:
             name: Distillation(
                 strategy=self.strategy,
                 head=self.head,
-                weight=0.0 if name in self.unweighed else point.soft_weight * deployment.tasks[name].weight,
+                weight=0.0
+                if name in self.zero_weight_tasks
+                else point.soft_weight * deployment.tasks[name].weight,
                 temperature=self.temperature if deployment.tasks[name].kind == "binary" else 1.0,
                 trunk_gradient_scale=self.trunk_gradient_scale,
             )
-            for name in (*names, *self.unweighed)
+            for name in (*names, *self.zero_weight_tasks)
         }
 
 
 CONTROL = StudentArm("control")
 
 
-def for_all_surfaces(job: TrainingJob, deployment: Deployment) -> TrainingJob:
+def with_surface_feature(job: TrainingJob, deployment: Deployment) -> TrainingJob:
     """Adds the surface to the features of a model that ranks on all surfaces.
 
     Without it the control would lack information that the teacher has, and distillation would seem to help.
@@ -148,7 +150,7 @@ def for_all_surfaces(job: TrainingJob, deployment: Deployment) -> TrainingJob:
     return dataclasses.replace(job, features={**job.features, SURFACE: deployment.features[SURFACE]})
 
 
-def scaled(architecture: Architecture, width: float) -> Architecture:
+def scale_widths(architecture: Architecture, width: float) -> Architecture:
     """Multiplies the widths of all layers and embeddings by `width`; none is less than 1."""
 
     def scale(size: int) -> int:
@@ -162,7 +164,7 @@ def scaled(architecture: Architecture, width: float) -> Architecture:
     )
 
 
-def tasks_of(deployment: Deployment, groups: Sequence[str]) -> tuple[str, ...]:
+def distillable_tasks(deployment: Deployment, groups: Sequence[str]) -> tuple[str, ...]:
     """The student's tasks of these groups that the teacher predicts too."""
     return tuple(
         name

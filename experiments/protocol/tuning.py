@@ -14,7 +14,7 @@ from experiments.protocol.settings import Grid
 
 
 @dataclass(frozen=True)
-class Point:
+class Hyperparameters:
     """The tuned hyperparameters.
 
     Attributes:
@@ -30,7 +30,7 @@ class Point:
     soft_weight: float
 
 
-Measure = Callable[[Sequence[tuple[Point, int]]], list[dict[str, float]]]
+Measure = Callable[[Sequence[tuple[Hyperparameters, int]]], list[dict[str, float]]]
 """Gains by task for each pair of a point and a seed."""
 
 
@@ -43,7 +43,7 @@ class PointResult:
         gains: for each seed, the information gain by task.
     """
 
-    point: Point
+    point: Hyperparameters
     gains: tuple[dict[str, float], ...]
 
     @property
@@ -53,7 +53,7 @@ class PointResult:
 
 
 @dataclass(frozen=True)
-class Choice:
+class TuningResult:
     """The result of tuning an arm.
 
     Attributes:
@@ -61,7 +61,7 @@ class Choice:
         tried: all points; the finalists have all seeds.
     """
 
-    point: Point
+    point: Hyperparameters
     tried: tuple[PointResult, ...]
 
     @property
@@ -75,15 +75,17 @@ class Choice:
         )
 
 
-def grid_points(grid: Grid) -> list[Point]:
+def grid_points(grid: Grid) -> list[Hyperparameters]:
     """The grid's points; each gets one soft weight at random, the same for every arm."""
     settings = list(itertools.product(grid.learning_rates, grid.passes, grid.input_dropouts))
     repeats = -(-len(settings) // len(grid.soft_weights))
     weights = np.random.default_rng(0).permutation(np.repeat(grid.soft_weights, repeats))
-    return [Point(*setting, float(weight)) for setting, weight in zip(settings, weights, strict=False)]
+    return [
+        Hyperparameters(*setting, float(weight)) for setting, weight in zip(settings, weights, strict=False)
+    ]
 
 
-def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> Choice:
+def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> TuningResult:
     """Measures every point with one seed, then neighbours of the best, then the best with more seeds.
 
     Each further seed halves the number of points (successive halving); the last seed is for the finalists.
@@ -110,10 +112,10 @@ def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> Choice:
             PointResult(result.point, (*result.gains, gains))
             for result, gains in zip(remaining, new_gains, strict=True)
         )
-    return Choice(remaining[0].point, (*remaining, *dropped))
+    return TuningResult(remaining[0].point, (*remaining, *dropped))
 
 
-def _measure_once(measure: Measure, points: Sequence[Point]) -> list[PointResult]:
+def _measure_once(measure: Measure, points: Sequence[Hyperparameters]) -> list[PointResult]:
     """Results with one seed, the best first."""
     all_gains = measure([(point, 0) for point in points])
     return _best_first(PointResult(point, (gains,)) for point, gains in zip(points, all_gains, strict=True))
@@ -123,7 +125,7 @@ def _best_first(results: Iterable[PointResult]) -> list[PointResult]:
     return sorted(results, key=lambda result: -result.criterion)
 
 
-def _neighbours(point: Point, grid: Grid, distilled: bool) -> list[Point]:
+def _neighbours(point: Hyperparameters, grid: Grid, distilled: bool) -> list[Hyperparameters]:
     """The point with each other soft weight, or with as many other learning rates if it is not distilled.
 
     The learning rates lie within half an octave of the point's: +1/2, -1/2, +1/4, -1/4, ...

@@ -15,7 +15,7 @@ from experiments.protocol.arms import CONTROL
 from experiments.report.drawings import COLOURS, FLEET_SIZES, Bar, Drawing, interval_chart, line_chart
 from experiments.report.paper import PAPER
 from experiments.report.results import RESULTS, with_interval
-from experiments.statistics.comparison import BOTH
+from experiments.statistics.comparison import USERS_AND_SEEDS
 
 Json = Mapping[str, Any]
 
@@ -41,7 +41,7 @@ def experiment_page(folder: Path) -> str:
             got=f"{type(error).__name__}: {error}",
             fix="Run the experiment, or give the folder that it had as --out.",
         ) from error  # fmt: skip
-    shown = [row for row in rows if row["interval"] == BOTH or row["metric"] == "divergence_rate"]
+    shown = [row for row in rows if row["interval"] == USERS_AND_SEEDS or row["metric"] == "divergence_rate"]
     sections = [
         _primary(rows),
         *(_surface(shown, surface) for surface in dict.fromkeys(row["surface"] for row in shown)),

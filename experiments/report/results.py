@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.statistics.comparison import BOTH, Row
+from experiments.statistics.comparison import USERS_AND_SEEDS, ResultRow
 
 RESULTS = "results.json"
 
 
-def write_results(folder: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
+def write_results(folder: Path, rows: Sequence[ResultRow], about: Mapping[str, Any]) -> None:
     """Writes `results.parquet`, `results.md` and, last, `results.json`.
 
     Args:
@@ -41,7 +41,7 @@ def with_interval(value: float | None, low: float | None, high: float | None, si
     return text if low is None or high is None else f"{text} [{low:{sign}.4f}, {high:{sign}.4f}]"
 
 
-def _markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+def _markdown(rows: Sequence[ResultRow], about: Mapping[str, Any]) -> str:
     """The primary comparisons, then for each surface a table of the arms and one of differences."""
     lines = [f"# {about['title']}", "", str(about["protocol"]), ""]
     primary = [row for row in rows if row.p_holm is not None]
@@ -49,7 +49,7 @@ def _markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         lines += ["## Primary comparisons, declared beforehand", ""]
         lines += _table(primary, ("surface", "task", "metric", "arm", "versus"), with_p=True)
     # `stability` counts runs, so its only interval is over seeds.
-    shown = [row for row in rows if row.interval == BOTH] or list(rows)
+    shown = [row for row in rows if row.interval == USERS_AND_SEEDS] or list(rows)
     for surface in dict.fromkeys(row.surface for row in shown):
         surface_rows = [row for row in shown if row.surface == surface and row.metric != "calibration"]
         lines += [f"## Surface {surface}: exploratory", ""]
@@ -59,7 +59,7 @@ def _markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(rows: Iterable[Row], keys: Sequence[str], with_p: bool = False) -> list[str]:
+def _table(rows: Iterable[ResultRow], keys: Sequence[str], with_p: bool = False) -> list[str]:
     lines = _header([*keys, "value", "difference", *(["p (Holm)"] if with_p else []), "note"])
     for row in rows:
         cells = [str(getattr(row, key)) for key in keys]
@@ -94,6 +94,6 @@ _SCHEMA = pa.schema(
             field.name,
             pa.string() if field.name in _TEXTS else pa.int64() if field.name in _COUNTS else pa.float64(),
         )
-        for field in dataclasses.fields(Row)
+        for field in dataclasses.fields(ResultRow)
     ]
 )

@@ -12,13 +12,13 @@ import pyarrow as pa
 from components.evaluation.curves import calibration_curve
 from components.evaluation.predictions import ROLES, float_column, read_predictions
 from components.evaluation.report_page import Section, Table, render_sections
-from components.progressive_evaluator import FRESH
-from components.transforms.join_labels import read_join_report
+from components.output_files import FRESH_FILE
+from components.transforms.join_report import read_join_report
 from eventlog.rows import LABEL_PREFIX
 from experiments.report.drawings import FLEET_SIZES, Bar, Drawing, interval_chart, line_chart
 from experiments.report.results import with_interval
 from pipeline.config import Deployment
-from pipeline.observation.decisions import finished
+from pipeline.observation.finished_spans import finished_spans
 from pipeline.observation.summary import summarize
 from pipeline.paths import RunPaths
 
@@ -70,9 +70,9 @@ def _calibration(deployment: Deployment, paths: RunPaths) -> Section:
     drawings = []
     for surface in deployment.surfaces if task else ():
         tables = [
-            read_predictions(Path(record.slots["figures"]) / FRESH, deployment.tasks)
-            for record in finished(paths, surface)
-            if not record.skipped
+            read_predictions(Path(finished.slots["figures"]) / FRESH_FILE, deployment.tasks)
+            for finished in finished_spans(paths, surface)
+            if not finished.skipped
         ]
         if tables and task:
             drawing = _calibration_chart(surface, task, pa.concat_tables(tables))
@@ -98,9 +98,9 @@ def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
     coverage = {}
     for surface in deployment.surfaces:
         reports = {
-            record.span: read_join_report(record.slots["examples"])
-            for record in finished(paths, surface)
-            if not record.skipped
+            finished.span: read_join_report(finished.slots["examples"])
+            for finished in finished_spans(paths, surface)
+            if not finished.skipped
         }
         if reports:
             shares = [

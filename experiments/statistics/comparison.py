@@ -11,7 +11,7 @@ import numpy as np
 
 from components.evaluation.bootstrap import METRICS, SpanRows
 from components.evaluation.curves import calibration_curve
-from experiments.statistics.influence import Figure, figures
+from experiments.statistics.influence import MetricValue, figures
 from experiments.statistics.intervals import (
     Estimate,
     Resamples,
@@ -20,19 +20,19 @@ from experiments.statistics.intervals import (
     holm,
     recovered_gain,
 )
-from experiments.trials.stream import Stream
-from experiments.trials.trial_result import Outcome
+from experiments.trials.stream import ExampleStream
+from experiments.trials.trial_result import TrialResult
 from models.tasks import Task
 
 Array = Any
 
 ALL_SURFACES = ALL_TASKS = "all"
-BOTH, SEEDS = "users and seeds", "seeds"
-"""Values of `Row.interval`."""
+USERS_AND_SEEDS, SEEDS_ONLY = "users and seeds", "seeds"
+"""Values of `ResultRow.interval`."""
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One row of results: a metric of an arm, or its difference to another arm.
 
     Attributes:
@@ -61,7 +61,7 @@ class Row:
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
-    interval: str = BOTH
+    interval: str = USERS_AND_SEEDS
     positives: int = 0
     p_holm: float | None = None
     note: str = ""
@@ -96,9 +96,9 @@ class Comparison:
 
     def __init__(
         self,
-        stream: Stream,
+        stream: ExampleStream,
         tasks: Mapping[str, Task],
-        arms: Mapping[str, Sequence[Outcome]],
+        arms: Mapping[str, Sequence[TrialResult]],
         spans: range,
         resamples: int,
         min_positives: int,
@@ -117,7 +117,7 @@ class Comparison:
         for result in (result for results in arms.values() for result in results if not result.diverged):
             self._predicted[result.rows] &= np.isfinite(result.predictions).all(axis=1)
 
-    def rows(self, experiment: str, pairs: Sequence[ArmPair], surfaces: Sequence[str]) -> list[Row]:
+    def rows(self, experiment: str, pairs: Sequence[ArmPair], surfaces: Sequence[str]) -> list[ResultRow]:
         """Metrics of all arms and the differences of `pairs`, for each surface, task and metric.
 
         Args:
@@ -149,7 +149,7 @@ class Comparison:
 
     def _task_rows(
         self, experiment: str, pairs: Sequence[ArmPair], surface: str, name: str, task: Task
-    ) -> Iterator[Row]:
+    ) -> Iterator[ResultRow]:
         spans_by_arm = {
             arm: [self._span_rows(result, surface, name) for result in results]
             for arm, results in self._arms.items()
@@ -161,7 +161,7 @@ class Comparison:
             for arm, spans_by_seed in spans_by_arm.items()
         }
         for metric in METRICS[task.kind]:
-            base = Row(
+            base = ResultRow(
                 experiment, "", surface, name, metric, self._num_seeds, None, None, None,
                 positives=positives, note=note,
             )  # fmt: skip
@@ -175,7 +175,7 @@ class Comparison:
                 if pair.teacher and {pair.arm, pair.versus, pair.teacher} <= arms.keys():
                     yield from table.recovered_gain_rows(pair)
 
-    def _span_rows(self, result: Outcome, surface: str, task: str) -> list[SpanRows]:
+    def _span_rows(self, result: TrialResult, surface: str, task: str) -> list[SpanRows]:
         """The rows with a label and a prediction of every arm that did not diverge."""
         stream, rows = self._stream, result.rows
         labels = self._labels[rows, stream.tasks.index(task)]
@@ -202,17 +202,19 @@ class Comparison:
 class _MetricTable:
     """The rows of one metric, task and surface."""
 
-    def __init__(self, base: Row, arms: Mapping[str, Sequence[Figure]], resamples: Resamples) -> None:
+    def __init__(
+        self, base: ResultRow, arms: Mapping[str, Sequence[MetricValue]], resamples: Resamples
+    ) -> None:
         self._base = base
         self._arms = arms
         self._names = list(arms)
         self._replicates = resamples.replicates(list(arms.values()))
         self._resamples = resamples
 
-    def arm_rows(self, arm: str) -> list[Row]:
+    def arm_rows(self, arm: str) -> list[ResultRow]:
         return self._mean_rows(dataclasses.replace(self._base, arm=arm), self._estimate((arm,), first_arm))
 
-    def difference_rows(self, pair: ArmPair) -> list[Row]:
+    def difference_rows(self, pair: ArmPair) -> list[ResultRow]:
         estimate = self._estimate((pair.arm, pair.versus), difference)
         p = estimate.p if not self._base.note else None
         arm_rows = {row.interval: row for row in self.arm_rows(pair.arm)}
@@ -224,7 +226,7 @@ class _MetricTable:
             for interval, low, high in _intervals(estimate)
         ]  # fmt: skip
 
-    def recovered_gain_rows(self, pair: ArmPair) -> list[Row]:
+    def recovered_gain_rows(self, pair: ArmPair) -> list[ResultRow]:
         """Defined only if the interval of the teacher's gain excludes 0."""
         row = dataclasses.replace(
             self._base, arm=pair.arm, versus=pair.versus, metric=f"gain_recovered_{self._base.metric}"
@@ -234,7 +236,7 @@ class _MetricTable:
             return [dataclasses.replace(row, note="undefined: the teacher's own gain does not exclude 0")]
         return self._mean_rows(row, self._estimate((pair.arm, pair.versus, pair.teacher), recovered_gain))
 
-    def _mean_rows(self, row: Row, estimate: Estimate) -> list[Row]:
+    def _mean_rows(self, row: ResultRow, estimate: Estimate) -> list[ResultRow]:
         mean = _finite(estimate.value)
         return [
             dataclasses.replace(row, mean=mean, low=low, high=high, interval=interval)
@@ -248,18 +250,20 @@ class _MetricTable:
         )
 
 
-def with_holm(rows: Sequence[Row], is_primary: Callable[[Row], bool]) -> list[Row]:
+def apply_holm_correction(
+    rows: Sequence[ResultRow], is_primary: Callable[[ResultRow], bool]
+) -> list[ResultRow]:
     """Corrects the p-values of the primary comparisons and removes those of the exploratory ones."""
     tested = [
         index
         for index, row in enumerate(rows)
-        if row.p_holm is not None and row.interval == BOTH and is_primary(row)
+        if row.p_holm is not None and row.interval == USERS_AND_SEEDS and is_primary(row)
     ]
     corrected = dict(zip(tested, holm([rows[index].p_holm or 0.0 for index in tested]), strict=True))
     return [dataclasses.replace(row, p_holm=corrected.get(index)) for index, row in enumerate(rows)]
 
 
-def largest_surface(stream: Stream, spans: range) -> str:
+def largest_surface(stream: ExampleStream, spans: range) -> str:
     """The surface with the most impressions in `spans`."""
     counts = np.bincount(stream.surfaces[stream.fresh_rows(spans)], minlength=len(stream.surface_names))
     return stream.surface_names[int(counts.argmax())]
@@ -268,7 +272,8 @@ def largest_surface(stream: Stream, spans: range) -> str:
 def _intervals(estimate: Estimate) -> list[tuple[str, float | None, float | None]]:
     """Kind, low and high of each interval."""
     return [
-        (kind, *(bounds or (None, None))) for kind, bounds in ((BOTH, estimate.both), (SEEDS, estimate.seeds))
+        (kind, *(bounds or (None, None)))
+        for kind, bounds in ((USERS_AND_SEEDS, estimate.both), (SEEDS_ONLY, estimate.seeds))
     ]
 
 

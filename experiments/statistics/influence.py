@@ -24,7 +24,7 @@ Array = Any
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricValue:
     """One metric of one model.
 
     Attributes:
@@ -37,7 +37,7 @@ class Figure:
     influence: Array
 
 
-def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str, Figure]:
+def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str, MetricValue]:
     """The metrics that `METRICS` names for a kind of task; AUC is the row-weighted mean over spans.
 
     Args:
@@ -48,7 +48,7 @@ def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str
     """
     # NaN would rank above all other predictions.
     if not spans or not all(np.isfinite(rows.predictions).all() for rows in spans):
-        return dict.fromkeys(METRICS[kind], Figure(float("nan"), np.zeros(num_clusters)))
+        return dict.fromkeys(METRICS[kind], MetricValue(float("nan"), np.zeros(num_clusters)))
     labels = np.concatenate([rows.labels for rows in spans]).astype(np.float64)
     predictions = np.concatenate([rows.predictions for rows in spans]).astype(np.float64)
     clusters = np.concatenate([rows.clusters for rows in spans])
@@ -57,14 +57,14 @@ def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str
         squares = metrics.squared_errors(labels, predictions)
         mean = ratio(squares, np.ones_like(squares), clusters, num_clusters)
         root = float(np.sqrt(mean.value))
-        rmse = Figure(root, mean.influence / (2 * root) if root > 0 else mean.influence)
+        rmse = MetricValue(root, mean.influence / (2 * root) if root > 0 else mean.influence)
         return {"rmse": rmse, "calibration": calibration}
     losses = metrics.log_losses(labels, predictions)
     log_loss = ratio(losses, np.ones_like(losses), clusters, num_clusters)
     return {"auc": mean_auc(spans, num_clusters), "log_loss": log_loss, "calibration": calibration}
 
 
-def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> Figure:
+def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> MetricValue:
     """The mean AUC over spans, weighted by their rows; skips spans with only one class."""
     values, weights, influences = [], [], []
     for rows in spans:
@@ -74,7 +74,7 @@ def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> Figure:
             weights.append(np.bincount(rows.clusters, minlength=num_clusters).astype(np.float64))
             influences.append(influence)
     if not values:
-        return Figure(float("nan"), np.zeros(num_clusters))
+        return MetricValue(float("nan"), np.zeros(num_clusters))
     sizes = np.array([weight.sum() for weight in weights])
     mean = float(np.average(values, weights=sizes))
     # A cluster's weight changes a span's AUC and the span's weight in the mean.
@@ -82,7 +82,7 @@ def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> Figure:
         size * influence + weight * (value - mean)
         for size, influence, weight, value in zip(sizes, influences, weights, values, strict=True)
     )
-    return Figure(mean, total / sizes.sum())
+    return MetricValue(mean, total / sizes.sum())
 
 
 def _auc(rows: SpanRows, num_clusters: int) -> tuple[float, Array]:
@@ -109,11 +109,11 @@ def _num_below(ordered: Array, values: Array) -> Array:
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
 
 
-def ratio(numerators: Array, denominators: Array, clusters: Array, num_clusters: int) -> Figure:
+def ratio(numerators: Array, denominators: Array, clusters: Array, num_clusters: int) -> MetricValue:
     """Sum of numerators over sum of denominators, by row; NaN if the denominators sum to 0."""
     total = float(denominators.sum())
     if total == 0:
-        return Figure(float("nan"), np.zeros(num_clusters))
+        return MetricValue(float("nan"), np.zeros(num_clusters))
     value = float(numerators.sum() / total)
     row_influence = (numerators - value * denominators) / total
-    return Figure(value, np.bincount(clusters, weights=row_influence, minlength=num_clusters))
+    return MetricValue(value, np.bincount(clusters, weights=row_influence, minlength=num_clusters))

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from components.evaluation.bootstrap import CONFIDENCE, cluster_counts, interval
-from experiments.statistics.influence import Figure
+from experiments.statistics.influence import MetricValue
 
 Array = Any
 
@@ -52,7 +52,7 @@ class Resamples:
         random = np.random.default_rng((seed, num_seeds))
         self._seeds = random.integers(0, num_seeds, (draws, num_seeds))
 
-    def replicates(self, figures: Sequence[Sequence[Figure]]) -> Array:
+    def replicates(self, figures: Sequence[Sequence[MetricValue]]) -> Array:
         """Resampled means over seeds of several arms.
 
         Args:
@@ -72,7 +72,7 @@ class Resamples:
         return np.take_along_axis(per_seed, self._seeds[:, None, :], axis=2).mean(axis=2)
 
     def estimate(
-        self, figures: Sequence[Sequence[Figure]], combine: Callable[[Array], Array], replicates: Array
+        self, figures: Sequence[Sequence[MetricValue]], combine: Callable[[Array], Array], replicates: Array
     ) -> Estimate:
         """A function of several arms' metrics with its intervals, such as a difference.
 

@@ -5,9 +5,9 @@ Reference: Khani et al., RecSys '24, future work (one teacher of all surfaces).
 
 from __future__ import annotations
 
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.statistics.comparison import ArmPair, Row
+from experiments.statistics.comparison import ArmPair, ResultRow
 
 TEACHERS = (
     TeacherArm("history", width=2.0),
@@ -17,7 +17,7 @@ TEACHERS = (
 )
 
 
-def run(runner: Laboratory) -> list[Row]:
+def run(runner: ArmRunner) -> list[ResultRow]:
     """Runs a student of each teacher."""
     students = [
         StudentArm(f"student-of-{teacher.name}", teacher=teacher.name, strategy="auxiliary")

@@ -5,14 +5,14 @@ Reference: Khani et al., RecSys '24, on teachers under changing data.
 
 from __future__ import annotations
 
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.statistics.comparison import ArmPair, Row
+from experiments.statistics.comparison import ArmPair, ResultRow
 
 AGES = (0, 1, 2, 3)
 
 
-def run(runner: Laboratory) -> list[Row]:
+def run(runner: ArmRunner) -> list[ResultRow]:
     """Runs a teacher and a student for each age; all use the hyperparameters tuned for age 0."""
     teachers = [
         TeacherArm(f"teacher-{age}-old", width=2.0, age=age, like="teacher-0-old" if age else None)

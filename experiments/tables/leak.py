@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL, StudentArm
-from experiments.statistics.comparison import ALL_SURFACES, ALL_TASKS, BOTH, Row
-from experiments.statistics.influence import Figure, ratio
+from experiments.statistics.comparison import ALL_SURFACES, ALL_TASKS, USERS_AND_SEEDS, ResultRow
+from experiments.statistics.influence import MetricValue, ratio
 from experiments.statistics.intervals import Resamples, difference
 from experiments.trials.soft_labels import bias_unit, shift_predictions, slice_signs
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 
 Array = Any
 
@@ -31,8 +31,8 @@ BIAS = 1.0
 
 
 def run(
-    runner: Laboratory, arms: Mapping[str, Sequence[Outcome]], students: Sequence[StudentArm]
-) -> list[Row]:
+    runner: ArmRunner, arms: Mapping[str, Sequence[TrialResult]], students: Sequence[StudentArm]
+) -> list[ResultRow]:
     """Runs the students with biased labels, and measures their leak with and without the bias.
 
     Args:
@@ -43,7 +43,7 @@ def run(
     biased = [dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, like=arm.name) for arm in students]
     measurement = LeakMeasurement(runner, dict(arms) | runner.run(biased), students[0].teacher)
     distilled = tuple(runner.deployment.student.distillation)
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     for tasks in (distilled, *((task,) for task in distilled)):
         rows += [measurement.leak(arm.name, tasks) for arm in (*students, *biased)]
         rows += [measurement.leak_less_half(arm.name, biased[0].name, tasks) for arm in biased[1:]]
@@ -59,7 +59,7 @@ class LeakMeasurement:
         teacher: the arm whose predictions were biased.
     """
 
-    def __init__(self, runner: Laboratory, arms: Mapping[str, Sequence[Outcome]], teacher: str) -> None:
+    def __init__(self, runner: ArmRunner, arms: Mapping[str, Sequence[TrialResult]], teacher: str) -> None:
         self._stream = runner.schedule.stream
         self._arms = arms
         self._tasks = runner.deployment.tasks
@@ -71,11 +71,11 @@ class LeakMeasurement:
         draws = runner.experiment.resamples
         self._resamples = Resamples(self._stream.num_clusters, runner.seeds, draws, seed=0)
 
-    def leak(self, name: str, tasks: Sequence[str]) -> Row:
+    def leak(self, name: str, tasks: Sequence[str]) -> ResultRow:
         """The leak of an arm, as the mean over `tasks`."""
         return self._row(name, "leak", tasks, (name, CONTROL.name), difference)
 
-    def leak_less_half(self, name: str, other: str, tasks: Sequence[str]) -> Row:
+    def leak_less_half(self, name: str, other: str, tasks: Sequence[str]) -> ResultRow:
         """The arm's leak minus half of the other's: negative if it leaks less than half as much."""
 
         def less_half(arms: Array) -> Array:
@@ -92,16 +92,16 @@ class LeakMeasurement:
         tasks: Sequence[str],
         arms: Sequence[str],
         combine: Callable[[Array], Array],
-    ) -> Row:
+    ) -> ResultRow:
         contrasts = [self._contrasts(arm, tasks) for arm in arms]
         estimate = self._resamples.estimate(contrasts, combine, self._resamples.replicates(contrasts))
         low, high = estimate.both or (None, None)
-        return Row(
+        return ResultRow(
             "strategy", name, ALL_SURFACES, tasks[0] if len(tasks) == 1 else ALL_TASKS, metric,
-            len(contrasts[0]), float(estimate.value), low, high, interval=BOTH,
+            len(contrasts[0]), float(estimate.value), low, high, interval=USERS_AND_SEEDS,
         )  # fmt: skip
 
-    def _contrasts(self, name: str, tasks: Sequence[str]) -> list[Figure]:
+    def _contrasts(self, name: str, tasks: Sequence[str]) -> list[MetricValue]:
         """For each seed, the mean over tasks of the contrast divided by the injected contrast."""
         means = []
         for seed, result in enumerate(self._arms[name]):
@@ -111,10 +111,10 @@ class LeakMeasurement:
                 injected = self._injected_contrast(task, seed)
                 shares.append((contrast.value / injected, contrast.influence / injected))
             values, influences = zip(*shares, strict=True)
-            means.append(Figure(float(np.mean(values)), np.mean(influences, axis=0)))
+            means.append(MetricValue(float(np.mean(values)), np.mean(influences, axis=0)))
         return means
 
-    def _contrast(self, rows: Array, predictions: Array, task: str, seed: int) -> Figure:
+    def _contrast(self, rows: Array, predictions: Array, task: str, seed: int) -> MetricValue:
         """Mean signed error on slices with sign +1 minus that on slices with sign -1."""
         labels = self._labels[rows, self._stream.tasks.index(task)]
         where = ~np.isnan(labels) & ~np.isnan(predictions) & self._is_reported(rows)
@@ -124,7 +124,7 @@ class LeakMeasurement:
             in_half = (self._signs[seed][rows] == sign).astype(np.float64)
             clusters = self._stream.clusters[rows]
             halves.append(ratio(error * in_half, in_half, clusters, self._stream.num_clusters))
-        return Figure(halves[0].value - halves[1].value, halves[0].influence - halves[1].influence)
+        return MetricValue(halves[0].value - halves[1].value, halves[0].influence - halves[1].influence)
 
     def _injected_contrast(self, name: str, seed: int) -> float:
         """The contrast that `BIAS` adds to the teacher's labels, over the reported rows."""

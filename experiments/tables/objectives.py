@@ -5,15 +5,15 @@ Reference: Khani et al., RecSys '24, Table 3 (primary engagement tasks; satisfac
 
 from __future__ import annotations
 
-from experiments.protocol.arm_runner import Laboratory
-from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm, tasks_of
-from experiments.statistics.comparison import ArmPair, Row
+from experiments.protocol.arm_runner import ArmRunner
+from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm, distillable_tasks
+from experiments.statistics.comparison import ArmPair, ResultRow
 
 
-def run(runner: Laboratory) -> list[Row]:
+def run(runner: ArmRunner) -> list[ResultRow]:
     """Runs a student for each set of tasks, and one whose teacher trains on the distilled tasks alone."""
     deployment = runner.deployment
-    pet, pet_and_pst = tasks_of(deployment, ("pet",)), tasks_of(deployment, ("pet", "pst"))
+    pet, pet_and_pst = distillable_tasks(deployment, ("pet",)), distillable_tasks(deployment, ("pet", "pst"))
     all_tasks = tuple(name for name in deployment.student.tasks if name in deployment.teacher.tasks)
     teachers = (
         TeacherArm("teacher", width=2.0),

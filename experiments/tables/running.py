@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.settings import Experiment
-from experiments.protocol.tuning import Choice
+from experiments.protocol.tuning import TuningResult
 from experiments.report.experiment_page import experiment_page
 from experiments.report.results import write_results
-from experiments.statistics.comparison import ALL_SURFACES, Row, largest_surface, with_holm
+from experiments.statistics.comparison import ALL_SURFACES, ResultRow, apply_holm_correction, largest_surface
 from experiments.tables import history, label_age, objectives, size, stability, strategy
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import Schedule
-from experiments.trials.stream import Stream
+from experiments.trials.schedule import TrialScheduler
+from experiments.trials.stream import ExampleStream
 from models.settings import to_json
 from pipeline.config import Deployment
 
-EXPERIMENTS: Mapping[str, Callable[[Laboratory], list[Row]]] = {
+EXPERIMENTS: Mapping[str, Callable[[ArmRunner], list[ResultRow]]] = {
     "strategy": strategy.run,
     "size": size.run,
     "objectives": objectives.run,
@@ -42,7 +42,7 @@ def run_experiment(
     processes: int,
     per_surface: bool,
     progress: ExperimentProgress,
-) -> list[Row]:
+) -> list[ResultRow]:
     """Runs an experiment and writes its results; reuses the trials that an interrupted call has finished.
 
     Args:
@@ -62,14 +62,14 @@ def run_experiment(
     """
     from experiments.trials.loading import load_stream
 
-    progress.say(f"reading {events}")
+    progress.print_line(f"reading {events}")
     folder = load_stream(deployment, events, cache / "streams")
-    with Schedule(folder, cache / "trials", processes, progress.on_done) as schedule:
-        runner = Laboratory(
-            experiment, deployment, schedule, seeds, per_surface=per_surface, say=progress.say
+    with TrialScheduler(folder, cache / "trials", processes, progress.on_done) as schedule:
+        runner = ArmRunner(
+            experiment, deployment, schedule, seeds, per_surface=per_surface, print_line=progress.print_line
         )
         rows = EXPERIMENTS[name](runner)
-    rows = with_holm(rows, lambda row: _is_primary(row, experiment, schedule.stream))
+    rows = apply_holm_correction(rows, lambda row: _is_primary(row, experiment, schedule.stream))
     about = {
         "title": f"{name}: {'a student for each surface' if per_surface else 'one student for all surfaces'}",
         "protocol": _protocol(experiment, deployment, seeds),
@@ -83,7 +83,7 @@ def run_experiment(
     return rows
 
 
-def _is_primary(row: Row, experiment: Experiment, stream: Stream) -> bool:
+def _is_primary(row: ResultRow, experiment: Experiment, stream: ExampleStream) -> bool:
     primary = experiment.primary
     surfaces = (ALL_SURFACES, largest_surface(stream, experiment.reporting_spans))
     endpoints = {(endpoint.task, endpoint.metric) for endpoint in primary.endpoints}
@@ -102,7 +102,7 @@ def _protocol(experiment: Experiment, deployment: Deployment, seeds: int) -> str
     )
 
 
-def _choice_json(choice: Choice) -> dict[str, Any]:
+def _choice_json(choice: TuningResult) -> dict[str, Any]:
     best = max(choice.tried, key=lambda result: (result.point == choice.point, result.criterion))
     return {
         "point": dataclasses.asdict(choice.point),

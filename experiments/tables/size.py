@@ -5,14 +5,14 @@ Reference: Khani et al., RecSys '24, Table 2 (teachers of 2x and 4x the student'
 
 from __future__ import annotations
 
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.statistics.comparison import ArmPair, Row
+from experiments.statistics.comparison import ArmPair, ResultRow
 
 WIDTHS = (1, 2, 4, 8)
 
 
-def run(runner: Laboratory) -> list[Row]:
+def run(runner: ArmRunner) -> list[ResultRow]:
     """Runs a teacher and its student for each width."""
     teachers = [TeacherArm(f"teacher-{width}x", width=float(width)) for width in WIDTHS]
     students = [

@@ -14,13 +14,13 @@ from scipy import stats
 
 from components.evaluation import metrics
 from components.evaluation.bootstrap import CONFIDENCE, interval
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import STABILISERS, TeacherArm
 from experiments.protocol.criterion import criterion
-from experiments.statistics.comparison import ALL_SURFACES, SEEDS, Row
+from experiments.statistics.comparison import ALL_SURFACES, SEEDS_ONLY, ResultRow
 from experiments.statistics.influence import ratio
 from experiments.statistics.intervals import Resamples
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 
 Array = Any
 
@@ -29,7 +29,7 @@ LEARNING_RATE_FACTORS = (1, 2, 3, 4)
 WIDTH = 2.0
 
 
-def run(runner: Laboratory) -> list[Row]:
+def run(runner: ArmRunner) -> list[ResultRow]:
     """Tunes the teacher without stabilisers, then runs all teachers up to the last tuning span.
 
     A run has diverged if its loss or a weight is not finite, or if `is_worse_than_base_rate`. One bad span
@@ -57,7 +57,7 @@ def run(runner: Laboratory) -> list[Row]:
     return rows
 
 
-def is_worse_than_base_rate(runner: Laboratory, result: Outcome) -> bool:
+def is_worse_than_base_rate(runner: ArmRunner, result: TrialResult) -> bool:
     """True if a teacher's predictions of some span, burn-in included, are worse than the base rates.
 
     The interval of the criterion over resampled users must lie below 0; a gain below 0 by chance, such as on
@@ -76,7 +76,7 @@ def is_worse_than_base_rate(runner: Laboratory, result: Outcome) -> bool:
     return False
 
 
-def _resampled_criterion(runner: Laboratory, result: Outcome, span: int, tasks: Sequence[str]) -> Array:
+def _resampled_criterion(runner: ArmRunner, result: TrialResult, span: int, tasks: Sequence[str]) -> Array:
     """`[resamples]` criteria of a span's predictions; resamples users, but not the base rates."""
     stream = runner.schedule.stream
     where = stream.spans[result.rows] == span
@@ -97,11 +97,11 @@ def _resampled_criterion(runner: Laboratory, result: Outcome, span: int, tasks: 
     return 1 - resamples.replicates(relative_losses).mean(axis=1)
 
 
-def _rows(arm: str, diverged: list[bool], gains: list[float]) -> list[Row]:
+def _rows(arm: str, diverged: list[bool], gains: list[float]) -> list[ResultRow]:
     low, high = wilson_interval(sum(diverged), len(diverged))
-    rate = Row(
+    rate = ResultRow(
         "stability", arm, ALL_SURFACES, "all", "divergence_rate", len(diverged), float(np.mean(diverged)),
-        low, high, interval=SEEDS,
+        low, high, interval=SEEDS_ONLY,
     )  # fmt: skip
     converged = [gain for gain, has_diverged in zip(gains, diverged, strict=True) if not has_diverged]
     mean = float(np.mean(converged)) if converged else None

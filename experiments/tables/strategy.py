@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
-from experiments.statistics.comparison import ArmPair, Row
+from experiments.statistics.comparison import ArmPair, ResultRow
 from experiments.tables import leak
 
 TEACHER = TeacherArm("teacher", width=2.0)
@@ -36,7 +36,7 @@ STUDENTS = (
 )
 
 
-def run(runner: Laboratory) -> list[Row]:
+def run(runner: ArmRunner) -> list[ResultRow]:
     """Runs and compares all arms, and measures bias leak."""
     arms = runner.run((TEACHER, SAME_SIZE)) | runner.run(STUDENTS)
     return runner.compare("strategy", arms, pairs()) + leak.run(runner, arms, (DIRECT, AUXILIARY, TOWER))

@@ -28,7 +28,7 @@ from components.transforms.encode_events import holdout_mask
 from components.transforms.shards import encode_examples
 from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, LOG_SCHEMA, SURFACE
 from eventlog.spans import complete_spans, span_files, span_versions
-from experiments.trials.stream import DESCRIPTION_FILE, Stream, write_stream
+from experiments.trials.stream import DESCRIPTION_FILE, ExampleStream, write_stream
 from models.preprocessing import features_config, preprocessing_fn
 from models.transform_graph import TransformGraph
 from pipeline.config import Deployment
@@ -108,7 +108,7 @@ def _stream(
     extra_rows: Mapping[int, pa.Table],
     graph: Path,
     key: str,
-) -> Stream:
+) -> ExampleStream:
     transform = TransformGraph(str(graph), deployment.features)
     tables, in_log = [], []
     for span in spans:
@@ -119,7 +119,7 @@ def _stream(
     table, where_logged = pa.concat_tables(tables), np.concatenate(in_log)
     span_of_row = np.repeat(spans, [part.num_rows for part in tables]).astype(np.int32)
     surfaces = table[SURFACE].combine_chunks().dictionary_encode()
-    return Stream(
+    return ExampleStream(
         key=key,
         tasks=tuple(deployment.tasks),
         surface_names=tuple(surfaces.dictionary.to_pylist()),

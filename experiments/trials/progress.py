@@ -35,7 +35,7 @@ class ExperimentProgress:
     def __exit__(self, *_: Any) -> None:
         self._bar.stop()
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Prints a line about a step and restarts the count of trials."""
         self._num_done = 0
         self._console.print(line, highlight=False, markup=False)

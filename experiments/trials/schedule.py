@@ -9,21 +9,21 @@ from typing import Any
 
 from eventlog.errors import BadInput
 from experiments.trials.shared_prefix import PrefixCache
-from experiments.trials.stream import Stream, read_stream
+from experiments.trials.stream import ExampleStream, read_stream
 from experiments.trials.trial import Trial
-from experiments.trials.trial_result import Outcome, read_trial_result, write_trial_result
+from experiments.trials.trial_result import TrialResult, read_trial_result, write_trial_result
 from experiments.trials.workers import WorkerPool, WorkItem
-from models.job import graph_of
+from models.job import graph_settings
 from models.settings import to_json
 
 MAX_TRIALS_PER_GROUP = 6
-_STREAMS: dict[Path, Stream] = {}
+_STREAMS: dict[Path, ExampleStream] = {}
 """Streams that this worker process has mapped, by folder."""
 _PREFIXES = PrefixCache()
 """Of this worker process."""
 
 
-class Schedule:
+class TrialScheduler:
     """Runs the trials of one stream that have no result yet; a trial's result is one file.
 
     Args:
@@ -44,7 +44,7 @@ class Schedule:
         self._workers = WorkerPool(processes, _run_group)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def __enter__(self) -> Schedule:
+    def __enter__(self) -> TrialScheduler:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -54,7 +54,7 @@ class Schedule:
         """The trial's key on this stream."""
         return trial.key(self.stream.key)
 
-    def run(self, trials: Sequence[Trial]) -> list[Outcome]:
+    def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
         """Results of `trials`, in their order; runs those that have no result yet.
 
         The teacher of a distilled student must have run before.
@@ -96,7 +96,7 @@ def group_by_graph(trials: Sequence[Trial], processes: int) -> list[tuple[str, l
     """
     trials_of_graph: dict[str, list[Trial]] = {}
     for trial in trials:
-        trials_of_graph.setdefault(to_json(graph_of(trial.job)), []).append(trial)
+        trials_of_graph.setdefault(to_json(graph_settings(trial.job)), []).append(trial)
     size = min(MAX_TRIALS_PER_GROUP, -(-len(trials) // processes))
     return [
         (graph, same_graph[start : start + size])

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.trials.stream import Stream
+from experiments.trials.stream import ExampleStream
 from experiments.trials.trial import SoftLabelSource
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 from models.seeds import path_seed
 from models.tasks import Task
 
@@ -20,7 +20,7 @@ _MIN_PROBABILITY = 1e-6
 
 
 def soft_labels(
-    stream: Stream, teacher: Outcome, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
+    stream: ExampleStream, teacher: TrialResult, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
 ) -> Array:
     """The soft labels that a student reads: the teacher's predictions after the treatment.
 
@@ -46,7 +46,7 @@ def soft_labels(
     return labels
 
 
-def permute_labels(stream: Stream, predictions: Array, seed: int) -> Array:
+def permute_labels(stream: ExampleStream, predictions: Array, seed: int) -> Array:
     """Permutes the label rows at random within surface and span, which keeps every distribution."""
     random = np.random.default_rng(seed)
     permuted = np.array(predictions)
@@ -59,7 +59,7 @@ def permute_labels(stream: Stream, predictions: Array, seed: int) -> Array:
     return permuted
 
 
-def calibrate_labels(stream: Stream, predictions: Array, tasks: Mapping[str, Task]) -> Array:
+def calibrate_labels(stream: ExampleStream, predictions: Array, tasks: Mapping[str, Task]) -> Array:
     """Corrects the mean per surface with the labels known before the span, over the 3 previous spans.
 
     The odds of a probability are multiplied by one factor; an expected value is shifted.
@@ -86,7 +86,7 @@ def calibrate_labels(stream: Stream, predictions: Array, tasks: Mapping[str, Tas
 
 
 def bias_labels(
-    stream: Stream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
+    stream: ExampleStream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
 ) -> Array:
     """Adds `SoftLabelSource.bias` to one half of the slices and subtracts it from the other half."""
     signs = slice_signs(stream, source.sliced_by, seed)
@@ -97,12 +97,12 @@ def bias_labels(
     return biased
 
 
-def bias_unit(stream: Stream, name: str, task: Task) -> float:
+def bias_unit(stream: ExampleStream, name: str, task: Task) -> float:
     """The unit of `SoftLabelSource.bias`: 1 logit, or a regression's standard deviation of the labels."""
     return 1.0 if task.kind == "binary" else float(np.nanstd(stream.labels[:, stream.tasks.index(name)]))
 
 
-def slice_signs(stream: Stream, feature: str, seed: int) -> Array:
+def slice_signs(stream: ExampleStream, feature: str, seed: int) -> Array:
     """`[rows]` float32: +1 for one half of a feature's values, -1 for the other half.
 
     Seeds 2k and 2k + 1 have opposite signs, so that errors that do not depend on the signs cancel out.

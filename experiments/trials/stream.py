@@ -17,7 +17,7 @@ _ARRAYS = ("labels", "spans", "twins", "clusters", "surfaces", "held_out")
 
 
 @dataclass(frozen=True)
-class Stream:
+class ExampleStream:
     """The rows of all spans in the order of the log; arrays are `[rows]` where no shape is given.
 
     Attributes:
@@ -82,7 +82,7 @@ class Stream:
         return slice(int(first), int(end))
 
 
-def write_stream(stream: Stream, folder: Path) -> None:
+def write_stream(stream: ExampleStream, folder: Path) -> None:
     """Writes one file an array; the description comes last and marks the stream as complete."""
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for name, column in stream.features.items():
@@ -98,14 +98,14 @@ def write_stream(stream: Stream, folder: Path) -> None:
     partial.replace(folder / DESCRIPTION_FILE)
 
 
-def read_stream(folder: Path) -> Stream:
+def read_stream(folder: Path) -> ExampleStream:
     """The inverse of `write_stream`; maps the arrays into memory."""
     description = json.loads((folder / DESCRIPTION_FILE).read_text())
 
     def mapped(path: str) -> Array:
         return np.load(folder / f"{path}.npy", mmap_mode="r")
 
-    return Stream(
+    return ExampleStream(
         key=description["key"],
         tasks=tuple(description["tasks"]),
         surface_names=tuple(description["surfaces"]),

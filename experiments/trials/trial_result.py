@@ -14,7 +14,7 @@ Array = Any
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """Predictions and costs of a trial.
 
     Attributes:
@@ -40,17 +40,17 @@ class Outcome:
         return self.predictions[:, [self.tasks.index(name) for name in tasks]]
 
 
-def write_trial_result(result: Outcome, path: Path) -> None:
+def write_trial_result(result: TrialResult, path: Path) -> None:
     """Writes the file atomically."""
     partial = path.with_name(f".{uuid.uuid4().hex}.npz")
     np.savez(partial, **vars(result))
     partial.replace(path)
 
 
-def read_trial_result(path: Path) -> Outcome:
+def read_trial_result(path: Path) -> TrialResult:
     """The inverse of `write_trial_result`."""
     with np.load(path) as file:
-        return Outcome(
+        return TrialResult(
             rows=file["rows"],
             tasks=tuple(file["tasks"].tolist()),
             predictions=file["predictions"],

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.trials.shared_prefix import PrefixCache, TrainedPrefix, prefix_end, prefix_key
-from experiments.trials.stream import Stream
+from experiments.trials.stream import ExampleStream
 from experiments.trials.trial import Trial
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 from models.compiled_learner import CompiledLearner
-from models.job import TrainingJob, graph_of
+from models.job import TrainingJob, graph_settings
 from models.learner import Diverged, Learner
 from models.objective import Targets
 from models.seeds import path_seed
@@ -39,7 +39,9 @@ class TrialRunner:
         prefixes: reused where trials share a prefix; the trial adds its own.
     """
 
-    def __init__(self, stream: Stream, trial: Trial, soft: Array | None, prefixes: PrefixCache) -> None:
+    def __init__(
+        self, stream: ExampleStream, trial: Trial, soft: Array | None, prefixes: PrefixCache
+    ) -> None:
         self._stream = stream
         self._trial = trial
         self._job = trial.job
@@ -53,16 +55,16 @@ class TrialRunner:
         shapes = tuple(
             (name, (None, *column.shape[1:]), column.dtype.name) for name, column in features.items()
         )
-        graph = to_json(graph_of(self._job))
+        graph = to_json(graph_settings(self._job))
         self._spec, self._learner, self._score = traced_model(graph, shapes, self._compiled)
-        self._learner.become(self._job)
+        self._learner.switch_job(self._job)
 
     @functools.cached_property
     def _initial_values(self) -> list[Array]:
         """Of a new model; creating one takes as long as training on thousands of rows."""
         return Learner(self._job, self._spec).values()
 
-    def run(self) -> Outcome:
+    def run(self) -> TrialResult:
         """Trains and scores over all spans of the trial."""
         stream, trial = self._stream, self._trial
         rows = stream.fresh_rows(range(trial.kept_from, trial.last_span + 1))
@@ -78,7 +80,7 @@ class TrialRunner:
             except Diverged as error:
                 diverged = str(error)
             seconds += time.monotonic() - started + saved_seconds
-        return Outcome(
+        return TrialResult(
             rows=rows,
             tasks=tuple(self._job.tasks),
             predictions=predictions[rows],
@@ -140,7 +142,9 @@ class TrialRunner:
         where = ~np.isnan(hard)
         soft = self._soft_labels(rows)
         if is_new:
-            self._learner.start_at_base_rates(np.nansum(hard, axis=0, dtype=np.float64), where.sum(axis=0))
+            self._learner.initialize_to_base_rates(
+                np.nansum(hard, axis=0, dtype=np.float64), where.sum(axis=0)
+            )
         features = {name: self._stream.features[name][rows] for name in self._job.features}
         for training_pass in range(self._job.passes):
             random = np.random.default_rng(path_seed(self._job.seed, f"order/{span}/{training_pass}"))
@@ -190,7 +194,7 @@ def traced_model(
     """Traces a model on two rows of zeros, so that a trial's `seconds` do not include tracing.
 
     Args:
-        graph: `graph_of` the job, as JSON.
+        graph: `graph_settings` the job, as JSON.
         shapes: name, shape and dtype of each feature.
         compiled: whether XLA compiles the training steps.
     """

@@ -15,14 +15,14 @@ from pipeline.commands.options import FOLDER, SPANS, out_option
 
 @click.group()
 def events() -> None:
-    """Write an impression log: spans of Parquet."""
+    """Write an event log: one Parquet folder per span."""
 
 
 @events.command()
-@click.option("--source", type=FOLDER, required=True, help="Folder with KuaiRand's CSV files (its data/).")
+@click.option("--source", type=FOLDER, required=True, help="Folder of KuaiRand's CSV files (its data/).")
 @out_option
 def kuairand(source: Path, out: Path) -> None:
-    """Convert KuaiRand (Pure, 1K or 27K); a span is a day."""
+    """Convert KuaiRand (Pure, 1K or 27K); one span per day."""
     from eventlog.kuairand import write_kuairand
 
     with _span_progress(None) as on_span:
@@ -30,12 +30,12 @@ def kuairand(source: Path, out: Path) -> None:
 
 
 @events.command()
-@click.option("--spans", type=int, required=True, help="Spans to have at the end.")
-@click.option("--examples-per-span", type=int, required=True, help="Fresh rows of each span.")
-@click.option("--seed", type=int, required=True, help="The same seed writes the same log.")
+@click.option("--spans", type=int, required=True, help="Number of spans of the log.")
+@click.option("--examples-per-span", type=int, required=True, help="Number of fresh rows per span.")
+@click.option("--seed", type=int, required=True, help="Seed; the same seed writes the same log.")
 @out_option
 def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
-    """Simulate a world with known truth, in the same columns."""
+    """Simulate a world with known truth, with KuaiRand's columns."""
     from eventlog.simulator import simulate as simulate_world
 
     with _span_progress(spans) as on_span:
@@ -43,12 +43,16 @@ def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
 
 
 @events.command()
-@click.option("--store", "uri", required=True, help="A BigQuery label store's URI: how BigQuery is reached.")
-@click.option("--table", required=True, help="PROJECT.DATASET.TABLE with the log's columns and span.")
+@click.option(
+    "--store", "uri", required=True, help="URI of a BigQuery label store: project, location and endpoints."
+)
+@click.option(
+    "--table", required=True, help="PROJECT.DATASET.TABLE with the log's columns and the column span."
+)
 @click.option("--spans", required=True, help=SPANS)
 @out_option
 def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
-    """Read spans of impressions from a BigQuery table."""
+    """Copy spans of impressions from a BigQuery table."""
     from components.event_store.event_table import EventTable
     from components.label_store.bigquery.location import parse_location
     from eventlog.spans import parse_range
@@ -59,7 +63,7 @@ def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
 
 
 class _span_progress:  # noqa: N801 - used like a function, as contextlib's are
-    """A bar on a terminal, a line a span in a log; yields the callback that the sources call."""
+    """Shows a bar on a terminal, a line per span in a log; yields the callback for sources."""
 
     def __init__(self, total: int | None) -> None:
         self._console = Console(stderr=True, soft_wrap=True)

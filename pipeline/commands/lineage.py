@@ -1,4 +1,4 @@
-"""`rankdistill lineage`: what a model has learnt, and from whom."""
+"""`rankdistill lineage`: the spans, label sets and teachers of a model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=FOLDER)
-@click.option("--root", type=FOLDER, default=None, help="The run's root. Default: the one MODEL lies under.")
+@click.option(
+    "--root", type=FOLDER, default=None, help="Folder of the run. Default: the root that contains MODEL."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def lineage(model: Path, root: Path | None, as_json: bool) -> None:
-    """Tell what MODEL, a Model artifact's folder or a pushed version's, has learnt, and from whom."""
+    """Show the spans, label sets, teachers, schema and settings of a model.
+
+    MODEL is the folder of a Model artifact or of a pushed version.
+    """
     from pipeline.observation.lineage import METADATA_FILE, find_root, model_lineage, open_metadata
 
     model = model.resolve()
@@ -35,25 +40,25 @@ def lineage(model: Path, root: Path | None, as_json: bool) -> None:
             "no run's root above the model", where=str(model), expected=f"a folder with {METADATA_FILE}",
             got="none", fix="Give the run's root with --root.",
         )  # fmt: skip
-    found = model_lineage(open_metadata(root), str(model))
+    history = model_lineage(open_metadata(root), str(model))
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), indent=1))
+        click.echo(json.dumps(dataclasses.asdict(history), indent=1))
     else:
-        Console(soft_wrap=True, width=200).print(_table(found))
+        Console(soft_wrap=True, width=200).print(_table(history))
 
 
-def _table(found: Lineage) -> Table:
+def _table(history: Lineage) -> Table:
     table = Table(box=None, show_header=False)
     for name, values in (
-        ("model", [found.uri]),
-        ("role", [f"{found.role} of {found.surface}" if found.surface else found.role]),
-        ("trained on spans", [", ".join(_ranges(found.spans))]),
-        ("in trainings", [str(found.trainings)]),
-        ("teacher versions", found.teachers),
-        ("label sets", found.label_sets),
-        ("feature graph", [found.transform_graph]),
-        ("schema", [found.schema]),
-        ("hash of its job", [found.job]),
+        ("model", [history.uri]),
+        ("role", [f"{history.role} of {history.surface}" if history.surface else history.role]),
+        ("trained on spans", [", ".join(_ranges(history.spans))]),
+        ("trainings", [str(history.trainings)]),
+        ("teacher versions", history.teachers),
+        ("label sets", history.label_sets),
+        ("feature graph", [history.transform_graph]),
+        ("schema", [history.schema]),
+        ("job hash", [history.job]),
     ):
         table.add_row(name, escape("\n".join(values) or "none"))
     return table

@@ -1,4 +1,4 @@
-"""`rankdistill run`, `serve-loop`, `fleet` and `backfill`: the commands that drive the chain."""
+"""`rankdistill run`, `serve-loop`, `fleet` and `backfill`: the commands that run spans."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_deployment_options
-@click.option("--spans", default=None, help=f"{SPANS} Default: all that the log holds.")
+@click.option("--spans", default=None, help=f"{SPANS} Default: all spans of the log.")
 def run(config_file: Path, events: Path, root: Path, label_store: str | None, spans: str | None) -> None:
-    """Run the chain: burn-in if need be, then every due span; print and write the summary."""
+    """Run the burn-in and every due span, then print the summary."""
     from eventlog.spans import complete_spans, parse_range
 
     deployment = _deployment(config_file, label_store)
@@ -43,19 +43,31 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
         complete_spans(events)
     console = Console(soft_wrap=True)
     with _loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
-        done, stuck = loop.catch_up(wanted)
+        done, errors = loop.catch_up(wanted)
         _summarize(loop, console, len(done))
-    for error in stuck.values():
+    for error in errors.values():
         raise error
 
 
 @click.command("serve-loop")
 @_deployment_options
-@click.option("--branch", "branches", multiple=True, help="`teacher` or a surface; repeatable. Default: all.")
-@click.option("--teacher-root", type=FOLDER, default=None, help="The teacher's root, for surfaces apart.")
-@click.option("--poll-seconds", type=float, default=5.0, show_default=True, help="Between looks at the log.")
-@click.option("--until-caught-up", is_flag=True, help="End when nothing is due, for cron.")
-@click.option("--metrics-port", type=int, default=None, help="Serve Prometheus metrics on this port too.")
+@click.option(
+    "--branch",
+    "branches",
+    multiple=True,
+    help="A branch to run: teacher or a surface; repeatable. Default: all.",
+)
+@click.option(
+    "--teacher-root",
+    type=FOLDER,
+    default=None,
+    help="Root of the teacher's loop, for surfaces that run apart from it.",
+)
+@click.option(
+    "--poll-seconds", type=float, default=5.0, show_default=True, help="Seconds between two reads of the log."
+)
+@click.option("--until-caught-up", is_flag=True, help="End when no span is due, for cron.")
+@click.option("--metrics-port", type=int, default=None, help="Port on which to serve Prometheus metrics.")
 def serve_loop(
     config_file: Path,
     events: Path,
@@ -67,9 +79,10 @@ def serve_loop(
     until_caught_up: bool,
     metrics_port: int | None,
 ) -> None:
-    """Watch the log, run every span when it is complete, and go on until stopped (SIGTERM, Ctrl-C).
+    """Watch the log and run every complete span until stopped.
 
-    Killed at any moment and started again, it goes on where it was. Metrics lie in ROOT/metrics.prom.
+    SIGTERM or Ctrl-C ends it after the current step. After a kill at any moment, the next start resumes the
+    interrupted step. Metrics are written to ROOT/metrics.prom.
     """
     deployment = _deployment(config_file, label_store)
     _check_branches(deployment, branches)
@@ -81,33 +94,44 @@ def serve_loop(
 
         if metrics_port is not None:
             serve_metrics(metrics_port, deployment, paths)
-        done, stuck = serve(loop, poll_seconds, until_caught_up)
+        num_done, errors = serve(loop, poll_seconds, until_caught_up)
         if until_caught_up:
-            _summarize(loop, console, done)
-            for error in stuck.values():
+            _summarize(loop, console, num_done)
+            for error in errors.values():
                 raise error
 
 
 @click.command()
 @_deployment_options
 @click.option("--spans", required=True, help=SPANS)
-def backfill(config_file: Path, events: Path, root: Path, label_store: str | None, spans: str) -> None:
-    """Label past spans that have no label set, each with the teacher that had not yet learnt it."""
+@click.option(
+    "--supersede", is_flag=True, help="Also label spans that have a label set; publish a new revision."
+)
+def backfill(
+    config_file: Path, events: Path, root: Path, label_store: str | None, spans: str, supersede: bool
+) -> None:
+    """Label past spans without a label set.
+
+    Each span is labelled by the last teacher that had not trained on it. A fleet that has pinned a span
+    keeps its pinned revision.
+    """
     from eventlog.spans import parse_range
 
     deployment = _deployment(config_file, label_store)
     wanted = parse_range(spans)
     console = Console(soft_wrap=True)
     with _loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
-        labelled = loop.backfill(wanted)
-    console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or 'none lacked labels'}")
+        labelled = loop.backfill(wanted, supersede)
+    console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or 'all have labels'}")
 
 
 @click.command()
 @_deployment_options
-@click.option("--processes", type=int, default=2, show_default=True, help="Loops beside the teacher's.")
-@click.option("--memory-gib", type=float, default=12.0, show_default=True, help="What all together may need.")
-@click.option("--until-caught-up", is_flag=True, help="End when nothing is due, for cron.")
+@click.option("--processes", type=int, default=2, show_default=True, help="Processes beside the teacher's.")
+@click.option(
+    "--memory-gib", type=float, default=12.0, show_default=True, help="Memory for all processes together."
+)
+@click.option("--until-caught-up", is_flag=True, help="End when no span is due, for cron.")
 def fleet(
     config_file: Path,
     events: Path,
@@ -117,13 +141,13 @@ def fleet(
     memory_gib: float,
     until_caught_up: bool,
 ) -> None:
-    """Serve with several processes: the teacher's loop, and students' loops that train in parallel.
+    """Run the teacher and the students in several processes.
 
-    They share the label store alone; ROOT gets a folder and a log for each. One that is killed goes on.
-    With --until-caught-up the teacher's ends before the students' begin.
+    The processes share only the label store. Each has a folder and a log under ROOT. A killed process is
+    restarted. With --until-caught-up the students start when the teacher has finished.
     """
     from pipeline.driver.fleet import plan_fleet, run_fleet
-    from pipeline.driver.signals import told_to_stop
+    from pipeline.driver.signals import stop_on_signal
 
     deployment = _deployment(config_file, label_store)
     members = plan_fleet(deployment, processes, memory_gib)
@@ -134,11 +158,11 @@ def fleet(
     options = ["--config", str(config_file), "--events", str(paths.events)]
     options += ["--label-store", paths.label_store(deployment.label_store)]
     options += ["--until-caught-up"] if until_caught_up else []
-    # What is due for a student shows when the teacher has labelled all: until then nobody has caught up.
-    together = [members[:1], members[1:]] if until_caught_up else [members]
-    with told_to_stop() as told:
-        for phase in together:
-            status = run_fleet(phase, paths.root, options, console.print, told)
+    # The students have caught up only after the teacher has labelled all spans.
+    phases = [members[:1], members[1:]] if until_caught_up else [members]
+    with stop_on_signal() as stop:
+        for phase in phases:
+            status = run_fleet(phase, paths.root, options, console.print, stop)
             if status:
                 raise click.exceptions.Exit(status)
 
@@ -164,11 +188,11 @@ def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
 def _loop(
     deployment: Deployment, paths: RunPaths, console: Console, branches: tuple[str, ...] = ()
 ) -> Iterator[Loop]:
-    """The loop of a root that is locked for it; TFX is imported when it is clear that there will be one."""
+    """The loop of a root, with the root's lock; TFX is imported after the lock is taken."""
     from pipeline.driver.journal import Journal
-    from pipeline.driver.lock import only_loop
+    from pipeline.driver.lock import exclusive_loop_lock
 
-    with only_loop(paths.root):
+    with exclusive_loop_lock(paths.root):
         with console.status("importing TFX"):
             from pipeline.driver.loop import Loop
             from pipeline.driver.progress import Progress
@@ -188,4 +212,4 @@ def _summarize(loop: Loop, console: Console, num_done: int) -> None:
         summary = summarize(loop.deployment, loop.paths)
         write_summary(summary, loop.paths.summary)
     console.print(render_summary(summary))
-    console.print(f"{num_done} spans run now; all figures in {loop.paths.summary}")
+    console.print(f"{num_done} spans run now; all figures: {loop.paths.summary}")

@@ -1,4 +1,4 @@
-"""`rankdistill status`: whether a root's loop runs, and how far its branches are."""
+"""`rankdistill status`: whether a loop runs on a root, and the progress of its branches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from pipeline.paths import RunPaths
 
 if TYPE_CHECKING:
     from pipeline.config import Deployment
-    from pipeline.observation.decisions import Decision, Finished
+    from pipeline.observation.decisions import Decision
+    from pipeline.observation.finished_spans import FinishedSpan
 
 _NOTHING = "-"
 
@@ -29,122 +30,122 @@ _NOTHING = "-"
 @click.command()
 @config_option
 @events_option
-@click.option("--root", type=FOLDER, required=True, help="The root of the loop.")
+@click.option("--root", type=FOLDER, required=True, help="Folder of the run.")
 @click.option(
-    "--runs", type=click.IntRange(min=0), default=0, help="The last so many runs as well, from MLMD."
+    "--runs",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Also show the last N pipeline runs from MLMD.",
+    metavar="N",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool) -> None:
-    """Tell whether a loop runs on ROOT, how far each branch is, and what a person should look at."""
+    """Show whether a loop runs, the progress of each branch, and unusual decisions."""
     from pipeline.config_file import load_deployment
 
     if not root.is_dir():
         raise BadInput(
             "no run", where=f"--root {root}", expected="the root of a run", got="no such folder",
-            fix="Name the folder that was given to `rankdistill run` or `serve-loop`.",
+            fix="Name the folder that `rankdistill run` or `serve-loop` uses as --root.",
         )  # fmt: skip
     paths = RunPaths(root.resolve(), events.resolve())
-    found = run_status(load_deployment(config_file), paths)
+    state = run_status(load_deployment(config_file), paths)
     if runs:
         from pipeline.observation.runs import list_runs
 
-        found["runs"] = [dataclasses.asdict(run) for run in list_runs(paths, runs)]
+        state["runs"] = [dataclasses.asdict(run) for run in list_runs(paths, runs)]
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(state, indent=1))
     else:
         console = Console(soft_wrap=True, width=200, highlight=False)
-        console.print(_heading(found["loop"]), _table(found["branches"]))
-        for figures in found["branches"].values():
+        console.print(_heading(state["loop"]), _table(state["branches"]))
+        for figures in state["branches"].values():
             if (decision := figures["decision"]) is not None:
                 console.print(escape("{branch}, span {span}: {what} {outcome}: {reason}".format(**decision)))
         if runs:
-            console.print(_runs_table(found["runs"]))
+            console.print(_runs_table(state["runs"]))
 
 
 def run_status(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
-    """What the files under a root say; asks neither MLMD nor the label store, and disturbs no loop.
+    """The state of a run from the files under its root, without MLMD or the label store.
 
     Returns:
-        JSON-ready: `loop` (`running`; `pid`, of the last one if none runs) and `branches.<branch>`:
+        JSON-ready: `loop` (`running`; `pid` of the current or last process) and `branches.<branch>`:
         `last_span`, `seconds_since`, `next_span`, `spans_behind`, `last_push` (a span), `label_set`,
-        `label_age_spans`, `unlearned` (role → spans its model has still to learn) and `decision`, the last
-        one that a person should see. None where there is nothing yet.
+        `label_age_spans`, `unlearned` (role → deferred spans) and `decision`, the last unusual one. A value
+        is None if there is none yet.
     """
     from components.span_records import TEACHER
-    from pipeline.observation.decisions import decisions, finished, read_beside
+    from pipeline.observation.decisions import decisions
+    from pipeline.observation.finished_spans import finished_spans
 
-    records = {branch: finished(paths, branch) for branch in (TEACHER, *deployment.surfaces)}
-    certificates = [read_beside(record, "labels", "certificate.json") for record in records[TEACHER]]
-    ages = {each["set_id"]: each["label_age_spans"] for each in certificates if each is not None}
-    made = decisions(deployment, paths, data=False)
+    finished = {branch: finished_spans(paths, branch) for branch in (TEACHER, *deployment.surfaces)}
+    certificates = [certificate for span in finished[TEACHER] if (certificate := span.certificate())]
+    ages = {certificate.set_id: certificate.label_age_spans for certificate in certificates}
+    all_decisions = decisions(deployment, paths, data=False)
     branches = {}
-    for branch, of_branch in records.items():
-        label_set = next(reversed(ages), None) if branch == TEACHER else _joined_set(of_branch)
+    for branch, spans in finished.items():
+        label_set = next(reversed(ages), None) if branch == TEACHER else _joined_set(spans)
         branches[branch] = {
-            **_progress(deployment, paths, branch, of_branch),
+            **_progress(deployment, paths, branch, spans),
             "label_set": label_set,
-            # None where the teacher runs in another root.
-            "label_age_spans": ages.get(label_set),
-            **_decided([each for each in made if each.branch == branch]),
+            # None if the teacher runs in another root.
+            "label_age_spans": ages.get(label_set) if label_set is not None else None,
+            **_decided([decision for decision in all_decisions if decision.branch == branch]),
         }
     return {"loop": _loop(paths.root), "branches": branches}
 
 
 def _progress(
-    deployment: Deployment, paths: RunPaths, branch: str, records: Sequence[Finished]
+    deployment: Deployment, paths: RunPaths, branch: str, spans: Sequence[FinishedSpan]
 ) -> dict[str, Any]:
     from pipeline.observation.freshness import next_span, spans_behind
 
-    following = next_span(deployment, branch, records)
-    learnt = [record for record in records if not record.skipped]
+    first_span = next_span(deployment, branch, spans)
+    not_skipped = [span for span in spans if not span.skipped]
     return {
-        "last_span": records[-1].span if records else None,
-        "seconds_since": round(time.time() - records[-1].time, 1) if records else None,
-        "next_span": following,
-        "spans_behind": spans_behind(paths, following),
-        "unlearned": _unlearned(learnt[-1]) if learnt else {},
+        "last_span": spans[-1].span if spans else None,
+        "seconds_since": round(time.time() - spans[-1].time, 1) if spans else None,
+        "next_span": first_span,
+        "spans_behind": spans_behind(paths, first_span),
+        "unlearned": _deferred_spans(not_skipped[-1]) if not_skipped else {},
     }
 
 
-def _decided(made: Sequence[Decision]) -> dict[str, Any]:
-    pushes = [each.span for each in made if each.outcome == "pushed"]
-    remarkable = [each for each in made if not each.is_ordinary]
+def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:
+    pushes = [decision.span for decision in decisions if decision.outcome == "pushed"]
+    unusual = [decision for decision in decisions if not decision.is_routine]
     return {
         "last_push": pushes[-1] if pushes else None,
-        "decision": dataclasses.asdict(remarkable[-1]) if remarkable else None,
+        "decision": dataclasses.asdict(unusual[-1]) if unusual else None,
     }
 
 
-def _joined_set(records: Sequence[Finished]) -> str | None:
-    """The set of the last span that a surface has joined with its own labels."""
-    from pipeline.observation.decisions import read_beside
-
-    for record in reversed(records):
-        report = read_beside(record, "examples", "join_report.json")
-        if report is not None and report["decision"] == "joined":
-            return str(report["label_sets"][0])
-    return None
+def _joined_set(spans: Sequence[FinishedSpan]) -> str | None:
+    """The set of the last span that a surface joined with soft labels."""
+    reports = (span.join_report() for span in reversed(spans))
+    return next((report.label_sets[0] for report in reports if report and report.decision == "joined"), None)
 
 
-def _unlearned(record: Finished) -> dict[str, list[int]]:
+def _deferred_spans(finished: FinishedSpan) -> dict[str, list[int]]:
     from models.shard_names import SHARD_GLOB, parse_shard_name
-    from models.state import UNLEARNED_FOLDER
+    from models.state import DEFERRED_FOLDER
 
     spans = {
         role: sorted(
             {
                 parse_shard_name(shard.name).span
-                for shard in Path(uri, UNLEARNED_FOLDER).glob(f"Split-*/{SHARD_GLOB}")
+                for shard in Path(uri, DEFERRED_FOLDER).glob(f"Split-*/{SHARD_GLOB}")
             }
         )
         for role in ("teacher", "student", "control")
-        if (uri := record.slots.get(role)) is not None
+        if (uri := finished.slots.get(role)) is not None
     }
-    return {role: waiting for role, waiting in spans.items() if waiting}
+    return {role: deferred for role, deferred in spans.items() if deferred}
 
 
 def _loop(root: Path) -> dict[str, Any]:
-    """Whether a process holds `pipeline.driver.lock`'s lock, by trying it for an instant."""
+    """Whether a process holds the lock of `pipeline.driver.lock`; tries to take it for an instant."""
     path = root / ".lock"
     if not path.is_file():
         return {"running": False, "pid": None}
@@ -166,11 +167,11 @@ def _heading(loop: Mapping[str, Any]) -> str:
 
 def _table(branches: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(
-        "branch", "last span", "ago", "next", "behind", "last push", "unlearned", "age", "label set", box=None
+        "branch", "last span", "ago", "next", "behind", "last push", "deferred", "age", "label set", box=None
     )
     for branch, figures in branches.items():
         ago = figures["seconds_since"]
-        unlearned = "; ".join(f"{role} {_spans(spans)}" for role, spans in figures["unlearned"].items())
+        deferred = "; ".join(f"{role} {_spans(spans)}" for role, spans in figures["unlearned"].items())
         table.add_row(
             escape(branch),
             _shown(figures["last_span"]),
@@ -178,7 +179,7 @@ def _table(branches: Mapping[str, Mapping[str, Any]]) -> Table:
             _shown(figures["next_span"]),
             _shown(figures["spans_behind"]),
             _shown(figures["last_push"]),
-            unlearned or _NOTHING,
+            deferred or _NOTHING,
             _shown(figures["label_age_spans"]),
             _shown(figures["label_set"]),
         )
@@ -199,7 +200,7 @@ def _runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {escape(what)}" for what, number in counts.items()) or _NOTHING
+    return ", ".join(f"{number} {escape(kind)}" for kind, number in counts.items()) or _NOTHING
 
 
 def _shown(value: Any) -> str:

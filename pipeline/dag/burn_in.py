@@ -10,7 +10,7 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.proto import transform_pb2
 
 from components.span_publisher import SpanPublisher
-from components.span_records import BOOTSTRAP
+from components.span_records import BURN_IN
 from components.span_state import SpanState
 from components.transforms.shards import FRESH_SPLITS
 from models.preprocessing import features_config, preprocessing_fn
@@ -20,12 +20,12 @@ from pipeline.dag.training import train_and_check
 from pipeline.paths import RunPaths
 
 
-def bootstrap_components(deployment: Deployment, paths: RunPaths) -> list[BaseComponent]:
+def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComponent]:
     """Wires the burn-in. Its span record is the first predecessor of every branch."""
     spans = deployment.burn_in_spans
     state = SpanState(
         records=paths.records,
-        branch=BOOTSTRAP,
+        branch=BURN_IN,
         span=spans[0],
         slots=("statistics", "fitted_statistics", "teacher"),
     )
@@ -48,7 +48,7 @@ def bootstrap_components(deployment: Deployment, paths: RunPaths) -> list[BaseCo
     publisher = SpanPublisher(
         records=paths.records,
         published=paths.published,
-        branch=BOOTSTRAP,
+        branch=BURN_IN,
         span=spans[-1],
         slots={
             "transform_graph": graph,

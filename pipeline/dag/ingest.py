@@ -8,7 +8,7 @@ from tfx import types
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 
-from components.artifacts import Found
+from components.artifacts import IntOrPlaceholder
 from components.span_example_gen import SpanExampleGen
 from components.span_state import SpanState
 from components.span_statistics import SpanStatistics
@@ -39,7 +39,12 @@ class Ingest:
 
 
 def read_events(
-    deployment: Deployment, paths: RunPaths, first: Found, last: Found, version: Found = 0, surface: str = ""
+    deployment: Deployment,
+    paths: RunPaths,
+    first: IntOrPlaceholder,
+    last: IntOrPlaceholder,
+    version: IntOrPlaceholder = 0,
+    surface: str = "",
 ) -> SpanExampleGen:
     """Wires the reading of spans `first` to `last`, both included, of one surface; empty for all surfaces."""
     return SpanExampleGen(
@@ -53,7 +58,12 @@ def read_events(
 
 
 def ingest(
-    deployment: Deployment, paths: RunPaths, first: Found, last: Found, state: SpanState, version: Found = 0
+    deployment: Deployment,
+    paths: RunPaths,
+    first: IntOrPlaceholder,
+    last: IntOrPlaceholder,
+    state: SpanState,
+    version: IntOrPlaceholder = 0,
 ) -> Ingest:
     """Wires the reading of spans and their validation.
 

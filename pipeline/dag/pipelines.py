@@ -9,22 +9,22 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.context_managers.dsl_context_registry import new_registry
 from tfx.orchestration import metadata, pipeline
 
-from components.artifacts import Found
+from components.artifacts import IntOrPlaceholder
 from components.span_records import RELABELLED, TEACHER
 from components.transforms.worker_package import with_worker_package
 from pipeline.cluster import find_step
 from pipeline.config import Deployment
-from pipeline.dag.burn_in import bootstrap_components
+from pipeline.dag.burn_in import burn_in_components
 from pipeline.dag.ingest import read_events
 from pipeline.dag.student import LabelledExamples, student_branch
 from pipeline.dag.teacher import relabel_components, teacher_branch
 from pipeline.paths import RunPaths
 
 
-def bootstrap_pipeline(deployment: Deployment, paths: RunPaths) -> pipeline.Pipeline:
+def burn_in_pipeline(deployment: Deployment, paths: RunPaths) -> pipeline.Pipeline:
     """The burn-in pipeline, which runs once before the first span."""
     with new_registry():
-        components = bootstrap_components(deployment, paths)
+        components = burn_in_components(deployment, paths)
         return make_pipeline(f"{deployment.name}-bootstrap", deployment, paths, components)
 
 
@@ -44,8 +44,8 @@ def span_pipeline(
 def span_components(
     deployment: Deployment,
     paths: RunPaths,
-    span: Found,
-    version: Found = 0,
+    span: IntOrPlaceholder,
+    version: IntOrPlaceholder = 0,
     branches: Sequence[str] | None = None,
 ) -> list[BaseComponent]:
     """Wires one span, in topological order.
@@ -76,11 +76,11 @@ def span_components(
 
 
 def relabel_pipeline(
-    deployment: Deployment, paths: RunPaths, span: int, version: int = 0
+    deployment: Deployment, paths: RunPaths, span: int, version: int = 0, supersede: bool = False
 ) -> pipeline.Pipeline:
-    """The pipeline that labels a past span, with the teacher of that time; no model trains on it."""
+    """The pipeline that labels a past span; see `relabel_components`."""
     with new_registry():
-        components = relabel_components(deployment, paths, span, version)
+        components = relabel_components(deployment, paths, span, version, supersede)
         return make_pipeline(f"{deployment.name}-{RELABELLED}", deployment, paths, components)
 
 

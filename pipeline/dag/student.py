@@ -9,7 +9,7 @@ from tfx.components import Pusher
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.proto import pusher_pb2
 
-from components.artifacts import Found
+from components.artifacts import IntOrPlaceholder
 from components.progressive_evaluator import ProgressiveEvaluator
 from components.push_gate import PushGate
 from components.soft_label_transform import SoftLabelTransform
@@ -40,8 +40,8 @@ class LabelledExamples:
 def student_branch(
     deployment: Deployment,
     paths: RunPaths,
-    span: Found,
-    version: Found,
+    span: IntOrPlaceholder,
+    version: IntOrPlaceholder,
     surface: str,
     labelled: LabelledExamples,
 ) -> list[BaseComponent]:
@@ -90,7 +90,7 @@ def student_branch(
 
 
 def _join(
-    deployment: Deployment, paths: RunPaths, span: Found, surface: str, labelled: LabelledExamples
+    deployment: Deployment, paths: RunPaths, span: IntOrPlaceholder, surface: str, labelled: LabelledExamples
 ) -> BaseComponent:
     join = SoftLabelTransform(
         examples=labelled.examples,
@@ -105,7 +105,11 @@ def _join(
 
 
 def _evaluate(
-    deployment: Deployment, span: Found, surface: str, examples: types.BaseChannel, state: SpanState
+    deployment: Deployment,
+    span: IntOrPlaceholder,
+    surface: str,
+    examples: types.BaseChannel,
+    state: SpanState,
 ) -> BaseComponent:
     settings = deployment.surfaces[surface]
     # Only every `control_every`-th span has a control that has trained on the same spans as its student.
@@ -125,7 +129,11 @@ def _evaluate(
 
 
 def _control(
-    deployment: Deployment, span: Found, surface: str, examples: types.BaseChannel, state: SpanState
+    deployment: Deployment,
+    span: IntOrPlaceholder,
+    surface: str,
+    examples: types.BaseChannel,
+    state: SpanState,
 ) -> tuple[list[BaseComponent], dict[str, types.BaseChannel]]:
     """Wires the control's training, or its deferral to a later span; returns components and slots."""
     every = deployment.surfaces[surface].control_every
@@ -147,7 +155,7 @@ def _control(
 def _push(
     deployment: Deployment,
     paths: RunPaths,
-    span: Found,
+    span: IntOrPlaceholder,
     surface: str,
     student: TrainedModel,
     predictions: types.BaseChannel,
@@ -181,7 +189,7 @@ def _push(
 
 def _report(
     deployment: Deployment,
-    span: Found,
+    span: IntOrPlaceholder,
     surface: str,
     figures: types.BaseChannel,
     examples: types.BaseChannel,

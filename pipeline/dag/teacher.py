@@ -7,7 +7,7 @@ import dataclasses
 from tfx import types
 from tfx.dsl.components.base.base_component import BaseComponent
 
-from components.artifacts import Found
+from components.artifacts import IntOrPlaceholder
 from components.label_report import LabelReport
 from components.soft_label_bulk_inferrer import SoftLabelBulkInferrer
 from components.span_publisher import SpanPublisher
@@ -34,7 +34,9 @@ class TeacherBranch:
     labeller: BaseComponent
 
 
-def teacher_branch(deployment: Deployment, paths: RunPaths, span: Found, version: Found = 0) -> TeacherBranch:
+def teacher_branch(
+    deployment: Deployment, paths: RunPaths, span: IntOrPlaceholder, version: IntOrPlaceholder = 0
+) -> TeacherBranch:
     """Wires one span of the teacher.
 
     With `label_with: previous` the teacher of the previous span labels: it has not trained on the examples,
@@ -86,13 +88,27 @@ def teacher_branch(deployment: Deployment, paths: RunPaths, span: Found, version
 
 
 def relabel_components(
-    deployment: Deployment, paths: RunPaths, span: Found, version: Found
+    deployment: Deployment,
+    paths: RunPaths,
+    span: IntOrPlaceholder,
+    version: IntOrPlaceholder,
+    supersede: bool = False,
 ) -> list[BaseComponent]:
-    """Wires the labelling of a past span by the last teacher before it; no model trains on it."""
+    """Wires the labelling of a past span by the last teacher before it; no model trains on it.
+
+    With `supersede` it publishes a new revision of a label set that exists already.
+    """
     state = SpanState(records=paths.records, branch=TEACHER, span=span, slots=("teacher", "labels"))
     reader = read_events(deployment, paths, span, span, version)
     labeller = _labeller(
-        deployment, paths, span, version, state, reader.outputs["examples"], state.outputs["teacher"]
+        deployment,
+        paths,
+        span,
+        version,
+        state,
+        reader.outputs["examples"],
+        state.outputs["teacher"],
+        supersede,
     )
     publisher = SpanPublisher(
         records=paths.records,
@@ -108,11 +124,12 @@ def relabel_components(
 def _labeller(
     deployment: Deployment,
     paths: RunPaths,
-    span: Found,
-    version: Found,
+    span: IntOrPlaceholder,
+    version: IntOrPlaceholder,
     state: SpanState,
     examples: types.BaseChannel,
     model: types.BaseChannel,
+    supersede: bool = False,
 ) -> SoftLabelBulkInferrer:
     return SoftLabelBulkInferrer(
         examples=examples,
@@ -125,4 +142,5 @@ def _labeller(
         tasks={name: deployment.tasks[name] for name in deployment.teacher.tasks},
         label_with=deployment.label_with,
         checks=deployment.label_checks,
+        supersede=supersede,
     )

@@ -1,4 +1,4 @@
-"""What is due: the next span of the branches that are behind, and whether it and its labels are there."""
+"""Finds the next span to run for each branch and checks that its events and labels are available."""
 
 from __future__ import annotations
 
@@ -18,117 +18,119 @@ from pipeline.paths import RunPaths
 _LOG = logging.getLogger(__name__)
 
 
-class NotYet(BadInput):
-    """Something is not there that may still come: a loop that serves waits for it."""
+class InputNotReady(BadInput):
+    """An input is not available yet; `serve-loop` waits for it instead of failing."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Due:
+class SpanToRun:
     """The next span to run.
 
     Attributes:
         span: Its number.
-        version: The newest complete one.
-        branches: Those that are to run it, in the order of the DAG.
-        missing: Whether the log lacks it, and it is to be skipped for being late.
+        version: Its newest complete version.
+        branches: The branches that run it, in the order of the DAG.
+        is_missing: Whether the log lacks the span and it is late enough to be skipped.
     """
 
     span: int
     version: int
     branches: tuple[str, ...]
-    missing: bool
+    is_missing: bool
 
 
-def next_due(
-    deployment: Deployment, paths: RunPaths, branches: Sequence[str], wanted: range | None
-) -> Due | None:
-    """The first span that one of the branches has not recorded; None when nothing can be run now.
+def find_next_span(
+    deployment: Deployment, paths: RunPaths, branches: Sequence[str], requested: range | None
+) -> SpanToRun | None:
+    """The first span that a branch has not recorded; None if no span can be run now.
 
     Args:
-        deployment: Says where branches begin, and how long a late span is waited for.
-        paths: Says what is recorded and what the log holds.
-        branches: Those that run.
-        wanted: Spans to go up to; None: all that the log holds.
+        deployment: Defines each branch's first span, and how long a late span is waited for.
+        paths: The records and the event log.
+        branches: The branches to consider.
+        requested: The spans to run; None for all spans of the log.
 
     Raises:
-        BadInput: if the wanted range begins behind the next due span; `NotYet` if the log has a gap that is
-            not to be skipped yet.
+        BadInput: if the requested range starts after the next span.
+        InputNotReady: if the log lacks the span and it is not late enough to be skipped.
     """
-    nexts = {
+    next_spans = {
         branch: max(
             (span + 1 for span in recorded_spans(paths.records, branch)),
             default=deployment.first_span(branch),
         )
         for branch in branches
     }
-    if not nexts:
+    if not next_spans:
         return None
-    span = min(nexts.values())
-    if wanted is not None and span < wanted[0]:
+    span = min(next_spans.values())
+    if requested is not None and span < requested[0]:
         raise BadInput(
-            "span gap", where=f"--spans {wanted[0]}:{wanted[-1]}",
-            expected=f"a range from span {span} or earlier",
-            got=str(wanted[0]), fix="Warm start needs every span in order; begin where the last run ended.",
+            "span gap", where=f"--spans {requested[0]}:{requested[-1]}",
+            expected=f"a range from span {span} or earlier", got=str(requested[0]),
+            fix="Warm start needs every span in order; start where the last run ended.",
         )  # fmt: skip
-    if wanted is not None and span > wanted[-1]:
+    if requested is not None and span > requested[-1]:
         return None
     newest = span_versions(paths.events)
-    later = sum(other > span for other in newest)
-    going = tuple(branch for branch in branches if nexts[branch] == span)
+    num_later = sum(other > span for other in newest)
+    branches_of_span = tuple(branch for branch in branches if next_spans[branch] == span)
     if span in newest:
-        return Due(span, newest[span], going, False)
-    if not later:
+        return SpanToRun(span, newest[span], branches_of_span, False)
+    if not num_later:
         return None
-    patience = deployment.validation.late_after_spans
-    if patience is None or later < patience:
-        raise NotYet(
+    late_after = deployment.validation.late_after_spans
+    if late_after is None or num_later < late_after:
+        raise InputNotReady(
             "span gap", where=str(paths.events), expected=f"span {span} before later ones",
-            got=f"{later} later spans",
+            got=f"{num_later} later spans",
             fix="Write the missing span, or set validation.late_after_spans to skip it.",
         )  # fmt: skip
-    return Due(span, 0, going, True)
+    return SpanToRun(span, 0, branches_of_span, True)
 
 
-def skip(paths: RunPaths, due: Due, reason: str) -> None:
-    """Records a span as one that its branches have skipped, and why."""
+def skip(paths: RunPaths, due: SpanToRun, reason: str) -> None:
+    """Records that the branches skipped the span, with the reason."""
     _LOG.warning("span %d skipped: %s", due.span, reason)
     for branch in due.branches:
-        record = SpanRecord(span=due.span, version=due.version, skipped=reason)
-        write_record(paths.records, branch, record)
+        write_record(paths.records, branch, SpanRecord(span=due.span, version=due.version, skipped=reason))
 
 
-def skip_late(deployment: Deployment, paths: RunPaths, due: Due) -> None:
-    """The same of a span that is missing for too long."""
-    patience = deployment.validation.late_after_spans
-    skip(paths, due, f"late: still missing when {patience} later spans were complete")
+def skip_late(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
+    """Skips a span that is late."""
+    late_after = deployment.validation.late_after_spans
+    skip(paths, due, f"late: still missing when {late_after} later spans were complete")
 
 
-def labels_are_due(deployment: Deployment, paths: RunPaths, due: Due) -> bool:
-    """Whether the span's labels are there, or have been waited for long enough; for surfaces apart."""
+def labels_are_ready(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
+    """Whether a surface that runs apart from the teacher can run the span.
+
+    True if the span's labels are published, or if `label_wait_seconds` have passed since its arrival.
+    """
     teachers = {deployment.label_source(surface)[1].teacher for surface in due.branches}
-    labelled = {
+    labelled_by = {
         record.key.teacher
         for record in open_store(paths.label_store(deployment.label_store)).list_sets()
         if record.key.span == due.span
     }
-    # Not when it was written: a span that is moved or copied into the log may be old when it comes.
-    came = span_folder(paths.events, due.span, due.version).stat().st_ctime
-    patience = max(deployment.surfaces[surface].label_wait_seconds for surface in due.branches)
-    return teachers <= labelled or time.time() - came > patience
+    # The change time is the arrival in the log: a span that was moved there keeps its old modification time.
+    arrived = span_folder(paths.events, due.span, due.version).stat().st_ctime
+    wait_seconds = max(deployment.surfaces[surface].label_wait_seconds for surface in due.branches)
+    return teachers <= labelled_by or time.time() - arrived > wait_seconds
 
 
-def require_spans(events: Path, spans: range, what: str) -> None:
-    """Refuses a range that the log does not hold whole.
+def require_spans(events: Path, spans: range, purpose: str) -> None:
+    """Checks that the log has every span of a range.
 
     Raises:
-        NotYet: naming the first span that is missing.
+        InputNotReady: with the first missing span.
     """
     available = list(span_versions(events))
     missing = [span for span in spans if span not in available]
     if missing:
-        held = f"spans {available[0]} to {available[-1]}" if available else "no spans"
-        raise NotYet(
-            f"{what} needs span {missing[0]}", where=str(events),
+        got = f"spans {available[0]} to {available[-1]}" if available else "no spans"
+        raise InputNotReady(
+            f"{purpose} needs span {missing[0]}", where=str(events),
             expected=f"spans {spans[0]} to {spans[-1]}",
-            got=held, fix="Write the missing spans with `rankdistill events`, or change the range.",
+            got=got, fix="Write the missing spans with `rankdistill events`, or change the range.",
         )  # fmt: skip

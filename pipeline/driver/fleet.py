@@ -1,4 +1,4 @@
-"""The teacher's loop and the surfaces' loops as processes of their own, on one machine and label store."""
+"""Runs the teacher's loop and the students' loops as processes on one machine, with one label store."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from eventlog.errors import BadInput
 from pipeline.config import Deployment
 
 PROCESS_GIB = 2.5
-"""What one loop may need: TFX and TensorFlow take 1.3 GiB, models, examples and Beam the rest."""
+"""Memory of one loop: TFX and TensorFlow take 1.3 GiB; models, examples and Beam take the rest."""
 _POLL_SECONDS = 1.0
-_RESTARTS = 5
+_MAX_RESTARTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One process of the fleet.
+    """One process.
 
     Attributes:
-        name: Its folder under the fleet's root.
-        branches: What it runs.
+        name: Its folder under the root.
+        branches: The branches that it runs.
     """
 
     name: str
@@ -33,15 +33,15 @@ class Member:
 
 
 def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> list[Member]:
-    """Shares the surfaces out over as many processes as asked for and as the memory allows.
+    """Distributes the surfaces over as many processes as requested and as the memory allows.
 
     Args:
-        deployment: Names the surfaces.
-        processes: How many students' loops there may be beside the teacher's.
-        memory_gib: What all of them together may need.
+        deployment: The configuration.
+        processes: Maximum number of students' processes, beside the teacher's.
+        memory_gib: Memory for all processes together.
 
     Raises:
-        BadInput: if there is no room for the teacher and one more.
+        BadInput: if the memory does not suffice for the teacher's process and one more.
     """
     room = int(memory_gib / PROCESS_GIB) - 1
     if processes < 1 or room < 1:
@@ -49,7 +49,7 @@ def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> lis
             "no room for a fleet", where="--processes, --memory-gib",
             expected=f"at least 1 process beside the teacher's and {2 * PROCESS_GIB:g} GiB",
             got=f"{processes} processes and {memory_gib:g} GiB",
-            fix="Give it more, or run all branches in one process with `rankdistill serve-loop`.",
+            fix="Raise the limits, or run all branches in one process with `rankdistill serve-loop`.",
         )  # fmt: skip
     surfaces = tuple(deployment.surfaces)
     number = min(processes, room, len(surfaces))
@@ -61,56 +61,56 @@ def run_fleet(
     members: Sequence[Member],
     root: Path,
     options: Sequence[str],
-    say: Callable[[str], None],
-    told: threading.Event,
+    print_line: Callable[[str], None],
+    stop: threading.Event,
 ) -> int:
-    """Starts every member's loop, starts one again that was killed, and stops all when told to.
+    """Starts the process of every member, restarts a killed one, and stops all of them at the end.
 
     Args:
         members: See `plan_fleet`.
-        root: Each member gets a root of its own below it.
-        options: Of `serve-loop`, the same for all.
-        say: Takes lines for people.
-        told: Set from outside when all are to stop.
+        root: Each member has its own root in a folder below this one.
+        options: Options of `serve-loop`, the same for all members.
+        print_line: Prints a line for people.
+        stop: Ends all members when it is set.
 
     Returns:
-        The exit code: 0, or that of the first member that ended by itself with another one.
+        0, or the exit code of the first member that failed.
     """
-    running = {member: _start(member, root, options) for member in members}
+    processes = {member: _start(member, root, options) for member in members}
     starts = dict.fromkeys(members, 1)
     status = 0
-    while running and not told.is_set() and not status:
-        told.wait(_POLL_SECONDS)
-        for member, process in list(running.items()):
+    while processes and not stop.is_set() and not status:
+        stop.wait(_POLL_SECONDS)
+        for member, process in list(processes.items()):
             code = process.poll()
             if code is None:
                 continue
-            del running[member]
-            if code < 0 and starts[member] <= _RESTARTS:
-                say(f"{member.name} was killed by signal {-code}; it goes on")
-                running[member] = _start(member, root, options)
+            del processes[member]
+            if code < 0 and starts[member] <= _MAX_RESTARTS:
+                print_line(f"{member.name} was killed by signal {-code}; restarted")
+                processes[member] = _start(member, root, options)
                 starts[member] += 1
             elif code:
-                say(f"{member.name} ended with exit code {code}; its log is {_log(member, root)}")
+                print_line(f"{member.name} ended with exit code {code}; its log is {_log_file(member, root)}")
                 status = abs(code)
-    for process in running.values():
+    for process in processes.values():
         process.terminate()
-    for process in running.values():
+    for process in processes.values():
         process.wait()
     return status
 
 
 def _start(member: Member, root: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
-    own = root / member.name
-    own.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "rankdistill", "serve-loop", "--root", str(own), *options]
+    member_root = root / member.name
+    member_root.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "rankdistill", "serve-loop", "--root", str(member_root), *options]
     command += [argument for branch in member.branches for argument in ("--branch", branch)]
     if TEACHER not in member.branches:
         command += ["--teacher-root", str(root / TEACHER)]
-    with _log(member, root).open("ab") as log:
-        # A session of its own: Ctrl-C reaches the fleet alone, which then stops everybody in order.
+    with _log_file(member, root).open("ab") as log:
+        # A new session: Ctrl-C reaches only this process, which then stops the members in order.
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
-def _log(member: Member, root: Path) -> Path:
+def _log_file(member: Member, root: Path) -> Path:
     return root / f"{member.name}.log"

@@ -1,4 +1,4 @@
-"""What the loop did, for machines: one JSON object a line, appended to a file under the root."""
+"""Machine-readable log of the loop: one JSON object per line, in a file under the root."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipeline.logging_setup import OUR_PACKAGES
+
 
 class Journal(logging.Handler):
-    """Steps and pipelines with their seconds, and every warning of ours; survives a kill up to the last line.
+    """Records pipelines and steps with their seconds, and every warning of this project's code.
+
+    A kill loses at most the line that is being written.
 
     Args:
-        path: The file; it and its folder are made if they are missing.
+        path: The file; it and its folder are created if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,13 +27,13 @@ class Journal(logging.Handler):
         self._path = path
 
     def write(self, event: str, **fields: Any) -> None:
-        """Appends one line with the time (Unix seconds), this process, the event and its fields."""
+        """Appends one line with the time (Unix seconds), the process id, the event and its fields."""
         line = {"time": round(time.time(), 3), "pid": os.getpid(), "event": event, **fields}
         with self._path.open("a") as file:
-            # One write of a whole line, so that two processes never mix theirs.
+            # One write per line, so that lines of two processes never mix.
             file.write(json.dumps(line) + "\n")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes a warning of our own code; what libraries log stays theirs."""
-        if record.name.partition(".")[0] in ("eventlog", "models", "components", "pipeline"):
+        """Writes a warning of this project's code; ignores other libraries' records."""
+        if record.name.partition(".")[0] in OUR_PACKAGES:
             self.write(record.levelname.lower(), logger=record.name, message=record.getMessage())

@@ -1,4 +1,4 @@
-"""One loop a root: a lock that dies with its holder."""
+"""Lock that allows one loop per root; the operating system releases it when its process ends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from eventlog.errors import BadInput
 
 
 @contextlib.contextmanager
-def only_loop(root: Path) -> Iterator[None]:
-    """Keeps every other loop from this root.
+def exclusive_loop_lock(root: Path) -> Iterator[None]:
+    """Holds the root's lock.
 
     Raises:
         BadInput: if another process holds it.
@@ -26,8 +26,8 @@ def only_loop(root: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise BadInput(
-                "another loop runs here", where=str(root), expected="one loop a root",
-                got=f"process {holder}", fix="Stop it first, or give this one a root of its own.",
+                "another loop runs here", where=str(root), expected="one loop per root",
+                got=f"process {holder}", fix="Stop that process, or use another root.",
             ) from error  # fmt: skip
         file.truncate(0)
         file.write(str(os.getpid()))

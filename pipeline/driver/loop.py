@@ -1,4 +1,4 @@
-"""The loop over spans: what is due, in order, whatever has been killed, comes late, or is broken."""
+"""The loop over spans: runs each due span in order, resumes killed runs, skips or stops at faulty spans."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 from tfx.orchestration import metadata, pipeline
 
+from components.label_store.base import LabelSetRecord
 from components.label_store.schemes import open_store
 from components.span_records import (
-    BOOTSTRAP,
+    BURN_IN,
     RELABELLED,
     TEACHER,
     SpanRecord,
@@ -22,9 +23,17 @@ from eventlog.checks import EmptySpan
 from eventlog.errors import BadInput
 from eventlog.spans import span_versions
 from pipeline.config import Deployment
-from pipeline.dag.pipelines import all_branches, bootstrap_pipeline, relabel_pipeline, span_pipeline
-from pipeline.driver.due_spans import Due, NotYet, labels_are_due, next_due, require_spans, skip, skip_late
-from pipeline.driver.memory import hand_back
+from pipeline.dag.pipelines import all_branches, burn_in_pipeline, relabel_pipeline, span_pipeline
+from pipeline.driver.due_spans import (
+    InputNotReady,
+    SpanToRun,
+    find_next_span,
+    labels_are_ready,
+    require_spans,
+    skip,
+    skip_late,
+)
+from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
 from pipeline.driver.runner import LocalRunner
 from pipeline.observation.lineage import labelling_model, refuse_leaking_teacher
@@ -35,37 +44,37 @@ _INGEST = ("SpanExampleGen", "SpanStatistics", "SpanValidator")
 
 @dataclasses.dataclass
 class Loop:
-    """One root's loop: of all branches, or of some while other processes run the others.
+    """The loop of one root: all branches, or some while other processes run the rest.
 
     Attributes:
         deployment: The configuration.
-        paths: Where the run keeps what; what is recorded there is not run again.
-        progress: Told of every step.
-        branches: The teacher's and surfaces'; all by default.
-        stopping: Asked before each step whether to stop.
+        paths: The run's paths; recorded spans do not run again.
+        progress: Reports every step.
+        branches: The branches to run; all by default.
+        is_stopping: Whether to stop; called before each step.
     """
 
     deployment: Deployment
     paths: RunPaths
     progress: Progress
     branches: Sequence[str] = ()
-    stopping: Callable[[], bool] = lambda: False
-    _looked_at: dict[int, int] = dataclasses.field(default_factory=dict, init=False)
-    """Past spans and versions that need no other look: a loop that runs for months has many."""
+    is_stopping: Callable[[], bool] = lambda: False
+    _checked_versions: dict[int, int] = dataclasses.field(default_factory=dict, init=False)
+    """Past span → version checked for a revision: a long run does not check all spans again."""
 
     def __post_init__(self) -> None:
         self.branches = tuple(self.branches) or all_branches(self.deployment)
         if self.deployment.spans_table is not None:
-            # The teacher's loop fills it; the others may look before.
+            # The teacher's loop fills the log; a surface's loop may start earlier.
             self.paths.events.mkdir(parents=True, exist_ok=True)
 
-    def bootstrap(self) -> None:
-        """Burns the teacher in, unless that has been done; surfaces alone take another root's graph.
+    def burn_in(self) -> None:
+        """Runs the burn-in unless it is recorded; without the teacher's branch, adopts another root's graph.
 
         Raises:
-            BadInput: if the log lacks a span of the burn-in, or one is faulty; if there is no graph to take.
+            BadInput: if the log lacks a span of the burn-in, a span is faulty, or there is no graph to adopt.
         """
-        if recorded_spans(self.paths.records, BOOTSTRAP):
+        if recorded_spans(self.paths.records, BURN_IN):
             return
         spans = self.deployment.burn_in_spans
         if TEACHER not in self.branches:
@@ -73,57 +82,57 @@ class Loop:
             return
         require_spans(self.paths.events, spans, "the burn-in")
         refused = self._run(
-            bootstrap_pipeline(self.deployment, self.paths),
+            burn_in_pipeline(self.deployment, self.paths),
             f"bootstrap-{spans[0]:05d}-{spans[-1]:05d}",
             f"burn-in {spans[0]}:{spans[-1]}",
         )
         if refused:
             raise next(iter(refused.values()))
 
-    def catch_up(self, wanted: range | None = None) -> tuple[list[int], dict[str, BadInput]]:
-        """Runs every span that is due, in order, and re-stated ones that are past.
+    def catch_up(self, requested: range | None = None) -> tuple[list[int], dict[str, BadInput]]:
+        """Runs every due span in order, then labels revised and late spans again.
 
         Args:
-            wanted: The spans to have run at the end; all that the log holds, when None.
+            requested: The spans to run; None for all spans of the log.
 
         Returns:
-            The spans run now, and by surface that stays behind what stops it.
+            The spans run now, and the error of each surface that is behind.
 
         Raises:
-            BadInput: if a span is faulty or missing and the configuration does not let it be skipped.
-            Stopped: if asked to stop.
+            BadInput: if a span is faulty or missing and the configuration does not skip it.
+            Stopped: if `is_stopping` returned True.
         """
         self._fetch_spans()
-        # Before anything is made: a range that cannot be run leaves nothing behind.
-        next_due(self.deployment, self.paths, self.branches, wanted)
-        self.bootstrap()
-        if wanted is not None:
-            # What is missing before its end may be late, and skipped.
-            require_spans(self.paths.events, wanted[-1:], "--spans")
+        # Checked first, so that an impossible range creates no file.
+        find_next_span(self.deployment, self.paths, self.branches, requested)
+        self.burn_in()
+        if requested is not None:
+            # Only the last span is required: an earlier one may be late, and skipped.
+            require_spans(self.paths.events, requested[-1:], "--spans")
         done: list[int] = []
-        stuck: dict[str, BadInput] = {}
+        errors: dict[str, BadInput] = {}
         while True:
-            going = [branch for branch in self.branches if branch not in stuck]
-            due = next_due(self.deployment, self.paths, going, wanted)
+            branches = [branch for branch in self.branches if branch not in errors]
+            due = find_next_span(self.deployment, self.paths, branches, requested)
             if due is None:
                 break
-            if due.missing:
+            if due.is_missing:
                 skip_late(self.deployment, self.paths, due)
                 continue
-            if TEACHER not in self.branches and not labels_are_due(self.deployment, self.paths, due):
+            if TEACHER not in self.branches and not labels_are_ready(self.deployment, self.paths, due):
                 break
-            behind = self._run_span(due)
-            if behind is not None:
-                stuck |= behind
+            errors_of_span = self._run_span(due)
+            if errors_of_span is not None:
+                errors |= errors_of_span
                 done.append(due.span)
-        self._take_note_of_late_and_restated(wanted)
-        return done, stuck
+        self._relabel_changed_spans(requested)
+        return done, errors
 
     def _fetch_spans(self) -> None:
-        """Brings the event log up to what a table in BigQuery says is complete, if the deployment has one."""
+        """Copies complete spans from BigQuery to the event log, if the deployment has a `spans_table`."""
         if self.deployment.spans_table is None or TEACHER not in self.branches:
             return
-        # Imported when asked for: a run without BigQuery does not pay for its clients.
+        # Imported here: a run without BigQuery does not need its clients.
         from google.api_core.exceptions import GoogleAPICallError, RetryError
 
         from components.event_store.complete_spans import CompleteSpans
@@ -136,69 +145,89 @@ class Loop:
         )
         try:
             table.fetch(
-                self.paths.events, lambda span, rows: self.progress.say(f"span {span}: {rows} rows fetched")
+                self.paths.events,
+                lambda span, rows: self.progress.print_line(f"span {span}: {rows} rows fetched"),
             )
         except (GoogleAPICallError, RetryError) as error:
-            raise NotYet(
+            raise InputNotReady(
                 "BigQuery does not answer", where=f"spans_table {self.deployment.spans_table}",
                 expected="the complete spans", got=f"{error}".splitlines()[0][:200],
-                fix="Look at BigQuery and the credentials; a loop that serves asks again.",
+                fix="Check BigQuery and the credentials; serve-loop tries again.",
             ) from error  # fmt: skip
 
-    def relabel(self, span: int, version: int) -> None:
-        """Labels a past span with the teacher of then; its set is a new one, which nobody has pinned.
+    def relabel(self, span: int, version: int, revision: int = 1) -> None:
+        """Labels a past span with the teacher of that time; no model trains on it.
+
+        Args:
+            span: The span.
+            version: The span version.
+            revision: The revision to publish. Above 1 it supersedes the published label set; pins keep the
+                old one.
 
         Raises:
             BadInput: if the span is faulty.
         """
+        # The revision is part of the run id: a run with a known id would skip its completed nodes.
+        suffix = f"-r{revision}" if revision > 1 else ""
         refused = self._run(
-            relabel_pipeline(self.deployment, self.paths, span, version),
-            f"relabel-{span:05d}-v{version}",
+            relabel_pipeline(self.deployment, self.paths, span, version, supersede=revision > 1),
+            f"relabel-{span:05d}-v{version}{suffix}",
             f"span {span}, labelled again",
             span,
         )
         if refused:
             raise next(iter(refused.values()))
 
-    def backfill(self, spans: range) -> list[int]:
-        """Labels those past spans of a range whose newest version has no label set; returns them.
+    def backfill(self, spans: range, supersede: bool = False) -> list[int]:
+        """Labels the past spans of a range whose newest version has no label set.
+
+        Args:
+            spans: The range.
+            supersede: Also label spans that have a label set; each gets a new revision.
+
+        Returns:
+            The spans labelled.
 
         Raises:
-            BadInput: if the range reaches beyond what the teacher has learnt, or a span is faulty.
+            BadInput: if the teacher has not run a span of the range, or a span is faulty.
         """
-        learnt = recorded_spans(self.paths.records, TEACHER)
+        trained = recorded_spans(self.paths.records, TEACHER)
         newest = span_versions(self.paths.events)
-        store = open_store(self.paths.label_store(self.deployment.label_store))
-        labelled = {
-            (record.key.span, record.key.span_version)
-            for record in store.list_sets()
-            if record.key.teacher == self.deployment.teacher.name
-        }
-        unlearnt = [span for span in spans if span not in learnt or span not in newest]
-        if unlearnt:
+        not_trained = [span for span in spans if span not in trained or span not in newest]
+        if not_trained:
             raise BadInput(
-                "no teacher of then", where=f"--spans {spans[0]}:{spans[-1]}",
-                expected=f"spans that the teacher has behind it ({learnt[:1]} to {learnt[-1:]})",
-                got=str(unlearnt[0]), fix="Run them with `rankdistill run`, which labels them too.",
+                "no teacher of that time", where=f"--spans {spans[0]}:{spans[-1]}",
+                expected=f"spans that the teacher has run ({trained[:1]} to {trained[-1:]})",
+                got=str(not_trained[0]), fix="Run them with `rankdistill run`, which labels them too.",
             )  # fmt: skip
-        lacking = [span for span in spans if (span, newest[span]) not in labelled]
-        for span in lacking:
-            self.relabel(span, newest[span])
-        return lacking
+        sets = self._label_sets()
+        to_label = [span for span in spans if supersede or (span, newest[span]) not in sets]
+        for span in to_label:
+            revisions = [record.revision for record in sets.get((span, newest[span]), [])]
+            self.relabel(span, newest[span], 1 + max(revisions, default=0))
+        return to_label
 
-    def _run_span(self, due: Due) -> dict[str, BadInput] | None:
-        """Runs one span; gives back, by surface, what it is stuck at, or None if the span is skipped."""
+    def _label_sets(self) -> dict[tuple[int, int], list[LabelSetRecord]]:
+        """The published sets of the deployment's teacher by span and span version."""
+        sets: dict[tuple[int, int], list[LabelSetRecord]] = {}
+        for record in open_store(self.paths.label_store(self.deployment.label_store)).list_sets():
+            if record.key.teacher == self.deployment.teacher.name:
+                sets.setdefault((record.key.span, record.key.span_version), []).append(record)
+        return sets
+
+    def _run_span(self, due: SpanToRun) -> dict[str, BadInput] | None:
+        """Runs one span; returns the error of each surface that did not finish, or None if it was skipped."""
         refused = self._run(
             span_pipeline(self.deployment, self.paths, due.span, due.version, due.branches),
             f"span-{due.span:05d}-v{due.version}",
             f"span {due.span}",
             due.span,
         )
-        faulty = next((refused[node] for node in _INGEST if node in refused), None)
-        if faulty is not None:
-            if not isinstance(faulty, EmptySpan) and self.deployment.validation.refused_span == "stop":
-                raise faulty
-            skip(self.paths, due, str(faulty))
+        fault = next((refused[node] for node in _INGEST if node in refused), None)
+        if fault is not None:
+            if not isinstance(fault, EmptySpan) and self.deployment.validation.refused_span == "stop":
+                raise fault
+            skip(self.paths, due, str(fault))
             return None
         if "SpanPublisher" in refused:
             raise refused["SpanPublisher"]
@@ -206,40 +235,40 @@ class Loop:
         return {surface: refused[node] for surface, node in publishers.items() if node in refused}
 
     def _run(
-        self, dag: pipeline.Pipeline, what: str, title: str, span: int | None = None
+        self, dag: pipeline.Pipeline, name: str, title: str, span: int | None = None
     ) -> dict[str, BadInput]:
         guards = {}
         if self.deployment.label_with == "previous":
             guards["SoftLabelBulkInferrer"] = functools.partial(_refuse_leak, span)
-        # Under another configuration it is another run, since what is done may not fit what is left.
-        run_id = f"{dag.pipeline_info.pipeline_name}.{what}.{self.deployment.version}"
-        runner = LocalRunner(self.progress, run_id, guards, self.stopping)
-        with self.progress.stretch(title):
+        # A changed configuration starts a new run: completed nodes of the old one may not fit the rest.
+        run_id = f"{dag.pipeline_info.pipeline_name}.{name}.{self.deployment.version}"
+        runner = LocalRunner(self.progress, run_id, guards, self.is_stopping)
+        with self.progress.pipeline(title):
             runner.run(dag)
-        hand_back()
+        release_memory()
         return runner.refused
 
-    def _take_note_of_late_and_restated(self, wanted: range | None) -> None:
-        """Labels re-stated spans again, and learns neither them nor spans that came after they were skipped.
+    def _relabel_changed_spans(self, requested: range | None) -> None:
+        """Labels revised spans, and spans that arrived after they were skipped.
 
-        A model cannot unlearn what a span said before, and spans are learnt in their order.
+        No model trains on them: a model cannot forget the earlier version, and spans are trained in order.
         """
         if TEACHER not in self.branches:
             return
         newest = span_versions(self.paths.events)
-        changed = {span for span, version in newest.items() if self._looked_at.get(span) != version}
-        noted = {
+        changed = {span for span, version in newest.items() if self._checked_versions.get(span) != version}
+        relabelled = {
             span: read_record(self.paths.records, RELABELLED, span).version
             for span in recorded_spans(self.paths.records, RELABELLED)
         }
         for span in sorted(changed.intersection(recorded_spans(self.paths.records, TEACHER))):
-            if wanted is not None and span not in wanted:
+            if requested is not None and span not in requested:
                 continue
-            known = read_record(self.paths.records, TEACHER, span)
-            came_late = known.skipped.startswith("late") and span not in noted
-            if came_late or newest[span] > max(known.version, noted.get(span, 0)):
+            record = read_record(self.paths.records, TEACHER, span)
+            arrived_late = record.skipped.startswith("late") and span not in relabelled
+            if arrived_late or newest[span] > max(record.version, relabelled.get(span, 0)):
                 self._relabel_or_skip(span, newest[span])
-            self._looked_at[span] = newest[span]
+            self._checked_versions[span] = newest[span]
 
     def _relabel_or_skip(self, span: int, version: int) -> None:
         try:
@@ -251,22 +280,23 @@ class Loop:
             write_record(self.paths.records, RELABELLED, record)
 
     def _adopt_graph(self) -> None:
+        """Copies the transform graph from the records of the teacher's root."""
         source = self.paths.teacher_root / "records" if self.paths.teacher_root else None
-        spans = recorded_spans(str(source), BOOTSTRAP) if source else []
+        spans = recorded_spans(str(source), BURN_IN) if source else []
         if not spans:
-            raise NotYet(
-                "no feature graph", where=str(self.paths.root),
-                expected="a bootstrap here, or that of the root given with --teacher-root",
+            raise InputNotReady(
+                "no transform graph", where=str(self.paths.root),
+                expected="a burn-in in this root, or in the root given with --teacher-root",
                 got=f"none in {source}" if source else "no --teacher-root",
-                fix="Run the teacher's loop first; surfaces alone take over its frozen features.",
+                fix="Run the teacher's loop first; surfaces without it use its frozen features.",
             )  # fmt: skip
-        adopted = read_record(str(source), BOOTSTRAP, spans[-1])
-        graph = {"transform_graph": adopted.slots["transform_graph"]}
-        write_record(self.paths.records, BOOTSTRAP, SpanRecord(span=adopted.span, slots=graph))
+        record = read_record(str(source), BURN_IN, spans[-1])
+        graph = {"transform_graph": record.slots["transform_graph"]}
+        write_record(self.paths.records, BURN_IN, SpanRecord(span=record.span, slots=graph))
 
 
 def _refuse_leak(span: int | None, handle: metadata.Metadata, run_id: str) -> None:
-    with handle as opened:
-        model = labelling_model(opened.store, run_id)
+    with handle as connection:
+        model = labelling_model(connection.store, run_id)
         if model is not None and span is not None:
-            refuse_leaking_teacher(opened.store, model, span)
+            refuse_leaking_teacher(connection.store, model, span)

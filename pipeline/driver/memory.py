@@ -1,4 +1,4 @@
-"""Hands memory that has been freed back to the system, which the C library keeps to itself by default."""
+"""Releases freed memory to the operating system; the C library keeps it by default."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import ctypes
 import gc
 
 
-def hand_back() -> None:
-    """Collects what only its own cycles hold, and returns free pages, where the C library can (glibc).
+def release_memory() -> None:
+    """Collects reference cycles and returns free pages, where the C library supports it (glibc).
 
-    A span allocates and frees a few hundred MiB in many threads, graphs in cycles among them. Python looks
-    for those every few spans, and each thread's arena keeps a little more each time, so that a loop of months
-    would grow without anything leaking.
+    A span allocates a few hundred MiB in many threads, and TensorFlow's graphs hold reference cycles. Python
+    collects cycles only every few spans, and each thread's arena keeps some pages. Without this call the
+    memory of a loop grows for months although nothing leaks.
     """
     gc.collect()
     with contextlib.suppress(AttributeError):

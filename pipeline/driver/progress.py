@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line on a terminal, plain lines in a log."""
+"""Progress of a run for people: a live line on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from pipeline.driver.journal import Journal
 
 
 class Progress:
-    """Tells which step of which pipeline runs, and how long each took."""
+    """Prints each pipeline and step with its seconds, and writes the same to the journal.
+
+    Args:
+        console: Shows an animation only if it is a terminal.
+        journal: Gets the same events; None for no journal.
+    """
 
     def __init__(self, console: Console, journal: Journal | None = None) -> None:
-        """Writes to `console`, animated only if that is a terminal, and to `journal`."""
         self._console = console
         self._journal = journal
         self._title = ""
         self._started = 0.0
 
     @contextlib.contextmanager
-    def stretch(self, title: str) -> Iterator[None]:
-        """A pipeline, such as `span 3`, from its first step to its last."""
+    def pipeline(self, title: str) -> Iterator[None]:
+        """Reports one pipeline, such as `span 3`, when it is done."""
         self._title, self._started = title, time.monotonic()
         yield
         seconds = time.monotonic() - self._started
@@ -34,22 +38,22 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, name: str, number: int, total: int) -> Iterator[None]:
-        """One step of the current pipeline."""
+        """Reports one step of the current pipeline: live while it runs, with its seconds when it is done."""
         label = f"{self._title} [{number}/{total}] {name}"
-        # Escaped, since rich would take [3/7] for a style.
-        shown = label.replace("[", r"\[")
+        # rich would read [3/7] as a style.
+        escaped = label.replace("[", r"\[")
         started = time.monotonic()
         if self._console.is_terminal:
-            with Status(shown, console=self._console):
+            with Status(escaped, console=self._console):
                 yield
         else:
             yield
         seconds = time.monotonic() - started
-        self._console.print(f"  {shown} {seconds:.1f} s", highlight=False)
+        self._console.print(f"  {escaped} {seconds:.1f} s", highlight=False)
         self._write("step", pipeline=self._title, step=name, seconds=round(seconds, 3))
 
-    def say(self, text: str) -> None:
-        """A plain line between steps."""
+    def print_line(self, text: str) -> None:
+        """Prints a plain line between steps."""
         self._console.print(text, highlight=False, markup=False)
         self._write("note", text=text)
 

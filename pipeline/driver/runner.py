@@ -1,4 +1,4 @@
-"""Runs a compiled pipeline in this process, one node after another, and goes on where a killed run ended."""
+"""Runs a compiled TFX pipeline in this process, node by node, and resumes a killed run."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.transforms.collecting import find_bad_input
 from eventlog.errors import BadInput
 from pipeline.driver.progress import Progress
-from pipeline.errors import refusal
 
 _LOG = logging.getLogger(__name__)
 _PIPELINE_CONTEXT, _NODE_CONTEXT = constants.PIPELINE_CONTEXT_TYPE_NAME, constants.NODE_CONTEXT_TYPE_NAME
 
 Guard = Callable[[metadata.Metadata, str], None]
-"""Looks at MLMD just before a node of the run with this id is launched; refuses by raising BadInput."""
+"""Checks MLMD just before a node of this run id is launched; raises BadInput to refuse the launch."""
 
 
-class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """The runner was asked to stop and did so between two nodes; the same run can be gone on with."""
+class Stopped(Exception):  # noqa: N818 - no error
+    """The runner stopped between two nodes on request; the same run can be resumed."""
 
 
 class LocalRunner(local_dag_runner.LocalDagRunner):
-    """TFX's LocalDagRunner with progress, resumption and branches that fail by themselves.
+    """TFX's LocalDagRunner with progress and resumption; a refused branch does not stop the others.
 
-    A run has an id of its own choosing. Run again under the same id, it skips the nodes that MLMD knows to be
-    done, and runs the others from clean output folders. What bad input stops is the node and everything
-    downstream of it; the rest of the pipeline goes on.
+    The caller chooses the run id. A second run with the same id skips the nodes that MLMD records as complete
+    and runs the others with clean output folders. Bad input stops a node and everything downstream of it;
+    the rest of the pipeline runs.
 
     Args:
-        progress: Told of each node.
-        run_id: Names the run.
-        guards: By node id.
-        stopping: Asked before each node whether to stop.
+        progress: Reports each node.
+        run_id: Id of the run.
+        guards: Checks by node id.
+        is_stopping: Whether to stop; called before each node.
     """
 
     def __init__(
@@ -47,44 +47,46 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         progress: Progress,
         run_id: str,
         guards: Mapping[str, Guard],
-        stopping: Callable[[], bool] = lambda: False,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self._progress = progress
         self._run_id = run_id
         self._guards = guards
-        self._stopping = stopping
+        self._is_stopping = is_stopping
         self.refused: dict[str, BadInput] = {}
-        """By node that has not run for it, the refused one and those downstream: what was wrong."""
+        """Node id → error, for each refused node and every node downstream of it."""
 
     def run_with_ir(
         self, ir: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None
     ) -> None:
-        """See the base class; `refused` tells afterwards what did not run.
+        """See the base class. Afterwards `refused` has the nodes that did not run.
 
         Raises:
-            Stopped: if asked to.
-            ValueError: if partial-run options are given; a span is run whole or gone on with.
+            Stopped: if `is_stopping` returned True.
+            ValueError: if partial-run options are given; a span runs as a whole or is resumed.
         """
         if run_options:
             raise ValueError(
-                "partial runs are not supported: leave run_options out, a run goes on by itself."
+                "partial runs are not supported: leave run_options out; a run resumes by itself."
             )
         runtime_parameter_utils.substitute_runtime_parameter(
             ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run_id}
         )
-        _look_in_this_run_alone(ir, self._run_id)
+        _limit_queries_to_run(ir, self._run_id)
         deployment = runner_utils.extract_local_deployment_config(ir)
         chosen = deployment.metadata_connection_config.WhichOneof("connection_config")
         handle = metadata.Metadata(getattr(deployment.metadata_connection_config, chosen))
         for number, wrapped in enumerate(ir.nodes, 1):
             node = wrapped.pipeline_node
-            # The first that was refused: others may only have followed from it.
-            cause = next((why for up, why in self.refused.items() if up in node.upstream_nodes), None)
+            # The first refused upstream node: later ones may only be its consequence.
+            cause = next(
+                (error for node_id, error in self.refused.items() if node_id in node.upstream_nodes), None
+            )
             if cause is not None:
                 self.refused[node.node_info.id] = cause
             elif not self._is_done(handle, node, ir.runtime_spec):
-                if self._stopping():
+                if self._is_stopping():
                     raise Stopped(node.node_info.id)
                 with self._progress.step(node.node_info.id, number, len(ir.nodes)):
                     self._launch(handle, node, ir, deployment)
@@ -109,7 +111,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
             ).launch()
         except Exception as error:
-            refused = refusal(error)
+            refused = find_bad_input(error)
             if refused is None:
                 raise
             _LOG.warning("%s: %s", node_id, refused)
@@ -121,7 +123,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         node: pipeline_pb2.PipelineNode,
         runtime: pipeline_pb2.PipelineRuntimeSpec,
     ) -> bool:
-        """Whether this run has done the node; what an attempt that died has left is removed."""
+        """Whether this run has completed the node; removes the outputs of attempts that did not complete."""
         root = runtime.pipeline_root.field_value.string_value
         with handle as opened:
             contexts = [
@@ -135,24 +137,25 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                 return True
             folder = f"{root}/{node.node_info.id}"
             for pattern in (f"{folder}/*/{attempt.id}", f"{folder}/.system/*/{attempt.id}"):
-                for left in fileio.glob(pattern):
-                    fileio.rmtree(left)
+                for folder_of_attempt in fileio.glob(pattern):
+                    fileio.rmtree(folder_of_attempt)
         return False
 
 
-def _look_in_this_run_alone(ir: pipeline_pb2.Pipeline, run_id: str) -> None:
-    """Has nodes find their inputs, and themselves, without reading all earlier spans from MLMD.
+def _limit_queries_to_run(ir: pipeline_pb2.Pipeline, run_id: str) -> None:
+    """Makes nodes find their inputs without reading all earlier spans from MLMD.
 
-    TFX takes a node's inputs from what is in three contexts at once, and reads each of them whole: that of
-    the pipeline holds every execution of every span, and that of a node one of each. A channel of ours never
-    reaches into another run, so a node has a context in each run and the pipeline's is not asked for.
+    TFX takes a node's inputs from the intersection of three contexts and reads each context as a whole. The
+    pipeline's context has every execution of every span, and a node's context has one execution per span. Our
+    channels never reach into another run. So each node gets one context per run, and queries of the
+    pipeline's context are removed.
     """
     for wrapped in ir.nodes:
         node = wrapped.pipeline_node
         for context in node.contexts.contexts:
             if context.type.name == _NODE_CONTEXT:
                 context.name.field_value.string_value = f"{run_id}.{node.node_info.id}"
-        for channel in (each for spec in node.inputs.inputs.values() for each in spec.channels):
+        for channel in (channel for spec in node.inputs.inputs.values() for channel in spec.channels):
             queries = [query for query in channel.context_queries if query.type.name != _PIPELINE_CONTEXT]
             for query in queries:
                 if query.type.name == _NODE_CONTEXT:

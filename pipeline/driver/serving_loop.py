@@ -1,4 +1,4 @@
-"""The loop left alone: looks at the log again and again, waits for what is late, stops when told to."""
+"""The unattended loop: polls the event log, waits for missing inputs, stops on a signal."""
 
 from __future__ import annotations
 
@@ -7,65 +7,66 @@ import time
 
 from eventlog.errors import BadInput
 from eventlog.spans import span_versions
-from pipeline.driver.due_spans import NotYet
+from pipeline.driver.due_spans import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.runner import Stopped
-from pipeline.driver.signals import told_to_stop
+from pipeline.driver.signals import stop_on_signal
 from pipeline.observation.metrics import write_metrics
 
 _RETRY_SECONDS = 60.0
-"""How long a surface that is stuck waits before it is tried again, unless a new span comes first."""
+"""Wait before a stopped surface is tried again, unless a new span arrives earlier."""
 
 
 def serve(loop: Loop, poll_seconds: float, until_caught_up: bool) -> tuple[int, dict[str, BadInput]]:
-    """Catches up, waits, and so on.
+    """Runs every span that is ready, waits, and repeats.
+
+    SIGTERM or SIGINT finishes the step in progress and returns; the next start resumes the span.
 
     Args:
-        loop: What to run.
-        poll_seconds: Between two looks at the log.
-        until_caught_up: End as soon as nothing is due.
+        loop: The loop to run.
+        poll_seconds: Time between two reads of the log.
+        until_caught_up: Return as soon as no span is ready.
 
     Returns:
-        How many spans were run, and the surfaces that stay behind. Also when it was told to stop by SIGTERM
-        or SIGINT: the step in progress is finished, and the span is gone on with at the next start.
+        The number of spans run, and the error of each surface that is behind.
 
     Raises:
-        BadInput: if a span is faulty and the configuration does not let it be skipped; with
-            `until_caught_up` also if something is not there yet.
+        BadInput: if a span is faulty and the configuration does not skip it; with `until_caught_up` also if
+            an input is missing.
     """
-    num_done, said = 0, ""
-    with told_to_stop() as told:
-        loop.stopping = told.is_set
-        while not told.is_set():
-            stuck: dict[str, BadInput] = {}
+    num_done, reported = 0, ""
+    with stop_on_signal() as stop:
+        loop.is_stopping = stop.is_set
+        while not stop.is_set():
+            errors: dict[str, BadInput] = {}
             try:
-                done, stuck = loop.catch_up()
+                done, errors = loop.catch_up()
                 num_done += len(done)
                 if done:
                     write_metrics(loop.deployment, loop.paths)
-                news = "; ".join(map(str, stuck.values()))
-            except NotYet as error:
+                reason = "; ".join(map(str, errors.values()))
+            except InputNotReady as error:
                 if until_caught_up:
                     raise
-                news = str(error)
+                reason = str(error)
             except Stopped as stopped:
-                loop.progress.say(f"stopped before {stopped}; start again to go on")
+                loop.progress.print_line(f"stopped before {stopped}; start again to resume")
                 break
-            if news and news != said:
-                loop.progress.say(f"waiting: {news}")
+            if reason and reason != reported:
+                loop.progress.print_line(f"waiting: {reason}")
                 write_metrics(loop.deployment, loop.paths)
-            said = news
+            reported = reason
             if until_caught_up:
-                return num_done, stuck
-            _wait(loop, poll_seconds, told, stuck)
+                return num_done, errors
+            _wait(loop, poll_seconds, stop, bool(errors))
     return num_done, {}
 
 
-def _wait(loop: Loop, poll_seconds: float, told: threading.Event, stuck: dict[str, BadInput]) -> None:
-    if not stuck:
-        told.wait(poll_seconds)
+def _wait(loop: Loop, poll_seconds: float, stop: threading.Event, has_errors: bool) -> None:
+    if not has_errors:
+        stop.wait(poll_seconds)
         return
-    before, until = span_versions(loop.paths.events), time.monotonic() + _RETRY_SECONDS
-    while time.monotonic() < until and span_versions(loop.paths.events) == before:
-        if told.wait(poll_seconds):
+    versions, end = span_versions(loop.paths.events), time.monotonic() + _RETRY_SECONDS
+    while time.monotonic() < end and span_versions(loop.paths.events) == versions:
+        if stop.wait(poll_seconds):
             return

@@ -1,4 +1,4 @@
-"""Being told to stop: the first signal asks, the second does not."""
+"""Stops the process in order on SIGTERM or Ctrl-C; a second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or SIGINT sets; the second does what it always does."""
-    told = threading.Event()
-    before: dict[signal.Signals, Any] = {}
+def stop_on_signal() -> Iterator[threading.Event]:
+    """Yields an event that the first SIGTERM or SIGINT sets; the second has its default effect."""
+    stop = threading.Event()
+    previous: dict[signal.Signals, Any] = {}
 
-    def tell(number: int, _frame: Any) -> None:
-        told.set()
-        signal.signal(number, before[signal.Signals(number)])
+    def handle(number: int, _frame: Any) -> None:
+        stop.set()
+        signal.signal(number, previous[signal.Signals(number)])
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        before[each] = signal.signal(each, tell)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        previous[number] = signal.signal(number, handle)
     try:
-        yield told
+        yield stop
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

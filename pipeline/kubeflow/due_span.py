@@ -12,12 +12,19 @@ from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Integer
 
-from components.span_records import BOOTSTRAP, TEACHER, recorded_spans
+from components.span_records import BURN_IN, TEACHER, recorded_spans
 from eventlog.checks import EmptySpan, check_span
 from eventlog.errors import BadInput
 from models.settings import from_json
 from pipeline.config import Deployment
-from pipeline.driver.due_spans import Due, NotYet, labels_are_due, next_due, skip, skip_late
+from pipeline.driver.due_spans import (
+    InputNotReady,
+    SpanToRun,
+    find_next_span,
+    labels_are_ready,
+    skip,
+    skip_late,
+)
 from pipeline.paths import RunPaths
 
 _LOG = logging.getLogger(__name__)
@@ -58,22 +65,24 @@ def DueSpan(  # noqa: N802 - called like a class
     version.write(due.version)
 
 
-def find_due_span(deployment: Deployment, paths: RunPaths, branches: tuple[str, ...], wanted: int) -> Due:
+def find_due_span(
+    deployment: Deployment, paths: RunPaths, branches: tuple[str, ...], wanted: int
+) -> SpanToRun:
     """Returns the span that `DueSpan` writes.
 
     Raises:
         BadInput: see `DueSpan`.
     """
-    if not recorded_spans(paths.records, BOOTSTRAP):
-        raise NotYet(
+    if not recorded_spans(paths.records, BURN_IN):
+        raise InputNotReady(
             "no burn-in", where=paths.records, expected="a finished run of the burn-in pipeline",
             got="none", fix="Run burn-in.yaml and wait until it has finished.",
         )  # fmt: skip
-    due = next_due(deployment, paths, branches, None)
+    due = find_next_span(deployment, paths, branches, None)
     while due is not None and _is_skipped(deployment, paths, due):
-        due = next_due(deployment, paths, branches, None)
+        due = find_next_span(deployment, paths, branches, None)
     if due is None:
-        raise NotYet(
+        raise InputNotReady(
             "nothing is due", where=str(paths.events), expected="a complete span that has not been run",
             got="none", fix="Wait for the next span. A schedule may tick more often than spans arrive.",
         )  # fmt: skip
@@ -88,17 +97,17 @@ def find_due_span(deployment: Deployment, paths: RunPaths, branches: tuple[str, 
             expected=f"all of {', '.join(branches)} at this span", got=f"only {', '.join(due.branches)}",
             fix="Run the pipelines of these branches until they have reached the others.",
         )  # fmt: skip
-    if TEACHER not in branches and not labels_are_due(deployment, paths, due):
-        raise NotYet(
+    if TEACHER not in branches and not labels_are_ready(deployment, paths, due):
+        raise InputNotReady(
             "no labels yet", where=f"span {due.span}", expected="the teacher's label set of the span",
             got="none", fix="Run the teacher's pipeline. Retries of this step and later runs check again.",
         )  # fmt: skip
     return due
 
 
-def _is_skipped(deployment: Deployment, paths: RunPaths, due: Due) -> bool:
+def _is_skipped(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
     """Records a late or empty span as skipped, as the loop on one machine does; False for any other span."""
-    if due.missing:
+    if due.is_missing:
         skip_late(deployment, paths, due)
         return True
     try:

@@ -20,7 +20,7 @@ from eventlog.errors import BadInput
 from models.settings import to_json
 from pipeline.cluster import SPAN
 from pipeline.config import Deployment
-from pipeline.dag.burn_in import bootstrap_components
+from pipeline.dag.burn_in import burn_in_components
 from pipeline.dag.pipelines import all_branches, make_pipeline, span_components
 from pipeline.kubeflow import entrypoint
 from pipeline.kubeflow.due_span import NEXT_SPAN, DueSpan
@@ -77,7 +77,7 @@ def build_pipeline(deployment: Deployment, name: str, branches: tuple[str, ...])
     title = f"{deployment.name}-{name}".replace("_", "-")
     with new_registry():
         if not branches:
-            components = bootstrap_components(deployment, paths)
+            components = burn_in_components(deployment, paths)
             return make_pipeline(title, deployment, paths, components)
         due = DueSpan(
             deployment=to_json(deployment),

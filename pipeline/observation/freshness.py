@@ -1,4 +1,4 @@
-"""How fresh a branch is: seconds from an event to the student that has learnt it, and spans it is behind."""
+"""Freshness of a branch: seconds from an event to the student that trained on it, and spans behind."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from components.label_store.schemes import open_store
 from components.span_records import TEACHER
 from eventlog.spans import span_versions
 from pipeline.config import Deployment
-from pipeline.observation.decisions import Finished, decisions, finished, read_beside
+from pipeline.observation.decisions import decisions
+from pipeline.observation.finished_spans import FinishedSpan, finished_spans
 from pipeline.observation.lineage import open_metadata
 from pipeline.paths import RunPaths
 
 _MARKS = ("event", "ready", "labelled", "published", "trained", "pushed")
 _STAGES = (*itertools.pairwise(_MARKS), ("event", "pushed"))
 STAGES = tuple(f"{before}_to_{after}" for before, after in _STAGES)
-"""From one mark to the next, and the whole way."""
+"""From each mark to the next one, and from the first to the last."""
 
 _TIMED = ("Trainer_student", "Pusher")
 _Figures = Mapping[str, Any]
-"""`<mark>_ms` in Unix milliseconds, and `label_age_spans`, as a certificate has them."""
+"""`<mark>_ms` in Unix milliseconds, and `label_age_spans`; the keys of a certificate."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Freshness:
-    """What one span took to become a model.
+    """Seconds from the events of one span to the pushed student.
 
-    The marks are: its newest fresh row's event, its examples, its labels computed and published, the student
-    trained and pushed.
+    The marks are: the event of the newest fresh row, the examples complete, the labels computed, the labels
+    published, the student trained, the student pushed.
 
     Attributes:
         span: The span.
-        branch: The teacher's, which ends with the published labels, or a surface.
-        label_age_spans: How many spans the teacher was behind the one it labelled; None without labels.
-        seconds: Of each of `STAGES`; None where a mark is missing.
+        branch: `teacher`, whose last mark is the published labels, or a surface.
+        label_age_spans: By how many spans the teacher was behind the labelled span; None without labels.
+        seconds: Seconds by stage of `STAGES`; None if a mark is missing.
     """
 
     span: int
@@ -51,18 +52,18 @@ class Freshness:
 
 
 def freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness]:
-    """One for each span of each branch that has not skipped it: branch by branch, spans ascending.
+    """The freshness of every span that a branch did not skip, by branch, then by span.
 
-    Labels' times come from the teacher's certificate; where the teacher runs in another root, or another
-    teacher labels, from the record of the set that the surface's fleet has pinned. A student's times are
-    those at which MLMD has its Trainer and Pusher complete.
+    The times of labels come from the teacher's certificates. If the teacher runs in another root, or another
+    teacher labels, they come from the record of the pinned label set. The times of a student are the
+    completion times of its Trainer and Pusher in MLMD.
     """
     certificates = {
-        record.span: read_beside(record, "labels", "certificate.json") or {}
-        for record in finished(paths, TEACHER)
-        if not record.skipped
+        finished.span: dataclasses.asdict(certificate) if (certificate := finished.certificate()) else {}
+        for finished in finished_spans(paths, TEACHER)
+        if not finished.skipped
     }
-    found = [_freshness(span, TEACHER, figures) for span, figures in certificates.items()]
+    result = [_freshness(span, TEACHER, figures) for span, figures in certificates.items()]
     completed = _completed(deployment, paths)
     pushed = {
         (decision.branch, decision.span)
@@ -70,25 +71,28 @@ def freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness]:
         if decision.outcome == "pushed"
     }
     for surface in deployment.surfaces:
-        records = [record for record in finished(paths, surface) if not record.skipped]
-        is_own = certificates and deployment.label_source(surface)[1].teacher == deployment.teacher.name
-        labels = certificates if is_own else _pinned(deployment, paths, surface, records)
-        for record in records:
-            figures = dict(labels.get(record.span, {}))
-            figures["trained_ms"] = completed.get(("Trainer_student_" + surface, record.span, record.version))
-            # The Pusher completes also where there is nothing to push.
-            if (surface, record.span) in pushed:
-                figures["pushed_ms"] = completed.get(("Pusher_" + surface, record.span, record.version))
-            found.append(_freshness(record.span, surface, figures))
-    return found
+        spans = [finished for finished in finished_spans(paths, surface) if not finished.skipped]
+        labelled_here = (
+            certificates and deployment.label_source(surface)[1].teacher == deployment.teacher.name
+        )
+        labels = certificates if labelled_here else _pinned(deployment, paths, surface, spans)
+        for finished in spans:
+            figures = dict(labels.get(finished.span, {}))
+            key = (finished.span, finished.version)
+            figures["trained_ms"] = completed.get((f"Trainer_student_{surface}", *key))
+            # The Pusher completes even if it pushes nothing.
+            if (surface, finished.span) in pushed:
+                figures["pushed_ms"] = completed.get((f"Pusher_{surface}", *key))
+            result.append(_freshness(finished.span, surface, figures))
+    return result
 
 
-def percentiles(found: Sequence[Freshness]) -> dict[str, dict[str, dict[str, float]]]:
-    """Branch → stage → `p50` and `p95` over its spans, in seconds; without the stages that no span has."""
+def percentiles(spans: Sequence[Freshness]) -> dict[str, dict[str, dict[str, float]]]:
+    """Branch → stage → `p50` and `p95` over its spans, in seconds; without stages that no span has."""
     seconds: dict[str, dict[str, list[float]]] = {}
-    for each in found:
-        stages = seconds.setdefault(each.branch, {})
-        for stage, value in each.seconds.items():
+    for span in spans:
+        stages = seconds.setdefault(span.branch, {})
+        for stage, value in span.seconds.items():
             if value is not None:
                 stages.setdefault(stage, []).append(value)
     return {
@@ -100,29 +104,24 @@ def percentiles(found: Sequence[Freshness]) -> dict[str, dict[str, dict[str, flo
     }
 
 
-def next_span(deployment: Deployment, branch: str, records: Sequence[Finished]) -> int:
-    """The span that a branch will run next, whether the log holds it or not.
+def next_span(deployment: Deployment, branch: str, spans: Sequence[FinishedSpan]) -> int:
+    """The span that a branch runs next, whether or not the log has it.
 
     Args:
-        deployment: Says where a branch begins.
-        branch: The teacher's or a surface.
-        records: The branch's, in the order of their spans.
+        deployment: The configuration.
+        branch: `teacher` or a surface.
+        spans: The branch's finished spans in order.
     """
-    return records[-1].span + 1 if records else deployment.first_span(branch)
+    return spans[-1].span + 1 if spans else deployment.first_span(branch)
 
 
-def spans_behind(paths: RunPaths, following: int) -> int:
-    """How many complete spans the log holds from `following` on; 0 where there is no log.
-
-    Args:
-        paths: Where the log is.
-        following: See `next_span`.
-    """
-    return sum(span >= following for span in span_versions(paths.events)) if paths.events.is_dir() else 0
+def spans_behind(paths: RunPaths, first_span: int) -> int:
+    """Number of complete spans of the log from `first_span` on; 0 without a log."""
+    return sum(span >= first_span for span in span_versions(paths.events)) if paths.events.is_dir() else 0
 
 
 def _freshness(span: int, branch: str, figures: _Figures) -> Freshness:
-    # A certificate says 0 where it knows no time.
+    # A certificate has 0 for an unknown time.
     marks = {mark: value for mark in _MARKS if (value := figures.get(f"{mark}_ms"))}
     seconds = {
         stage: (marks[after] - marks[before]) / 1000 if before in marks and after in marks else None
@@ -132,27 +131,27 @@ def _freshness(span: int, branch: str, figures: _Figures) -> Freshness:
 
 
 def _pinned(
-    deployment: Deployment, paths: RunPaths, surface: str, records: Sequence[Finished]
+    deployment: Deployment, paths: RunPaths, surface: str, spans: Sequence[FinishedSpan]
 ) -> dict[int, _Figures]:
-    """What the pinned sets' records say, by span, in a certificate's words."""
-    if not records:
+    """Times and label age from the records of the pinned label sets, by span."""
+    if not spans:
         return {}
     fleet, _ = deployment.label_source(surface)
     store = open_store(paths.label_store(deployment.label_store))
     sets = {
-        each.set_id: {
-            **each.facts.extra,
-            "published_ms": each.created_ms,
-            "label_age_spans": each.facts.label_age_spans,
+        record.set_id: {
+            **record.facts.extra,
+            "published_ms": record.created_ms,
+            "label_age_spans": record.facts.label_age_spans,
         }
-        for each in store.list_sets()
+        for record in store.list_sets()
     }
-    pins = {record.span: store.read_pin(fleet, record.span) for record in records}
+    pins = {finished.span: store.read_pin(fleet, finished.span) for finished in spans}
     return {span: sets[pin] for span, pin in pins.items() if pin in sets}
 
 
 def _completed(deployment: Deployment, paths: RunPaths) -> dict[tuple[str, int, int], int]:
-    """When each student's Trainer and Pusher was complete, Unix ms, by node, span and version."""
+    """Completion time (Unix ms) of each student's Trainer and Pusher, by node, span and span version."""
     if not Path(paths.metadata).is_file():
         return {}
     steps = "|".join(f"{kind}_{surface}" for surface in deployment.surfaces for kind in _TIMED)

@@ -1,8 +1,8 @@
-"""What a model has learnt, and from whom, as MLMD has it; and the guard that asks before a span is labelled.
+"""Lineage of a model from MLMD, and the guard against labels of a teacher that trained on the span.
 
-Works on `ml_metadata` alone, without TFX, so that a question is answered in a second. A model's way through
-MLMD is a chain: a Trainer goes on from its base model, a CandidateCheck hands on the candidate or its
-predecessor, a SpanState copies what another pipeline run (or another root's) has made.
+Uses `ml_metadata` without TFX, so that it answers in a second. The history of a model in MLMD is a chain: a
+Trainer continues from its base model, a CandidateCheck outputs the candidate or its predecessor, and a
+SpanState copies a model from another pipeline run or another root.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from eventlog.errors import BadInput
 from models.job import TrainingJob
 from models.settings import from_json
 from models.shard_names import SHARD_GLOB, parse_shard_name
-from models.state import UNLEARNED_FOLDER, job_hash
+from models.state import DEFERRED_FOLDER, job_hash
 
 METADATA_FILE = "metadata.sqlite"
-"""By it a run's root is known, see `pipeline.paths`."""
+"""Its presence marks the root of a run, see `pipeline.paths`."""
 
 _INPUT, _OUTPUT = metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.OUTPUT
 _MODEL_TYPES = ("Model", "PushedModel")
@@ -30,19 +30,19 @@ _MODEL_TYPES = ("Model", "PushedModel")
 
 @dataclasses.dataclass(frozen=True)
 class Lineage:
-    """Where a model comes from. What was learnt by candidates that were discarded is no part of it.
+    """The history of a model. The training of discarded candidates is not part of it.
 
     Attributes:
-        uri: The Model artifact's; of a pushed version, that of the model which was pushed.
+        uri: URI of the Model artifact; for a pushed version, of the model that was pushed.
         role: `teacher`, `student` or `control`.
-        surface: The one it ranks for; None for all.
-        spans: Every span whose Examples a training has read, ascending, burn-in included.
-        label_sets: Ids of the sets joined to them, in the order of training; of a student alone.
-        teachers: `<teacher>.<version>` of those sets, in the same order.
-        transform_graph: URI of the frozen feature graph, where Transform wrote it.
+        surface: The surface that the model ranks; None for all.
+        spans: Every span that the model has trained on, ascending, including the burn-in.
+        label_sets: Ids of the joined label sets in the order of training; empty unless a student's.
+        teachers: `<teacher>.<version>` of these sets, in the same order.
+        transform_graph: URI of the transform graph, as Transform wrote it.
         schema: URI of the Schema that the graph was fitted with.
         job: Hash of the last training's job, see `models.state.job_hash`.
-        trainings: How many Trainer executions led to the model.
+        trainings: Number of Trainer executions that led to the model.
     """
 
     uri: str
@@ -62,31 +62,35 @@ def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
 
     Args:
         store: The MLMD of the model's root.
-        uri: Of a Model artifact, or the folder of a pushed version.
+        uri: URI of a Model artifact, or the folder of a pushed version.
 
     Raises:
-        BadInput: if MLMD does not know it or an artifact it comes from, if it is no model, or its job
-            cannot be read.
+        BadInput: if MLMD lacks the model or an artifact that it was made from, if it is not a model, or if
+            its job cannot be read.
     """
     uri = uri.rstrip("/")
-    start = _made(store, _pushed_artifact(store, uri) or uri)
+    start = _find(store, _pushed_artifact(store, uri) or uri)
     if start.artifact.type not in _MODEL_TYPES:
-        raise _no_model(uri, f"an artifact of type {start.artifact.type}")
+        raise _not_a_model(uri, f"an artifact of type {start.artifact.type}")
     trainings = _trainings(store, start.artifact.uri)
     if not trainings:
-        raise _no_model(uri, "the marker that says there is none yet")
+        raise _not_a_model(uri, "the empty marker: there is no model yet")
     last = trainings[-1]
     job = _job(last)
-    examples = [each for training in trainings for each in training.examples] if job.role == "student" else []
-    sets = tuple(dict.fromkeys(each for artifact in examples for each in _label_sets(artifact)))
-    graph = _original(last.made.store, last.made.inputs["transform_graph"].uri)
+    examples = (
+        [artifact for training in trainings for artifact in training.examples]
+        if job.role == "student"
+        else []
+    )
+    sets = tuple(dict.fromkeys(set_id for artifact in examples for set_id in _label_sets(artifact)))
+    graph = _original(last.model.store, last.model.inputs["transform_graph"].uri)
     return Lineage(
         uri=start.inputs["model"].uri if start.kind == "Pusher" else start.artifact.uri,
         role=job.role,
         surface=job.surface,
         spans=tuple(sorted(set().union(*(training.spans() for training in trainings)))),
         label_sets=sets,
-        teachers=tuple(dict.fromkeys(each.partition(".span-")[0] for each in sets)),
+        teachers=tuple(dict.fromkeys(set_id.partition(".span-")[0] for set_id in sets)),
         transform_graph=graph.artifact.uri,
         schema=graph.inputs["schema"].uri,
         job=job_hash(job),
@@ -95,55 +99,55 @@ def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
 
 
 def refuse_leaking_teacher(store: metadata_store.MetadataStore, model_uri: str, span: int) -> None:
-    """Lets nobody label a span who has trained on it; what the model says of itself is not asked.
+    """Raises if the teacher trained on the span. Uses MLMD lineage, not the model's own metadata.
 
     Args:
         store: The run's MLMD.
-        model_uri: Of the Model artifact that is about to label; the empty marker passes.
-        span: The span to be labelled.
+        model_uri: URI of the labelling model; the empty marker is accepted.
+        span: The span to label.
 
     Raises:
-        BadInput: if a training that led to the model has read the span, or MLMD cannot tell.
+        BadInput: if a training that led to the model read the span, or MLMD has no complete lineage.
     """
     for training in _trainings(store, model_uri):
         if span in training.spans():
             raise BadInput(
-                "the teacher has trained on the span it is to label", where=f"labels of span {span}",
-                expected="a teacher that MLMD knows to come from other spans alone (label_with: previous)",
-                got=f"{model_uri}, for which Trainer execution {training.made.execution.id} read span {span}",
-                fix="Restore ROOT/records/teacher, which names the model, or choose label_with: current.",
+                "the teacher has trained on the span", where=f"labels of span {span}",
+                expected="a teacher that MLMD shows to be trained on other spans (label_with: previous)",
+                got=f"{model_uri}: Trainer execution {training.model.execution.id} read span {span}",
+                fix="Restore ROOT/records/teacher, which names the model, or set label_with: current.",
             )  # fmt: skip
 
 
 def labelling_model(store: metadata_store.MetadataStore, run_id: str) -> str | None:
-    """URI of the model that SpanState has handed to a pipeline run's labeller.
+    """URI of the model that labels in a pipeline run, from the output of SpanState.
 
     Args:
         store: The run's MLMD.
-        run_id: Names the pipeline run.
+        run_id: Id of the pipeline run.
 
     Returns:
-        The URI, also of the empty marker; None if no teacher has been handed out in that run.
+        The URI, which may be that of the empty marker; None if the run has no output of a teacher.
     """
     run = store.get_context_by_type_and_name("pipeline_run", run_id)
     for execution in store.get_executions_by_context(run.id) if run else []:
-        handed_out = _artifacts(store, execution, _OUTPUT) if _kind(execution) == "SpanState" else {}
-        if "teacher" in handed_out:
-            return str(handed_out["teacher"].uri)
+        outputs = _artifacts(store, execution, _OUTPUT) if _kind(execution) == "SpanState" else {}
+        if "teacher" in outputs:
+            return str(outputs["teacher"].uri)
     return None
 
 
 def find_root(path: str | Path) -> Path | None:
-    """The nearest folder above `path`, or `path` itself, that holds a run's MLMD; None if there is none."""
+    """The nearest folder with a run's MLMD, from `path` upwards; None without one."""
     folders = (Path(path), *Path(path).parents)
     return next((folder for folder in folders if (folder / METADATA_FILE).is_file()), None)
 
 
 def open_metadata(root: Path) -> metadata_store.MetadataStore:
-    """Opens a root's MLMD for reading alone; a run that goes on there is not disturbed.
+    """Opens a root's MLMD read-only, which does not disturb a running loop.
 
     Raises:
-        BadInput: if there is none, or it cannot be read.
+        BadInput: if it is missing or cannot be read.
     """
     file = root / METADATA_FILE
     config = metadata_store_pb2.ConnectionConfig()
@@ -160,8 +164,8 @@ def open_metadata(root: Path) -> metadata_store.MetadataStore:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Made:
-    """An artifact, what made it of which inputs, and the store that knows them all."""
+class _Product:
+    """An artifact with the execution that made it, its inputs, and their store."""
 
     store: metadata_store.MetadataStore
     artifact: metadata_store_pb2.Artifact
@@ -174,12 +178,12 @@ class _Made:
 
     @property
     def source(self) -> str:
-        """URI of what a SpanState has copied; empty if it has found nothing."""
+        """URI that a SpanState copied from; empty if it output the empty marker."""
         return str(self.artifact.custom_properties["source"].string_value)
 
     @property
     def is_predecessor(self) -> bool:
-        """Whether this is a copy of a good model that goes on with a span it has not learnt."""
+        """Whether this is a copy of the last good model, with a deferred span."""
         if self.kind != "CandidateCheck":
             return self.kind == "TrainingDeferral"
         blessing = _artifacts(self.store, self.execution, _OUTPUT)["blessing"]
@@ -188,107 +192,108 @@ class _Made:
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """A model as its Trainer made it.
+    """One training.
 
     Attributes:
-        made: The model.
-        unlearned: Spans that its base model had still to learn.
-        examples: What was read, as far as MLMD has it: theirs, then those of the Trainer's own input.
+        model: The model that the Trainer made.
+        deferred: Deferred spans of the base model.
+        examples: Examples that MLMD shows to be read: those of deferred spans, then the Trainer's input.
     """
 
-    made: _Made
-    unlearned: set[int]
+    model: _Product
+    deferred: set[int]
     examples: list[metadata_store_pb2.Artifact]
 
     def spans(self) -> set[int]:
-        return self.unlearned.union(*(_spans(self.made.store, each) for each in self.examples))
+        return self.deferred.union(*(_spans(self.model.store, artifact) for artifact in self.examples))
 
 
 def _trainings(store: metadata_store.MetadataStore, uri: str) -> list[_Training]:
-    """The trainings that led to a model, in their order."""
+    """The trainings that led to a model, in order."""
     trainings: list[_Training] = []
     while uri:
-        made = _made(store, uri)
-        if made.kind == "Trainer":
-            trainings.append(_Training(made, _unlearned_spans(_upstream(made)), [made.inputs["examples"]]))
-        elif trainings and made.is_predecessor:
-            # MLMD does not say whether the span was handed on to the next training; its shards do.
-            handed_on = made.inputs["examples"]
-            if _spans(made.store, handed_on) <= trainings[-1].unlearned:
-                trainings[-1].examples.insert(0, handed_on)
-        store, uri = made.store, _upstream(made)
+        product = _find(store, uri)
+        if product.kind == "Trainer":
+            deferred = _deferred_spans(_upstream(product))
+            trainings.append(_Training(product, deferred, [product.inputs["examples"]]))
+        elif trainings and product.is_predecessor:
+            # MLMD does not record whether the next training read the deferred span; the shards show it.
+            examples = product.inputs["examples"]
+            if _spans(product.store, examples) <= trainings[-1].deferred:
+                trainings[-1].examples.insert(0, examples)
+        store, uri = product.store, _upstream(product)
     return trainings[::-1]
 
 
-def _upstream(made: _Made) -> str:
-    """URI of the model that a model was made from; empty if from none."""
-    if made.kind == "SpanState":
-        return made.source
+def _upstream(product: _Product) -> str:
+    """URI of the model that a model was made from; empty without one."""
+    if product.kind == "SpanState":
+        return product.source
     keys = {
         "Trainer": "base_model",
-        "CandidateCheck": "predecessor" if made.is_predecessor else "candidate",
+        "CandidateCheck": "predecessor" if product.is_predecessor else "candidate",
         "TrainingDeferral": "model",
         "Pusher": "model",
     }
-    if made.kind not in keys:
-        raise _no_model(made.artifact.uri, f"what {made.kind} has made")
-    base = made.inputs.get(keys[made.kind])
+    if product.kind not in keys:
+        raise _not_a_model(product.artifact.uri, f"an output of {product.kind}")
+    base = product.inputs.get(keys[product.kind])
     return str(base.uri) if base else ""
 
 
-def _made(store: metadata_store.MetadataStore, uri: str) -> _Made:
-    """Looks an artifact up, in the MLMD of the root it lies under if `store` does not know it.
+def _find(store: metadata_store.MetadataStore, uri: str) -> _Product:
+    """Looks up an artifact in `store`, or else in the MLMD of the root that it lies under.
 
-    Surfaces that run by themselves take the feature graph over from the root of their teacher.
+    A surface that runs apart from the teacher uses the transform graph of the teacher's root.
     """
-    made = _lookup(store, uri)
-    if made is None and (root := find_root(uri)) is not None:
-        made = _lookup(open_metadata(root), uri)
-    if made is None:
+    product = _lookup(store, uri)
+    if product is None and (root := find_root(uri)) is not None:
+        product = _lookup(open_metadata(root), uri)
+    if product is None:
         raise BadInput(
-            "unknown to MLMD", where=uri, expected="an artifact that a finished step of a run has made",
-            got="no such artifact in the metadata of this root or of its own",
-            fix="Name a folder under ROOT/artifacts or ROOT/serving as it was when the run wrote it.",
+            "unknown to MLMD", where=uri, expected="an artifact of a finished step",
+            got="no such artifact in the metadata of this root or of its own root",
+            fix="Name a folder under ROOT/artifacts or ROOT/serving, at the path where the run wrote it.",
         )  # fmt: skip
-    return made
+    return product
 
 
-def _lookup(store: metadata_store.MetadataStore, uri: str) -> _Made | None:
+def _lookup(store: metadata_store.MetadataStore, uri: str) -> _Product | None:
     for artifact in store.get_artifacts_by_uri(uri):
         for event in store.get_events_by_artifact_ids([artifact.id]):
-            # An execution that failed or was killed has left a pending output.
+            # A failed or killed execution has a pending output.
             if event.type == _OUTPUT:
                 (execution,) = store.get_executions_by_id([event.execution_id])
-                return _Made(store, artifact, execution, _artifacts(store, execution, _INPUT))
+                return _Product(store, artifact, execution, _artifacts(store, execution, _INPUT))
     return None
 
 
 def _pushed_artifact(store: metadata_store.MetadataStore, folder: str) -> str | None:
-    """URI of the PushedModel that says it was pushed to `folder`."""
+    """URI of the PushedModel artifact with `folder` as destination."""
     for artifact in store.get_artifacts_by_type("PushedModel"):
         if artifact.custom_properties["pushed_destination"].string_value == folder:
             return str(artifact.uri)
     return None
 
 
-def _original(store: metadata_store.MetadataStore, uri: str) -> _Made:
-    """What was copied from span to span, where it was first made."""
-    made = _made(store, uri)
-    while made.kind == "SpanState":
-        made = _made(made.store, made.source)
-    return made
+def _original(store: metadata_store.MetadataStore, uri: str) -> _Product:
+    """The first artifact of a chain of copies from span to span."""
+    product = _find(store, uri)
+    while product.kind == "SpanState":
+        product = _find(product.store, product.source)
+    return product
 
 
 def _spans(store: metadata_store.MetadataStore, examples: metadata_store_pb2.Artifact) -> set[int]:
-    properties = _made(store, examples.uri).execution.custom_properties
+    properties = _find(store, examples.uri).execution.custom_properties
     if "first_span" in properties:
         return set(range(properties["first_span"].int_value, properties["last_span"].int_value + 1))
     return {examples.properties["span"].int_value}
 
 
-def _unlearned_spans(model_uri: str) -> set[int]:
-    """Spans whose shards lie in a model's folder for its next training; none if there is no such folder."""
-    shards = Path(model_uri, UNLEARNED_FOLDER, "Split-train").glob(SHARD_GLOB) if model_uri else ()
+def _deferred_spans(model_uri: str) -> set[int]:
+    """The deferred spans of a model, from the shards in its folder."""
+    shards = Path(model_uri, DEFERRED_FOLDER, "Split-train").glob(SHARD_GLOB) if model_uri else ()
     return {parse_shard_name(shard.name).span for shard in shards}
 
 
@@ -297,7 +302,7 @@ def _label_sets(examples: metadata_store_pb2.Artifact) -> list[str]:
 
 
 def _job(training: _Training) -> TrainingJob:
-    execution = training.made.execution
+    execution = training.model.execution
     try:
         config = json.loads(execution.custom_properties["custom_config"].string_value)
         return from_json(TrainingJob, config["job"])
@@ -305,16 +310,17 @@ def _job(training: _Training) -> TrainingJob:
         raise BadInput(
             "the training job cannot be read", where=f"Trainer execution {execution.id}",
             expected="a job of this version of rankdistill", got=str(error.errors()[0]["msg"]),
-            fix="Ask with the version that trained the model.",
+            fix="Use the version of rankdistill that trained the model.",
         ) from error  # fmt: skip
 
 
 def _artifacts(
     store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution, kind: int
 ) -> dict[str, metadata_store_pb2.Artifact]:
-    """An execution's inputs or outputs by the names they have there."""
-    events = [each for each in store.get_events_by_execution_ids([execution.id]) if each.type == kind]
-    artifacts = {each.id: each for each in store.get_artifacts_by_id([event.artifact_id for event in events])}
+    """An execution's inputs or outputs by key."""
+    events = [event for event in store.get_events_by_execution_ids([execution.id]) if event.type == kind]
+    ids = [event.artifact_id for event in events]
+    artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id(ids)}
     return {
         step.key: artifacts[event.artifact_id]
         for event in events
@@ -327,8 +333,8 @@ def _kind(execution: metadata_store_pb2.Execution) -> str:
     return str(execution.type.rpartition(".")[2])
 
 
-def _no_model(uri: str, got: str) -> BadInput:
+def _not_a_model(uri: str, got: str) -> BadInput:
     return BadInput(
-        "not a model", where=uri, expected="a Model artifact or a pushed version of one", got=got,
+        "not a model", where=uri, expected="a Model artifact or a pushed version", got=got,
         fix="Name a folder such as ROOT/artifacts/CandidateCheck_teacher/good_model/N.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The runs of a root as MLMD has them: their steps, how long they took, what they made."""
+"""Lists the pipeline runs of a root from MLMD: steps, seconds, artifacts."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _STATES = {
     metadata_store_pb2.Execution.FAILED: "failed",
     metadata_store_pb2.Execution.RUNNING: "running or killed",
 }
-_OTHER = "not done"
+_OTHER = "not complete"
 _MS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run of a pipeline: the bootstrap, a span, or the relabelling of one.
+    """One run of a pipeline: the burn-in, a span, or the relabelling of a span.
 
     Attributes:
-        id: Names pipeline, span and version of the configuration.
-        steps: State -> how many attempts at a step ended so.
-        failed: Steps of which no attempt is complete.
-        seconds: From the first step's start to the last one's end; a run that was gone on with counts the
-            pause between.
-        artifacts: Type -> how many were made.
+        id: Pipeline name, span and version of the configuration.
+        steps: State -> number of step attempts that ended in it.
+        failed: Steps without a complete attempt.
+        seconds: From the start of the first step to the end of the last one, including the pause of a
+            resumed run.
+        artifacts: Type -> number of artifacts.
     """
 
     id: str
@@ -48,8 +48,8 @@ def list_runs(paths: RunPaths, last: int) -> list[Run]:
     """The last runs of a root, oldest first.
 
     Args:
-        paths: Of the runs.
-        last: How many.
+        paths: The run's paths.
+        last: Maximum number of runs.
 
     Raises:
         BadInput: if the root has no readable MLMD.
@@ -83,9 +83,9 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
 
 
 def _step(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution, run_id: str) -> str:
-    """A node has a context in each run, see `pipeline.driver.runner`."""
+    """The step's node id. Each node has one context per run, see `pipeline.driver.runner`."""
     contexts = store.get_contexts_by_execution(execution.id)
     return next(
-        (str(each.name).removeprefix(f"{run_id}.") for each in contexts if each.type == "node"),
+        (str(node.name).removeprefix(f"{run_id}.") for node in contexts if node.type == "node"),
         str(execution.type),
     )

@@ -1,4 +1,4 @@
-"""What a run has shown so far: progressive figures pooled over its spans, decisions, freshness, seconds."""
+"""Summary of a run: progressive figures pooled over its spans, decisions, freshness, seconds per step."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tfx.orchestration import metadata
 from components.evaluation.predictions import read_predictions
 from components.evaluation.progressive import progressive_figures
 from components.label_store.schemes import open_store
-from components.progressive_evaluator import FRESH, MATURED
+from components.output_files import FRESH_FILE, MATURED_FILE
 from components.span_records import TEACHER
-from components.transforms.join_labels import read_join_report
 from eventlog.rows import MATURITY_SPANS
 from pipeline.config import Deployment
-from pipeline.observation.decisions import decisions, finished
+from pipeline.observation.decisions import decisions
+from pipeline.observation.finished_spans import finished_spans
 from pipeline.observation.freshness import freshness, percentiles
 from pipeline.paths import RunPaths
 
 
 def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
-    """Computes the summary from what the run has published, and nothing else.
+    """Computes the summary from the files and metadata under the root.
 
     Returns:
-        JSON-ready: `spans`, those that any branch has learnt; `surfaces.<surface>.coverage` and
+        JSON-ready: `spans`, those that a branch has run and not skipped; `surfaces.<surface>.coverage` and
         `surfaces.<surface>.tasks` (see `progressive_figures`); `decisions`; `freshness.spans` and
         `freshness.percentiles.<branch>.<stage>`; `label_sets`; `seconds.<step>`, the mean over executions.
     """
@@ -37,12 +37,17 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     fresh = freshness(deployment, paths)
     return {
         "spans": sorted(
-            {each.span for branch in branches for each in finished(paths, branch) if not each.skipped}
+            {
+                finished.span
+                for branch in branches
+                for finished in finished_spans(paths, branch)
+                if not finished.skipped
+            }
         ),
         "surfaces": {surface: _surface(deployment, paths, surface) for surface in deployment.surfaces},
         "decisions": [dataclasses.asdict(decision) for decision in decisions(deployment, paths)],
         "freshness": {
-            "spans": [dataclasses.asdict(each) for each in fresh],
+            "spans": [dataclasses.asdict(span) for span in fresh],
             "percentiles": percentiles(fresh),
         },
         "label_sets": _label_sets(deployment, paths),
@@ -51,7 +56,7 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
 
 
 def write_summary(summary: dict[str, Any], path: Path) -> None:
-    """Writes it whole or not at all."""
+    """Writes the summary in one step: a reader never sees a part of it."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(summary, indent=1, allow_nan=False))
     partial.replace(path)
@@ -60,17 +65,18 @@ def write_summary(summary: dict[str, Any], path: Path) -> None:
 def _surface(deployment: Deployment, paths: RunPaths, surface: str) -> dict[str, Any]:
     rows: dict[int, list[pa.Table]] = collections.defaultdict(list)
     fresh_rows = labelled_rows = 0
-    for record in finished(paths, surface):
-        if record.skipped:
+    for finished in finished_spans(paths, surface):
+        if finished.skipped:
             continue
-        figures = Path(record.slots["figures"])
-        rows[record.span].append(read_predictions(figures / FRESH, deployment.tasks))
-        matured = read_predictions(figures / MATURED, deployment.tasks)
+        figures = Path(finished.slots["figures"])
+        rows[finished.span].append(read_predictions(figures / FRESH_FILE, deployment.tasks))
+        matured = read_predictions(figures / MATURED_FILE, deployment.tasks)
         if matured.num_rows:
-            rows[record.span - MATURITY_SPANS].append(matured)
-        report = read_join_report(record.slots["examples"])
-        fresh_rows += report.fresh_rows
-        labelled_rows += report.labelled_fresh_rows
+            rows[finished.span - MATURITY_SPANS].append(matured)
+        report = finished.join_report()
+        if report is not None:
+            fresh_rows += report.fresh_rows
+            labelled_rows += report.labelled_fresh_rows
     evaluation = deployment.evaluation
     return {
         "coverage": labelled_rows / fresh_rows if fresh_rows else None,

@@ -1,4 +1,4 @@
-"""The run's summary as tables for people: 80 columns wide, plain text where there is no terminal."""
+"""Tables of a run's summary for a terminal or a log, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def print_summary(summary: Json, console: Console | None = None) -> None:
 
 
 def render_summary(summary: Json) -> Group:
-    """Tables of a run's summary: surfaces, remarkable decisions, freshness, label sets, seconds per step.
+    """Tables of a run's summary: surfaces, unusual decisions, freshness, label sets, seconds per step.
 
     Args:
         summary: `spans` (list), `surfaces.<surface>.coverage`, `surfaces.<surface>.tasks.<task>.<role>.{auc |
@@ -42,7 +42,7 @@ def render_summary(summary: Json) -> Group:
     covered = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
     heading = f"Progressive figures, {covered}: AUC of binary tasks, RMSE of regressions"
     surfaces = [_surface(name, surface) for name, surface in summary["surfaces"].items()]
-    note = f"{MARK} the 95 % interval excludes 0; {NOTHING} undefined, or no such model yet"
+    note = f"{MARK} the 95 % interval excludes 0; {NOTHING} undefined, or no model yet"
     return Group(
         Text(heading),
         Text(),
@@ -53,7 +53,7 @@ def render_summary(summary: Json) -> Group:
         Text(),
         _freshness(summary["freshness"]["percentiles"]),
         Text(),
-        Text("label sets; lag is from the span's examples to their published labels", style="bold"),
+        Text("label sets; the lag is from a span's examples to its published labels", style="bold"),
         _label_sets_table(summary["label_sets"]),
         Text(),
         _seconds_table(summary["seconds"]),
@@ -83,27 +83,25 @@ def _surface_table(surface: Json) -> Table:
     return table
 
 
-def _decisions(found: list[Json]) -> Group:
-    remarkable = [each for each in found if not Decision(**each).is_ordinary]
-    if not remarkable:
-        return Group(Text("decisions: all in the ordinary", style="bold"))
-    shown = remarkable[-SHOWN_DECISIONS:]
-    which = (
-        f"the last {len(shown)} of {len(remarkable)}" if len(remarkable) > len(shown) else f"all {len(shown)}"
-    )
+def _decisions(decisions: list[Json]) -> Group:
+    unusual = [decision for decision in decisions if not Decision(**decision).is_routine]
+    if not unusual:
+        return Group(Text("decisions: all routine", style="bold"))
+    shown = unusual[-SHOWN_DECISIONS:]
+    which = f"the last {len(shown)} of {len(unusual)}" if len(unusual) > len(shown) else f"all {len(shown)}"
     table = _table()
     table.add_column("span", justify="right")
     table.add_column("branch", no_wrap=True)
     table.add_column("decision")
     table.add_column("reason", overflow="fold")
-    for each in shown:
-        outcome = Text(f"{each['what']} {each['outcome']}")
-        table.add_row(str(each["span"]), Text(each["branch"]), outcome, Text(each["reason"]))
-    return Group(Text(f"decisions out of the ordinary, {which}", style="bold"), table)
+    for decision in shown:
+        outcome = Text(f"{decision['what']} {decision['outcome']}")
+        table.add_row(str(decision["span"]), Text(decision["branch"]), outcome, Text(decision["reason"]))
+    return Group(Text(f"unusual decisions, {which}", style="bold"), table)
 
 
 def _freshness(percentiles: Json) -> Group:
-    lines = [Text("freshness, half / 95 % of the spans within", style="bold")]
+    lines = [Text("freshness, median / 95th percentile over spans", style="bold")]
     for branch, stages in percentiles.items():
         shown = (
             f"{stage.replace('_', ' ')} {_duration(value['p50'])} / {_duration(value['p95'])}"
@@ -131,8 +129,8 @@ def _seconds_table(seconds: Json) -> Table:
     table = _table()
     table.add_column("step")
     table.add_column("seconds", justify="right")
-    for step, spent in seconds.items():
-        table.add_row(Text(step), _seconds(spent))
+    for step, mean in seconds.items():
+        table.add_row(Text(step), _seconds(mean))
     return table
 
 
@@ -151,8 +149,8 @@ def _difference(figures: Json, metric: str) -> str:
 
 
 def _positives(figures: Json) -> str:
-    found = [figures[role].get("positives") for role in ROLES if role in figures]
-    return _number(next((count for count in found if count is not None), None), ",d")
+    counts = [figures[role].get("positives") for role in ROLES if role in figures]
+    return _number(next((count for count in counts if count is not None), None), ",d")
 
 
 def _percent(share: float | None) -> str:
@@ -164,12 +162,12 @@ def _seconds(value: float | None) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Days where a log of long ago is replayed."""
+    """In days for a replayed log, whose events are old."""
     return f"{seconds / _SECONDS_A_DAY:,.0f} d" if seconds >= 2 * _SECONDS_A_DAY else f"{seconds:,.1f} s"
 
 
 def _figure(value: float | None, sign: str = "") -> str:
-    """Four decimals as long as the figure is small enough for seven characters, then fewer."""
+    """Four decimals, or two from 10 on, so that a figure fits seven characters."""
     if value is None:
         return NOTHING
     decimals = 4 if abs(value) < 10 else 2

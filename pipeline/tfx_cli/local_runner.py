@@ -22,9 +22,9 @@ from eventlog.errors import BadInput
 from pipeline.config import Deployment
 from pipeline.config_file import load_deployment
 from pipeline.dag.pipelines import span_pipeline
-from pipeline.driver.due_spans import NotYet, next_due
+from pipeline.driver.due_spans import InputNotReady, find_next_span
 from pipeline.driver.journal import Journal
-from pipeline.driver.lock import only_loop
+from pipeline.driver.lock import exclusive_loop_lock
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.paths import RunPaths
@@ -51,12 +51,12 @@ class DueSpanRunner(local_dag_runner.LocalDagRunner):
         Raises:
             BadInput: if no span is due, or if the event log, the labels or the configuration are faulty.
         """
-        with only_loop(self._paths.root):
+        with exclusive_loop_lock(self._paths.root):
             progress = Progress(Console(soft_wrap=True), Journal(self._paths.journal))
             loop = Loop(self._deployment, self._paths, progress)
-            due = next_due(self._deployment, self._paths, loop.branches, None)
+            due = find_next_span(self._deployment, self._paths, loop.branches, None)
             if due is None:
-                raise NotYet(
+                raise InputNotReady(
                     "nothing is due", where=str(self._paths.events), expected="a span that has not been run",
                     got="none", fix="Write the next span with `rankdistill events`.",
                 )  # fmt: skip

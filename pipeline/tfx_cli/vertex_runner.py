@@ -18,7 +18,7 @@ from pipeline.cluster import SPAN
 from pipeline.config import Deployment
 from pipeline.config_file import load_deployment
 from pipeline.dag.pipelines import all_branches
-from pipeline.errors import run_or_refuse
+from pipeline.errors import exit_on_bad_input
 from pipeline.kubeflow.due_span import NEXT_SPAN
 from pipeline.kubeflow.spec import complete_spec
 from pipeline.kubeflow.target import FLEET, adapt_to_cluster, build_pipeline, runner_config
@@ -64,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_or_refuse("rankdistill", main)
+    exit_on_bad_input("rankdistill", main)

@@ -134,7 +134,7 @@ def test_what_came_late_or_was_restated_late_is_labelled_by_the_teacher_of_then_
     summary, paths, config
 ):
     for span in (LATE, RESTATED_LATE):
-        assert ("restated", "labelled again") in [each[:2] for each in decisions(summary, span, "relabelled")]
+        assert ("revised", "labelled again") in [each[:2] for each in decisions(summary, span, "relabelled")]
     store = open_store(paths.label_store(load_deployment(config).label_store))
     sets = {(record.key.span, record.key.span_version): record for record in store.list_sets()}
     assert sets[LATE, 0].key.teacher_version.endswith("-00002")

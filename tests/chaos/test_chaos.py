@@ -17,12 +17,12 @@ from tfx.dsl.compiler.compiler import Compiler
 from tfx.orchestration import metadata
 
 from components.label_store.schemes import open_store
-from components.span_records import BOOTSTRAP, TEACHER, read_record, recorded_spans
+from components.span_records import BURN_IN, TEACHER, read_record, recorded_spans
 from models.state import STATE_FOLDER
 from models.state import read_record as read_state
 from pipeline.config_file import load_deployment
-from pipeline.dag.pipelines import bootstrap_pipeline, span_pipeline
-from pipeline.driver.lock import only_loop
+from pipeline.dag.pipelines import burn_in_pipeline, span_pipeline
+from pipeline.driver.lock import exclusive_loop_lock
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.observation.decisions import decisions
@@ -81,7 +81,7 @@ def killed(world, deployment):
 
 
 def all_kills(deployment, paths):
-    bootstrap = node_ids(bootstrap_pipeline(deployment, paths))
+    bootstrap = node_ids(burn_in_pipeline(deployment, paths))
     spans = {span: node_ids(span_pipeline(deployment, paths, span)) for span in RUN_SPANS}
     # The last spans are left to the random ones, which would pass points by that are still to come.
     return enumerate_kills(bootstrap, spans, RUN_SPANS[:-4], SURFACES)
@@ -95,7 +95,7 @@ def node_ids(dag):
 def run(deployment, paths, before=lambda: None):
     tf.config.experimental.enable_op_determinism()
     before()
-    with only_loop(paths.root):
+    with exclusive_loop_lock(paths.root):
         _, stuck = Loop(deployment, paths, Progress(Console(file=sys.stdout))).catch_up()
     assert not stuck, stuck
 
@@ -187,8 +187,8 @@ def test_weights_slots_and_steps_of_every_span_are_bit_equal(branch, undisturbed
 def test_the_feature_graph_is_the_same(undisturbed, killed):
     versions = []
     for paths in (undisturbed, killed):
-        (span,) = recorded_spans(paths.records, BOOTSTRAP)
-        teacher = read_record(paths.records, BOOTSTRAP, span).slots["teacher"]
+        (span,) = recorded_spans(paths.records, BURN_IN)
+        teacher = read_record(paths.records, BURN_IN, span).slots["teacher"]
         versions.append(read_state(f"{teacher}/{STATE_FOLDER}").feature_version)
     assert versions[0] == versions[1]
 

@@ -9,7 +9,7 @@ import yaml
 
 from components.label_store.schemes import open_store
 from components.span_records import TEACHER, read_record, recorded_spans
-from components.transforms.join_labels import read_join_report
+from components.transforms.join_report import read_join_report
 from eventlog.simulator import simulate
 from models.state import STATE_FOLDER
 from models.state import read_record as read_state

@@ -7,10 +7,11 @@ from tfx.components.util import model_utils
 from tfx.types.standard_artifacts import ModelBlessing
 
 from components.artifacts import Predictions
-from components.candidate_check import VERDICT_FILE, write_decision
-from components.evaluation.candidate import Verdict
+from components.candidate_check import write_decision
+from components.evaluation.candidate import CandidateVerdict
 from components.evaluation.predictions import predictions_schema, span_file, with_schema, write_predictions
 from components.evaluation.push_gate import PushRule
+from components.output_files import CANDIDATE_VERDICT_FILE
 from components.push_gate import PushGate
 from models.settings import to_json
 from models.tasks import Task
@@ -42,8 +43,8 @@ def gate(tmp_path):
             rows = with_schema(pa.table(columns), predictions_schema(TASKS))
             write_predictions(rows, tmp_path / "predictions" / span_file(span))
         blessing = artifact(ModelBlessing, tmp_path / "blessing")
-        verdict = Verdict(blessed, "some reason", None, None, {}, {})
-        write_decision(blessing, blessed, VERDICT_FILE, verdict)
+        verdict = CandidateVerdict(blessed, "some reason", None, None, {}, {})
+        write_decision(blessing, blessed, CANDIDATE_VERDICT_FILE, verdict)
         decision = artifact(ModelBlessing, tmp_path / "decision")
         PushGate.test_call(
             blessing=blessing,
@@ -102,8 +103,8 @@ def test_without_a_control_a_blessed_student_is_pushed_on_the_candidate_check(ga
 
 def test_a_decision_is_written_for_the_pusher_and_as_json(tmp_path):
     blessing = artifact(ModelBlessing, tmp_path)
-    verdict = Verdict(True, "fine", 0.5, 0.6, {"click": 0.5}, {"click": 0.6})
-    write_decision(blessing, True, VERDICT_FILE, verdict)
+    verdict = CandidateVerdict(True, "fine", 0.5, 0.6, {"click": 0.5}, {"click": 0.6})
+    write_decision(blessing, True, CANDIDATE_VERDICT_FILE, verdict)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["BLESSED", "verdict.json"]
     assert json.loads((tmp_path / "verdict.json").read_text())["candidate_loss"] == 0.5

@@ -6,7 +6,7 @@ from tfx.types import standard_artifacts
 from components.label_store.resolving import LabelSource
 from components.label_store.schemes import open_store
 from components.soft_label_transform import SoftLabelTransformExecutor
-from components.transforms.join_labels import read_join_report
+from components.transforms.join_report import read_join_report
 from components.transforms.join_settings import JoinSettings
 from eventlog.errors import BadInput
 from models.settings import to_json

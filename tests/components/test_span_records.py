@@ -1,7 +1,7 @@
 import pytest
 
 from components.span_records import (
-    BOOTSTRAP,
+    BURN_IN,
     SpanRecord,
     newest_before,
     read_record,
@@ -34,7 +34,7 @@ def test_the_newest_earlier_span_wins_and_later_ones_do_not_count(tmp_path):
 
 
 def test_the_bootstrap_stands_in_for_a_branch_without_the_slot(tmp_path):
-    write_record(str(tmp_path), BOOTSTRAP, SpanRecord(span=2, slots={"transform_graph": "/graph"}))
+    write_record(str(tmp_path), BURN_IN, SpanRecord(span=2, slots={"transform_graph": "/graph"}))
     write_record(str(tmp_path), "tab_1", SpanRecord(span=3, slots={"student": "/models/3"}))
 
     assert newest_before(str(tmp_path), "tab_1", 4, "transform_graph") == "/graph"
@@ -43,7 +43,7 @@ def test_the_bootstrap_stands_in_for_a_branch_without_the_slot(tmp_path):
 
 
 def test_a_branch_goes_by_its_own_record_as_soon_as_it_has_one(tmp_path):
-    write_record(str(tmp_path), BOOTSTRAP, SpanRecord(span=2, slots={"teacher": "/models/2"}))
+    write_record(str(tmp_path), BURN_IN, SpanRecord(span=2, slots={"teacher": "/models/2"}))
     write_record(str(tmp_path), "teacher", SpanRecord(span=3, slots={"teacher": "/models/3"}))
 
     assert newest_before(str(tmp_path), "teacher", 3, "teacher") == "/models/2"

@@ -4,7 +4,7 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.span_validator import apply_severities, describe, find_anomalies
+from components.span_validator import anomaly_lines, apply_severities, find_anomalies
 from eventlog.errors import BadInput
 
 WARN = {"schema": "warn", "drift": "warn", "skew": "warn"}
@@ -34,14 +34,14 @@ def schema():
 def test_unchanged_data_has_no_anomaly(schema):
     same = statistics([1, 2, 3, 4] * 25)
 
-    assert describe(find_anomalies(same, schema, same, same)) == {"schema": [], "drift": [], "skew": []}
+    assert anomaly_lines(find_anomalies(same, schema, same, same)) == {"schema": [], "drift": [], "skew": []}
 
 
 def test_a_shifted_distribution_is_drift_from_the_previous_span_or_skew_from_the_fitted_ones(schema):
     before, after = statistics([1, 2, 3, 4] * 25), statistics([20, 21, 22, 23] * 25)
 
-    drift = describe(find_anomalies(after, schema, before, None))
-    skew = describe(find_anomalies(after, schema, None, before))
+    drift = anomaly_lines(find_anomalies(after, schema, before, None))
+    skew = anomaly_lines(find_anomalies(after, schema, None, before))
 
     assert [line.split(":")[0] for line in drift["drift"]] == ["hour"]
     assert not drift["schema"] and not drift["skew"]
@@ -50,7 +50,7 @@ def test_a_shifted_distribution_is_drift_from_the_previous_span_or_skew_from_the
 
 
 def test_a_value_outside_its_domain_is_a_schema_anomaly(schema):
-    lines = describe(find_anomalies(statistics([1, 99]), schema, None, None))["schema"]
+    lines = anomaly_lines(find_anomalies(statistics([1, 99]), schema, None, None))["schema"]
 
     assert len(lines) == 1
     assert lines[0].startswith("hour: Out-of-range values")
@@ -59,7 +59,7 @@ def test_a_value_outside_its_domain_is_a_schema_anomaly(schema):
 def test_a_span_without_examples_is_a_schema_anomaly(schema):
     empty = statistics_pb2.DatasetFeatureStatisticsList(datasets=[{"num_examples": 0}])
 
-    assert "no examples at all" in describe(find_anomalies(empty, schema, None, None))["schema"]
+    assert "no examples at all" in anomaly_lines(find_anomalies(empty, schema, None, None))["schema"]
 
 
 def test_severity_stop_raises_with_span_and_feature():

@@ -9,7 +9,7 @@ from components.training_deferral import TrainingDeferral, defer_span
 from components.transforms.shards import SPLITS, split_folder, write_records
 from models.job import TrainingJob
 from models.settings import to_json
-from models.state import DIVERGED_FILE, EMPTY_MARKER, SERVING_FOLDER, unlearned_files
+from models.state import DIVERGED_FILE, EMPTY_MARKER, SERVING_FOLDER, deferred_shards
 from tests.models.tiny_world import job
 
 
@@ -35,7 +35,7 @@ def model(tmp_path):
 
 
 def deferred_files(folder):
-    paths = unlearned_files(f"{folder}/{SERVING_FOLDER}")
+    paths = deferred_shards(f"{folder}/{SERVING_FOLDER}")
     return [path.removeprefix(f"{folder}/unlearned/") for path in paths]
 
 
@@ -66,7 +66,7 @@ def test_without_a_model_the_marker_holds_the_deferred_span(tmp_path):
 
     assert (tmp_path / "target" / EMPTY_MARKER).exists()
     assert len(deferred_files(tmp_path / "target")) == 2
-    assert unlearned_files(None) == []
+    assert deferred_shards(None) == []
 
 
 def test_a_diverged_candidate_is_discarded_and_its_span_deferred_with_the_predecessor(model, tmp_path):

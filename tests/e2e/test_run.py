@@ -20,7 +20,7 @@ from tfx.orchestration import metadata
 from components.label_store.schemes import open_store
 from components.soft_label_bulk_inferrer import teacher_record
 from components.span_records import TEACHER, read_record, recorded_spans
-from components.transforms.join_labels import read_join_report
+from components.transforms.join_report import read_join_report
 from components.transforms.shards import HELD_OUT_SPLITS
 from eventlog.errors import BadInput
 from models.state import SERVING_FOLDER, STATE_FOLDER

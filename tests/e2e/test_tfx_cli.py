@@ -13,7 +13,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from components.span_records import BOOTSTRAP, recorded_spans
+from components.span_records import BURN_IN, recorded_spans
 from pipeline.paths import RunPaths
 from tests.conftest import REPOSITORY
 
@@ -30,7 +30,7 @@ def world(small_document, small_log, finished_run, tmp_path_factory):
     document = {**small_document, "surfaces": {"tab_1": {}}}
     document["cluster"] = {"pipeline_root": "gs://bucket/runs", "shared": "/gcs/bucket/r", "volume": ""}
     (folder / "small.yaml").write_text(yaml.safe_dump(document))
-    shutil.copytree(Path(finished_run.records, BOOTSTRAP), folder / "root" / "records" / BOOTSTRAP)
+    shutil.copytree(Path(finished_run.records, BURN_IN), folder / "root" / "records" / BURN_IN)
     return folder, small_log
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eventlog.rows import IMMEDIATE_TASKS
-from eventlog.simulator.outcomes import DRAWS, Expectations, draw_outcomes
+from eventlog.simulator.outcomes import NUM_UNIFORMS, Expectations, draw_outcomes
 
 VALUES = {
     "click": 0.5,
@@ -57,7 +57,7 @@ def test_the_uniform_numbers_determine_the_outcomes() -> None:
         ],
         dtype=np.float32,
     )
-    assert uniforms.shape == (DRAWS, 3)
+    assert uniforms.shape == (NUM_UNIFORMS, 3)
     outcomes = draw_outcomes(expectations(3), uniforms)
     assert {task: value.tolist() for task, value in outcomes.items() if task != "watch_time"} == {
         "click": [1, 1, 0],
@@ -74,6 +74,6 @@ def test_the_uniform_numbers_determine_the_outcomes() -> None:
 @pytest.mark.parametrize("task", IMMEDIATE_TASKS)
 def test_mean_outcomes_equal_their_expectations(task: str) -> None:
     truth = expectations(400_000)
-    uniforms = np.random.default_rng(0).random((DRAWS, 400_000), dtype=np.float32)
+    uniforms = np.random.default_rng(0).random((NUM_UNIFORMS, 400_000), dtype=np.float32)
     drawn, expected = draw_outcomes(truth, uniforms)[task], truth.by_task()[task][0]
     assert abs(drawn.mean() - expected) < 4 * drawn.std() / np.sqrt(len(drawn))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.trials.stream import Stream
+from experiments.trials.stream import ExampleStream
 
 TASKS = ("click", "watch_time", "ltv")
 
@@ -36,7 +36,7 @@ def hand_made():
     labels[:7, 0] = [1, 0, 0, 1, 1, 0, 1]
     labels[:7, 1] = [2.0, 0.5, 1.0, 3.0, 2.0, 0.0, 1.0]
     labels[7, 2] = 4.0
-    return Stream(
+    return ExampleStream(
         key="hand-made",
         tasks=TASKS,
         surface_names=("tab_1", "tab_0"),

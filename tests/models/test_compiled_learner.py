@@ -67,7 +67,7 @@ def compiled() -> CompiledLearner:
 
 def trained(learner: Learner, training_job: TrainingJob) -> list[Any]:
     learner.restore(Learner(training_job, spec()).values())
-    learner.become(training_job)
+    learner.switch_job(training_job)
     sums = learner.train_block(*block())
     assert int(sums.num_steps) == learner.step == 4
     return [sums.total, sums.hard, sums.soft, *learner.values()]
@@ -101,7 +101,7 @@ def test_one_graph_serves_several_learning_rates_soft_weights_and_seeds(compiled
 def test_a_job_with_another_graph_is_refused(compiled: CompiledLearner) -> None:
     wider = dataclasses.replace(ARCHITECTURE, trunk=(16,))
     with pytest.raises(ValueError, match="may differ, got another model"):
-        compiled.become(student(architecture=wider))
+        compiled.switch_job(student(architecture=wider))
 
 
 def test_different_seeds_drop_different_units() -> None:
@@ -110,7 +110,7 @@ def test_different_seeds_drop_different_units() -> None:
 
     def total(seed: int) -> float:
         learner.restore(initial)
-        learner.become(dataclasses.replace(dropped, seed=seed))
+        learner.switch_job(dataclasses.replace(dropped, seed=seed))
         return float(learner.train_block(*block()).total)
 
     assert total(1) == total(1) != total(2)

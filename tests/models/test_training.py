@@ -21,7 +21,7 @@ from models.architecture import Architecture
 from models.distillation import Distillation
 from models.learner import Diverged
 from models.optimizers import Optimizer
-from models.state import EMPTY_MARKER, divergence
+from models.state import EMPTY_MARKER, divergence_reason
 from models.training import TrainingRun, run_fn
 from tests.models.tiny_world import AUXILIARY, FEATURES, TASKS, fn_args, job, random_columns, write_shard
 
@@ -312,12 +312,12 @@ def test_a_diverged_warm_start_exports_its_reason_instead_of_a_model(
     write_shard(tmp_path / "split" / "span-00004-00000-of-00001.gz", rows)
     run_fn(fn_args(tmp_path / "model", STUDENT, graph_dir, f"{tmp_path}/split/*", base=span_3))
 
-    reason = divergence(str(tmp_path / "model"))
+    reason = divergence_reason(str(tmp_path / "model"))
     assert reason is not None
     assert "student, span 4, pass 0: training diverged" in reason
     assert [path.name for path in (tmp_path / "model" / "Format-Serving").iterdir()] == ["DIVERGED"]
     assert not (tmp_path / "model" / "training-state").exists()
-    assert divergence(str(span_3)) is None
+    assert divergence_reason(str(span_3)) is None
     # The diverged run is not in the cache: the next run from the same base has finite weights.
     again = fn_args(tmp_path / "again", STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3)
     run_fn(again)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from components.evaluation.candidate import Verdict
+from components.evaluation.candidate import CandidateVerdict
 from components.evaluation.push_gate import GateVerdict
+from components.label_store.certificate import Certificate
 from components.span_records import RELABELLED, TEACHER, SpanRecord, write_record
-from components.transforms.join_labels import JoinReport, write_report
+from components.transforms.join_report import JoinReport, write_report
 from eventlog.spans import SUCCESS, span_folder
 from pipeline.config_file import load_deployment
 from pipeline.paths import RunPaths
@@ -77,7 +78,7 @@ class Run:
         write_record(self.paths.records, branch, SpanRecord(span=span, slots=slots))
 
     def blessing(self, span, branch, role, discarded):
-        verdict = Verdict(discarded is None, discarded or "finite", None, None, {}, {})
+        verdict = CandidateVerdict(discarded is None, discarded or "finite", None, None, {}, {})
         return self.folder(span, branch, f"{role}_blessing", verdict=dataclasses.asdict(verdict))
 
     def folder(self, span, branch, slot, **files):
@@ -90,8 +91,12 @@ class Run:
 
 def certificate(span, **times):
     """The files of a published set's artifact."""
-    fields = {"set_id": f"big.abc-{span - 1:05d}.span-{span:05d}.0.0123456789ab", "rows": 300}
-    return {"certificate": fields | {"label_age_spans": 1} | times}
+    fields = Certificate(
+        set_id=f"big.abc-{span - 1:05d}.span-{span:05d}.0.0123456789ab", teacher="big", teacher_version="abc",
+        span=span, span_version=0, revision=1, feature_version="abc", rows=300, coverage={},
+        label_age_spans=1, seconds=1.0, event_ms=0, ready_ms=0, labelled_ms=0, published_ms=0,
+    )  # fmt: skip
+    return {"certificate": dataclasses.asdict(fields) | times}
 
 
 @pytest.fixture

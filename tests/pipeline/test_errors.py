@@ -3,7 +3,7 @@ import pytest
 
 from components.transforms.collecting import find_bad_input
 from eventlog.errors import BadInput
-from pipeline.errors import run_or_refuse
+from pipeline.errors import exit_on_bad_input
 
 LINE = "span 3: empty: expected rows, got none. Write it again."
 
@@ -30,7 +30,7 @@ def test_bad_input_is_found_in_the_message_of_a_beam_worker_error():
 
 
 def test_the_name_of_the_beam_step_is_removed():
-    assert str(find_bad_input(BadInput.quoted(f"{LINE} [while running 'Encode']"))) == LINE
+    assert str(find_bad_input(BadInput.from_message(f"{LINE} [while running 'Encode']"))) == LINE
 
 
 def test_another_error_is_not_bad_input():
@@ -51,11 +51,11 @@ def test_bad_input_and_click_errors_end_without_a_traceback(capsys, error, code,
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        run_or_refuse("tool", program)
+        exit_on_bad_input("tool", program)
 
     assert (caught.value.code, capsys.readouterr().err) == (code, output)
 
 
 def test_a_program_error_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
-        run_or_refuse("tool", lambda: 1 / 0)
+        exit_on_bad_input("tool", lambda: 1 / 0)

@@ -55,7 +55,7 @@ from components.label_store.publication import (
     deduplicate_shards,
     draft_record,
     duplicate_labels_error,
-    key_of,
+    key_from_set_id,
     new_set_id,
     refuse_faults,
     unknown_column_error,
@@ -87,7 +87,7 @@ class BigQueryLabelStore(LabelStore):
         """See `LabelStore`. Publishes by one MERGE, then reads the registry for the outcome."""
         if not isinstance(writer, BigQueryShardWriter):
             raise TypeError(f"publish a writer from this store's stage(), got {type(writer).__name__}.")
-        set_id, key = writer.set_id, key_of(writer.set_id)
+        set_id, key = writer.set_id, key_from_set_id(writer.set_id)
         published = self._published(set_id, key, supersede)
         if published is not None:
             return published

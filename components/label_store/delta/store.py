@@ -45,7 +45,7 @@ from components.label_store.publication import (
     deduplicate_shards,
     draft_record,
     duplicate_labels_error,
-    key_of,
+    key_from_set_id,
     new_set_id,
     refuse_faults,
     unknown_column_error,
@@ -73,7 +73,7 @@ class DeltaLabelStore(LabelStore):
         """See `LabelStore`. Commits one Delta transaction, then reads the table for the outcome."""
         if not isinstance(writer, DeltaShardWriter):
             raise TypeError(f"publish a writer from this store's stage(), got {type(writer).__name__}.")
-        key = key_of(writer.set_id)
+        key = key_from_set_id(writer.set_id)
         shards = deduplicate_shards(shards)
         published = self._published(make_snapshot(self._root), writer, key, supersede)
         if published is not None:

@@ -18,12 +18,12 @@ ONE_CLASS = rows([0, 0, 0], [0, 1, 2], [0.2, 0.3, 0.1])
 
 
 def test_auc_over_spans_is_the_row_weighted_mean():
-    figures = SpanFigures("binary", [FIRST, SECOND], 3).once()
+    figures = SpanFigures("binary", [FIRST, SECOND], 3).unweighted()
     assert figures["auc"] == pytest.approx((4 * 0.875 + 2 * 0) / 6)
 
 
 def test_a_span_with_one_class_is_skipped_in_auc_and_pooled_elsewhere():
-    figures = SpanFigures("binary", [FIRST, ONE_CLASS], 3).once()
+    figures = SpanFigures("binary", [FIRST, ONE_CLASS], 3).unweighted()
     assert figures["auc"] == pytest.approx(0.875)
     # Predictions sum to 2.0 + 0.6 over two positives.
     assert figures["calibration"] == pytest.approx(2.6 / 2)
@@ -32,8 +32,8 @@ def test_a_span_with_one_class_is_skipped_in_auc_and_pooled_elsewhere():
 def test_log_loss_and_rmse_are_pooled_over_spans():
     labels = np.concatenate([FIRST.labels, SECOND.labels])
     predictions = np.concatenate([FIRST.predictions, SECOND.predictions])
-    binary = SpanFigures("binary", [FIRST, SECOND], 3).once()
-    regression = SpanFigures("regression", [FIRST, SECOND], 3).once()
+    binary = SpanFigures("binary", [FIRST, SECOND], 3).unweighted()
+    regression = SpanFigures("regression", [FIRST, SECOND], 3).unweighted()
     assert binary["log_loss"] == pytest.approx(log_losses(labels, predictions).mean())
     assert regression["rmse"] == pytest.approx(np.sqrt(squared_errors(labels, predictions).mean()))
     assert set(regression) == {"rmse", "calibration"}
@@ -41,7 +41,7 @@ def test_log_loss_and_rmse_are_pooled_over_spans():
 
 def test_a_resample_weights_rows_by_the_count_of_their_cluster():
     counts = np.array([[2.0], [0.0], [1.0]])
-    figures = SpanFigures("binary", [FIRST, SECOND], 3).under(counts)
+    figures = SpanFigures("binary", [FIRST, SECOND], 3).weighted(counts)
     # Of SECOND only the negative row is left in this resample: one class, skipped.
     auc = Ranking(FIRST.labels, FIRST.predictions, FIRST.clusters).auc(counts)[0]
     assert figures["auc"][0] == pytest.approx(auc)

@@ -26,7 +26,8 @@ from components.label_store.schemes import open_store
 from components.soft_label_transform import SoftLabelTransformExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
-from components.transforms.join_labels import JoinSoftLabels, join_span, read_join_report
+from components.transforms.join_labels import JoinSoftLabels, join_span
+from components.transforms.join_report import read_join_report
 from components.transforms.join_settings import JoinSettings
 from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog.checks import EmptySpan, check_span
@@ -36,7 +37,7 @@ from eventlog.spans import span_files, span_versions
 from models.settings import to_json
 from models.tasks import Task
 from pipeline.config_file import load_deployment
-from pipeline.driver.due_spans import NotYet
+from pipeline.driver.due_spans import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.paths import RunPaths
@@ -194,10 +195,10 @@ def test_the_teachers_loop_fetches_complete_spans_and_waits_for_the_others(compl
     )
     paths = RunPaths(tmp_path / "root", tmp_path / "log")
     surfaces = Loop(deployment, paths, Progress(Console(quiet=True)), ["tab_1"])
-    with pytest.raises(NotYet):
+    with pytest.raises(InputNotReady):
         surfaces.catch_up()
     assert list(paths.events.iterdir()) == []
-    with pytest.raises(NotYet, match=r"the burn-in needs span 2: .* got spans 0 to 1"):
+    with pytest.raises(InputNotReady, match=r"the burn-in needs span 2: .* got spans 0 to 1"):
         Loop(deployment, paths, Progress(Console(quiet=True))).catch_up()
 
 
@@ -211,7 +212,7 @@ def test_the_loop_waits_if_bigquery_does_not_answer(events, location, tmp_path, 
         spans_table=events.name,
     )
     loop = Loop(deployment, RunPaths(tmp_path / "root", tmp_path / "log"), Progress(Console(quiet=True)))
-    with pytest.raises(NotYet, match="BigQuery does not answer: expected the complete spans"):
+    with pytest.raises(InputNotReady, match="BigQuery does not answer: expected the complete spans"):
         loop.catch_up()
 
 

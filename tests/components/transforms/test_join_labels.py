@@ -12,13 +12,8 @@ import pytest
 
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.schemes import open_store
-from components.transforms.join_labels import (
-    JoinReport,
-    JoinSoftLabels,
-    join_span,
-    read_join_report,
-    reconcile,
-)
+from components.transforms.join_labels import JoinSoftLabels, join_span, reconcile
+from components.transforms.join_report import JoinReport, read_join_report
 from components.transforms.shards import SPLITS, read_shards, split_files, split_folder, write_shard
 from components.transforms.without_labels import (
     fall_back_to_hard_labels,

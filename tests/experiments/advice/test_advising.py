@@ -10,7 +10,7 @@ from experiments.advice.proposals import Proposal, proposals
 from experiments.protocol.settings import Experiment
 from experiments.statistics.intervals import Estimate
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import Schedule
+from experiments.trials.schedule import TrialScheduler
 
 BEST = Proposal(4.0, "pet", "direct", 4.0)
 
@@ -66,7 +66,7 @@ def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatc
     )
     with (tmp_path / "log").open("w") as log:
         progress = ExperimentProgress(Console(file=log, width=200))
-        with Schedule(stream_folder, tmp_path / "trials", 2, progress.on_done) as schedule:
+        with TrialScheduler(stream_folder, tmp_path / "trials", 2, progress.on_done) as schedule:
             result = advising.advise(experiment, deployment, schedule, budget_seconds=1, progress=progress)
     assert "round 1: 2 proposals" in (tmp_path / "log").read_text()
     assert result.proposal in few and result.seeds == 3

@@ -3,13 +3,13 @@ import pytest
 from experiments.advice.bench import Bench
 from experiments.advice.proposals import Proposal
 from experiments.protocol.settings import Experiment
-from experiments.trials.schedule import Schedule
+from experiments.trials.schedule import TrialScheduler
 
 
 @pytest.fixture
 def make_bench(stream_folder, deployment, tmp_path):
     def make(experiment):
-        with Schedule(stream_folder, tmp_path / "trials", 1, print) as schedule:
+        with TrialScheduler(stream_folder, tmp_path / "trials", 1, print) as schedule:
             return Bench(experiment, deployment, schedule, print)
 
     return make

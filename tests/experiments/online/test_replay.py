@@ -11,7 +11,7 @@ from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import span_files
 from experiments.online.policies import scores_of
 from experiments.online.replay import exposed_rows, run_replay, user_totals
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def outcome(scores):
     """Predictions of rows 4, 5 and 6, the fresh rows of span 3; click's prediction is the score."""
     predictions = np.zeros((3, 3), np.float32)
     predictions[:, 0] = scores
-    return Outcome(np.array([4, 5, 6]), ("click", "long_view", "like"), predictions, "", 1.0, 1, 1.0)
+    return TrialResult(np.array([4, 5, 6]), ("click", "long_view", "like"), predictions, "", 1.0, 1, 1.0)
 
 
 def test_totals_count_the_exposures_with_the_highest_scores(stream):

@@ -1,15 +1,15 @@
 import dataclasses
 
-from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm, for_all_surfaces, scaled
-from experiments.protocol.tuning import Point
+from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm, scale_widths, with_surface_feature
+from experiments.protocol.tuning import Hyperparameters
 from experiments.tables.strategy import STUDENTS, pairs
-from models.job import graph_of
+from models.job import graph_settings
 
-POINT = Point(learning_rate=0.05, passes=3, input_dropout=0.2, soft_weight=4.0)
+POINT = Hyperparameters(learning_rate=0.05, passes=3, input_dropout=0.2, soft_weight=4.0)
 
 
 def test_widths_are_multiplied_and_depths_stay(deployment):
-    architecture = scaled(deployment.student.architecture, 4.0)
+    architecture = scale_widths(deployment.student.architecture, 4.0)
     assert (architecture.embedding_size, architecture.trunk, architecture.tower) == (16, (32,), ())
 
 
@@ -55,12 +55,14 @@ def test_the_weight_of_a_soft_loss_includes_the_weight_of_its_task(deployment):
 
 def test_arms_that_distil_different_tasks_share_a_graph(deployment):
     both, click = (
-        StudentArm("a", teacher="t", strategy="direct", tasks=("click", *more), unweighed=unweighed)
-        for more, unweighed in ((("ltv",), ()), ((), ("ltv",)))
+        StudentArm(
+            "a", teacher="t", strategy="direct", tasks=("click", *more), zero_weight_tasks=zero_weight_tasks
+        )
+        for more, zero_weight_tasks in ((("ltv",), ()), ((), ("ltv",)))
     )
     job = click.job(deployment, 1, 64, POINT)
     assert (job.distillation["click"].weight, job.distillation["ltv"].weight) == (4.0, 0.0)
-    assert graph_of(job) == graph_of(both.job(deployment, 1, 64, POINT))
+    assert graph_settings(job) == graph_settings(both.job(deployment, 1, 64, POINT))
 
 
 def test_the_value_loss_applies_to_regressions_only(deployment):
@@ -71,9 +73,9 @@ def test_the_value_loss_applies_to_regressions_only(deployment):
 def test_a_model_of_all_surfaces_has_the_surface_as_a_feature(deployment):
     job = CONTROL.job(deployment, 0, 64, POINT)
     assert "surface" not in job.features
-    with_surface = for_all_surfaces(job, deployment)
+    with_surface = with_surface_feature(job, deployment)
     assert "surface" in with_surface.features
-    assert for_all_surfaces(with_surface, deployment) == with_surface
+    assert with_surface_feature(with_surface, deployment) == with_surface
 
 
 def test_every_student_is_compared_with_the_control_and_the_primary_arm_with_its_placebo():

@@ -3,7 +3,7 @@ import pytest
 
 from experiments.protocol.criterion import criterion, gains, information_gain
 from experiments.protocol.settings import Grid
-from experiments.protocol.tuning import Choice, Point, PointResult, choose_point, grid_points
+from experiments.protocol.tuning import Hyperparameters, PointResult, TuningResult, choose_point, grid_points
 from models.tasks import Task
 
 CLICK = Task(kind="binary", group="pet")
@@ -99,8 +99,8 @@ def test_soft_weights_add_no_points():
 
 
 def test_the_front_holds_the_points_that_none_dominates():
-    point = Point(0.1, 1, 0.0, 1.0)
+    point = Hyperparameters(0.1, 1, 0.0, 1.0)
     results = tuple(
         PointResult(point, ({"click": click, "like": like},)) for click, like in ((1, 2), (2, 1), (1, 1))
     )
-    assert Choice(point, results).front == results[:2]
+    assert TuningResult(point, results).front == results[:2]

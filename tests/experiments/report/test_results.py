@@ -4,7 +4,7 @@ import json
 import pyarrow.parquet as pq
 
 from experiments.report.results import write_results
-from experiments.statistics.comparison import SEEDS, Row, with_holm
+from experiments.statistics.comparison import SEEDS_ONLY, ResultRow, apply_holm_correction
 
 ABOUT = {
     "title": "strategy",
@@ -17,11 +17,11 @@ ABOUT = {
         }
     },
 }
-CLICK = Row(
+CLICK = ResultRow(
     "strategy", "auxiliary-logit", "all", "click", "auc", 10, 0.7, 0.69, 0.71, versus="control",
     difference=0.01, difference_low=0.005, difference_high=0.015, positives=900, p_holm=0.01,
 )  # fmt: skip
-RARE = Row(
+RARE = ResultRow(
     "strategy", "control", "all", "comment", "auc", 10, 0.6, 0.4, 0.8, note="no evidence: 12 positives"
 )
 
@@ -40,15 +40,17 @@ def test_results_are_written_as_json_parquet_and_markdown(tmp_path):
 
 
 def test_the_markdown_shows_intervals_over_seeds_if_there_are_no_others(tmp_path):
-    rate = Row("stability", "naive x2", "all", "all", "divergence_rate", 10, 0.5, 0.24, 0.76, interval=SEEDS)
+    rate = ResultRow(
+        "stability", "naive x2", "all", "all", "divergence_rate", 10, 0.5, 0.24, 0.76, interval=SEEDS_ONLY
+    )
     write_results(tmp_path, [rate], ABOUT)
     assert "| naive x2 | 0.5000 [0.2400, 0.7600]" in (tmp_path / "results.md").read_text()
 
 
 def test_only_primary_comparisons_keep_a_p_value():
     other = dataclasses.replace(CLICK, task="like", p_holm=0.04)
-    seeds = dataclasses.replace(CLICK, interval=SEEDS)
-    corrected = with_holm([CLICK, other, seeds], lambda row: row.task == "click")
+    seeds = dataclasses.replace(CLICK, interval=SEEDS_ONLY)
+    corrected = apply_holm_correction([CLICK, other, seeds], lambda row: row.task == "click")
     assert [row.p_holm for row in corrected] == [0.01, None, None]
-    both = with_holm([CLICK, other], lambda row: True)
+    both = apply_holm_correction([CLICK, other], lambda row: True)
     assert [row.p_holm for row in both] == [0.02, 0.04]

@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 
 from components.evaluation.metrics import squared_errors
-from experiments.statistics.comparison import BOTH, SEEDS, ArmPair, Comparison, largest_surface
-from experiments.trials.stream import Stream
-from experiments.trials.trial_result import Outcome
+from experiments.statistics.comparison import (
+    SEEDS_ONLY,
+    USERS_AND_SEEDS,
+    ArmPair,
+    Comparison,
+    largest_surface,
+)
+from experiments.trials.stream import ExampleStream
+from experiments.trials.trial_result import TrialResult
 from models.tasks import Task
 
 NUM_ROWS, NUM_SEEDS = 3000, 3
@@ -18,7 +24,7 @@ def stream():
     random = np.random.default_rng(3)
     signal = random.normal(size=NUM_ROWS)
     labels = np.stack([signal + random.normal(size=NUM_ROWS) > 0.5, signal + 2], axis=1)
-    return Stream(
+    return ExampleStream(
         key="", tasks=tuple(TASKS), surface_names=("tab_1", "tab_0"), features={"signal": signal},
         labels=labels.astype(np.float32), spans=np.sort(random.integers(0, 4, NUM_ROWS)).astype(np.int32),
         twins=np.arange(NUM_ROWS), clusters=random.integers(0, 300, NUM_ROWS).astype(np.int32),
@@ -33,7 +39,7 @@ def arm(stream, skill, tasks=("click", "watch")):
         logits = skill * stream.features["signal"] + noise
         columns = {"click": 1 / (1 + np.exp(-logits)), "watch": logits + 2}
         predictions = np.stack([columns[task] for task in tasks], axis=1).astype(np.float32)
-        results.append(Outcome(np.arange(NUM_ROWS), tasks, predictions, "", 1.0, 1, 1.0))
+        results.append(TrialResult(np.arange(NUM_ROWS), tasks, predictions, "", 1.0, 1, 1.0))
     return results
 
 
@@ -56,22 +62,26 @@ def test_metrics_are_means_over_seeds_on_the_reporting_spans(stream, rows):
         np.sqrt(squared_errors(stream.labels[reported, 1], result.predictions[reported, 1]).mean())
         for result in arm(stream, 0.6)
     ]
-    row = only(rows, arm="student", surface="all", task="watch", metric="rmse", versus="", interval=BOTH)
+    row = only(
+        rows, arm="student", surface="all", task="watch", metric="rmse", versus="", interval=USERS_AND_SEEDS
+    )
     assert row.mean == pytest.approx(np.mean(by_seed), rel=1e-6)
     assert row.low < row.mean < row.high and row.seeds == 3
 
 
 def test_a_pair_has_both_intervals_of_the_difference_and_the_recovered_gain(rows):
     fields = {"arm": "student", "surface": "all", "task": "watch"}
-    gain = only(rows, **fields, metric="rmse", versus="control", interval=BOTH)
+    gain = only(rows, **fields, metric="rmse", versus="control", interval=USERS_AND_SEEDS)
     assert gain.difference_high < 0 and gain.p_holm < 0.05
-    narrow = only(rows, **fields, metric="rmse", versus="control", interval=SEEDS)
+    narrow = only(rows, **fields, metric="rmse", versus="control", interval=SEEDS_ONLY)
     assert narrow.difference_high - narrow.difference_low < gain.difference_high - gain.difference_low
     control, teacher = (
-        only(rows, arm=name, surface="all", task="watch", metric="rmse", versus="", interval=BOTH).mean
+        only(
+            rows, arm=name, surface="all", task="watch", metric="rmse", versus="", interval=USERS_AND_SEEDS
+        ).mean
         for name in ("control", "teacher")
     )
-    share = only(rows, **fields, metric="gain_recovered_rmse", versus="control", interval=BOTH)
+    share = only(rows, **fields, metric="gain_recovered_rmse", versus="control", interval=USERS_AND_SEEDS)
     assert share.mean == pytest.approx(gain.difference / (teacher - control))
 
 
@@ -106,17 +116,19 @@ def test_rows_that_one_arm_did_not_predict_count_for_no_arm(stream):
     )
     rows = comparison.rows("strategy", [], ("all", "tab_1"))
     means = {
-        (row.arm, row.surface): row.mean for row in rows if row.metric == "rmse" and row.interval == BOTH
+        (row.arm, row.surface): row.mean
+        for row in rows
+        if row.metric == "rmse" and row.interval == USERS_AND_SEEDS
     }
     assert means["control", "all"] == means["control", "tab_1"] and means["student", "all"] is not None
 
 
 def test_few_positives_are_no_evidence(rows):
     few = only(rows, arm="student", surface="tab_0", task="click", metric="auc", versus="control",
-               interval=BOTH)  # fmt: skip
+               interval=USERS_AND_SEEDS)  # fmt: skip
     assert few.note == f"no evidence: {few.positives} positives" and few.p_holm is None
     many = only(rows, arm="student", surface="all", task="click", metric="auc", versus="control",
-                interval=BOTH)  # fmt: skip
+                interval=USERS_AND_SEEDS)  # fmt: skip
     assert many.note == "" and many.positives > 300
 
 

@@ -24,7 +24,7 @@ def spans_of(seed, kind="binary", rows=3000, clusters=800, skill=1.0):
 @pytest.mark.parametrize("kind", ["binary", "regression"])
 def test_values_equal_the_exact_metrics(kind):
     spans = spans_of(1, kind)
-    exact = SpanFigures(kind, spans, 800).once()
+    exact = SpanFigures(kind, spans, 800).unweighted()
     for metric, figure in figures(kind, spans, 800).items():
         assert figure.value == pytest.approx(exact[metric], abs=1e-12)
 
@@ -35,7 +35,7 @@ def test_the_influence_is_the_derivative_with_respect_to_the_clusters_weight(kin
     exact = SpanFigures(kind, spans, 800)
     counts = np.ones((800, 2))
     counts[7, 1] += 1e-6
-    moved = exact.under(counts)
+    moved = exact.weighted(counts)
     for metric, figure in figures(kind, spans, 800).items():
         slope = (moved[metric][1] - moved[metric][0]) / 1e-6
         assert figure.influence[7] == pytest.approx(slope, rel=1e-2, abs=1e-9)
@@ -44,7 +44,7 @@ def test_the_influence_is_the_derivative_with_respect_to_the_clusters_weight(kin
 @pytest.mark.parametrize("kind", ["binary", "regression"])
 def test_replicates_agree_with_exact_resamples(kind):
     spans = spans_of(3, kind)
-    exact = SpanFigures(kind, spans, 800).under(cluster_counts(800, range(200), 5))
+    exact = SpanFigures(kind, spans, 800).weighted(cluster_counts(800, range(200), 5))
     resamples = Resamples(800, num_seeds=1, draws=200, seed=5)
     for metric, figure in figures(kind, spans, 800).items():
         replicates = resamples.replicates([[figure]])[:, 0]

@@ -5,8 +5,8 @@ import pytest
 
 from experiments.tables.leak import LeakMeasurement
 from experiments.trials.soft_labels import slice_signs
-from experiments.trials.stream import Stream
-from experiments.trials.trial_result import Outcome
+from experiments.trials.stream import ExampleStream
+from experiments.trials.trial_result import TrialResult
 from models.tasks import Task
 
 NUM_ROWS, NUM_SEEDS = 4000, 10
@@ -18,7 +18,7 @@ CLICK = ("click",)
 def runner():
     """A stream of random clicks, whose slices are the hours."""
     random = np.random.default_rng(0)
-    stream = Stream(
+    stream = ExampleStream(
         key="", tasks=("click",), surface_names=("tab_1",),
         features={"hour": random.integers(0, 24, NUM_ROWS).astype(np.int32)},
         labels=(random.random((NUM_ROWS, 1)) < 0.4).astype(np.float32),
@@ -42,7 +42,7 @@ def results(stream, share, by_hour=0.0):
         predictions = (1 - share) * 0.4 + share * biased + by_hour * (stream.features["hour"] % 2)
         predictions += np.random.default_rng(seed).normal(scale=0.01, size=NUM_ROWS)
         predictions = predictions.astype(np.float32)[:, None]
-        outcomes.append(Outcome(np.arange(NUM_ROWS), ("click",), predictions, "", 1.0, 1, 1.0))
+        outcomes.append(TrialResult(np.arange(NUM_ROWS), ("click",), predictions, "", 1.0, 1, 1.0))
     return outcomes
 
 

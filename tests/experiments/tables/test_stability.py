@@ -3,11 +3,11 @@ import types
 import numpy as np
 import pytest
 
-from experiments.protocol.arm_runner import Laboratory
+from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.settings import Experiment
 from experiments.tables.stability import is_worse_than_base_rate, wilson_interval
-from experiments.trials.stream import Stream
-from experiments.trials.trial_result import Outcome
+from experiments.trials.stream import ExampleStream
+from experiments.trials.trial_result import TrialResult
 
 ROWS_PER_SPAN, SPANS = 200, range(1, 4)
 
@@ -18,7 +18,7 @@ def runner(deployment):
     rows = ROWS_PER_SPAN * len(SPANS)
     likely = np.arange(rows) % 2
     clicks = (np.random.default_rng(0).random(rows) < 0.2 + 0.6 * likely).astype(np.float32)
-    stream = Stream(
+    stream = ExampleStream(
         key="", tasks=("click", "ltv"), surface_names=("tab_1",), features={},
         labels=np.stack([clicks, np.arange(rows) % 7], axis=1).astype(np.float32),
         spans=np.repeat(np.array(SPANS, np.int32), ROWS_PER_SPAN), twins=np.arange(rows),
@@ -26,12 +26,12 @@ def runner(deployment):
     )  # fmt: skip
     experiment = Experiment(deployment="", tuning="2:3", reporting="4:5", min_positives=10)
     schedule = types.SimpleNamespace(stream=stream)
-    return Laboratory(experiment, deployment, schedule, 1, per_surface=False, say=print)
+    return ArmRunner(experiment, deployment, schedule, 1, per_surface=False, print_line=print)
 
 
 def result(clicks, ltv=0.0):
     predictions = np.stack([clicks, np.full(len(clicks), ltv)], axis=1).astype(np.float32)
-    return Outcome(np.arange(len(predictions)), ("click", "ltv"), predictions, "", 1.0, 1, 1.0)
+    return TrialResult(np.arange(len(predictions)), ("click", "ltv"), predictions, "", 1.0, 1, 1.0)
 
 
 def good_predictions():

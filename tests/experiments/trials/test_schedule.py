@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eventlog.errors import BadInput
-from experiments.trials.schedule import Schedule, group_by_graph
+from experiments.trials.schedule import TrialScheduler, group_by_graph
 from experiments.trials.trial import SoftLabelSource, Trial
 from models.distillation import Distillation
 
@@ -40,7 +40,7 @@ def test_trials_run_in_worker_processes_and_a_second_call_reads_their_results(
         kept_from=1,
     )
     num_left = []
-    with Schedule(stream_folder, tmp_path, 2, lambda trial, left: num_left.append(left)) as schedule:
+    with TrialScheduler(stream_folder, tmp_path, 2, lambda trial, left: num_left.append(left)) as schedule:
         teacher_result = schedule.run([teacher])[0]
         job = dataclasses.replace(
             deployment.student_job("tab_1"), surface=None, batch_size=512,
@@ -79,6 +79,6 @@ def test_a_killed_worker_raises_with_one_line(stream_folder, deployment, tmp_pat
             process.kill()
 
     raises = pytest.raises(BadInput, match=r"a worker was killed.*fewer --processes")
-    with Schedule(stream_folder, tmp_path, 1, kill) as schedule, raises:
+    with TrialScheduler(stream_folder, tmp_path, 1, kill) as schedule, raises:
         schedule.run(trials)
     assert len(list(tmp_path.glob("*.npz"))) == 1

@@ -9,7 +9,7 @@ from experiments.trials.soft_labels import (
     soft_labels,
 )
 from experiments.trials.trial import SoftLabelSource
-from experiments.trials.trial_result import Outcome
+from experiments.trials.trial_result import TrialResult
 from models.tasks import Task
 
 TASKS = {
@@ -23,7 +23,7 @@ PREDICTIONS = np.array(
 
 def test_rows_before_the_first_span_have_no_label(hand_made):
     predictions = np.array([[7.0, 0.1], [8.0, 0.9]], np.float32)
-    teacher = Outcome(np.array([0, 4]), ("watch_time", "click"), predictions, "", 1.0, 1, 1.0)
+    teacher = TrialResult(np.array([0, 4]), ("watch_time", "click"), predictions, "", 1.0, 1, 1.0)
     source = SoftLabelSource(teacher="", first_span=3)
     labels = soft_labels(hand_made, teacher, {"click": TASKS["click"]}, source, seed=0)
     assert labels[4, 0] == np.float32(0.9)
@@ -66,7 +66,7 @@ def test_the_bias_is_added_to_one_half_of_the_slices_and_subtracted_from_the_oth
 
 @pytest.mark.parametrize("treatment", ["none", "permuted", "calibrated"])
 def test_the_source_names_the_treatment(hand_made, treatment):
-    teacher = Outcome(np.arange(7), tuple(TASKS), PREDICTIONS[:7], "", 1.0, 1, 1.0)
+    teacher = TrialResult(np.arange(7), tuple(TASKS), PREDICTIONS[:7], "", 1.0, 1, 1.0)
     source = SoftLabelSource(teacher="", first_span=0, treatment=treatment)
     expected = {
         "none": PREDICTIONS,

@@ -7,10 +7,10 @@ from pathlib import Path
 import click.testing
 import pytest
 
-from components.transforms.join_labels import JoinReport
+from components.transforms.join_report import JoinReport
 from eventlog.errors import BadInput
 from pipeline.commands.status import run_status, status
-from pipeline.driver.lock import only_loop
+from pipeline.driver.lock import exclusive_loop_lock
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "pipeline" / "configs" / "demo.yaml"
@@ -87,12 +87,12 @@ def test_the_last_decision_that_a_person_should_see_is_shown(run):
 def test_a_running_loop_is_seen_and_not_disturbed(run):
     run.paths.root.mkdir()
     assert answered(run).startswith("no loop is running\n")
-    with only_loop(run.paths.root):
+    with exclusive_loop_lock(run.paths.root):
         pid = (run.paths.root / ".lock").read_text()
         assert run_status(run.deployment, run.paths)["loop"] == {"running": True, "pid": int(pid)}
         assert answered(run).startswith(f"a loop is running, process {pid}\n")
     assert answered(run).startswith(f"no loop is running; the last was process {pid}\n")
-    with only_loop(run.paths.root):
+    with exclusive_loop_lock(run.paths.root):
         pass
 
 

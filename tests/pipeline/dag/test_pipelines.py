@@ -10,7 +10,7 @@ from tfx.dsl.compiler.compiler import Compiler
 from components.transforms.join_settings import JoinSettings
 from models.settings import from_json
 from pipeline.config_file import load_deployment
-from pipeline.dag.pipelines import bootstrap_pipeline, relabel_pipeline, span_pipeline
+from pipeline.dag.pipelines import burn_in_pipeline, relabel_pipeline, span_pipeline
 from pipeline.paths import RunPaths
 from tests.pipeline.listing import list_pipeline
 
@@ -27,7 +27,7 @@ def deployment():
 @pytest.fixture(scope="module")
 def compiled(deployment):
     return {
-        "burn-in": Compiler().compile(bootstrap_pipeline(deployment, PATHS)),
+        "burn-in": Compiler().compile(burn_in_pipeline(deployment, PATHS)),
         "span": Compiler().compile(span_pipeline(deployment, PATHS, 7)),
         "surface": Compiler().compile(span_pipeline(deployment, PATHS, 7, 2, ["tab_1"])),
         "teacher": Compiler().compile(span_pipeline(deployment, PATHS, 7, 0, ["teacher"])),

@@ -5,11 +5,11 @@ from tfx.types import standard_component_specs as specs
 from components.span_example_gen import SpanExampleGenExecutor
 from components.span_statistics import SpanStatisticsExecutor
 from models import training
-from pipeline.dag.pipelines import bootstrap_pipeline
+from pipeline.dag.pipelines import burn_in_pipeline
 
 
 def test_traced_graphs_survive_the_reload_of_the_entry_point(run, monkeypatch):
-    components = bootstrap_pipeline(run.deployment, run.paths).components
+    components = burn_in_pipeline(run.deployment, run.paths).components
     (trainer,) = (component for component in components if isinstance(component, Trainer))
     properties = {specs.RUN_FN_KEY: trainer.exec_properties[specs.RUN_FN_KEY]}
     calls = []

@@ -12,7 +12,13 @@ from components.span_records import TEACHER, SpanRecord, write_record
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder
 from pipeline.config_file import load_deployment
-from pipeline.driver.due_spans import Due, NotYet, labels_are_due, next_due, require_spans
+from pipeline.driver.due_spans import (
+    InputNotReady,
+    SpanToRun,
+    find_next_span,
+    labels_are_ready,
+    require_spans,
+)
 from pipeline.paths import RunPaths
 
 SURFACES = ("tab_1", "tab_0", "tab_4")
@@ -54,58 +60,58 @@ def with_surface(deployment, **changes):
 
 
 def test_the_first_due_span_follows_the_burn_in(deployment, paths):
-    assert next_due(deployment, paths, ALL, None) == Due(5, 0, ALL, False)
+    assert find_next_span(deployment, paths, ALL, None) == SpanToRun(5, 0, ALL, False)
 
 
 def test_a_finished_span_is_not_due_again(deployment, paths):
     finish(paths, 5)
 
-    assert next_due(deployment, paths, ALL, None).span == 6
+    assert find_next_span(deployment, paths, ALL, None).span == 6
 
 
 def test_only_the_branches_that_lack_a_span_run_it(deployment, paths):
     finish(paths, 5, [TEACHER, "tab_0"])
 
-    assert next_due(deployment, paths, ALL, None) == Due(5, 0, ("tab_1", "tab_4"), False)
+    assert find_next_span(deployment, paths, ALL, None) == SpanToRun(5, 0, ("tab_1", "tab_4"), False)
 
 
 def test_nothing_is_due_at_the_end_of_the_log_or_of_what_is_wanted(deployment, paths):
     for span in range(5, 10):
         finish(paths, span)
-        assert (next_due(deployment, paths, ALL, range(5, 8)) is None) == (span >= 7)
+        assert (find_next_span(deployment, paths, ALL, range(5, 8)) is None) == (span >= 7)
 
-    assert next_due(deployment, paths, ALL, None) is None
+    assert find_next_span(deployment, paths, ALL, None) is None
 
 
 def test_a_range_that_would_leave_a_gap_is_refused(deployment, paths):
     with pytest.raises(BadInput, match=r"--spans 6:7: span gap: expected a range from span 5 .*, got 6"):
-        next_due(deployment, paths, ALL, range(6, 8))
+        find_next_span(deployment, paths, ALL, range(6, 8))
 
 
 def test_a_range_beyond_the_log_is_refused(paths):
-    with pytest.raises(NotYet, match=r"needs span 10: expected spans 8 to 10, got spans 0 to 9"):
+    with pytest.raises(InputNotReady, match=r"needs span 10: expected spans 8 to 10, got spans 0 to 9"):
         require_spans(paths.events, range(8, 11), "--spans")
 
 
 def test_a_restated_span_that_has_not_been_run_is_run_in_its_newest_version(deployment, paths):
     complete(paths.events, 5, version=2)
 
-    assert next_due(deployment, paths, ALL, None).version == 2
+    assert find_next_span(deployment, paths, ALL, None).version == 2
 
 
 def test_a_missing_span_is_waited_for_and_the_first_of_a_gap_is_named(deployment, paths):
     shutil.rmtree(paths.events / "span=5")
 
-    with pytest.raises(NotYet, match="span gap: expected span 5 before later ones, got 4 later spans"):
-        next_due(deployment, paths, ALL, None)
+    with pytest.raises(InputNotReady, match="span gap: expected span 5 before later ones, got 4 later spans"):
+        find_next_span(deployment, paths, ALL, None)
 
 
 def test_a_missing_span_is_late_when_enough_later_ones_are_complete(deployment, paths):
     shutil.rmtree(paths.events / "span=5")
 
-    assert next_due(late_after(deployment, 4), paths, ALL, None) == Due(5, 0, ALL, True)
-    with pytest.raises(NotYet, match="span gap"):
-        next_due(late_after(deployment, 5), paths, ALL, None)
+    assert find_next_span(late_after(deployment, 4), paths, ALL, None) == SpanToRun(5, 0, ALL, True)
+    with pytest.raises(InputNotReady, match="span gap"):
+        find_next_span(late_after(deployment, 5), paths, ALL, None)
 
 
 def test_a_new_surface_begins_with_the_spans_of_its_bootstrap(deployment, paths):
@@ -113,29 +119,29 @@ def test_a_new_surface_begins_with_the_spans_of_its_bootstrap(deployment, paths)
         finish(paths, span, [TEACHER, "tab_0", "tab_4"])
     later = with_surface(deployment, first_spans="7:8")
 
-    assert next_due(deployment, paths, ALL, None) == Due(5, 0, ("tab_1",), False)
-    assert next_due(later, paths, ALL, None) == Due(7, 0, ("tab_1",), False)
+    assert find_next_span(deployment, paths, ALL, None) == SpanToRun(5, 0, ("tab_1",), False)
+    assert find_next_span(later, paths, ALL, None) == SpanToRun(7, 0, ("tab_1",), False)
 
 
 def test_surfaces_by_themselves_wait_for_the_labels_they_read_but_not_for_ever(
     deployment, paths, monkeypatch
 ):
-    due = next_due(deployment, paths, SURFACES, None)
+    due = find_next_span(deployment, paths, SURFACES, None)
     an_hour = 3600
     path = span_folder(paths.events, 5) / SUCCESS
     os.utime(path, (path.stat().st_mtime - an_hour,) * 2)
-    assert not labels_are_due(deployment, paths, due), "an old span that has just come"
+    assert not labels_are_ready(deployment, paths, due), "an old span that has just come"
 
     in_an_hour = time.time() + an_hour
     monkeypatch.setattr("pipeline.driver.due_spans.time.time", lambda: in_an_hour)
-    assert labels_are_due(deployment, paths, due)
+    assert labels_are_ready(deployment, paths, due)
     patient = with_surface(deployment, label_wait_seconds=2.0 * an_hour)
-    assert not labels_are_due(patient, paths, due)
+    assert not labels_are_ready(patient, paths, due)
 
     publish(patient, paths, 4)
-    assert not labels_are_due(patient, paths, due)
+    assert not labels_are_ready(patient, paths, due)
     publish(patient, paths, 5)
-    assert labels_are_due(patient, paths, due)
+    assert labels_are_ready(patient, paths, due)
 
 
 def publish(deployment, paths, span):

@@ -14,9 +14,9 @@ def read(path):
 
 def test_steps_and_pipelines_are_written_with_their_seconds(tmp_path):
     progress = Progress(Console(file=io.StringIO()), Journal(tmp_path / "root" / "loop.jsonl"))
-    with progress.stretch("span 3"), progress.step("Trainer_teacher", 1, 2):
+    with progress.pipeline("span 3"), progress.step("Trainer_teacher", 1, 2):
         pass
-    progress.say("waiting")
+    progress.print_line("waiting")
 
     step, pipeline, note = read(tmp_path / "root" / "loop.jsonl")
     assert (step["event"], step["pipeline"], step["step"]) == ("step", "span 3", "Trainer_teacher")

@@ -5,7 +5,7 @@ import gc
 import weakref
 
 from benchmarks.micro_spans import resident_mib
-from pipeline.driver.memory import hand_back
+from pipeline.driver.memory import release_memory
 
 BLOCK, BLOCKS = 64 * 1024, 4096
 MIB = 2**20
@@ -23,7 +23,7 @@ def test_cycles_and_free_pages_go():
         seen = weakref.ref(link)
         del link
         assert seen() is not None
-        hand_back()
+        release_memory()
         assert seen() is None
     finally:
         gc.enable()
@@ -37,6 +37,6 @@ def test_cycles_and_free_pages_go():
     for block in blocks[:-1]:
         libc.free(block)
     before = resident_mib()
-    hand_back()
+    release_memory()
     assert before - resident_mib() > BLOCK * BLOCKS / MIB / 2
     libc.free(blocks[-1])

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.config_file import load_deployment
-from pipeline.driver.due_spans import NotYet
+from pipeline.driver.due_spans import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.driver.serving_loop import serve
@@ -43,7 +43,7 @@ def test_it_waits_for_the_burn_in_says_so_once_and_ends_at_a_signal(loop, told, 
 
 
 def test_asked_to_catch_up_alone_it_does_not_wait(loop):
-    with pytest.raises(NotYet, match="the burn-in needs span 0"):
+    with pytest.raises(InputNotReady, match="the burn-in needs span 0"):
         serve(loop, 0.05, until_caught_up=True)
 
 
@@ -55,6 +55,6 @@ def test_surfaces_apart_wait_for_the_teacher_s_features(loop, tmp_path):
         ["tab_1"],
     )
     with pytest.raises(
-        NotYet, match="no feature graph: expected a bootstrap here, or that of the root given"
+        InputNotReady, match="no feature graph: expected a bootstrap here, or that of the root given"
     ):
         apart.catch_up()

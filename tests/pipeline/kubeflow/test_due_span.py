@@ -8,7 +8,7 @@ import pytest
 
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn
 from components.label_store.schemes import open_store
-from components.span_records import BOOTSTRAP, TEACHER, SpanRecord, read_record, write_record
+from components.span_records import BURN_IN, TEACHER, SpanRecord, read_record, write_record
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder, write_span
 from pipeline.config_file import load_deployment
@@ -28,7 +28,7 @@ def deployment():
 def paths(tmp_path):
     """An event log of the burn-in's three spans and two more; the burn-in has been run."""
     paths = RunPaths(tmp_path / "root", tmp_path / "events", on_cluster=True)
-    record(paths, BOOTSTRAP, 2)
+    record(paths, BURN_IN, 2)
     for span in range(5):
         add_span(paths, span)
     return paths
@@ -97,7 +97,7 @@ def test_an_empty_span_is_recorded_as_skipped(deployment, paths):
 
 
 def test_no_span_runs_before_the_burn_in(deployment, paths):
-    shutil.rmtree(Path(paths.records, BOOTSTRAP))
+    shutil.rmtree(Path(paths.records, BURN_IN))
     with pytest.raises(BadInput, match="no burn-in: expected a finished run"):
         find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.span_records import BOOTSTRAP, TEACHER, read_record, recorded_spans
+from components.span_records import BURN_IN, TEACHER, read_record, recorded_spans
 from eventlog.spans import span_folder
 from models.state import STATE_FOLDER
 from pipeline.cluster import Cluster, Step
@@ -64,7 +64,7 @@ def local_paths(finished_run):
 def test_every_branch_has_recorded_every_span(paths):
     for branch in (TEACHER, *SURFACES):
         assert recorded_spans(paths.records, branch) == SPANS
-    assert len(recorded_spans(paths.records, BOOTSTRAP)) == 1
+    assert len(recorded_spans(paths.records, BURN_IN)) == 1
 
 
 def test_the_label_sets_equal_those_of_a_local_run(deployment, paths, local_paths):
@@ -88,7 +88,7 @@ def test_the_models_are_bit_equal_to_those_of_a_local_run(paths, local_paths, br
 
 
 def test_a_span_record_names_paths_in_the_shared_folder(deployment, paths):
-    for branch in (BOOTSTRAP, TEACHER, *SURFACES):
+    for branch in (BURN_IN, TEACHER, *SURFACES):
         for span in recorded_spans(paths.records, branch):
             for uri in read_record(paths.records, branch, span).slots.values():
                 assert uri.startswith(f"{deployment.cluster.shared}/root/published/")

@@ -7,9 +7,11 @@ import pytest
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.span_records import RELABELLED, TEACHER
-from components.transforms.join_labels import JoinReport
+from components.transforms.join_report import JoinReport
 from eventlog.errors import BadInput
-from pipeline.observation.decisions import Decision, decisions, finished
+from pipeline.observation.decisions import Decision, decisions
+from pipeline.observation.finished_spans import finished_spans
+from tests.pipeline.conftest import certificate as certificate_files
 
 ROOT = Path(__file__).parents[3]
 GATE = (False, "control", "lower bound -0.0213 not above minus the margin 0.01")
@@ -40,7 +42,7 @@ def test_a_span_in_which_all_is_well_shows_labels_joins_candidates_and_pushes_in
             )
         ),
     ]
-    assert all(decision.is_ordinary for decision in decisions(run.deployment, run.paths))
+    assert all(decision.is_routine for decision in decisions(run.deployment, run.paths))
 
 
 def test_what_a_person_should_see_is_not_ordinary(run):
@@ -48,7 +50,7 @@ def test_what_a_person_should_see_is_not_ordinary(run):
     run.teacher(5, labels={"refusal": {"reason": "12 labels are no numbers"}}, discarded="diverged")
     run.surface(5, report=report, discarded={"student": "worse"}, roles=["student"])
     run.skip("tab_1", 6, "late: still missing")
-    remarkable = [decision for decision in decisions(run.deployment, run.paths) if not decision.is_ordinary]
+    remarkable = [decision for decision in decisions(run.deployment, run.paths) if not decision.is_routine]
     assert remarkable == [
         Decision(5, "teacher", "labels", "refused", "12 labels are no numbers"),
         Decision(5, "teacher", "candidate", "discarded", "teacher: diverged"),
@@ -75,7 +77,7 @@ def test_a_discarded_student_is_no_push_that_was_held_back(run):
 
 def test_each_anomaly_of_the_labels_is_a_warning(run):
     labels = {
-        "certificate": {"rows": 3, "label_age_spans": 2},
+        **certificate_files(5, rows=3, label_age_spans=2),
         "anomalies": {"drift": ["click: 0.4"], "skew": []},
     }
     run.teacher(5, labels=labels)
@@ -105,11 +107,11 @@ def test_a_restated_span_is_labelled_again_and_learnt_by_nobody(run):
     run.relabel(5, 2)
     run.relabel(6, 0)
     run.relabel(7, 1, labels={"refusal": {"reason": "unfit"}})
-    restated = [decision for decision in made(run) if decision[2] == "restated"]
+    restated = [decision for decision in made(run) if decision[2] == "revised"]
     assert restated == [
-        (5, "relabelled", "restated", "labelled again", "version 2, which nobody learns"),
-        (6, "relabelled", "restated", "labelled again", "version 0, which nobody learns"),
-        (7, "relabelled", "restated", "not labelled", "version 1, which nobody learns"),
+        (5, "relabelled", "revised", "labelled again", "version 2; no model trains on it"),
+        (6, "relabelled", "revised", "labelled again", "version 0; no model trains on it"),
+        (7, "relabelled", "revised", "not labelled", "version 1; no model trains on it"),
     ]
 
 
@@ -143,17 +145,17 @@ def test_a_file_that_is_no_record_is_refused(run):
     path = Path(run.paths.records, TEACHER, "span-00005.json")
     path.write_text("{")
     with pytest.raises(BadInput, match=r"span-00005.json: unreadable: expected JSON, as a finished step"):
-        finished(run.paths, TEACHER)
+        finished_spans(run.paths, TEACHER)
     path.write_text('{"span": 5, "slot": {}}')
     with pytest.raises(BadInput, match=r"expected span, version, slots and skipped, .* 'slot'"):
-        finished(run.paths, TEACHER)
+        finished_spans(run.paths, TEACHER)
 
 
 def test_records_from_before_spans_had_versions_are_read(run):
     folder = Path(run.paths.records, TEACHER)
     folder.mkdir(parents=True)
     (folder / "span-00007.json").write_text('{"span": 7, "slots": {"labels": "/somewhere"}}')
-    (record,) = finished(run.paths, TEACHER)
+    (record,) = finished_spans(run.paths, TEACHER)
     assert (record.span, record.version, record.skipped) == (7, 0, "")
 
 

@@ -7,8 +7,9 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn
 from components.label_store.schemes import open_store
 from components.span_records import TEACHER
-from pipeline.observation.decisions import finished
+from pipeline.observation.finished_spans import finished_spans
 from pipeline.observation.freshness import Freshness, freshness, next_span, percentiles, spans_behind
+from tests.pipeline.conftest import certificate as certificate_files
 
 STAGES = {
     "event_to_ready": None,
@@ -57,7 +58,7 @@ def times(published):
 
 
 def certificate(published, **fields):
-    return {"certificate": {"set_id": "one", "rows": 3, "label_age_spans": 2} | times(published) | fields}
+    return certificate_files(5, set_id="one", rows=3, label_age_spans=2, **(times(published) | fields))
 
 
 LABELLED = {"event_to_ready": 50.0, "ready_to_labelled": 8.5, "labelled_to_published": 1.5}
@@ -177,7 +178,7 @@ def test_percentiles_are_over_the_spans_of_a_branch_that_have_the_stage():
 def test_a_branch_goes_on_behind_its_last_record_and_begins_behind_the_burn_in(run):
     assert next_span(run.deployment, TEACHER, []) == next_span(run.deployment, "tab_1", []) == 5
     run.teacher(6)
-    assert next_span(run.deployment, TEACHER, finished(run.paths, TEACHER)) == 7
+    assert next_span(run.deployment, TEACHER, finished_spans(run.paths, TEACHER)) == 7
     assert spans_behind(run.paths, 7) == 3
     assert spans_behind(dataclasses.replace(run.paths, events=run.paths.root / "none"), 7) == 0
 

@@ -4,8 +4,9 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from components.transforms.join_labels import JoinReport
+from components.transforms.join_report import JoinReport
 from pipeline.observation.metrics import serve_metrics, write_metrics
+from tests.pipeline.conftest import certificate as certificate_files
 
 FIGURES = {
     "click": {
@@ -74,8 +75,8 @@ def test_counters_add_up_what_was_recorded(run, metrics):
 
 def test_stages_of_the_last_span_are_given_in_seconds(run, metrics):
     times = {"event_ms": 1_000, "ready_ms": 3_500, "labelled_ms": 4_000}
-    run.teacher(5, labels={"certificate": {"rows": 3, "label_age_spans": 1}})
-    run.teacher(6, labels={"certificate": {"rows": 3, "label_age_spans": 1} | times})
+    run.teacher(5, labels=certificate_files(5, rows=3))
+    run.teacher(6, labels=certificate_files(6, rows=3, **times))
     found = metrics()
     assert found["stage_seconds", "teacher", "event_to_ready"] == 2.5
     assert found["stage_seconds", "teacher", "ready_to_labelled"] == 0.5

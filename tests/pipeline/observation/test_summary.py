@@ -6,7 +6,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from components.evaluation.predictions import predictions_schema, write_predictions
-from components.transforms.join_labels import JoinReport
+from components.transforms.join_report import JoinReport
 from pipeline.observation.summary import summarize, write_summary
 
 

@@ -1,0 +1,135 @@
+"""Reads what a branch left of a finished span: its record, and the files in its output artifacts.
+
+The only reader of these files outside the components. It imports neither TFX nor TensorFlow, so that
+`rankdistill status` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from components.evaluation.candidate import CandidateVerdict
+from components.evaluation.push_gate import GateVerdict
+from components.label_store.certificate import FILE_NAME, Certificate, read_certificate
+from components.output_files import (
+    ANOMALIES_FILE,
+    CANDIDATE_VERDICT_FILE,
+    FIGURES_FILE,
+    GATE_VERDICT_FILE,
+    LABEL_ANOMALIES_FILE,
+    LABEL_REFUSAL_FILE,
+    VALIDATED_SPLIT,
+)
+from components.span_records import SpanRecord
+from components.transforms.join_report import REPORT_FILE, JoinReport, read_join_report
+from eventlog.errors import BadInput
+from models.settings import from_json
+from pipeline.paths import RunPaths
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinishedSpan(SpanRecord):
+    """A branch's record of a span, and the typed content of its output artifacts.
+
+    Every reader returns None if the branch has no such artifact or file.
+
+    Attributes:
+        time: When the span was finished, Unix seconds.
+
+    Raises:
+        BadInput: from every reader, if a file cannot be read.
+    """
+
+    time: float
+
+    def certificate(self) -> Certificate | None:
+        """The certificate of the published label set."""
+        return self._read("labels", FILE_NAME, lambda path: read_certificate(path.parent))
+
+    def label_refusal(self) -> str | None:
+        """The reason why labels were not published."""
+        document = self._read("labels", LABEL_REFUSAL_FILE, _json)
+        return None if document is None else str(document["reason"])
+
+    def label_anomalies(self) -> Mapping[str, list[str]]:
+        """Warnings about published labels by kind; empty without any."""
+        return self._read("labels", LABEL_ANOMALIES_FILE, _json) or {}
+
+    def join_report(self) -> JoinReport | None:
+        """The row counts and the decision of the join."""
+        return self._read("examples", REPORT_FILE, lambda path: read_join_report(str(path.parent)))
+
+    def candidate_verdict(self, role: str) -> CandidateVerdict | None:
+        """The verdict on the candidate of a role."""
+        return self._read(
+            f"{role}_blessing",
+            CANDIDATE_VERDICT_FILE,
+            lambda path: from_json(CandidateVerdict, path.read_text()),
+        )
+
+    def gate_verdict(self) -> GateVerdict | None:
+        """The verdict of the push gate."""
+        return self._read("gate", GATE_VERDICT_FILE, lambda path: from_json(GateVerdict, path.read_text()))
+
+    def figures(self) -> Mapping[str, Any]:
+        """Progressive figures of the span by task and role; empty without any."""
+        return self._read("figures", FIGURES_FILE, _json) or {}
+
+    def anomalies(self) -> anomalies_pb2.Anomalies | None:
+        """The anomalies of the span's fresh rows."""
+        name = f"Split-{VALIDATED_SPLIT}/{ANOMALIES_FILE}"
+        return self._read(
+            "anomalies", name, lambda path: anomalies_pb2.Anomalies.FromString(path.read_bytes())
+        )
+
+    def _read(self, slot: str, name: str, reader: Callable[[Path], T]) -> T | None:
+        path = Path(self.slots[slot], name) if slot in self.slots else None
+        if path is None or not path.is_file():
+            return None
+        try:
+            return reader(path)
+        except pydantic.ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(map(str, fault["loc"]))
+            raise _unreadable(path, "JSON with all fields", f"{key}: {fault['msg']}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise _unreadable(path, "JSON", str(error)) from error
+
+
+def finished_spans(paths: RunPaths, branch: str) -> list[FinishedSpan]:
+    """A branch's finished spans in order.
+
+    Raises:
+        BadInput: if a file is not a span record.
+    """
+    spans = [_finished_span(path) for path in Path(paths.records, branch).glob("span-*.json")]
+    return sorted(spans, key=lambda finished: finished.span)
+
+
+def _finished_span(path: Path) -> FinishedSpan:
+    try:
+        return FinishedSpan(**_json(path), time=path.stat().st_mtime)
+    except TypeError as error:
+        raise _unreadable(path, "span, version, slots and skipped", str(error)) from error
+    except ValueError as error:
+        raise _unreadable(path, "JSON", str(error)) from error
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def _unreadable(path: Path, expected: str, got: str) -> BadInput:
+    return BadInput(
+        "unreadable", where=str(path), expected=f"{expected}, as a finished step has written it",
+        got=got, fix="Restore the file from a copy.",
+    )  # fmt: skip
