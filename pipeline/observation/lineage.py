@@ -1,8 +1,8 @@
-"""Model lineage from MLMD: spans, label sets and teachers of a model; refuses a teacher that leaks labels.
+"""What a model has learnt, and from whom, as MLMD has it; and the guard that asks before a span is labelled.
 
-Uses `ml_metadata` without TFX, so that `rankdistill lineage` answers in a second. A lineage is a chain of
-artifacts. A Trainer continues from its base model. A CandidateCheck outputs the candidate or its predecessor.
-A SpanState copies an artifact of another pipeline run, of this root or of another one.
+Works on `ml_metadata` alone, without TFX, so that a question is answered in a second. A model's way through
+MLMD is a chain: a Trainer goes on from its base model, a CandidateCheck hands on the candidate or its
+predecessor, a SpanState copies what another pipeline run (or another root's) has made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.shard_names import SHARD_GLOB, parse_shard_name
 from models.state import UNLEARNED_FOLDER, job_hash
 
 METADATA_FILE = "metadata.sqlite"
-"""A folder with this file is the root of a run, see `pipeline.paths`."""
+"""By it a run's root is known, see `pipeline.paths`."""
 
 _INPUT, _OUTPUT = metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.OUTPUT
 _MODEL_TYPES = ("Model", "PushedModel")
@@ -30,19 +30,19 @@ _MODEL_TYPES = ("Model", "PushedModel")
 
 @dataclasses.dataclass(frozen=True)
 class Lineage:
-    """Lineage of a model. Trainings of discarded candidates are not part of it.
+    """Where a model comes from. What was learnt by candidates that were discarded is no part of it.
 
     Attributes:
-        uri: URI of the Model artifact; for a pushed version, of the model that was pushed.
+        uri: The Model artifact's; of a pushed version, that of the model which was pushed.
         role: `teacher`, `student` or `control`.
-        surface: The model's surface; None for all surfaces.
-        spans: Every span whose Examples a training read, ascending, burn-in included.
-        label_sets: Ids of the label sets joined to these Examples, in order of training; only for a student.
-        teachers: `<teacher>.<version>` of the label sets, in the same order.
-        transform_graph: URI of the frozen transform graph that Transform wrote.
+        surface: The one it ranks for; None for all.
+        spans: Every span whose Examples a training has read, ascending, burn-in included.
+        label_sets: Ids of the sets joined to them, in the order of training; of a student alone.
+        teachers: `<teacher>.<version>` of those sets, in the same order.
+        transform_graph: URI of the frozen feature graph, where Transform wrote it.
         schema: URI of the Schema that the graph was fitted with.
-        job: Hash of the last training job, see `models.state.job_hash`.
-        trainings: Number of Trainer executions that led to the model.
+        job: Hash of the last training's job, see `models.state.job_hash`.
+        trainings: How many Trainer executions led to the model.
     """
 
     uri: str
@@ -58,36 +58,35 @@ class Lineage:
 
 
 def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
-    """Follows MLMD upstream from a model.
+    """Walks MLMD upstream from a model.
 
     Args:
-        store: MLMD of the model's root.
-        uri: URI of a Model artifact, or the folder of a pushed version.
+        store: The MLMD of the model's root.
+        uri: Of a Model artifact, or the folder of a pushed version.
 
     Raises:
-        BadInput: if MLMD has no entry for the model or for an artifact upstream of it, if the artifact is not
-            a model, or if its training job cannot be read.
+        BadInput: if MLMD does not know it or an artifact it comes from, if it is no model, or its job
+            cannot be read.
     """
     uri = uri.rstrip("/")
-    start = _find_output(store, _pushed_artifact(store, uri) or uri)
+    start = _made(store, _pushed_artifact(store, uri) or uri)
     if start.artifact.type not in _MODEL_TYPES:
         raise _no_model(uri, f"an artifact of type {start.artifact.type}")
     trainings = _trainings(store, start.artifact.uri)
     if not trainings:
-        raise _no_model(uri, "the empty marker, which stands for no model")
+        raise _no_model(uri, "the marker that says there is none yet")
     last = trainings[-1]
     job = _job(last)
-    joined = job.role == "student"
-    examples = [artifact for training in trainings for artifact in training.examples] if joined else []
-    set_ids = tuple(dict.fromkeys(set_id for artifact in examples for set_id in _label_sets(artifact)))
-    graph = _original(last.model.store, last.model.inputs["transform_graph"].uri)
+    examples = [each for training in trainings for each in training.examples] if job.role == "student" else []
+    sets = tuple(dict.fromkeys(each for artifact in examples for each in _label_sets(artifact)))
+    graph = _original(last.made.store, last.made.inputs["transform_graph"].uri)
     return Lineage(
         uri=start.inputs["model"].uri if start.kind == "Pusher" else start.artifact.uri,
         role=job.role,
         surface=job.surface,
         spans=tuple(sorted(set().union(*(training.spans() for training in trainings)))),
-        label_sets=set_ids,
-        teachers=tuple(dict.fromkeys(set_id.partition(".span-")[0] for set_id in set_ids)),
+        label_sets=sets,
+        teachers=tuple(dict.fromkeys(each.partition(".span-")[0] for each in sets)),
         transform_graph=graph.artifact.uri,
         schema=graph.inputs["schema"].uri,
         job=job_hash(job),
@@ -96,55 +95,55 @@ def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
 
 
 def refuse_leaking_teacher(store: metadata_store.MetadataStore, model_uri: str, span: int) -> None:
-    """Raises if the teacher trained on the span. Uses MLMD lineage, not the model's own metadata.
+    """Lets nobody label a span who has trained on it; what the model says of itself is not asked.
 
     Args:
-        store: MLMD of the run.
-        model_uri: URI of the Model artifact that labels the span; the empty marker passes.
-        span: The span to label.
+        store: The run's MLMD.
+        model_uri: Of the Model artifact that is about to label; the empty marker passes.
+        span: The span to be labelled.
 
     Raises:
-        BadInput: if a training that led to the model read the span, or if MLMD lacks a part of the lineage.
+        BadInput: if a training that led to the model has read the span, or MLMD cannot tell.
     """
     for training in _trainings(store, model_uri):
         if span in training.spans():
             raise BadInput(
                 "the teacher has trained on the span it is to label", where=f"labels of span {span}",
-                expected="a teacher without the span in its MLMD lineage (label_with: previous)",
-                got=f"{model_uri}, for which Trainer execution {training.execution_id} read span {span}",
-                fix="Restore ROOT/records/teacher, which names the model, or set label_with: current.",
+                expected="a teacher that MLMD knows to come from other spans alone (label_with: previous)",
+                got=f"{model_uri}, for which Trainer execution {training.made.execution.id} read span {span}",
+                fix="Restore ROOT/records/teacher, which names the model, or choose label_with: current.",
             )  # fmt: skip
 
 
 def labelling_model(store: metadata_store.MetadataStore, run_id: str) -> str | None:
-    """URI of the teacher that SpanState passes to the labelling step of a pipeline run.
+    """URI of the model that SpanState has handed to a pipeline run's labeller.
 
     Args:
-        store: MLMD of the run.
-        run_id: Id of the pipeline run.
+        store: The run's MLMD.
+        run_id: Names the pipeline run.
 
     Returns:
-        The URI of the model or of the empty marker; None if SpanState has output no teacher in that run.
+        The URI, also of the empty marker; None if no teacher has been handed out in that run.
     """
     run = store.get_context_by_type_and_name("pipeline_run", run_id)
     for execution in store.get_executions_by_context(run.id) if run else []:
-        outputs = _artifacts(store, execution, _OUTPUT) if _kind(execution) == "SpanState" else {}
-        if "teacher" in outputs:
-            return str(outputs["teacher"].uri)
+        handed_out = _artifacts(store, execution, _OUTPUT) if _kind(execution) == "SpanState" else {}
+        if "teacher" in handed_out:
+            return str(handed_out["teacher"].uri)
     return None
 
 
 def find_root(path: str | Path) -> Path | None:
-    """The root of the run that contains `path`: its nearest folder with an MLMD store, or None."""
+    """The nearest folder above `path`, or `path` itself, that holds a run's MLMD; None if there is none."""
     folders = (Path(path), *Path(path).parents)
     return next((folder for folder in folders if (folder / METADATA_FILE).is_file()), None)
 
 
 def open_metadata(root: Path) -> metadata_store.MetadataStore:
-    """Opens the MLMD of a root read-only, so that a running loop is not disturbed.
+    """Opens a root's MLMD for reading alone; a run that goes on there is not disturbed.
 
     Raises:
-        BadInput: if the file does not exist or is not readable.
+        BadInput: if there is none, or it cannot be read.
     """
     file = root / METADATA_FILE
     config = metadata_store_pb2.ConnectionConfig()
@@ -156,13 +155,13 @@ def open_metadata(root: Path) -> metadata_store.MetadataStore:
         raise BadInput(
             "no readable MLMD", where=str(file), expected="the metadata of a run",
             got=str(error).partition(" query:  ")[0] if file.exists() else "no such file",
-            fix="Pass the folder that was the --root of `rankdistill run`.",
+            fix="Name the folder that was given to `rankdistill run` as --root.",
         ) from error  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
-class _Output:
-    """An artifact, the execution that wrote it, the inputs of this execution, and their store."""
+class _Made:
+    """An artifact, what made it of which inputs, and the store that knows them all."""
 
     store: metadata_store.MetadataStore
     artifact: metadata_store_pb2.Artifact
@@ -175,12 +174,12 @@ class _Output:
 
     @property
     def source(self) -> str:
-        """URI of the artifact that a SpanState copied; empty if there was none."""
+        """URI of what a SpanState has copied; empty if it has found nothing."""
         return str(self.artifact.custom_properties["source"].string_value)
 
     @property
     def is_predecessor(self) -> bool:
-        """Whether this is a copy of a good model with one more deferred span."""
+        """Whether this is a copy of a good model that goes on with a span it has not learnt."""
         if self.kind != "CandidateCheck":
             return self.kind == "TrainingDeferral"
         blessing = _artifacts(self.store, self.execution, _OUTPUT)["blessing"]
@@ -189,111 +188,106 @@ class _Output:
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """One execution of a Trainer.
+    """A model as its Trainer made it.
 
     Attributes:
-        model: The trained model.
-        deferred: Deferred spans of its base model.
-        examples: The Examples that it read: those of deferred spans, as far as MLMD has them, then its input.
+        made: The model.
+        unlearned: Spans that its base model had still to learn.
+        examples: What was read, as far as MLMD has it: theirs, then those of the Trainer's own input.
     """
 
-    model: _Output
-    deferred: set[int]
+    made: _Made
+    unlearned: set[int]
     examples: list[metadata_store_pb2.Artifact]
 
-    @property
-    def execution_id(self) -> int:
-        return int(self.model.execution.id)
-
     def spans(self) -> set[int]:
-        return self.deferred.union(*(_spans(self.model.store, artifact) for artifact in self.examples))
+        return self.unlearned.union(*(_spans(self.made.store, each) for each in self.examples))
 
 
 def _trainings(store: metadata_store.MetadataStore, uri: str) -> list[_Training]:
-    """The trainings that led to a model, oldest first."""
+    """The trainings that led to a model, in their order."""
     trainings: list[_Training] = []
     while uri:
-        output = _find_output(store, uri)
-        if output.kind == "Trainer":
-            deferred_spans = _deferred_spans(_upstream(output))
-            trainings.append(_Training(output, deferred_spans, [output.inputs["examples"]]))
-        elif trainings and output.is_predecessor:
-            # MLMD does not record whether the next training read the deferred span; its shards show it.
-            deferred = output.inputs["examples"]
-            if _spans(output.store, deferred) <= trainings[-1].deferred:
-                trainings[-1].examples.insert(0, deferred)
-        store, uri = output.store, _upstream(output)
+        made = _made(store, uri)
+        if made.kind == "Trainer":
+            trainings.append(_Training(made, _unlearned_spans(_upstream(made)), [made.inputs["examples"]]))
+        elif trainings and made.is_predecessor:
+            # MLMD does not say whether the span was handed on to the next training; its shards do.
+            handed_on = made.inputs["examples"]
+            if _spans(made.store, handed_on) <= trainings[-1].unlearned:
+                trainings[-1].examples.insert(0, handed_on)
+        store, uri = made.store, _upstream(made)
     return trainings[::-1]
 
 
-def _upstream(output: _Output) -> str:
-    """URI of the model from which a model continues; empty if there is none."""
-    if output.kind == "SpanState":
-        return output.source
+def _upstream(made: _Made) -> str:
+    """URI of the model that a model was made from; empty if from none."""
+    if made.kind == "SpanState":
+        return made.source
     keys = {
         "Trainer": "base_model",
-        "CandidateCheck": "predecessor" if output.is_predecessor else "candidate",
+        "CandidateCheck": "predecessor" if made.is_predecessor else "candidate",
         "TrainingDeferral": "model",
         "Pusher": "model",
     }
-    if output.kind not in keys:
-        raise _no_model(output.artifact.uri, f"an output of {output.kind}")
-    base = output.inputs.get(keys[output.kind])
+    if made.kind not in keys:
+        raise _no_model(made.artifact.uri, f"what {made.kind} has made")
+    base = made.inputs.get(keys[made.kind])
     return str(base.uri) if base else ""
 
 
-def _find_output(store: metadata_store.MetadataStore, uri: str) -> _Output:
-    """Finds an artifact in `store`, or else in the MLMD of the root that contains it.
+def _made(store: metadata_store.MetadataStore, uri: str) -> _Made:
+    """Looks an artifact up, in the MLMD of the root it lies under if `store` does not know it.
 
-    Surfaces that run apart from their teacher use the transform graph of the teacher's root.
+    Surfaces that run by themselves take the feature graph over from the root of their teacher.
     """
-    output = _lookup(store, uri)
-    if output is None and (root := find_root(uri)) is not None:
-        output = _lookup(open_metadata(root), uri)
-    if output is None:
+    made = _lookup(store, uri)
+    if made is None and (root := find_root(uri)) is not None:
+        made = _lookup(open_metadata(root), uri)
+    if made is None:
         raise BadInput(
-            "not in MLMD", where=uri, expected="an artifact that a finished step of a run wrote",
-            got="no such artifact in the metadata of this root or of the artifact's root",
-            fix="Pass the original path of a folder under ROOT/artifacts or ROOT/serving.",
+            "unknown to MLMD", where=uri, expected="an artifact that a finished step of a run has made",
+            got="no such artifact in the metadata of this root or of its own",
+            fix="Name a folder under ROOT/artifacts or ROOT/serving as it was when the run wrote it.",
         )  # fmt: skip
-    return output
+    return made
 
 
-def _lookup(store: metadata_store.MetadataStore, uri: str) -> _Output | None:
+def _lookup(store: metadata_store.MetadataStore, uri: str) -> _Made | None:
     for artifact in store.get_artifacts_by_uri(uri):
         for event in store.get_events_by_artifact_ids([artifact.id]):
-            # A failed or killed execution leaves a pending output.
+            # An execution that failed or was killed has left a pending output.
             if event.type == _OUTPUT:
                 (execution,) = store.get_executions_by_id([event.execution_id])
-                return _Output(store, artifact, execution, _artifacts(store, execution, _INPUT))
+                return _Made(store, artifact, execution, _artifacts(store, execution, _INPUT))
     return None
 
 
 def _pushed_artifact(store: metadata_store.MetadataStore, folder: str) -> str | None:
-    """URI of the PushedModel artifact that was pushed to `folder`; None if there is none."""
+    """URI of the PushedModel that says it was pushed to `folder`."""
     for artifact in store.get_artifacts_by_type("PushedModel"):
         if artifact.custom_properties["pushed_destination"].string_value == folder:
             return str(artifact.uri)
     return None
 
 
-def _original(store: metadata_store.MetadataStore, uri: str) -> _Output:
-    """The artifact that SpanState copied from span to span."""
-    output = _find_output(store, uri)
-    while output.kind == "SpanState":
-        output = _find_output(output.store, output.source)
-    return output
+def _original(store: metadata_store.MetadataStore, uri: str) -> _Made:
+    """What was copied from span to span, where it was first made."""
+    made = _made(store, uri)
+    while made.kind == "SpanState":
+        made = _made(made.store, made.source)
+    return made
 
 
 def _spans(store: metadata_store.MetadataStore, examples: metadata_store_pb2.Artifact) -> set[int]:
-    properties = _find_output(store, examples.uri).execution.custom_properties
+    properties = _made(store, examples.uri).execution.custom_properties
     if "first_span" in properties:
         return set(range(properties["first_span"].int_value, properties["last_span"].int_value + 1))
     return {examples.properties["span"].int_value}
 
 
-def _deferred_spans(model_uri: str) -> set[int]:
-    """Deferred spans of a model, from the shards in its folder."""
+def _unlearned_spans(model_uri: str) -> set[int]:
+    """Spans whose shards lie in a model's folder for its next training; none if there is no such folder."""
     shards = Path(model_uri, UNLEARNED_FOLDER, "Split-train").glob(SHARD_GLOB) if model_uri else ()
     return {parse_shard_name(shard.name).span for shard in shards}
 
@@ -303,25 +297,24 @@ def _label_sets(examples: metadata_store_pb2.Artifact) -> list[str]:
 
 
 def _job(training: _Training) -> TrainingJob:
-    execution = training.model.execution
+    execution = training.made.execution
     try:
         config = json.loads(execution.custom_properties["custom_config"].string_value)
         return from_json(TrainingJob, config["job"])
     except pydantic.ValidationError as error:
         raise BadInput(
-            "the training job cannot be read", where=f"Trainer execution {training.execution_id}",
+            "the training job cannot be read", where=f"Trainer execution {execution.id}",
             expected="a job of this version of rankdistill", got=str(error.errors()[0]["msg"]),
-            fix="Use the version of rankdistill that trained the model.",
+            fix="Ask with the version that trained the model.",
         ) from error  # fmt: skip
 
 
 def _artifacts(
     store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution, kind: int
 ) -> dict[str, metadata_store_pb2.Artifact]:
-    """An execution's input or output artifacts by key."""
-    events = [event for event in store.get_events_by_execution_ids([execution.id]) if event.type == kind]
-    ids = [event.artifact_id for event in events]
-    artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id(ids)}
+    """An execution's inputs or outputs by the names they have there."""
+    events = [each for each in store.get_events_by_execution_ids([execution.id]) if each.type == kind]
+    artifacts = {each.id: each for each in store.get_artifacts_by_id([event.artifact_id for event in events])}
     return {
         step.key: artifacts[event.artifact_id]
         for event in events
@@ -337,5 +330,5 @@ def _kind(execution: metadata_store_pb2.Execution) -> str:
 def _no_model(uri: str, got: str) -> BadInput:
     return BadInput(
         "not a model", where=uri, expected="a Model artifact or a pushed version of one", got=got,
-        fix="Pass a folder such as ROOT/artifacts/CandidateCheck_teacher/good_model/N.",
+        fix="Name a folder such as ROOT/artifacts/CandidateCheck_teacher/good_model/N.",
     )  # fmt: skip
