@@ -1,5 +1,5 @@
-"""Reads what a run has left: decisions, freshness, metrics, lineage, run summaries.
+"""Reads the root of a run: decisions, freshness, metrics, lineage, run summaries.
 
-Belongs here: everything that looks at a root without changing it. May import the top level of `pipeline`;
-not `dag` or `driver`.
+Belongs here: code that reads a root without changing it. May import the top level of `pipeline`, but not
+`dag` or `driver`.
 """

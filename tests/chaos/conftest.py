@@ -1,6 +1,6 @@
-"""The suite that forks children from this process comes first, while the process has no threads."""
+"""Runs test_chaos.py first: it forks this process, which must not have started threads yet."""
 
 
 def pytest_collection_modifyitems(items):
-    # A child forked beside TensorFlow's and Beam's threads waits for ever for locks that they hold.
+    # A child that is forked while TensorFlow's or Beam's threads hold locks waits for them forever.
     items.sort(key=lambda item: item.path.name != "test_chaos.py")

@@ -1,4 +1,4 @@
-"""Two weeks with all that goes wrong with data: the loop ends, and every decision is in the summary."""
+"""Two weeks of faulty, late, empty and revised spans: the loop finishes, the summary has every decision."""
 
 import json
 import shutil
@@ -21,13 +21,14 @@ from models.state import read_record as read_state
 from pipeline.config_file import load_deployment
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
+from pipeline.observation.metrics import write_metrics
 from pipeline.observation.summary import summarize, write_summary
 from pipeline.paths import RunPaths
 from rankdistill.command_line import cli
 
 pytestmark = pytest.mark.chaos
 
-LATE, EMPTY, BROKEN, WITHOUT_SURFACE, NAN, RESTATED_IN_TIME, RESTATED_LATE = 3, 4, 5, 6, 7, 8, 9
+LATE, EMPTY, BROKEN, WITHOUT_SURFACE, NAN, REVISED_IN_TIME, REVISED_LATE = 3, 4, 5, 6, 7, 8, 9
 SPANS = 14
 SKIPPED = [LATE, EMPTY, BROKEN, NAN]
 
@@ -42,7 +43,7 @@ def with_column(table, name, column):
 
 
 def newest(table, number):
-    """The last rows by time, which are fresh ones."""
+    """The last rows by time, which are fresh rows."""
     return table.slice(table.num_rows - number)
 
 
@@ -53,25 +54,25 @@ def nan_labels(table):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The fortnight as it should have been."""
+def faultless_log(tmp_path_factory):
+    """The log without faults."""
     log = tmp_path_factory.mktemp("whole") / "log"
     simulate(log, spans=SPANS, examples_per_span=400, seed=9)
     return log
 
 
 @pytest.fixture(scope="module")
-def paths(whole, tmp_path_factory):
+def paths(faultless_log, tmp_path_factory):
     folder = tmp_path_factory.mktemp("broken")
     log = folder / "log"
-    shutil.copytree(whole, log)
+    shutil.copytree(faultless_log, log)
     shutil.rmtree(log / f"span={LATE}")
     rewrite(log, EMPTY, lambda table: table.slice(0, 0))
     rewrite(log, BROKEN, lambda table: with_column(table, "hour", table["hour"].cast(pa.string())))
     rewrite(log, WITHOUT_SURFACE, lambda table: table.filter(pc.not_equal(table["surface"], "tab_0")))
     rewrite(log, NAN, nan_labels)
-    again = pq.read_table(span_files(log, RESTATED_IN_TIME)[0])
-    write_span(log, RESTATED_IN_TIME, [newest(again, 350)], version=1)
+    rows = pq.read_table(span_files(log, REVISED_IN_TIME)[0])
+    write_span(log, REVISED_IN_TIME, [newest(rows, 350)], version=1)
     return RunPaths(folder / "root", log)
 
 
@@ -87,31 +88,34 @@ def config(small_document, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def summary(config, whole, paths):
-    """Of the run: the log as it is broken, then what comes late, then what is re-stated."""
+def summary(config, faultless_log, paths):
+    """Summary of the run: first the faulty log, then the late span and a revised span."""
     deployment = load_deployment(config)
     with paths.root.parent.joinpath("log.txt").open("w") as file:
         loop = Loop(deployment, paths, Progress(Console(file=file)))
         done, stuck = loop.catch_up(range(2, 11))
         assert stuck == {}
-        shutil.copytree(whole / f"span={LATE}", paths.events / f"span={LATE}")
-        again = pq.read_table(span_files(paths.events, RESTATED_LATE)[0])
-        write_span(paths.events, RESTATED_LATE, [newest(again, 300)], version=1)
+        shutil.copytree(faultless_log / f"span={LATE}", paths.events / f"span={LATE}")
+        rows = pq.read_table(span_files(paths.events, REVISED_LATE)[0])
+        write_span(paths.events, REVISED_LATE, [newest(rows, 300)], version=1)
         done += loop.catch_up()[0]
     write_summary(summarize(deployment, paths), paths.summary)
     return json.loads(paths.summary.read_text())
 
 
 def decisions(summary, span, branch=None):
-    found = [each for each in summary["decisions"] if each["span"] == span]
-    return [(d["what"], d["outcome"], d["reason"]) for d in found if branch in (None, d["branch"])]
+    return [
+        (decision["what"], decision["outcome"], decision["reason"])
+        for decision in summary["decisions"]
+        if decision["span"] == span and branch in (None, decision["branch"])
+    ]
 
 
-def test_the_loop_ends_with_every_span_recorded(summary, paths):
+def test_every_span_is_recorded(summary, paths):
     for branch in (TEACHER, "tab_1", "tab_0"):
         assert recorded_spans(paths.records, branch) == list(range(2, SPANS))
-    skipped = [each for each in summary["decisions"] if each["what"] == "span"]
-    assert [each["span"] for each in skipped if each["branch"] == TEACHER] == SKIPPED
+    skipped = [decision for decision in summary["decisions"] if decision["what"] == "span"]
+    assert [decision["span"] for decision in skipped if decision["branch"] == TEACHER] == SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -123,59 +127,59 @@ def test_the_loop_ends_with_every_span_recorded(summary, paths):
         (NAN, "NaN or infinity in column label_like"),
     ],
 )
-def test_a_span_that_cannot_be_used_is_skipped_by_all_and_the_summary_says_why(summary, span, reason):
+def test_an_unusable_span_is_skipped_by_all_branches_with_a_reason_in_the_summary(summary, span, reason):
     for branch in (TEACHER, "tab_1", "tab_0"):
-        ((what, outcome, told),) = decisions(summary, span, branch)
+        ((what, outcome, summary_reason),) = decisions(summary, span, branch)
         assert (what, outcome) == ("span", "skipped")
-        assert reason in told
+        assert reason in summary_reason
 
 
-def test_what_came_late_or_was_restated_late_is_labelled_by_the_teacher_of_then_and_not_learnt(
+def test_a_late_or_revised_span_is_labelled_by_the_last_teacher_before_it_and_not_trained_on(
     summary, paths, config
 ):
-    for span in (LATE, RESTATED_LATE):
-        assert ("revised", "labelled again") in [each[:2] for each in decisions(summary, span, "relabelled")]
+    for span in (LATE, REVISED_LATE):
+        assert ("revised", "labelled again") in [
+            (what, outcome) for what, outcome, _ in decisions(summary, span, "relabelled")
+        ]
     store = open_store(paths.label_store(load_deployment(config).label_store))
     sets = {(record.key.span, record.key.span_version): record for record in store.list_sets()}
     assert sets[LATE, 0].key.teacher_version.endswith("-00002")
-    assert sets[RESTATED_LATE, 0].key.teacher_version == sets[RESTATED_LATE, 1].key.teacher_version
-    assert (sets[RESTATED_LATE, 0].rows, sets[RESTATED_LATE, 1].rows) == (400, 300)
+    assert sets[REVISED_LATE, 0].key.teacher_version == sets[REVISED_LATE, 1].key.teacher_version
+    assert (sets[REVISED_LATE, 0].rows, sets[REVISED_LATE, 1].rows) == (400, 300)
     teacher = read_record(paths.records, TEACHER, SPANS - 1).slots["teacher"]
     assert read_state(f"{teacher}/{STATE_FOLDER}").spans == [0, 1, 2, 6, 8, 9, 10, 11, 12, 13]
 
 
-def test_what_was_restated_in_time_is_run_as_restated(paths, config):
-    assert read_record(paths.records, TEACHER, RESTATED_IN_TIME).version == 1
+def test_a_span_revised_before_its_run_is_run_in_its_newest_version(paths, config):
+    assert read_record(paths.records, TEACHER, REVISED_IN_TIME).version == 1
     store = open_store(paths.label_store(load_deployment(config).label_store))
-    versions = [r.key.span_version for r in store.list_sets() if r.key.span == RESTATED_IN_TIME]
+    versions = [record.key.span_version for record in store.list_sets() if record.key.span == REVISED_IN_TIME]
     assert versions == [1]
 
 
-def test_a_day_without_a_surface_is_no_fault(summary, paths):
+def test_a_day_without_rows_of_a_surface_is_not_a_fault(summary, paths):
     outcomes = {(what, outcome) for what, outcome, _ in decisions(summary, WITHOUT_SURFACE, "tab_0")}
     assert ("join", "joined") in outcomes
     student = read_record(paths.records, "tab_0", WITHOUT_SURFACE).slots["student"]
     assert WITHOUT_SURFACE not in read_state(f"{student}/{STATE_FOLDER}").spans
 
 
-def test_a_control_of_every_other_span_has_learnt_them_all_and_one_that_is_off_is_absent(summary, paths):
+def test_a_control_of_every_other_span_has_trained_on_all_and_a_disabled_one_is_absent(summary, paths):
     student, control = (
         read_state(f"{read_record(paths.records, 'tab_1', 12).slots[role]}/{STATE_FOLDER}").spans
         for role in ("student", "control")
     )
     assert student == control == [2, 6, 8, 9, 10, 11, 12]
     assert "control" not in read_record(paths.records, "tab_0", 12).slots
-    rests = [reason for what, _, reason in decisions(summary, 12, "tab_0") if what == "push"]
-    assert rests == [] or "candidate check" in rests[0]
+    reasons = [reason for what, _, reason in decisions(summary, 12, "tab_0") if what == "push"]
+    assert reasons == [] or "candidate check" in reasons[0]
 
 
-def test_status_and_metrics_tell_of_it(config, paths, summary):
+def test_status_and_metrics_can_read_the_root(config, paths, summary):
     command = ["status", "--config", str(config), "--events", str(paths.events), "--root", str(paths.root)]
-    told = CliRunner().invoke(cli, [*command, "--json"], catch_exceptions=False)
-    assert told.exit_code == 0
-    assert json.loads(told.output)
-    from pipeline.observation.metrics import write_metrics
-
+    result = CliRunner().invoke(cli, [*command, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert json.loads(result.output)
     write_metrics(load_deployment(config), paths)
     text = (paths.root / "metrics.prom").read_text()
     assert "spans_skipped_total" in text

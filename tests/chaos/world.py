@@ -1,4 +1,4 @@
-"""The chaos suite's world: fourteen days of KuaiRand, or of the simulator, capped at 2,000 rows each."""
+"""Event log and configuration of the chaos suite: 14 days, KuaiRand or simulated, at most 2,000 rows each."""
 
 import os
 from pathlib import Path
@@ -19,15 +19,15 @@ CONTROL_EVERY = 2
 
 
 def kuairand_folder():
-    """Where KuaiRand's files are, or None; the same places as the Makefile's."""
-    for place in (os.environ.get("KUAIRAND_DIR", ""), REPOSITORY / "data" / "kuairand"):
-        if place and Path(place).is_dir():
-            return Path(place)
+    """Folder of KuaiRand's files, or None; the same folders as in the Makefile."""
+    for folder in (os.environ.get("KUAIRAND_DIR", ""), REPOSITORY / "data" / "kuairand"):
+        if folder and Path(folder).is_dir():
+            return Path(folder)
     return None
 
 
 def write_world(folder):
-    """Writes `full` (a source's whole log) and `log`, its capped copy, into the folder."""
+    """Writes `full` (the whole log of the source) and `log`, its capped copy, into the folder."""
     source = kuairand_folder()
     if source is not None:
         from eventlog.kuairand import write_kuairand
@@ -42,20 +42,20 @@ def write_world(folder):
 
 
 def capped(log, span):
-    """At most ROWS rows: fresh ones by id, so that every hour is there, and what matures of those kept."""
+    """At most ROWS rows: fresh rows by id, so that every hour occurs, and matured rows by id."""
     rows = pa.concat_tables([pq.ParquetFile(file).read() for file in span_files(log, span)]).cast(LOG_SCHEMA)
     fresh = rows.filter(pc.equal(rows["impression_span"], span))
     matured = rows.filter(pc.equal(rows["impression_span"], span - MATURITY_SPANS))
-    chosen = keep(fresh, ROWS * 3 // 4), keep(matured, ROWS // 4)
-    return pa.concat_tables(chosen).sort_by("event_time_ms")
+    parts = first_by_id(fresh, ROWS * 3 // 4), first_by_id(matured, ROWS // 4)
+    return pa.concat_tables(parts).sort_by("event_time_ms")
 
 
-def keep(rows, number):
+def first_by_id(rows, number):
     return rows.sort_by("example_id").slice(0, number)
 
 
 def write_config(path):
-    """The demo's configuration with small models, two surfaces, a gate, and a control of every other span."""
+    """The demo's configuration with small models, two surfaces, push gates, a control every other span."""
     document = yaml.safe_load((REPOSITORY / "pipeline" / "configs" / "demo.yaml").read_text())
     document["name"] = "chaos"
     document["schema"] = str(REPOSITORY / "schema" / "impressions.pbtxt")

@@ -1,4 +1,4 @@
-"""The whole chain in a small world: what a run promises, looked at on what it left behind."""
+"""Checks the promises of a run on the files of a small complete run."""
 
 import json
 import math
@@ -37,7 +37,7 @@ SURFACES = ("tab_1", "tab_0")
 
 
 def run_due(deployment, paths, wanted, progress):
-    """The spans run now; no surface may stay behind."""
+    """The spans run now; no surface may be behind."""
     done, stuck = Loop(deployment, paths, progress).catch_up(wanted)
     assert stuck == {}
     return done
@@ -63,7 +63,7 @@ def store(deployment, paths):
     return open_store(paths.label_store(deployment.label_store))
 
 
-def test_the_summary_has_every_figure_of_every_role(summary, tmp_path):
+def test_the_summary_has_the_figures_of_every_role(summary, tmp_path):
     write_summary(summary, tmp_path / "summary.json")
     read = json.loads((tmp_path / "summary.json").read_text())
 
@@ -118,13 +118,13 @@ def test_all_surfaces_of_a_fleet_joined_the_pinned_set(deployment, paths, store)
             assert json.loads((folder / "join_report.json").read_text())["label_sets"][0] == pinned
 
 
-def test_mlmd_says_which_set_each_join_read(deployment, paths, store):
+def test_mlmd_has_the_label_set_of_each_join(deployment, paths, store):
     with metadata.Metadata(metadata.sqlite_metadata_connection_config(paths.metadata)) as handle:
         joins = [
-            {name: value.int_value or value.string_value for name, value in each.custom_properties.items()}
+            {name: value.int_value or value.string_value for name, value in join.custom_properties.items()}
             for kind in handle.store.get_execution_types()
             if kind.name.endswith("SoftLabelTransform")
-            for each in handle.store.get_executions_by_type(kind.name)
+            for join in handle.store.get_executions_by_type(kind.name)
         ]
     read = {(join["surface"], join["span"]): join["label_set"] for join in joins}
     assert read == {
@@ -142,7 +142,7 @@ def test_no_label_comes_from_a_teacher_that_trained_on_the_span(paths, store):
     assert teacher_record(latest, SPANS[-1], "current").spans == [0, 1, *SPANS]
 
 
-def test_models_go_on_from_the_span_before(paths):
+def test_models_continue_from_those_of_the_span_before(paths):
     for surface, role in (("tab_1", "student"), ("tab_1", "control"), ("tab_0", "student")):
         states = [
             read_state(f"{read_record(paths.records, surface, span).slots[role]}/{STATE_FOLDER}")
@@ -155,7 +155,7 @@ def test_models_go_on_from_the_span_before(paths):
         assert len({state.feature_version for state in states}) == 1
 
 
-def test_the_served_student_is_its_control_in_shape(paths):
+def test_the_served_student_has_the_same_shape_as_its_control(paths):
     record = read_record(paths.records, "tab_1", SPANS[-1]).slots
     student, control = (
         tf.saved_model.load(f"{record[role]}/{SERVING_FOLDER}") for role in ("student", "control")
@@ -176,7 +176,7 @@ def test_the_served_student_is_its_control_in_shape(paths):
     ]
 
 
-def test_what_was_blessed_is_what_serves(paths):
+def test_the_blessed_model_is_pushed(paths):
     pushed = sorted(Path(paths.serving("tab_1")).iterdir())
     blessed = Path(read_record(paths.records, "tab_1", SPANS[-1]).slots["student"]) / SERVING_FOLDER
 
@@ -184,15 +184,15 @@ def test_what_was_blessed_is_what_serves(paths):
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     assert len(pushed) == len(SPANS)
-    assert files(pushed[-1]) == files(blessed), "the graph, the weights, and no training state"
+    assert files(pushed[-1]) == files(blessed), "graph and weights, without training state"
 
 
-def test_a_second_run_finds_nothing_due(deployment, paths):
+def test_a_second_run_has_no_span_to_run(deployment, paths):
     with Path(paths.root.parent / "again.txt").open("w") as log:
         assert run_due(deployment, paths, None, Progress(Console(file=log))) == []
 
 
-def test_steps_are_told_in_plain_lines(paths):
+def test_steps_are_printed_as_plain_lines(paths):
     text = (paths.root.parent / "log.txt").read_text()
 
     assert "span 5 [" in text and "Trainer_teacher" in text
@@ -220,7 +220,7 @@ main()
 def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
     moment, deployment, paths, store, small_config, tmp_path
 ):
-    """Killed before the commit nothing is visible; after it and before MLMD knows, the set stays the one."""
+    """A kill before the commit leaves no set; a kill after it, before MLMD has it, leaves the only set."""
     root = tmp_path / "root"
     shutil.copytree(paths.root / "records" / "bootstrap", root / "records" / "bootstrap")
     arguments = ["--config", small_config, "--events", paths.events, "--root", root, "--spans", "2:2"]
@@ -242,7 +242,7 @@ def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
 
 
 @pytest.mark.slow
-def test_tfx_evaluator_runs_when_switched_on(small_document, paths, tmp_path):
+def test_tfx_evaluator_runs_if_enabled(small_document, paths, tmp_path):
     document = small_document | {
         "evaluation": small_document["evaluation"] | {"tfma": True},
         "surfaces": {"tab_0": small_document["surfaces"]["tab_0"]},
@@ -267,7 +267,7 @@ def test_tfx_evaluator_runs_when_switched_on(small_document, paths, tmp_path):
 
 
 def report_rows(paths, split):
-    """Rows of one split of the joined Examples of tab_0, whose evaluation comes first."""
+    """Rows of one split of the joined Examples of tab_0, the first evaluated surface."""
     folder = Path(read_record(paths.records, "tab_0", 2).slots["examples"]) / f"Split-{split}"
     return sum(1 for path in sorted(folder.iterdir()) for _ in tf.data.TFRecordDataset(str(path), "GZIP"))
 
@@ -277,35 +277,35 @@ def mlmd(paths):
     return open_metadata(paths.root)
 
 
-def test_mlmd_and_every_model_tell_the_same_of_what_was_learnt(paths, mlmd):
+def test_mlmd_and_the_state_of_every_model_have_the_same_spans(paths, mlmd):
     for branch, role in ((TEACHER, "teacher"), ("tab_1", "student"), ("tab_0", "control")):
         for span in SPANS:
             model = read_record(paths.records, branch, span).slots[role]
             state = read_state(f"{model}/{STATE_FOLDER}")
-            found = model_lineage(mlmd, model)
-            assert (found.uri, found.role, found.surface) == (model, role, state.surface)
-            assert (list(found.spans), found.job) == (state.spans, state.job_hash)
-            assert found.trainings == len(state.spans) - (role == "teacher"), "the burn-in is one"
+            lineage = model_lineage(mlmd, model)
+            assert (lineage.uri, lineage.role, lineage.surface) == (model, role, state.surface)
+            assert (list(lineage.spans), lineage.job) == (state.spans, state.job_hash)
+            assert lineage.trainings == len(state.spans) - (role == "teacher"), "the burn-in is one training"
 
 
-def test_a_pushed_folder_leads_back_to_labels_teachers_graph_and_schema(deployment, paths, mlmd, store):
+def test_the_lineage_of_a_pushed_folder_has_labels_teachers_graph_and_schema(deployment, paths, mlmd, store):
     pins = tuple(store.read_pin(deployment.fleet, span) for span in SPANS)
     bootstrap = read_record(paths.records, "bootstrap", 1).slots
     pushed = sorted(Path(paths.serving("tab_1")).iterdir())
 
-    found = model_lineage(mlmd, str(pushed[-1]))
+    lineage = model_lineage(mlmd, str(pushed[-1]))
 
-    assert found.uri.startswith(f"{paths.artifacts}/Trainer_student_tab_1/model/")
-    assert (found.spans, found.label_sets) == (tuple(SPANS), pins)
-    assert found.teachers == tuple(
+    assert lineage.uri.startswith(f"{paths.artifacts}/Trainer_student_tab_1/model/")
+    assert (lineage.spans, lineage.label_sets) == (tuple(SPANS), pins)
+    assert lineage.teachers == tuple(
         f"{record.key.teacher}.{record.key.teacher_version}" for record in map(store.find_set, pins)
     )
-    assert found.transform_graph == bootstrap["transform_graph"]
-    assert (Path(found.schema) / "schema.pbtxt").is_file()
+    assert lineage.transform_graph == bootstrap["transform_graph"]
+    assert (Path(lineage.schema) / "schema.pbtxt").is_file()
     assert model_lineage(mlmd, str(pushed[0])).spans == (SPANS[0],)
 
 
-def test_every_label_came_from_a_model_that_may_label_its_span_and_none_after_it(paths, mlmd):
+def test_every_labelling_model_may_label_its_span_but_not_an_earlier_one(paths, mlmd):
     labellings = mlmd.get_executions_by_type("components.soft_label_bulk_inferrer.SoftLabelBulkInferrer")
     spans = []
     for labelling in labellings:
@@ -322,21 +322,21 @@ def test_every_label_came_from_a_model_that_may_label_its_span_and_none_after_it
     assert sorted(spans) == SPANS
 
 
-def test_a_teacher_whose_state_lies_is_still_refused_by_mlmd(paths, mlmd):
+def test_mlmd_refuses_a_teacher_whose_own_state_omits_the_span(paths, mlmd):
     teacher = read_record(paths.records, TEACHER, SPANS[-1]).slots["teacher"]
     state = Path(teacher, STATE_FOLDER, "state.json")
-    told = state.read_text()
+    content = state.read_text()
     try:
-        state.write_text(json.dumps(json.loads(told) | {"spans": [0, 1]}))
-        assert teacher_record(teacher, SPANS[-1], "previous").spans == [0, 1], "the model's own word is taken"
-        with pytest.raises(BadInput, match=rf"got {teacher}, for which Trainer execution \d+ read span 6\."):
+        state.write_text(json.dumps(json.loads(content) | {"spans": [0, 1]}))
+        assert teacher_record(teacher, SPANS[-1], "previous").spans == [0, 1], "reads only the state"
+        with pytest.raises(BadInput, match=rf"got {teacher}: Trainer execution \d+ read span 6\."):
             refuse_leaking_teacher(mlmd, teacher, SPANS[-1])
     finally:
-        state.write_text(told)
+        state.write_text(content)
 
 
 @pytest.mark.slow
-def test_a_surface_without_labels_stays_behind_alone_and_catches_up_when_its_policy_allows(
+def test_only_the_surface_without_labels_is_behind_and_it_catches_up_under_another_policy(
     small_document, paths, tmp_path
 ):
     def deployment_with(**changes):

@@ -1,10 +1,8 @@
-"""A loop that has nothing to do yet: it waits, says so once, and stops when told to."""
+"""The serving loop without any pipeline: what it does while it waits, and how it ends."""
 
 import io
 import os
 import signal
-import threading
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -15,46 +13,59 @@ from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.driver.serving_loop import serve
 from pipeline.paths import RunPaths
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
-def told():
+def output():
     return io.StringIO()
 
 
 @pytest.fixture
-def loop(tmp_path, told):
+def loop(tmp_path, output):
     (tmp_path / "log").mkdir()
-    deployment = load_deployment(Path(__file__).parents[3] / "pipeline" / "configs" / "demo.yaml")
+    deployment = load_deployment(REPOSITORY / "pipeline" / "configs" / "demo.yaml")
     paths = RunPaths(tmp_path / "root", tmp_path / "log")
     paths.root.mkdir()
-    return Loop(deployment, paths, Progress(Console(file=told, soft_wrap=True)))
+    return Loop(deployment, paths, Progress(Console(file=output, soft_wrap=True)))
+
+
+class SignalAfterPolls:
+    """Counts the reads of the log, and sends a signal to this process at the third."""
+
+    def __init__(self, loop, number):
+        self.catch_up, self.number, self.polls = loop.catch_up, number, 0
+
+    def __call__(self):
+        self.polls += 1
+        if self.polls == 3:
+            os.kill(os.getpid(), self.number)
+        return self.catch_up()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_waits_for_the_burn_in_says_so_once_and_ends_at_a_signal(loop, told, number):
-    threading.Timer(0.6, os.kill, [os.getpid(), number]).start()
+def test_it_waits_for_the_burn_in_reports_it_once_and_ends_at_a_signal(loop, output, number):
     before = signal.getsignal(number)
+    loop.catch_up = polls = SignalAfterPolls(loop, number)
 
-    assert serve(loop, 0.05, until_caught_up=False) == (0, {})
-    assert told.getvalue().count("waiting: ") == 1
-    assert "the burn-in needs span 0: expected spans 0 to 4, got no spans" in told.getvalue()
+    assert serve(loop, 0.0, until_caught_up=False) == (0, {})
+    assert polls.polls == 3
+    assert output.getvalue().count("waiting: ") == 1
+    assert "the burn-in needs span 0: expected spans 0 to 4, got no spans" in output.getvalue()
     assert signal.getsignal(number) == before
 
 
-def test_asked_to_catch_up_alone_it_does_not_wait(loop):
+def test_until_caught_up_it_does_not_wait(loop):
     with pytest.raises(InputNotReady, match="the burn-in needs span 0"):
-        serve(loop, 0.05, until_caught_up=True)
+        serve(loop, 0.0, until_caught_up=True)
 
 
-def test_surfaces_apart_wait_for_the_teacher_s_features(loop, tmp_path):
+def test_surfaces_apart_wait_for_the_teachers_features(loop, tmp_path):
     apart = Loop(
         loop.deployment,
         RunPaths(tmp_path / "phones", loop.paths.events, teacher_root=loop.paths.root),
         loop.progress,
         ["tab_1"],
     )
-    with pytest.raises(
-        InputNotReady, match="no feature graph: expected a bootstrap here, or that of the root given"
-    ):
+    with pytest.raises(InputNotReady, match="no transform graph: expected a burn-in in this root"):
         apart.catch_up()

@@ -270,7 +270,7 @@ def test_a_teacher_that_read_the_span_may_not_label_it_whatever_its_state_says(r
     with pytest.raises(BadInput, match=r"labels of span 3: the teacher has trained on the span") as refused:
         refuse_leaking_teacher(run.store, good.uri, 3)
 
-    got = f"got {good.uri}, for which Trainer execution {Path(reader.uri).name} read span 3."
+    got = f"got {good.uri}: Trainer execution {Path(reader.uri).name} read span 3."
     assert got in str(refused.value)
     with pytest.raises(BadInput, match=r"labels of span 1: the teacher has trained on the span"):
         refuse_leaking_teacher(run.store, burnt_in.uri, 1)
@@ -311,12 +311,12 @@ def test_the_empty_marker_leaks_nothing_and_is_no_model(run):
     marker = run.state("teacher", "").uri
 
     refuse_leaking_teacher(run.store, marker, 3)
-    with pytest.raises(BadInput, match=r"not a model: .* got the marker that says there is none yet\."):
+    with pytest.raises(BadInput, match=r"not a model: .* got the empty marker: there is no model yet\."):
         model_lineage(run.store, marker)
 
 
 def test_a_model_of_an_unknown_kind_of_step_is_refused(run):
-    with pytest.raises(BadInput, match=r"not a model: expected .*, got what Importer has made\."):
+    with pytest.raises(BadInput, match=r"not a model: expected .*, got an output of Importer\."):
         model_lineage(run.store, run.step("Importer", [], "model")["model"].uri)
 
 
@@ -363,7 +363,7 @@ def test_the_command_prints_a_table_and_json(run, tell):
     table = [" ".join(line.split()) for line in tell(good.uri).splitlines()]
     told = json.loads(tell(run.root / "serving" / "tab_1" / "17", "--root", run.root, "--json"))
 
-    assert {"role student of tab_1", "trained on spans 2:3, 6", "in trainings 3", f"label sets {one}"} <= set(
+    assert {"role student of tab_1", "trained on spans 2:3, 6", "trainings 3", f"label sets {one}"} <= set(
         table
     )
     assert "teacher versions big.f00-00001" in table

@@ -87,7 +87,7 @@ def test_a_role_without_figures_has_no_column_and_without_a_control_there_is_no_
 
 def test_decisions_are_shown_if_a_person_should_see_them():
     text = printed(width=80)
-    assert "decisions out of the ordinary, all 1\n" in text
+    assert "unusual decisions, all 1\n" in text
     assert line(text, "   4 ").split() == ["4", "home", "join", "hard-only", "no", "[label]", "set"]
     assert "rests on the control" not in text
     assert "decisions: all in the ordinary" in printed(
@@ -98,7 +98,7 @@ def test_decisions_are_shown_if_a_person_should_see_them():
 def test_of_many_decisions_the_last_are_shown():
     many = [SUMMARY["decisions"][1] | {"span": span} for span in range(4, 27)]
     text = printed(SUMMARY | {"decisions": many}, width=80)
-    assert "decisions out of the ordinary, the last 20 of 23\n" in text
+    assert "unusual decisions, the last 20 of 23\n" in text
     assert (text.count("hard-only"), "   6 home" in text, "   7 home" in text) == (20, False, True)
 
 
