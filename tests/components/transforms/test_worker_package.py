@@ -36,6 +36,7 @@ def test_workers_elsewhere_get_the_package(runner):
     assert with_worker_package(options) == [*options, f"--extra_package={build_worker_package()}"]
 
 
+@pytest.mark.slow
 def test_what_a_worker_installs_has_the_code_and_its_data(tmp_path):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", tmp_path, build_worker_package()], check=True)

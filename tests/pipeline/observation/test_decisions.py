@@ -107,8 +107,8 @@ def test_a_restated_span_is_labelled_again_and_learnt_by_nobody(run):
     run.relabel(5, 2)
     run.relabel(6, 0)
     run.relabel(7, 1, labels={"refusal": {"reason": "unfit"}})
-    restated = [decision for decision in made(run) if decision[2] == "revised"]
-    assert restated == [
+    revised = [decision for decision in made(run) if decision[2] == "revised"]
+    assert revised == [
         (5, "relabelled", "revised", "labelled again", "version 2; no model trains on it"),
         (6, "relabelled", "revised", "labelled again", "version 0; no model trains on it"),
         (7, "relabelled", "revised", "not labelled", "version 1; no model trains on it"),

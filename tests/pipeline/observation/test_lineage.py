@@ -361,15 +361,15 @@ def test_the_command_prints_a_table_and_json(run, tell):
     run.push(good, run.root / "serving" / "tab_1" / "17")
 
     table = [" ".join(line.split()) for line in tell(good.uri).splitlines()]
-    told = json.loads(tell(run.root / "serving" / "tab_1" / "17", "--root", run.root, "--json"))
+    printed = json.loads(tell(run.root / "serving" / "tab_1" / "17", "--root", run.root, "--json"))
 
     assert {"role student of tab_1", "trained on spans 2:3, 6", "trainings 3", f"label sets {one}"} <= set(
         table
     )
     assert "teacher versions big.f00-00001" in table
     assert table[table.index("teacher versions big.f00-00001") + 1] == "big.f00-00002"
-    assert (told["uri"], told["spans"], told["label_sets"]) == (good.uri, [2, 3, 6], [one, two])
-    assert f"schema {told['schema']}" in table
+    assert (printed["uri"], printed["spans"], printed["label_sets"]) == (good.uri, [2, 3, 6], [one, two])
+    assert f"schema {printed['schema']}" in table
 
 
 def test_the_command_says_where_a_root_was_looked_for(tmp_path, tell):
