@@ -161,7 +161,7 @@ def test_unreadable_model(refusal, tmp_path):
     record = SpanRecord(span=1, slots={"teacher": str(model)})
     write_record(str(tmp_path / "root" / "records"), BURN_IN, record)
 
-    assert f"{model}: unknown to MLMD: expected an artifact that a finished step" in refusal()
+    assert f"{model}: unknown to MLMD: expected an artifact of a finished step" in refusal()
     with pytest.raises(BadInput, match=r"broken/training-state: .* training state cannot be read"):
         teacher_record(str(model), 2, "previous")
 
