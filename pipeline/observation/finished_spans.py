@@ -65,8 +65,7 @@ class FinishedSpan(SpanRecord):
 
     def label_refusal(self) -> str | None:
         """The reason why labels were not published."""
-        document = self._read("labels", LABEL_REFUSAL_FILE, _json)
-        return None if document is None else str(document["reason"])
+        return self._read("labels", LABEL_REFUSAL_FILE, lambda path: str(_json(path)["reason"]))
 
     def label_anomalies(self) -> Mapping[str, list[str]]:
         """Warnings about published labels by kind; empty without any."""
