@@ -83,12 +83,29 @@ def read_record(records: str, branch: str, span: int) -> SpanRecord:
     path = os.path.join(records, branch, f"span-{span:05d}.json")
     try:
         with fileio.open(path, "r") as file:
-            return SpanRecord(**json.loads(file.read()))
-    except (ValueError, TypeError, OSError) as error:
-        raise BadInput(
-            "unreadable span record", where=path, expected="JSON with span and slots",
-            got=type(error).__name__, fix="Restore the file, or remove it to run that span again.",
-        ) from error  # fmt: skip
+            content = file.read()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return parse_record(content, path)
+
+
+def parse_record(content: str, path: str) -> SpanRecord:
+    """The record in the file `path`.
+
+    Raises:
+        BadInput: if the content is not a record.
+    """
+    try:
+        return SpanRecord(**json.loads(content))
+    except (ValueError, TypeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> BadInput:
+    return BadInput(
+        "unreadable span record", where=path, expected="JSON with span, version, slots and skipped",
+        got=str(error), fix="Restore the file, or remove it to run that span again.",
+    )  # fmt: skip
 
 
 def newest_before(records: str, branch: str, span: int, slot: str) -> str | None:

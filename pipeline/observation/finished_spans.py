@@ -31,7 +31,7 @@ from components.output_files import (
     MATURED_FILE,
     VALIDATED_SPLIT,
 )
-from components.span_records import SpanRecord
+from components.span_records import SpanRecord, parse_record
 from components.transforms.join_report import REPORT_FILE, JoinReport, read_join_report
 from eventlog.errors import BadInput
 from models.settings import from_json
@@ -138,12 +138,8 @@ def finished_spans(paths: RunPaths, branch: str) -> list[FinishedSpan]:
 
 
 def _finished_span(path: Path) -> FinishedSpan:
-    try:
-        return FinishedSpan(**_json(path), time=path.stat().st_mtime)
-    except TypeError as error:
-        raise _unreadable(path, "span, version, slots and skipped", str(error)) from error
-    except ValueError as error:
-        raise _unreadable(path, "JSON", str(error)) from error
+    record = parse_record(path.read_text(), str(path))
+    return FinishedSpan(**vars(record), time=path.stat().st_mtime)
 
 
 def _json(path: Path) -> Any:

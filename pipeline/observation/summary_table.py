@@ -5,27 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from components.evaluation.predictions import ROLES
 from pipeline.observation.decisions import Decision
 
-Json = Mapping[str, Any]
+_Json = Mapping[str, Any]
 
-ROLES = ("teacher", "student", "control")
-NOTHING = "-"
-MARK = "*"
-SHOWN_DECISIONS = 20
+_NOTHING = "-"
+_MARK = "*"
+_MAX_DECISIONS = 20
 _SECONDS_A_DAY = 24 * 3600
 
 
-def print_summary(summary: Json, console: Console | None = None) -> None:
-    """Prints `render_summary` to standard output, or to `console`."""
-    (console or Console(highlight=False)).print(render_summary(summary))
-
-
-def render_summary(summary: Json) -> Group:
+def render_summary(summary: _Json) -> Group:
     """Tables of a run's summary: surfaces, unusual decisions, freshness, label sets, seconds per step.
 
     Args:
@@ -36,13 +31,13 @@ def render_summary(summary: Json) -> Group:
             that no task of a surface has gets no column.
 
     Returns:
-        What `rich` prints.
+        A renderable of `rich`.
     """
     spans = summary["spans"]
     covered = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
     heading = f"Progressive figures, {covered}: AUC of binary tasks, RMSE of regressions"
     surfaces = [_surface(name, surface) for name, surface in summary["surfaces"].items()]
-    note = f"{MARK} the 95 % interval excludes 0; {NOTHING} undefined, or no model yet"
+    note = f"{_MARK} the 95 % interval excludes 0; {_NOTHING} undefined, or no model yet"
     return Group(
         Text(heading),
         Text(),
@@ -60,12 +55,12 @@ def render_summary(summary: Json) -> Group:
     )
 
 
-def _surface(name: str, surface: Json) -> Group:
+def _surface(name: str, surface: _Json) -> Group:
     heading = Text(f"surface {name}: coverage {_percent(surface['coverage'])}", style="bold")
     return Group(heading, _surface_table(surface), Text())
 
 
-def _surface_table(surface: Json) -> Table:
+def _surface_table(surface: _Json) -> Table:
     table = _table()
     table.add_column("task", no_wrap=True)
     tasks = surface["tasks"]
@@ -83,11 +78,11 @@ def _surface_table(surface: Json) -> Table:
     return table
 
 
-def _decisions(decisions: list[Json]) -> Group:
+def _decisions(decisions: list[_Json]) -> Group:
     unusual = [decision for decision in decisions if not Decision(**decision).is_routine]
     if not unusual:
         return Group(Text("decisions: all routine", style="bold"))
-    shown = unusual[-SHOWN_DECISIONS:]
+    shown = unusual[-_MAX_DECISIONS:]
     which = f"the last {len(shown)} of {len(unusual)}" if len(unusual) > len(shown) else f"all {len(shown)}"
     table = _table()
     table.add_column("span", justify="right")
@@ -100,18 +95,18 @@ def _decisions(decisions: list[Json]) -> Group:
     return Group(Text(f"unusual decisions, {which}", style="bold"), table)
 
 
-def _freshness(percentiles: Json) -> Group:
+def _freshness(percentiles: _Json) -> Group:
     lines = [Text("freshness, median / 95th percentile over spans", style="bold")]
     for branch, stages in percentiles.items():
         shown = (
             f"{stage.replace('_', ' ')} {_duration(value['p50'])} / {_duration(value['p95'])}"
             for stage, value in stages.items()
         )
-        lines.append(Text(f"{branch}: {', '.join(shown) or NOTHING}"))
+        lines.append(Text(f"{branch}: {', '.join(shown) or _NOTHING}"))
     return Group(*lines)
 
 
-def _label_sets_table(label_sets: list[Json]) -> Table:
+def _label_sets_table(label_sets: list[_Json]) -> Table:
     table = _table()
     table.add_column("span", justify="right")
     table.add_column("label set", overflow="fold")
@@ -125,7 +120,7 @@ def _label_sets_table(label_sets: list[Json]) -> Table:
     return table
 
 
-def _seconds_table(seconds: Json) -> Table:
+def _seconds_table(seconds: _Json) -> Table:
     table = _table()
     table.add_column("step")
     table.add_column("seconds", justify="right")
@@ -138,27 +133,27 @@ def _table() -> Table:
     return Table(box=None, pad_edge=False, collapse_padding=True)
 
 
-def _difference(figures: Json, metric: str) -> str:
+def _difference(figures: _Json, metric: str) -> str:
     mean, low, high = figures.get("difference", {}).get(metric, (None, None, None))
     if mean is None:
-        return NOTHING
+        return _NOTHING
     if low is None or high is None:
         return _figure(mean, "+")
-    mark = MARK if low > 0 or high < 0 else ""
+    mark = _MARK if low > 0 or high < 0 else ""
     return f"{_figure(mean, '+')} [{_figure(low, '+')},{_figure(high, '+')}]{mark}"
 
 
-def _positives(figures: Json) -> str:
+def _positives(figures: _Json) -> str:
     counts = [figures[role].get("positives") for role in ROLES if role in figures]
     return _number(next((count for count in counts if count is not None), None), ",d")
 
 
 def _percent(share: float | None) -> str:
-    return NOTHING if share is None else f"{100 * share:.1f} %"
+    return _NOTHING if share is None else f"{100 * share:.1f} %"
 
 
 def _seconds(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,.1f} s"
+    return _NOTHING if value is None else f"{value:,.1f} s"
 
 
 def _duration(seconds: float) -> str:
@@ -169,10 +164,10 @@ def _duration(seconds: float) -> str:
 def _figure(value: float | None, sign: str = "") -> str:
     """Four decimals, or two from 10 on, so that a figure fits seven characters."""
     if value is None:
-        return NOTHING
+        return _NOTHING
     decimals = 4 if abs(value) < 10 else 2
     return format(value, f"{sign},.{decimals}f")
 
 
 def _number(value: float | None, form: str) -> str:
-    return NOTHING if value is None else format(value, form)
+    return _NOTHING if value is None else format(value, form)

@@ -1,4 +1,4 @@
-"""Branches apart: a fleet learns what one process learns, and a new surface begins with past label sets."""
+"""A fleet of processes trains the same models as one process; a new surface starts with past label sets."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.chaos
 
 SPANS = [2, 3, 4, 5]
 NEW, FIRST_OF_NEW = "tab_4", 3
-# In the order of the file, which YAML writes sorted.
+# In the order of the file: YAML sorts the surfaces.
 MEMBERS = {TEACHER: (TEACHER,), "students-0": ("tab_0",), "students-1": ("tab_1",)}
 
 
@@ -67,22 +67,22 @@ def state_of(paths, branch, role, span=SPANS[-1]):
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_each_member_runs_its_branches_and_no_others(fleet, member):
+def test_each_process_runs_only_its_branches(fleet, member):
     for branch in (TEACHER, *SURFACES):
         expected = SPANS if branch in MEMBERS[member] else []
         assert recorded_spans(fleet[member].records, branch) == expected
 
 
-def test_members_share_one_label_set_a_span(world, fleet, alone, store):
-    by_itself = alone.label_store(load_deployment(world / "fleet.yaml").label_store)
-    shared, own = (open_store(uri).list_sets() for uri in (store, by_itself))
+def test_the_processes_share_one_label_set_per_span(world, fleet, alone, store):
+    own_store = alone.label_store(load_deployment(world / "fleet.yaml").label_store)
+    shared, of_one_process = (open_store(uri).list_sets() for uri in (store, own_store))
     assert [record.key.span for record in shared] == SPANS
-    assert [record.checksum for record in shared] == [record.checksum for record in own]
+    assert [record.checksum for record in shared] == [record.checksum for record in of_one_process]
 
 
 @pytest.mark.parametrize("role", ["student", "control"])
 @pytest.mark.parametrize("member", ["students-0", "students-1"])
-def test_a_surface_apart_learns_what_it_learns_in_one_process(fleet, alone, member, role):
+def test_a_surface_in_its_own_process_gets_the_same_model_as_in_one_process(fleet, alone, member, role):
     (surface,) = MEMBERS[member]
     apart, together = (state_of(paths, surface, role) for paths in (fleet[member], alone))
     assert read_state(apart) == read_state(together)
@@ -91,7 +91,7 @@ def test_a_surface_apart_learns_what_it_learns_in_one_process(fleet, alone, memb
         np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_a_new_surface_begins_with_past_label_sets_and_goes_on(world, fleet, store):
+def test_a_new_surface_starts_with_past_label_sets_and_continues(world, fleet, store):
     options = ["--branch", NEW, "--teacher-root", str(world / "fleet" / TEACHER), "--until-caught-up"]
     options += ["--label-store", store]
     rankdistill(world, "serve-loop", "with-new.yaml", "new", *options)

@@ -14,7 +14,7 @@ from eventlog.spans import span_files, write_span
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = os.environ.get("CHAOS_SAMPLE") == "1"
 """Whether to run a sample with fewer spans and kills: `make test-slow` does, `make chaos` does not."""
-SPANS = 8 if SAMPLE else 14
+SPANS = 6 if SAMPLE else 14
 ROWS = 2_000
 SURFACES = ("tab_1", "tab_0")
 CONTROL_EVERY = 2

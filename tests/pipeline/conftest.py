@@ -1,4 +1,4 @@
-"""A run as its steps leave it, record by record: what decisions, freshness, metrics and status read."""
+"""Writes the span records and artifact files of a run, which observation and `rankdistill status` read."""
 
 import dataclasses
 import json
@@ -20,15 +20,15 @@ ROLES = ("student", "control")
 
 
 class Run:
-    """A root whose log holds spans 0 to 9 and whose burn-in ends with span 4."""
+    """A root whose log has spans 0 to 9 and whose burn-in ends with span 4."""
 
     def __init__(self, folder):
         self.deployment = load_deployment(Path(__file__).parents[2] / "pipeline" / "configs" / "demo.yaml")
         self.paths = RunPaths(root=folder / "root", events=folder / "log")
         for span in range(10):
-            written = span_folder(self.paths.events, span)
-            written.mkdir(parents=True)
-            (written / SUCCESS).touch()
+            folder_of_span = span_folder(self.paths.events, span)
+            folder_of_span.mkdir(parents=True)
+            (folder_of_span / SUCCESS).touch()
 
     def skip(self, branch, span, reason):
         write_record(self.paths.records, branch, SpanRecord(span=span, skipped=reason))
@@ -36,8 +36,8 @@ class Run:
     def teacher(
         self, span, *, discarded=None, labels=None, anomalies=None, branch=TEACHER, version=0, **slots
     ):
-        """`discarded`: why the candidate was; `labels`: file name → JSON; `anomalies`: a TFDV proto."""
-        slots |= {"labels": self.folder(span, branch, "labels", **(labels or certificate(span)))}
+        """`discarded`: the reason; `labels`: file name → JSON; `anomalies`: a TFDV proto."""
+        slots |= {"labels": self.folder(span, branch, "labels", **(labels or certificate_files(span)))}
         if branch == TEACHER:
             slots["teacher_blessing"] = self.blessing(span, branch, "teacher", discarded)
         if anomalies is not None:
@@ -62,12 +62,12 @@ class Run:
         figures=None,
         **slots,
     ):
-        """`discarded`: role → why; `roles`: those trained on this span; `gate`: push, rests_on, reason."""
+        """`discarded`: role → reason; `roles`: roles that trained; `gate`: push, rests_on, reason."""
         slots["examples"] = self.folder(span, branch, "examples")
         report = report or JoinReport(
             surface=branch, fresh_rows=200, labelled_fresh_rows=199, matured_rows=50
         )
-        write_report(report, slots["examples"], [f"big.abc-{span - 1:05d}.span-{span:05d}.0.0123456789ab"])
+        write_report(report, slots["examples"], [set_id(span)])
         for role in roles:
             slots[f"{role}_blessing"] = self.blessing(span, branch, role, (discarded or {}).get(role))
         if gate is not None:
@@ -89,14 +89,18 @@ class Run:
         return str(folder)
 
 
-def certificate(span, **times):
-    """The files of a published set's artifact."""
-    fields = Certificate(
-        set_id=f"big.abc-{span - 1:05d}.span-{span:05d}.0.0123456789ab", teacher="big", teacher_version="abc",
-        span=span, span_version=0, revision=1, feature_version="abc", rows=300, coverage={},
-        label_age_spans=1, seconds=1.0, event_ms=0, ready_ms=0, labelled_ms=0, published_ms=0,
+def set_id(span):
+    return f"big.abc-{span - 1:05d}.span-{span:05d}.0.0123456789ab"
+
+
+def certificate_files(span, **fields):
+    """The certificate file of a published label set; `fields` replace its fields."""
+    certificate = Certificate(
+        set_id=set_id(span), teacher="big", teacher_version=f"abc-{span - 1:05d}", span=span, span_version=0,
+        revision=1, feature_version="abc", rows=300, coverage={}, label_age_spans=1, seconds=1.0,
+        event_ms=0, ready_ms=0, labelled_ms=0, published_ms=0,
     )  # fmt: skip
-    return {"certificate": dataclasses.asdict(fields) | times}
+    return {"certificate": dataclasses.asdict(dataclasses.replace(certificate, **fields))}
 
 
 @pytest.fixture

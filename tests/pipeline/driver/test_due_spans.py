@@ -32,7 +32,7 @@ def deployment():
 
 @pytest.fixture
 def paths(tmp_path):
-    """A place whose log has ten complete, empty spans."""
+    """A root whose log has ten complete, empty spans."""
     for span in range(10):
         complete(tmp_path / "events", span)
     return RunPaths(root=tmp_path / "root", events=tmp_path / "events")
@@ -59,11 +59,11 @@ def with_surface(deployment, **changes):
     return dataclasses.replace(deployment, surfaces=deployment.surfaces | {"tab_1": surface})
 
 
-def test_the_first_due_span_follows_the_burn_in(deployment, paths):
+def test_the_first_span_follows_the_burn_in(deployment, paths):
     assert find_next_span(deployment, paths, ALL, None) == SpanToRun(5, 0, ALL, False)
 
 
-def test_a_finished_span_is_not_due_again(deployment, paths):
+def test_a_finished_span_is_not_run_again(deployment, paths):
     finish(paths, 5)
 
     assert find_next_span(deployment, paths, ALL, None).span == 6
@@ -75,7 +75,7 @@ def test_only_the_branches_that_lack_a_span_run_it(deployment, paths):
     assert find_next_span(deployment, paths, ALL, None) == SpanToRun(5, 0, ("tab_1", "tab_4"), False)
 
 
-def test_nothing_is_due_at_the_end_of_the_log_or_of_what_is_wanted(deployment, paths):
+def test_no_span_is_left_at_the_end_of_the_log_or_of_the_requested_range(deployment, paths):
     for span in range(5, 10):
         finish(paths, span)
         assert (find_next_span(deployment, paths, ALL, range(5, 8)) is None) == (span >= 7)
@@ -93,13 +93,13 @@ def test_a_range_beyond_the_log_is_refused(paths):
         require_spans(paths.events, range(8, 11), "--spans")
 
 
-def test_a_restated_span_that_has_not_been_run_is_run_in_its_newest_version(deployment, paths):
+def test_a_span_revised_before_its_run_is_run_in_its_newest_version(deployment, paths):
     complete(paths.events, 5, version=2)
 
     assert find_next_span(deployment, paths, ALL, None).version == 2
 
 
-def test_a_missing_span_is_waited_for_and_the_first_of_a_gap_is_named(deployment, paths):
+def test_a_missing_span_is_not_ready_and_the_error_names_the_first_of_a_gap(deployment, paths):
     shutil.rmtree(paths.events / "span=5")
 
     with pytest.raises(InputNotReady, match="span gap: expected span 5 before later ones, got 4 later spans"):
@@ -114,7 +114,7 @@ def test_a_missing_span_is_late_when_enough_later_ones_are_complete(deployment, 
         find_next_span(late_after(deployment, 5), paths, ALL, None)
 
 
-def test_a_new_surface_begins_with_the_spans_of_its_bootstrap(deployment, paths):
+def test_a_new_surface_starts_with_its_first_spans(deployment, paths):
     for span in range(5, 10):
         finish(paths, span, [TEACHER, "tab_0", "tab_4"])
     later = with_surface(deployment, first_spans="7:8")
@@ -123,14 +123,14 @@ def test_a_new_surface_begins_with_the_spans_of_its_bootstrap(deployment, paths)
     assert find_next_span(later, paths, ALL, None) == SpanToRun(7, 0, ("tab_1",), False)
 
 
-def test_surfaces_by_themselves_wait_for_the_labels_they_read_but_not_for_ever(
+def test_surfaces_apart_from_the_teacher_wait_for_their_labels_for_a_limited_time(
     deployment, paths, monkeypatch
 ):
     due = find_next_span(deployment, paths, SURFACES, None)
     an_hour = 3600
     path = span_folder(paths.events, 5) / SUCCESS
     os.utime(path, (path.stat().st_mtime - an_hour,) * 2)
-    assert not labels_are_ready(deployment, paths, due), "an old span that has just come"
+    assert not labels_are_ready(deployment, paths, due), "an old span that has just arrived"
 
     in_an_hour = time.time() + an_hour
     monkeypatch.setattr("pipeline.driver.due_spans.time.time", lambda: in_an_hour)

@@ -13,7 +13,7 @@ def deployment():
     return load_deployment(Path(__file__).parents[3] / "pipeline" / "configs" / "demo.yaml")
 
 
-def test_surfaces_are_shared_out_over_the_processes_and_the_teacher_has_its_own(deployment):
+def test_surfaces_are_distributed_over_processes_and_the_teacher_has_its_own(deployment):
     assert plan_fleet(deployment, 2, 100.0) == [
         Member("teacher", ("teacher",)),
         Member("students-0", ("tab_1", "tab_4")),
@@ -21,20 +21,20 @@ def test_surfaces_are_shared_out_over_the_processes_and_the_teacher_has_its_own(
     ]
 
 
-def test_there_are_no_more_processes_than_surfaces(deployment):
+def test_there_are_at_most_as_many_processes_as_surfaces(deployment):
     assert len(plan_fleet(deployment, 9, 100.0)) == 1 + 3
 
 
-def test_memory_limits_how_many_train_in_parallel(deployment):
+def test_memory_limits_the_number_of_processes(deployment):
     assert len(plan_fleet(deployment, 3, 3 * PROCESS_GIB)) == 1 + 2
     with pytest.raises(BadInput, match=r"no room for a fleet: .* got 2 processes and 3 GiB"):
         plan_fleet(deployment, 2, 3.0)
 
 
-def test_a_member_that_ends_with_an_error_ends_the_fleet_with_its_code(tmp_path):
-    said = []
-    status = run_fleet([Member("teacher", ("teacher",))], tmp_path, [], said.append, threading.Event())
+def test_a_process_that_fails_ends_the_fleet_with_its_exit_code(tmp_path):
+    lines = []
+    status = run_fleet([Member("teacher", ("teacher",))], tmp_path, [], lines.append, threading.Event())
 
     assert status == 2
-    assert said == [f"teacher ended with exit code 2; its log is {tmp_path / 'teacher.log'}"]
+    assert lines == [f"teacher ended with exit code 2; its log is {tmp_path / 'teacher.log'}"]
     assert "Missing option '--config'" in (tmp_path / "teacher.log").read_text()

@@ -1,4 +1,4 @@
-"""A loop hands memory back: what only a cycle holds, and the pages that were freed."""
+"""release_memory collects reference cycles and returns freed pages to the operating system."""
 
 import ctypes
 import gc
@@ -11,29 +11,31 @@ BLOCK, BLOCKS = 64 * 1024, 4096
 MIB = 2**20
 
 
-class Link:
+class Node:
     pass
 
 
-def test_cycles_and_free_pages_go():
+def test_reference_cycles_are_collected():
     gc.disable()
     try:
-        link = Link()
-        link.itself = link
-        seen = weakref.ref(link)
-        del link
-        assert seen() is not None
+        node = Node()
+        node.itself = node
+        reference = weakref.ref(node)
+        del node
+        assert reference() is not None
         release_memory()
-        assert seen() is None
+        assert reference() is None
     finally:
         gc.enable()
 
+
+def test_freed_pages_return_to_the_operating_system():
     libc = ctypes.CDLL(None)
     libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     blocks = [libc.malloc(BLOCK) for _ in range(BLOCKS)]
     for block in blocks:
         ctypes.memset(block, 1, BLOCK)
-    # The last one stays: without it the C library hands the others back by itself.
+    # The last block stays allocated: without it the C library returns the pages by itself.
     for block in blocks[:-1]:
         libc.free(block)
     before = resident_mib()

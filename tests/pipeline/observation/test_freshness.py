@@ -9,7 +9,7 @@ from components.label_store.schemes import open_store
 from components.span_records import TEACHER
 from pipeline.observation.finished_spans import finished_spans
 from pipeline.observation.freshness import Freshness, freshness, next_span, percentiles, spans_behind
-from tests.pipeline.conftest import certificate as certificate_files
+from tests.pipeline.conftest import certificate_files
 
 STAGES = {
     "event_to_ready": None,
@@ -23,7 +23,7 @@ CLICK = {"click": SoftColumn(kind="binary", link="sigmoid", unit="clicks")}
 
 
 class Steps:
-    """The MLMD of a run; each step that it completes lies in the contexts of a LocalRunner."""
+    """The MLMD of a run, with the contexts that LocalRunner gives each execution."""
 
     def __init__(self, run):
         run.paths.root.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ class Steps:
         self.pipeline = f"{run.deployment.name}-span"
 
     def complete(self, node, span, version=0, state=proto.Execution.COMPLETE):
-        """Puts an execution; gives when MLMD has it updated, in Unix milliseconds."""
+        """Adds an execution; returns its update time in MLMD, Unix milliseconds."""
         run = f"{self.pipeline}.span-{span:05d}-v{version}.0123456789ab"
         names = {"pipeline_run": run, "node": f"{run}.{node}"}
         contexts = [
@@ -44,8 +44,8 @@ class Steps:
         kind = self.store.put_execution_type(proto.ExecutionType(name=node.partition("_")[0]))
         execution = proto.Execution(type_id=kind, last_known_state=state)
         number, _, _ = self.store.put_execution(execution, [], contexts, reuse_context_if_already_exist=True)
-        (put,) = self.store.get_executions_by_id([number])
-        return put.last_update_time_since_epoch
+        (execution,) = self.store.get_executions_by_id([number])
+        return execution.last_update_time_since_epoch
 
 
 def times(published):
@@ -57,18 +57,18 @@ def times(published):
     }
 
 
-def certificate(published, **fields):
-    return certificate_files(5, set_id="one", rows=3, label_age_spans=2, **(times(published) | fields))
+def published_at(published, **fields):
+    return certificate_files(5, **{"label_age_spans": 2} | times(published) | fields)
 
 
 LABELLED = {"event_to_ready": 50.0, "ready_to_labelled": 8.5, "labelled_to_published": 1.5}
 
 
-def test_each_stage_of_a_surface_is_counted_from_the_mark_before(run):
+def test_each_stage_of_a_surface_starts_at_the_previous_mark(run):
     steps = Steps(run)
     trained = steps.complete("Trainer_student_tab_1", 5)
     pushed = steps.complete("Pusher_tab_1", 5)
-    run.teacher(5, labels=certificate(trained - 4_000))
+    run.teacher(5, labels=published_at(trained - 4_000))
     run.surface(5)
     assert freshness(run.deployment, run.paths) == [
         Freshness(5, TEACHER, 2, STAGES | LABELLED),
@@ -87,29 +87,29 @@ def test_each_stage_of_a_surface_is_counted_from_the_mark_before(run):
     ]
 
 
-def test_a_pusher_that_was_held_back_has_pushed_nothing(run):
+def test_a_student_that_was_held_back_has_no_push_time(run):
     steps = Steps(run)
     trained = steps.complete("Trainer_student_tab_1", 5)
     steps.complete("Pusher_tab_1", 5)
-    run.teacher(5, labels=certificate(trained - 4_000))
+    run.teacher(5, labels=published_at(trained - 4_000))
     run.surface(5, gate=(False, "control", "worse"))
     seconds = freshness(run.deployment, run.paths)[-1].seconds
     assert seconds["published_to_trained"] == 4.0
     assert (seconds["trained_to_pushed"], seconds["event_to_pushed"]) == (None, None)
 
 
-def test_attempts_that_failed_and_other_versions_of_the_span_do_not_count(run):
+def test_failed_attempts_and_other_versions_of_the_span_do_not_count(run):
     steps = Steps(run)
     trained = steps.complete("Trainer_student_tab_1", 5)
     steps.complete("Trainer_student_tab_1", 5, version=1)
     steps.complete("Trainer_student_tab_1", 6)
     steps.complete("Trainer_student_tab_1", 5, state=proto.Execution.FAILED)
-    run.teacher(5, labels=certificate(trained - 4_000))
+    run.teacher(5, labels=published_at(trained - 4_000))
     run.surface(5)
     assert freshness(run.deployment, run.paths)[-1].seconds["published_to_trained"] == 4.0
 
 
-def test_a_span_without_labels_or_metadata_has_no_figures_and_a_skipped_one_is_absent(run):
+def test_a_span_without_labels_or_metadata_has_no_seconds_and_a_skipped_one_is_absent(run):
     run.teacher(5, labels={"refusal": {"reason": "unfit"}})
     run.skip(TEACHER, 6, "empty")
     run.skip("tab_1", 6, "empty")
@@ -120,8 +120,8 @@ def test_a_span_without_labels_or_metadata_has_no_figures_and_a_skipped_one_is_a
     ]
 
 
-def test_an_unknown_time_is_no_year_1970(run):
-    run.teacher(5, labels=certificate(1_700_000_000_000, event_ms=0))
+def test_a_time_of_0_is_a_missing_mark(run):
+    run.teacher(5, labels=published_at(1_700_000_000_000, event_ms=0))
     assert freshness(run.deployment, run.paths)[0].seconds["event_to_ready"] is None
     assert freshness(run.deployment, run.paths)[0].seconds["ready_to_labelled"] == 8.5
 
@@ -132,7 +132,7 @@ def publish(store, run, span, extra):
     return store.publish(store.stage(key, CLICK), [], facts)
 
 
-def test_a_student_apart_from_its_teacher_counts_from_the_set_that_its_fleet_has_pinned(run):
+def test_a_student_in_another_root_has_the_times_of_its_pinned_label_set(run):
     run.paths.root.mkdir()
     store = open_store(run.paths.label_store(run.deployment.label_store))
     now = 1_700_000_000_000
@@ -140,27 +140,27 @@ def test_a_student_apart_from_its_teacher_counts_from_the_set_that_its_fleet_has
     trained = Steps(run).complete("Trainer_student_tab_1", 5)
     store.pin(run.deployment.fleet, 5, record.set_id)
     run.surface(5)
-    (found,) = freshness(run.deployment, run.paths)
-    assert (found.branch, found.label_age_spans) == ("tab_1", 3)
-    assert found.seconds["event_to_ready"] == 7.0
-    assert found.seconds["ready_to_labelled"] == 2.0
-    assert found.seconds["published_to_trained"] == (trained - record.created_ms) / 1000
+    (student,) = freshness(run.deployment, run.paths)
+    assert (student.branch, student.label_age_spans) == ("tab_1", 3)
+    assert student.seconds["event_to_ready"] == 7.0
+    assert student.seconds["ready_to_labelled"] == 2.0
+    assert student.seconds["published_to_trained"] == (trained - record.created_ms) / 1000
 
 
-def test_a_student_of_another_teacher_does_not_count_from_its_own_teachers_labels(run):
+def test_a_student_of_another_teacher_ignores_the_certificates_of_this_root(run):
     surface = dataclasses.replace(
         run.deployment.surfaces["tab_1"],
         labels=dataclasses.replace(run.deployment.surfaces["tab_1"].labels, teacher="other"),
     )
     surfaces = run.deployment.surfaces | {"tab_1": surface}
     run.deployment = dataclasses.replace(run.deployment, surfaces=surfaces)
-    run.teacher(5, labels=certificate(1_700_000_000_000))
+    run.teacher(5, labels=published_at(1_700_000_000_000))
     run.surface(5)
     assert freshness(run.deployment, run.paths)[-1] == Freshness(5, "tab_1", None, STAGES)
 
 
 def test_percentiles_are_over_the_spans_of_a_branch_that_have_the_stage():
-    found = [
+    spans = [
         Freshness(span, branch, 1, STAGES | {"event_to_ready": seconds})
         for span, branch, seconds in (
             (5, "teacher", 10.0),
@@ -169,13 +169,13 @@ def test_percentiles_are_over_the_spans_of_a_branch_that_have_the_stage():
             (5, "a", 3.0),
         )
     ]
-    assert percentiles(found) == {
+    assert percentiles(spans) == {
         "teacher": {"event_to_ready": {"p50": 15.0, "p95": pytest.approx(19.5)}},
         "a": {"event_to_ready": {"p50": 3.0, "p95": 3.0}},
     }
 
 
-def test_a_branch_goes_on_behind_its_last_record_and_begins_behind_the_burn_in(run):
+def test_the_next_span_follows_the_last_record_or_the_burn_in(run):
     assert next_span(run.deployment, TEACHER, []) == next_span(run.deployment, "tab_1", []) == 5
     run.teacher(6)
     assert next_span(run.deployment, TEACHER, finished_spans(run.paths, TEACHER)) == 7
@@ -183,7 +183,7 @@ def test_a_branch_goes_on_behind_its_last_record_and_begins_behind_the_burn_in(r
     assert spans_behind(dataclasses.replace(run.paths, events=run.paths.root / "none"), 7) == 0
 
 
-def test_a_surface_begins_with_its_own_bootstrap(run):
+def test_a_new_surface_starts_with_its_first_spans(run):
     surface = dataclasses.replace(run.deployment.surfaces["tab_1"], first_spans="7:8")
     deployment = dataclasses.replace(run.deployment, surfaces=run.deployment.surfaces | {"tab_1": surface})
     assert next_span(deployment, "tab_1", []) == 7

@@ -12,7 +12,7 @@ COMPLETE, FAILED, RUNNING = (
 
 
 class Metadata:
-    """MLMD as the runner leaves it: a node has a context in each run."""
+    """An MLMD as the runner writes it: each node has one context per run."""
 
     def __init__(self, paths):
         paths.root.mkdir()
@@ -36,14 +36,14 @@ class Metadata:
             for kind, name in (("pipeline_run", run), ("node", f"{run}.{node}"))
         ]
         execution = metadata_store_pb2.Execution(type_id=self.types["Step"], last_known_state=state)
-        made = [
+        outputs = [
             (
                 metadata_store_pb2.Artifact(type_id=self.types["Model"], uri=f"/{run}/{node}/{number}"),
                 metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT),
             )
             for number in range(models)
         ]
-        self.store.put_execution(execution, made, contexts, reuse_context_if_already_exist=True)
+        self.store.put_execution(execution, outputs, contexts, reuse_context_if_already_exist=True)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def paths(tmp_path):
     return RunPaths(tmp_path / "root", tmp_path / "events")
 
 
-def test_a_run_tells_its_steps_and_what_they_made(paths):
+def test_a_run_has_its_steps_and_their_artifacts(paths):
     metadata = Metadata(paths)
     metadata.step("world-span.span-00003-v0.a", "Trainer", COMPLETE, models=1)
     metadata.step("world-span.span-00004-v0.a", "Trainer", RUNNING)
@@ -62,7 +62,7 @@ def test_a_run_tells_its_steps_and_what_they_made(paths):
 
     assert (first.id, first.steps, first.failed) == ("world-span.span-00003-v0.a", {"complete": 1}, [])
     assert second.steps == {"complete": 2, "failed": 1, "running or killed": 1}
-    assert second.failed == ["CandidateCheck"], "the trainer was run again"
+    assert second.failed == ["CandidateCheck"], "the Trainer has a complete execution"
     assert second.artifacts == {"Model": 2}
     assert second.seconds >= 0
     assert [run.id for run in list_runs(paths, 1)] == [second.id]

@@ -12,7 +12,7 @@ from pipeline.observation.summary import summarize, write_summary
 
 @pytest.fixture
 def summarized(run):
-    """Of a run in which all learnt span 5, one surface span 6 too, and nobody span 7."""
+    """Summary of a run: span 5 of all branches, span 6 of one surface, and span 7 skipped by all."""
     run.teacher(5)
     for span, surface in ((5, "tab_1"), (5, "tab_0"), (5, "tab_4"), (6, "tab_1")):
         report = JoinReport(surface=surface, fresh_rows=8, labelled_fresh_rows=8 if span == 5 else 4)
@@ -30,7 +30,7 @@ def summarized(run):
     return summarize(run.deployment, run.paths)
 
 
-def test_a_skipped_span_counts_nowhere_and_is_a_decision(summarized):
+def test_a_skipped_span_is_only_a_decision(summarized):
     assert summarized["spans"] == [5, 6]
     assert summarized["surfaces"]["tab_1"]["coverage"] == 12 / 16
     assert summarized["surfaces"]["tab_0"]["coverage"] == 1.0
@@ -39,8 +39,8 @@ def test_a_skipped_span_counts_nowhere_and_is_a_decision(summarized):
     assert len(summarized["decisions"]) == 2 + 4 * 4 + 4
 
 
-def test_freshness_is_there_by_span_and_in_percentiles(summarized):
-    assert [(each["span"], each["branch"]) for each in summarized["freshness"]["spans"]] == [
+def test_freshness_is_given_by_span_and_as_percentiles(summarized):
+    assert [(entry["span"], entry["branch"]) for entry in summarized["freshness"]["spans"]] == [
         (5, "teacher"), (5, "tab_1"), (6, "tab_1"), (5, "tab_0"), (5, "tab_4"),
     ]  # fmt: skip
     assert summarized["freshness"]["percentiles"] == {
@@ -48,6 +48,6 @@ def test_freshness_is_there_by_span_and_in_percentiles(summarized):
     }
 
 
-def test_it_is_written_as_json(summarized, tmp_path):
+def test_the_summary_is_written_as_json(summarized, tmp_path):
     write_summary(summarized, tmp_path / "summary.json")
     assert json.loads((tmp_path / "summary.json").read_text()) == summarized

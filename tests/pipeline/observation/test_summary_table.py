@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from pipeline.observation.summary_table import print_summary
+from pipeline.observation.summary_table import render_summary
 
 BINARY = {
     "teacher": {"auc": 0.7371, "log_loss": 0.5, "calibration": 1.0, "examples": 4000, "positives": 1234},
@@ -50,7 +50,7 @@ SUMMARY = {
 
 def printed(summary=SUMMARY, **options):
     stream = io.StringIO()
-    print_summary(summary, Console(file=stream, highlight=False, **options))
+    Console(file=stream, highlight=False, **options).print(render_summary(summary))
     return stream.getvalue()
 
 
@@ -58,7 +58,7 @@ def line(text, start):
     return next(line for line in text.splitlines() if line.startswith(start))
 
 
-def test_every_figure_stands_in_its_row():
+def test_every_figure_is_in_the_row_of_its_task():
     text = printed(width=80)
     assert line(text, "click").split() == [
         "click", "0.7371", "0.7142", "0.7101", "+0.0041", "[+0.0012,+0.0070]*", "1,234",
@@ -85,24 +85,22 @@ def test_a_role_without_figures_has_no_column_and_without_a_control_there_is_no_
     assert line(text, "click").split() == ["click", "0.7142", "1,234"]
 
 
-def test_decisions_are_shown_if_a_person_should_see_them():
+def test_only_unusual_decisions_are_shown():
     text = printed(width=80)
     assert "unusual decisions, all 1\n" in text
     assert line(text, "   4 ").split() == ["4", "home", "join", "hard-only", "no", "[label]", "set"]
     assert "rests on the control" not in text
-    assert "decisions: all in the ordinary" in printed(
-        SUMMARY | {"decisions": SUMMARY["decisions"][:1]}, width=80
-    )
+    assert "decisions: all routine" in printed(SUMMARY | {"decisions": SUMMARY["decisions"][:1]}, width=80)
 
 
-def test_of_many_decisions_the_last_are_shown():
+def test_only_the_last_decisions_are_shown():
     many = [SUMMARY["decisions"][1] | {"span": span} for span in range(4, 27)]
     text = printed(SUMMARY | {"decisions": many}, width=80)
     assert "unusual decisions, the last 20 of 23\n" in text
     assert (text.count("hard-only"), "   6 home" in text, "   7 home" in text) == (20, False, True)
 
 
-def test_freshness_is_a_line_a_branch():
+def test_freshness_has_one_line_per_branch():
     text = printed(width=100)
     assert line(text, "home:") == ("home: event to ready 100 d / 2 d, ready to labelled 1.2 s / 1,200.0 s")
     assert line(text, "teacher:") == "teacher: -"
@@ -114,18 +112,17 @@ def test_label_sets_and_seconds_are_shown():
     assert line(text, "Trainer[teacher]").split() == ["Trainer[teacher]", "1,234.6", "s"]
 
 
-def test_nothing_is_cut_off_at_80_columns():
+def test_80_columns_are_enough():
     text = printed(width=80)
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "…" not in text
 
 
-def test_a_plain_log_gets_no_terminal_codes():
+def test_only_a_terminal_gets_control_codes():
     assert "\x1b" not in printed()
     assert "\x1b" in printed(force_terminal=True, color_system="standard")
 
 
-def test_a_run_without_spans_prints_too(capsys):
+def test_a_run_without_spans_is_printed():
     empty = {"spans": [], "surfaces": {}, "label_sets": [], "seconds": {}}
-    print_summary(empty | {"decisions": [], "freshness": {"spans": [], "percentiles": {}}})
-    assert "no spans" in capsys.readouterr().out
+    assert "no spans" in printed(empty | {"decisions": [], "freshness": {"spans": [], "percentiles": {}}})
