@@ -33,7 +33,7 @@ class Bench:
         experiment: the protocol.
         deployment: the deployment whose student is distilled.
         schedule: runs trials.
-        say: prints a progress line.
+        print_line: prints a progress line.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Bench:
         self._deployment = deployment
         self._schedule = schedule
 
-        def laboratory(labels_from: int) -> ArmRunner:
+        def arm_runner(labels_from: int) -> ArmRunner:
             return ArmRunner(
                 experiment, deployment, schedule, _MAX_SEEDS,
                 per_surface=False, print_line=print_line, labels_from=labels_from,
@@ -56,8 +56,8 @@ class Bench:
         tuning = experiment.tuning_spans
         # The effect of soft labels in their first span differs from the later effect, so the search starts
         # them before the tuning spans.
-        self.search = laboratory(max(experiment.students_from + 1, tuning.start - len(tuning)))
-        self.evaluation = laboratory(tuning.start)
+        self.search = arm_runner(max(experiment.students_from + 1, tuning.start - len(tuning)))
+        self.evaluation = arm_runner(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
         """Upper bound of the next trial's cost in seconds, from the latest trials."""
         self._student_point = _point(deployment.student)
@@ -108,15 +108,15 @@ class Bench:
         return resamples.estimate((first, second), difference, resamples.replicates((first, second)))
 
     def students(
-        self, laboratory: ArmRunner, pairs: Sequence[tuple[Proposal, int]], last: int
+        self, arm_runner: ArmRunner, pairs: Sequence[tuple[Proposal, int]], last: int
     ) -> list[Trial]:
         """The trials of (proposal, seed) pairs in one of the two laboratories, up to span `last`."""
         for proposal, _ in pairs:
             teacher = proposal.teacher
-            laboratory.teachers[teacher.name] = teacher
-            laboratory.choices[teacher.name] = TuningResult(self._teacher_point, ())
+            arm_runner.teachers[teacher.name] = teacher
+            arm_runner.choices[teacher.name] = TuningResult(self._teacher_point, ())
         return [
-            laboratory.trial(
+            arm_runner.trial(
                 proposal.student(self._deployment),
                 dataclasses.replace(self._student_point, soft_weight=proposal.weight),
                 seed,
@@ -127,20 +127,20 @@ class Bench:
 
     def _run(
         self,
-        laboratory: ArmRunner,
+        arm_runner: ArmRunner,
         pairs: Sequence[tuple[Proposal, int]],
         control_seeds: Sequence[int],
         last: int,
     ) -> tuple[list[TrialResult], list[TrialResult]]:
         """Outcomes of the controls, and of the students; proposals of one width and seed share a teacher."""
-        students = self.students(laboratory, pairs, last)
+        students = self.students(arm_runner, pairs, last)
         teachers = dict.fromkeys((proposal.teacher, seed) for proposal, seed in pairs)
         # Trials without soft labels run first, and of these the widest teachers.
         trials = [
-            laboratory.trial(teacher, self._teacher_point, seed, last)
+            arm_runner.trial(teacher, self._teacher_point, seed, last)
             for teacher, seed in sorted(teachers, key=lambda pair: -pair[0].width)
         ]
-        trials += [laboratory.trial(CONTROL, self._student_point, seed, last) for seed in control_seeds]
+        trials += [arm_runner.trial(CONTROL, self._student_point, seed, last) for seed in control_seeds]
         outcomes, self.teacher_seconds = self._timed(trials)
         of_students, self.student_seconds = self._timed(students)
         return outcomes[len(teachers) :], of_students

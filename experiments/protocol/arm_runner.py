@@ -31,7 +31,7 @@ class ArmRunner:
         schedule: runs trials.
         seeds: number of seeds with which an arm is reported.
         per_surface: True for a separate student for each surface.
-        say: prints a line about the current step.
+        print_line: prints a line about the current step.
         labels_from: the first span with soft labels; None for the first tuning span.
 
     Attributes:

@@ -80,8 +80,8 @@ class StudentArm:
         trunk_gradient_scale: see `models.distillation.Distillation`.
         temperature: of the binary tasks.
         tasks: the distilled tasks; None for the deployment's.
-        unweighed: tasks with a soft loss of weight 0. They have no effect on training, but arms that distil
-            different tasks then share one traced graph.
+        zero_weight_tasks: tasks with a soft loss of weight 0. They have no effect on training; they let arms
+            that distil different tasks share one traced graph.
         value_loss: of the regressions' hard heads, see `models.tasks.Task`.
         bias: of the soft labels, see `experiments.trials.trial.SoftLabelSource`.
         like: name of the arm whose tuned hyperparameters it uses; None to tune it.

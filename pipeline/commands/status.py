@@ -128,20 +128,9 @@ def _joined_set(spans: Sequence[FinishedSpan]) -> str | None:
 
 
 def _deferred_spans(finished: FinishedSpan) -> dict[str, list[int]]:
-    from models.shard_names import SHARD_GLOB, parse_shard_name
-    from models.state import DEFERRED_FOLDER
+    from components.evaluation.predictions import ROLES
 
-    spans = {
-        role: sorted(
-            {
-                parse_shard_name(shard.name).span
-                for shard in Path(uri, DEFERRED_FOLDER).glob(f"Split-*/{SHARD_GLOB}")
-            }
-        )
-        for role in ("teacher", "student", "control")
-        if (uri := finished.slots.get(role)) is not None
-    }
-    return {role: deferred for role, deferred in spans.items() if deferred}
+    return {role: spans for role in ROLES if (spans := finished.deferred_spans(role))}
 
 
 def _loop(root: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
+from components.evaluation.predictions import ROLES
 from components.span_records import RELABELLED, TEACHER
 from pipeline.config import Deployment
 from pipeline.observation.finished_spans import FinishedSpan, finished_spans
@@ -91,7 +92,7 @@ def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
         yield from (("labels", "warned", f"{kind}: {line}") for line in lines)
     if (report := finished.join_report()) is not None:
         yield "join", report.decision, report.reason or f"coverage {report.coverage:.4f}"
-    verdicts = {role: finished.candidate_verdict(role) for role in ("teacher", "student", "control")}
+    verdicts = {role: finished.candidate_verdict(role) for role in ROLES}
     for role, verdict in verdicts.items():
         if verdict is not None:
             yield "candidate", "blessed" if verdict.blessed else "discarded", f"{role}: {verdict.reason}"

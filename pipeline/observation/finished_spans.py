@@ -12,25 +12,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
 import pydantic
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.evaluation.candidate import CandidateVerdict
+from components.evaluation.predictions import read_predictions
 from components.evaluation.push_gate import GateVerdict
 from components.label_store.certificate import FILE_NAME, Certificate, read_certificate
 from components.output_files import (
     ANOMALIES_FILE,
     CANDIDATE_VERDICT_FILE,
     FIGURES_FILE,
+    FRESH_FILE,
     GATE_VERDICT_FILE,
     LABEL_ANOMALIES_FILE,
     LABEL_REFUSAL_FILE,
+    MATURED_FILE,
     VALIDATED_SPLIT,
 )
 from components.span_records import SpanRecord, parse_record
 from components.transforms.join_report import REPORT_FILE, JoinReport, read_join_report
 from eventlog.errors import BadInput
 from models.settings import from_json
+from models.shard_names import SHARD_GLOB, parse_shard_name
+from models.state import DEFERRED_FOLDER
+from models.tasks import Task
 from pipeline.paths import RunPaths
 
 T = TypeVar("T")
@@ -40,7 +47,8 @@ T = TypeVar("T")
 class FinishedSpan(SpanRecord):
     """A branch's record of a span, and the typed content of its output artifacts.
 
-    Every reader returns None if the branch has no such artifact or file.
+    A reader returns None, or an empty mapping, if the branch has no such artifact or file. Predictions are
+    different: every surface that ran the span has them.
 
     Attributes:
         time: When the span was finished, Unix seconds.
@@ -57,8 +65,7 @@ class FinishedSpan(SpanRecord):
 
     def label_refusal(self) -> str | None:
         """The reason why labels were not published."""
-        document = self._read("labels", LABEL_REFUSAL_FILE, _json)
-        return None if document is None else str(document["reason"])
+        return self._read("labels", LABEL_REFUSAL_FILE, lambda path: str(_json(path)["reason"]))
 
     def label_anomalies(self) -> Mapping[str, list[str]]:
         """Warnings about published labels by kind; empty without any."""
@@ -83,6 +90,21 @@ class FinishedSpan(SpanRecord):
     def figures(self) -> Mapping[str, Any]:
         """Progressive figures of the span by task and role; empty without any."""
         return self._read("figures", FIGURES_FILE, _json) or {}
+
+    def fresh_predictions(self, tasks: Mapping[str, Task]) -> pa.Table:
+        """Predictions of the span's fresh rows, see `components.evaluation.predictions`."""
+        return read_predictions(Path(self.slots["figures"], FRESH_FILE), tasks)
+
+    def matured_predictions(self, tasks: Mapping[str, Task]) -> pa.Table:
+        """Predictions of the span's matured rows, made when these rows were fresh."""
+        return read_predictions(Path(self.slots["figures"], MATURED_FILE), tasks)
+
+    def deferred_spans(self, role: str) -> list[int]:
+        """The deferred spans of a role's model, ascending."""
+        if role not in self.slots:
+            return []
+        shards = Path(self.slots[role], DEFERRED_FOLDER).glob(f"Split-*/{SHARD_GLOB}")
+        return sorted({parse_shard_name(shard.name).span for shard in shards})
 
     def anomalies(self) -> anomalies_pb2.Anomalies | None:
         """The anomalies of the span's fresh rows."""

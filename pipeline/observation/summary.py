@@ -12,10 +12,8 @@ import pyarrow as pa
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
-from components.evaluation.predictions import read_predictions
 from components.evaluation.progressive import progressive_figures
 from components.label_store.schemes import open_store
-from components.output_files import FRESH_FILE, MATURED_FILE
 from components.span_records import TEACHER
 from eventlog.rows import MATURITY_SPANS
 from pipeline.config import Deployment
@@ -68,9 +66,8 @@ def _surface(deployment: Deployment, paths: RunPaths, surface: str) -> dict[str,
     for finished in finished_spans(paths, surface):
         if finished.skipped:
             continue
-        figures = Path(finished.slots["figures"])
-        rows[finished.span].append(read_predictions(figures / FRESH_FILE, deployment.tasks))
-        matured = read_predictions(figures / MATURED_FILE, deployment.tasks)
+        rows[finished.span].append(finished.fresh_predictions(deployment.tasks))
+        matured = finished.matured_predictions(deployment.tasks)
         if matured.num_rows:
             rows[finished.span - MATURITY_SPANS].append(matured)
         report = finished.join_report()

@@ -34,8 +34,8 @@ from tests.comparing import assert_bit_equal, sets_by_key
 pytestmark = pytest.mark.chaos
 
 RUN_SPANS = list(range(2, SPANS))
-RANDOM_KILLS = 2 if SAMPLE else 20
-KILLS_APART = 12 if SAMPLE else 1
+RANDOM_KILLS, RANDOM_SPANS = (2, 1) if SAMPLE else (20, 4)
+KILLS_APART = 11 if SAMPLE else 1  # odd: kills before and after publications alternate
 MIN_KILLS, MIN_READS = (6, 10) if SAMPLE else (60, 200)
 QUIET_THREADS = 12
 """Threads of imported packages; TensorFlow's runtime and test modules of other folders start more."""
@@ -86,7 +86,7 @@ def all_kills(deployment, paths):
     burn_in = node_ids(burn_in_pipeline(deployment, paths))
     spans = {span: node_ids(span_pipeline(deployment, paths, span)) for span in RUN_SPANS}
     # The random kills need the last spans: in earlier ones they would pass points that are still to come.
-    return enumerate_kills(burn_in, spans, RUN_SPANS[:-4], SURFACES)[::KILLS_APART]
+    return enumerate_kills(burn_in, spans, RUN_SPANS[:-RANDOM_SPANS], SURFACES)[::KILLS_APART]
 
 
 def node_ids(dag):
@@ -103,7 +103,7 @@ def run(deployment, paths, before=lambda: None):
 
 
 def read_all_the_time(deployment, paths, report):
-    """Looks at every published set until the file `stop` exists; a set must be whole whenever it is seen."""
+    """Reads every published set until the file `stop` exists; counts reads, and lists partial sets."""
     store, num_reads, partial = open_store(paths.label_store(deployment.label_store)), 0, []
     while not (report.parent / "stop").exists():
         for record in store.list_sets():
@@ -228,5 +228,5 @@ def test_every_trainer_has_ended_once_a_span(killed):
 
 def test_a_reader_never_sees_a_partial_set(world, killed):
     seen = json.loads((world / "seen.json").read_text())
-    assert seen["torn"] == []
-    assert seen["looks"] > MIN_READS
+    assert seen["partial"] == []
+    assert seen["num_reads"] > MIN_READS

@@ -5,6 +5,8 @@ import pytest
 from components.span_records import TEACHER
 from components.transforms.join_report import JoinReport
 from eventlog.errors import BadInput
+from models.shard_names import shard_name
+from models.state import DEFERRED_FOLDER
 from pipeline.observation.finished_spans import finished_spans
 from tests.pipeline.conftest import set_id
 
@@ -78,3 +80,31 @@ def test_a_record_without_a_version_is_read(run):
     (finished,) = finished_spans(run.paths, TEACHER)
 
     assert (finished.span, finished.version, finished.skipped) == (7, 0, "")
+
+
+def test_deferred_spans_are_those_of_the_shards_in_the_model_folder(run, tmp_path):
+    for split, span in (("train", 4), ("train", 3), ("holdout", 3)):
+        folder = tmp_path / "model" / DEFERRED_FOLDER / f"Split-{split}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / shard_name(span, 0, 2)).touch()
+    run.surface(5, student=str(tmp_path / "model"), control=str(tmp_path / "other"))
+    finished = last_span(run, "tab_1")
+
+    assert finished.deferred_spans("student") == [3, 4]
+    assert finished.deferred_spans("control") == finished.deferred_spans("teacher") == []
+
+
+def test_a_refusal_without_a_reason_is_refused(run):
+    run.teacher(5, labels={"refusal": {}})
+
+    with pytest.raises(BadInput, match=r"refusal.json: unreadable: expected JSON, .*reason"):
+        last_span(run, TEACHER).label_refusal()
+
+
+@pytest.mark.parametrize("kind", ["fresh", "matured"])
+def test_missing_predictions_are_refused(run, kind):
+    run.surface(5)
+    finished = last_span(run, "tab_1")
+
+    with pytest.raises(BadInput, match=rf"{kind}.parquet: unreadable predictions"):
+        getattr(finished, f"{kind}_predictions")(run.deployment.tasks)
