@@ -24,7 +24,7 @@ def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def labels() -> None:
-    """Manage a label store: create it, list, verify and compare its sets, delete unpublished attempts."""
+    """Manage a label store and its label sets."""
 
 
 @labels.command()
