@@ -17,15 +17,13 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from tfx.utils import io_utils
 
-from components.evaluation.severities import Severities
+from components.evaluation.severities import Severities, anomaly_lines
 from components.output_files import ANOMALIES_FILE, VALIDATED_SPLIT
 from eventlog.errors import BadInput
 from models.settings import from_json
 from models.state import EMPTY_MARKER
 
 _LOG = logging.getLogger(__name__)
-
-_KINDS = tuple(field.name for field in dataclasses.fields(Severities))
 
 
 @component
@@ -77,25 +75,6 @@ def find_anomalies(
     return tfdv.validate_statistics(
         statistics, schema, environment="fresh", previous_statistics=previous, serving_statistics=fitted
     )
-
-
-def anomaly_lines(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
-    """Kind of anomaly (`schema`, `drift`, `skew`) -> one line per anomaly."""
-    lines: dict[str, list[str]] = {kind: [] for kind in _KINDS}
-    for name, info in sorted(anomalies.anomaly_info.items()):
-        for reason in info.reason:
-            kind = _kind(reason)
-            lines[kind].append(f"{name}: {reason.short_description}: {' '.join(reason.description.split())}")
-    if anomalies.data_missing:
-        lines["schema"].append("no examples at all")
-    return lines
-
-
-def _kind(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
-    if not anomalies_pb2.AnomalyInfo.Type.Name(reason.type).startswith("COMPARATOR_"):
-        return "schema"
-    # Only the description tells a comparison with serving data from one with the previous span.
-    return "skew" if "serving" in reason.description else "drift"
 
 
 def apply_severities(span: int, lines_by_kind: dict[str, list[str]], severities: dict[str, str]) -> None:

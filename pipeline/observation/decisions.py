@@ -1,17 +1,17 @@
 """Decisions of a run by branch and span, read from the files that finished steps have written.
 
-Imports neither TFX nor TensorFlow, so that `rankdistill status` answers at once. Only the text of a span's
-anomalies needs TFX; it is imported when there is an anomaly.
+Imports neither TFX nor TensorFlow, so that `rankdistill status` answers at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from components.evaluation.predictions import ROLES
+from components.evaluation.severities import anomaly_lines
 from components.span_records import RELABELLED, TEACHER
 from pipeline.config import Deployment
 from pipeline.observation.finished_spans import FinishedSpan, finished_spans
@@ -57,7 +57,7 @@ def decisions(deployment: Deployment, paths: RunPaths, *, data: bool = True) -> 
     Args:
         deployment: The configuration.
         paths: The run's paths.
-        data: Whether to include `data`; the text of an anomaly needs TFX (25 s).
+        data: Whether to include the decisions with `what="data"`.
 
     Raises:
         BadInput: if a record or a file in an artifact cannot be read.
@@ -81,15 +81,14 @@ def decisions(deployment: Deployment, paths: RunPaths, *, data: bool = True) -> 
 def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
     if finished.skipped:
         yield "span", "skipped", finished.skipped
-    if data:
-        yield from _data(finished)
+    if data and (anomalies := finished.anomalies()) is not None:
+        yield from _warnings("data", anomaly_lines(anomalies))
     if (refusal := finished.label_refusal()) is not None:
         yield "labels", "refused", refusal
     if (certificate := finished.certificate()) is not None:
         reason = f"{certificate.rows} rows, the teacher {certificate.label_age_spans} spans behind"
         yield "labels", "published", reason
-    for kind, lines in finished.label_anomalies().items():
-        yield from (("labels", "warned", f"{kind}: {line}") for line in lines)
+    yield from _warnings("labels", finished.label_anomalies())
     if (report := finished.join_report()) is not None:
         yield "join", report.decision, report.reason or f"coverage {report.coverage:.4f}"
     verdicts = {role: finished.candidate_verdict(role) for role in ROLES}
@@ -107,14 +106,9 @@ def _push(finished: FinishedSpan) -> _Outcome:
     return "push", "pushed" if gate.push else "held back", f"rests on the {gate.rests_on}: {gate.reason}"
 
 
-def _data(finished: FinishedSpan) -> Iterator[_Outcome]:
-    anomalies = finished.anomalies()
-    if anomalies is not None and (anomalies.anomaly_info or anomalies.data_missing):
-        # Imported only if there is an anomaly: it costs 25 s.
-        from components.span_validator import anomaly_lines
-
-        for kind, lines in anomaly_lines(anomalies).items():
-            yield from (("data", "warned", f"{kind}: {line}") for line in lines)
+def _warnings(what: What, lines_by_kind: Mapping[str, list[str]]) -> Iterator[_Outcome]:
+    for kind, lines in lines_by_kind.items():
+        yield from ((what, "warned", f"{kind}: {line}") for line in lines)
 
 
 def _revised(finished: FinishedSpan, of_teacher: FinishedSpan | None) -> Iterator[_Outcome]:

@@ -4,7 +4,8 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.span_validator import anomaly_lines, apply_severities, find_anomalies
+from components.evaluation.severities import anomaly_lines
+from components.span_validator import apply_severities, find_anomalies
 from eventlog.errors import BadInput
 
 WARN = {"schema": "warn", "drift": "warn", "skew": "warn"}
