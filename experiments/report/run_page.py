@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from components.evaluation.curves import calibration_curve
-from components.evaluation.predictions import ROLES, float_column, read_predictions
+from components.evaluation.predictions import ROLES, float_column
 from components.evaluation.report_page import Section, Table, render_sections
-from components.output_files import FRESH_FILE
-from components.transforms.join_report import read_join_report
 from eventlog.rows import LABEL_PREFIX
 from experiments.report.drawings import FLEET_SIZES, Bar, Drawing, interval_chart, line_chart
 from experiments.report.results import with_interval
@@ -70,7 +67,7 @@ def _calibration(deployment: Deployment, paths: RunPaths) -> Section:
     drawings = []
     for surface in deployment.surfaces if task else ():
         tables = [
-            read_predictions(Path(finished.slots["figures"]) / FRESH_FILE, deployment.tasks)
+            finished.fresh_predictions(deployment.tasks)
             for finished in finished_spans(paths, surface)
             if not finished.skipped
         ]
@@ -98,9 +95,9 @@ def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
     coverage = {}
     for surface in deployment.surfaces:
         reports = {
-            finished.span: read_join_report(finished.slots["examples"])
+            finished.span: report
             for finished in finished_spans(paths, surface)
-            if not finished.skipped
+            if not finished.skipped and (report := finished.join_report())
         }
         if reports:
             shares = [
