@@ -1,6 +1,5 @@
-"""The command line of the pipeline, a module a group of commands; `rankdistill` mounts them.
+"""The commands of the pipeline, one module per group; `rankdistill` mounts them.
 
-Belongs here: options, and what a command prints. The work is done by the rooms below. May import all of
-`pipeline` but `tfx_cli`. TensorFlow, TFX and Beam are imported inside a command's body, so that `--help`
-answers at once.
+Belongs here: options and printed output. Other packages of `pipeline` do the work; all but `tfx_cli` may be
+imported. A command imports TensorFlow, TFX and Beam inside its body, so that `--help` is fast.
 """

@@ -65,10 +65,10 @@ def _table(history: Lineage) -> Table:
 
 
 def _ranges(spans: Sequence[int]) -> Iterable[str]:
-    """Spans as the command line writes them: `A:B` for a run of them, both included."""
+    """Spans as on the command line: `A:B` for consecutive spans, both included."""
     first = None
-    for here, after in zip(spans, [*spans[1:], None], strict=True):
-        first = here if first is None else first
-        if after != here + 1:
-            yield str(here) if first == here else f"{first}:{here}"
+    for span, following in zip(spans, [*spans[1:], None], strict=True):
+        first = span if first is None else first
+        if following != span + 1:
+            yield str(span) if first == span else f"{first}:{span}"
             first = None

@@ -38,12 +38,12 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     from eventlog.spans import complete_spans, parse_range
 
     deployment = _deployment(config_file, label_store)
-    wanted = parse_range(spans) if spans is not None else None
+    requested = parse_range(spans) if spans is not None else None
     if deployment.validation.late_after_spans is None:
         complete_spans(events)
     console = Console(soft_wrap=True)
     with _loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
-        done, errors = loop.catch_up(wanted)
+        done, errors = loop.catch_up(requested)
         _summarize(loop, console, len(done))
     for error in errors.values():
         raise error
@@ -118,10 +118,10 @@ def backfill(
     from eventlog.spans import parse_range
 
     deployment = _deployment(config_file, label_store)
-    wanted = parse_range(spans)
+    requested = parse_range(spans)
     console = Console(soft_wrap=True)
     with _loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
-        labelled = loop.backfill(wanted, supersede)
+        labelled = loop.backfill(requested, supersede)
     console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or 'all have labels'}")
 
 
@@ -178,10 +178,10 @@ def _deployment(config_file: Path, label_store: str | None) -> Deployment:
 
 
 def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
-    known = ("teacher", *deployment.surfaces)
-    unknown = [branch for branch in branches if branch not in known]
-    if unknown:
-        raise click.UsageError(f"--branch must be one of {', '.join(known)}, got {unknown[0]}.")
+    valid = ("teacher", *deployment.surfaces)
+    invalid = [branch for branch in branches if branch not in valid]
+    if invalid:
+        raise click.UsageError(f"--branch must be one of {', '.join(valid)}, got {invalid[0]}.")
 
 
 @contextlib.contextmanager

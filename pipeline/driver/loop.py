@@ -155,22 +155,23 @@ class Loop:
                 fix="Check BigQuery and the credentials; serve-loop tries again.",
             ) from error  # fmt: skip
 
-    def relabel(self, span: int, version: int, revision: int = 1) -> None:
+    def relabel(self, span: int, version: int, superseded: LabelSetRecord | None = None) -> None:
         """Labels a past span with the teacher of that time; no model trains on it.
 
         Args:
             span: The span.
             version: The span version.
-            revision: The revision to publish. Above 1 it supersedes the published label set; pins keep the
-                old one.
+            superseded: The newest label set of the span version, which the new set supersedes; pins keep it.
+                None if there is no set, or if an existing set may stay.
 
         Raises:
             BadInput: if the span is faulty.
         """
-        # The revision is part of the run id: a run with a known id would skip its completed nodes.
-        suffix = f"-r{revision}" if revision > 1 else ""
+        # The superseded set is part of the run id: a run with a known id would skip its completed nodes. Its
+        # revision would not do: a set of another teacher version has another key, and starts at revision 1.
+        suffix = f"-after-{superseded.set_id}" if superseded else ""
         refused = self._run(
-            relabel_pipeline(self.deployment, self.paths, span, version, supersede=revision > 1),
+            relabel_pipeline(self.deployment, self.paths, span, version, supersede=superseded is not None),
             f"relabel-{span:05d}-v{version}{suffix}",
             f"span {span}, labelled again",
             span,
@@ -200,20 +201,20 @@ class Loop:
                 expected=f"spans that the teacher has run ({trained[:1]} to {trained[-1:]})",
                 got=str(not_trained[0]), fix="Run them with `rankdistill run`, which labels them too.",
             )  # fmt: skip
-        sets = self._label_sets()
+        sets = self._newest_label_sets()
         to_label = [span for span in spans if supersede or (span, newest[span]) not in sets]
         for span in to_label:
-            revisions = [record.revision for record in sets.get((span, newest[span]), [])]
-            self.relabel(span, newest[span], 1 + max(revisions, default=0))
+            self.relabel(span, newest[span], sets.get((span, newest[span])))
         return to_label
 
-    def _label_sets(self) -> dict[tuple[int, int], list[LabelSetRecord]]:
-        """The published sets of the deployment's teacher by span and span version."""
-        sets: dict[tuple[int, int], list[LabelSetRecord]] = {}
-        for record in open_store(self.paths.label_store(self.deployment.label_store)).list_sets():
-            if record.key.teacher == self.deployment.teacher.name:
-                sets.setdefault((record.key.span, record.key.span_version), []).append(record)
-        return sets
+    def _newest_label_sets(self) -> dict[tuple[int, int], LabelSetRecord]:
+        """The newest set of the deployment's teacher by span and span version."""
+        records = open_store(self.paths.label_store(self.deployment.label_store)).list_sets()
+        return {
+            (record.key.span, record.key.span_version): record
+            for record in records
+            if record.key.teacher == self.deployment.teacher.name
+        }
 
     def _run_span(self, due: SpanToRun) -> dict[str, BadInput] | None:
         """Runs one span; returns the error of each surface that did not finish, or None if it was skipped."""

@@ -1,5 +1,6 @@
 """Checks the promises of a run on the files of a small complete run."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -17,6 +18,7 @@ import yaml
 from rich.console import Console
 from tfx.orchestration import metadata
 
+from components.label_store.base import LabelSetKey, SetFacts, SoftColumn
 from components.label_store.schemes import open_store
 from components.soft_label_bulk_inferrer import teacher_record
 from components.span_records import TEACHER, read_record, recorded_spans
@@ -364,3 +366,55 @@ def test_only_the_surface_without_labels_is_behind_and_it_catches_up_under_anoth
     report = read_join_report(read_record(behind.records, "tab_0", 2).slots["examples"])
     assert (report.decision, report.labelled_fresh_rows) == ("hard-only", 0)
     assert report.fresh_rows > 0
+
+
+@pytest.fixture
+def copied_run(paths, tmp_path):
+    """Copies the finished run's records, MLMD and label store to a new root, without its artifacts."""
+    root = tmp_path / "root"
+    shutil.copytree(paths.root, root, ignore=shutil.ignore_patterns(Path(paths.artifacts).name))
+    return RunPaths(root=root, events=paths.events)
+
+
+def supersede(deployment, run, span):
+    with (run.root.parent / "log.txt").open("a") as log:
+        loop = Loop(deployment, run, Progress(Console(file=log)))
+        assert loop.backfill(range(span, span + 1), supersede=True) == [span]
+
+
+def sets_of_span(deployment, run, span):
+    records = open_store(run.label_store(deployment.label_store)).list_sets()
+    return [record for record in records if record.key.span == span]
+
+
+@pytest.mark.slow
+def test_superseding_twice_publishes_two_revisions_and_leaves_the_pin(deployment, copied_run):
+    store = open_store(copied_run.label_store(deployment.label_store))
+    pinned = store.read_pin(deployment.fleet, 4)
+    (first,) = sets_of_span(deployment, copied_run, 4)
+    for _ in range(2):
+        supersede(deployment, copied_run, 4)
+
+    records = sets_of_span(deployment, copied_run, 4)
+    assert sorted(record.revision for record in records) == [1, 2, 3]
+    assert {(record.key, record.checksum) for record in records} == {(first.key, first.checksum)}
+    assert store.read_pin(deployment.fleet, 4) == pinned == first.set_id
+    assert len(open_store(copied_run.label_store(deployment.label_store)).list_sets()) == len(SPANS) + 2
+
+
+@pytest.mark.slow
+def test_superseding_twice_publishes_two_sets_beside_the_set_of_another_teacher_version(
+    deployment, copied_run, tmp_path
+):
+    """Under `label_with: current` the first set has another key than the sets that supersede it."""
+    deployment = dataclasses.replace(deployment, label_store=f"delta:{tmp_path / 'labels'}")
+    store = open_store(copied_run.label_store(deployment.label_store))
+    key = LabelSetKey(teacher=deployment.teacher.name, teacher_version="other", span=4)
+    column = SoftColumn(kind="binary", link="sigmoid", unit="probability")
+    facts = SetFacts(feature_version="f", label_age_spans=0, seconds=1.0)
+    store.publish(store.stage(key, {"click": column}), [], facts)
+    for _ in range(2):
+        supersede(deployment, copied_run, 4)
+
+    revisions = [record.revision for record in sets_of_span(deployment, copied_run, 4) if record.key != key]
+    assert sorted(revisions) == [1, 2]

@@ -140,6 +140,14 @@ def test_relabelling_trains_no_model_and_labels_the_given_span_version(compiled)
     assert parameter(compiled["relabel"], "SpanPublisher", "branch") == "relabelled"
 
 
+def test_only_a_superseding_relabelling_has_the_parameter_supersede(deployment, compiled):
+    superseding = Compiler().compile(relabel_pipeline(deployment, PATHS, 7, 2, supersede=True))
+
+    assert parameter(superseding, "SoftLabelBulkInferrer", "supersede") == 1
+    for name in ("relabel", "span"):
+        assert "supersede" not in nodes(compiled[name])["SoftLabelBulkInferrer"].parameters.parameters
+
+
 def with_surface(deployment, **changes):
     surface = dataclasses.replace(deployment.surfaces["tab_1"], **changes)
     return dataclasses.replace(deployment, surfaces={"tab_1": surface})
