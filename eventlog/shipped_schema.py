@@ -15,13 +15,21 @@ def shipped_schema(name: str) -> Path:
     """The path of a shipped file, such as `impressions.pbtxt`.
 
     Raises:
-        BadInput: if there is no file of this name.
+        BadInput: if no shipped file has this name.
     """
-    for folder in _FOLDERS:
-        if (folder / name).is_file():
-            return folder / name
-    names = sorted(path.name for folder in _FOLDERS if folder.is_dir() for path in folder.iterdir())
-    raise BadInput(
-        "no such schema", where=f"shipped:{name}", expected=f"one of {', '.join(names)}", got=name,
-        fix="Give the path of a file instead.",
-    )  # fmt: skip
+    files = _shipped_files()
+    if name not in files:
+        raise BadInput(
+            "no such schema", where="shipped schemas", expected=f"one of {', '.join(sorted(files))}",
+            got=repr(name), fix="Correct the name.",
+        )  # fmt: skip
+    return files[name]
+
+
+def shipped_names(suffix: str) -> list[str]:
+    """The names of the shipped files with a suffix, sorted."""
+    return sorted(name for name in _shipped_files() if name.endswith(suffix))
+
+
+def _shipped_files() -> dict[str, Path]:
+    return {file.name: file for folder in _FOLDERS if folder.is_dir() for file in folder.iterdir()}

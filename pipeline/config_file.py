@@ -14,7 +14,7 @@ import pydantic
 import yaml
 
 from eventlog.errors import BadInput
-from eventlog.shipped_schema import shipped_schema
+from eventlog.shipped_schema import shipped_names, shipped_schema
 from pipeline.config import Deployment
 
 _EXTENDS = "extends"
@@ -30,9 +30,11 @@ def load_deployment(path: Path) -> Deployment:
     """
     document = read_document(path)
     try:
-        deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
-    except TypeError as error:
+        text = json.dumps(document)
+    except (TypeError, ValueError) as error:
         raise _not_a_mapping(path, str(error)) from error
+    try:
+        deployment = pydantic.TypeAdapter(Deployment).validate_json(text)
     except pydantic.ValidationError as error:
         raise _bad_value(path, error.errors()[0]) from error
     return dataclasses.replace(deployment, schema=str(_schema_file(path, deployment.schema)))
@@ -46,13 +48,14 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         BadInput: if a file is missing, is not a YAML mapping, or extends itself.
     """
-    return _read(path, ())
+    return _read(path, str(path), ())
 
 
-def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
-    if not path.is_file():
+def _read(path: Path, where: str, extended_by: tuple[Path, ...]) -> dict[str, Any]:
+    if not _is_file(path):
         raise BadInput(
-            "no such configuration", where=str(path), expected="a YAML file", got="no file",
+            "no such configuration", where=where, expected="a YAML file",
+            got=f"no file {str(path)[:200]!r}",
             fix="pipeline/configs/ has examples.",
         )  # fmt: skip
     if path.resolve() in extended_by:
@@ -62,7 +65,7 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
         )  # fmt: skip
     try:
         document = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise _not_a_mapping(path, str(error)) from error
     if not isinstance(document, dict):
         raise _not_a_mapping(path, type(document).__name__)
@@ -74,7 +77,21 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
             "wrong value", where=f"{path}: {_EXTENDS}", expected="the path of a configuration file",
             got=repr(base), fix="Give one path, relative to this file.",
         )  # fmt: skip
-    return _merge(_read(path.parent / base, (*extended_by, path.resolve())), document)
+    base_file = path.parent / base
+    base_document = _read(base_file, f"{path}: {_EXTENDS}", (*extended_by, path.resolve()))
+    schema = base_document.get("schema")
+    if isinstance(schema, str) and not schema.startswith(_SHIPPED):
+        # A path is relative to the file that has it.
+        base_document["schema"] = str(base_file.parent / schema)
+    return _merge(base_document, document)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file system allows.
+        return False
 
 
 def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,14 +104,21 @@ def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
 
 def _schema_file(path: Path, schema: str) -> Path:
     if schema.startswith(_SHIPPED):
-        return shipped_schema(schema.removeprefix(_SHIPPED))
-    file = (path.parent / schema).resolve()
-    if not file.is_file():
+        name, names = schema.removeprefix(_SHIPPED), shipped_names(".pbtxt")
+        if name not in names:
+            raise BadInput(
+                "no such schema", where=f"{path}: schema", got=repr(schema),
+                expected=f"{_SHIPPED} and one of {', '.join(names)}",
+                fix="Correct the name, or give the path of a file.",
+            )  # fmt: skip
+        return shipped_schema(name)
+    file = path.parent / schema
+    if not _is_file(file):
         raise BadInput(
             "no such schema", where=f"{path}: schema", expected="a TFMD schema in text format",
             got=schema, fix="Give its path relative to the configuration file, or shipped:impressions.pbtxt.",
         )  # fmt: skip
-    return file
+    return file.resolve()
 
 
 def _not_a_mapping(path: Path, got: str) -> BadInput:

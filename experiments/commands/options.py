@@ -20,12 +20,14 @@ def protocol_option(command: _Command) -> _Command:
     """`--protocol`: the experiment's protocol, as `protocol_file`; `--config` is a hidden alias."""
 
     @functools.wraps(command)
-    def with_protocol(*, protocol_file: Path, config: Path | None, **options: Any) -> Any:
-        return command(protocol_file=config or protocol_file, **options)
+    def with_protocol(*, protocol_file: Path | None, config: Path | None, **options: Any) -> Any:
+        if config is not None and protocol_file is not None:
+            raise click.UsageError("--config is an alias of --protocol: give one of them.")
+        return command(protocol_file=config or protocol_file or _DEFAULT_PROTOCOL, **options)
 
     protocol = click.option(
-        "--protocol", "protocol_file", type=FILE, default=_DEFAULT_PROTOCOL,
-        show_default="the protocol for KuaiRand", help="YAML file of the protocol.",
+        "--protocol", "protocol_file", type=FILE,
+        help="YAML file of the protocol.  [default: the protocol for KuaiRand]",
     )  # fmt: skip
     return protocol(
         click.option("--config", type=FILE, hidden=True, help="Alias of --protocol.")(with_protocol)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from eventlog.errors import BadInput
-from pipeline.commands.options import FILE, FOLDER
+from pipeline.commands.options import FILE, FOLDER, require_root
 
 
 @click.command()
@@ -29,7 +29,8 @@ def report(
         from pipeline.config_file import load_deployment
         from pipeline.paths import RunPaths
 
-        page = run_page(load_deployment(config), RunPaths(root=root, events=events))
+        paths = RunPaths(root=require_root(root), events=events.resolve())
+        page = run_page(load_deployment(config), paths)
     else:
         options = {"--experiment": experiment, "--config": config, "--events": events, "--root": root}
         raise BadInput(

@@ -131,7 +131,7 @@ def load_experiment(path: Path) -> tuple[Experiment, Deployment]:
     try:
         document = yaml.safe_load(path.read_text())
         experiment = pydantic.TypeAdapter(Experiment).validate_json(json.dumps(document))
-    except (yaml.YAMLError, TypeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
         got = " ".join(str(error).split())
         raise _bad_experiment(path, "YAML with one mapping", got, "Correct the file.") from error
     except pydantic.ValidationError as error:

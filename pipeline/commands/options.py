@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from eventlog.errors import BadInput
+
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 SPANS = "A:B, both included."
@@ -32,3 +34,17 @@ def out_option(command: _Command) -> _Command:
     return click.option(
         "--out", type=FOLDER, required=True, help="Folder of the log; complete spans are kept."
     )(command)
+
+
+def require_root(root: Path) -> Path:
+    """The absolute path of a run's root.
+
+    Raises:
+        BadInput: if there is no such folder.
+    """
+    if not root.is_dir():
+        raise BadInput(
+            "no run", where=f"--root {root}", expected="the root of a run", got="no such folder",
+            fix="Name the folder that `rankdistill run` or `serve-loop` uses as --root.",
+        )  # fmt: skip
+    return root.resolve()

@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eventlog.errors import BadInput
-from pipeline.commands.options import FOLDER, config_option, events_option
+from pipeline.commands.options import FOLDER, config_option, events_option, require_root
 from pipeline.paths import RunPaths
 
 if TYPE_CHECKING:
@@ -43,12 +42,7 @@ def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool
     """Show whether a loop runs, the progress of each branch, and unusual decisions."""
     from pipeline.config_file import load_deployment
 
-    if not root.is_dir():
-        raise BadInput(
-            "no run", where=f"--root {root}", expected="the root of a run", got="no such folder",
-            fix="Name the folder that `rankdistill run` or `serve-loop` uses as --root.",
-        )  # fmt: skip
-    paths = RunPaths(root.resolve(), events.resolve())
+    paths = RunPaths(require_root(root), events.resolve())
     state = run_status(load_deployment(config_file), paths)
     if runs:
         from pipeline.observation.runs import list_runs

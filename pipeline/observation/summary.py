@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
 
 from components.evaluation.progressive import progressive_figures
 from components.label_store.schemes import open_store
@@ -20,6 +19,7 @@ from pipeline.config import Deployment
 from pipeline.observation.decisions import decisions
 from pipeline.observation.finished_spans import finished_spans
 from pipeline.observation.freshness import freshness, percentiles
+from pipeline.observation.lineage import open_metadata
 from pipeline.paths import RunPaths
 
 
@@ -104,13 +104,14 @@ def _label_sets(deployment: Deployment, paths: RunPaths) -> list[dict[str, Any]]
 
 
 def _step_seconds(paths: RunPaths) -> dict[str, float]:
+    if not Path(paths.metadata).is_file():
+        return {}
     seconds: dict[str, list[float]] = collections.defaultdict(list)
-    config = metadata.sqlite_metadata_connection_config(paths.metadata)
-    with metadata.Metadata(config) as handle:
-        for context in handle.store.get_contexts_by_type("node"):
-            step = context.name.rpartition(".")[2]
-            for execution in handle.store.get_executions_by_context(context.id):
-                if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:
-                    elapsed = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-                    seconds[step].append(elapsed / 1000)
+    store = open_metadata(paths.root)
+    for context in store.get_contexts_by_type("node"):
+        step = context.name.rpartition(".")[2]
+        for execution in store.get_executions_by_context(context.id):
+            if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:
+                elapsed = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+                seconds[step].append(elapsed / 1000)
     return {step: round(sum(values) / len(values), 3) for step, values in sorted(seconds.items())}

@@ -210,3 +210,52 @@ def test_validation_severities_are_those_of_the_configuration(tmp_path, document
     severities = load_deployment(path).validation.severities
 
     assert severities == Severities(schema="stop", drift="stop", skew="warn")
+
+
+def write_extending(folder, base=None, **keys):
+    """A deployment in `folder` that extends `base`, by default the demo."""
+    path = folder / "extending.yaml"
+    path.write_text(yaml.safe_dump({"extends": str(base or CONFIGS / "demo.yaml"), **keys}))
+    return path
+
+
+def test_an_extending_file_changes_only_its_own_keys(tmp_path):
+    base = load_deployment(CONFIGS / "demo.yaml")
+    extending = load_deployment(write_extending(tmp_path, name="other", student={"passes": 5}))
+    changed = dataclasses.replace(base.student, passes=5)
+    assert extending == dataclasses.replace(base, name="other", student=changed)
+
+
+def test_a_schema_of_an_extended_file_is_relative_to_that_file(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "own.pbtxt").write_text("")
+    base = write_extending(tmp_path / "base", schema="own.pbtxt")
+    assert load_deployment(write_extending(tmp_path, base)).schema == str(tmp_path / "base" / "own.pbtxt")
+
+
+@pytest.mark.parametrize(
+    ("keys", "refusal"),
+    [
+        ({"extends": "none.yaml"}, "extending.yaml: extends: no such configuration: .*none.yaml"),
+        ({"extends": "."}, "extending.yaml: extends: no such configuration: .*got no file"),
+        ({"extends": ["a.yaml"]}, r"extends: wrong value: expected the path .*got \['a.yaml'\]"),
+        ({"extends": "extending.yaml"}, "extends: a file extends itself"),
+        ({"extends": "a" * 5000}, "extends: no such configuration"),
+        (
+            {"schema": "shipped:../setup.py"},
+            "schema: no such schema: expected shipped: and one of impressions.pbtxt",
+        ),
+        ({"schema": "shipped:labels.bq.json"}, "got 'shipped:labels.bq.json'"),
+        ({"schema": "a\0b"}, "schema: no such schema"),
+    ],
+)
+def test_an_extends_or_schema_that_is_not_there_is_refused_in_one_line(tmp_path, keys, refusal):
+    with pytest.raises(BadInput, match=refusal) as error:
+        load_deployment(write_extending(tmp_path, **keys))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_another_encoding_is_refused(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9".encode("latin-1"))
+    with pytest.raises(BadInput, match=r"latin\.yaml: not a configuration: .*utf-8"):
+        load_deployment(tmp_path / "latin.yaml")
