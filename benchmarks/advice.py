@@ -64,9 +64,9 @@ class WorldResult:
     answer: str
     within_noise: bool
     regret: float
-    default_regret: float
+    paper_regret: float
     gain: float
-    default_gain: float
+    paper_gain: float
 
 
 def main() -> None:
@@ -133,15 +133,15 @@ def evaluate(
         answer=_name(advice.best),
         within_noise=best == advice.best or lead.both is None or lead.both[0] <= 0,
         regret=gains[best] - gains[advice.best],
-        default_regret=gains[best] - gains[default],
+        paper_regret=gains[best] - gains[default],
         gain=gains[best],
-        default_gain=gains[default],
+        paper_gain=gains[default],
     )
 
 
 def summary(results: list[WorldResult]) -> dict[str, object]:
     """The BENCH line's content: counts, mean regrets, and the saved regret with its interval over worlds."""
-    saved = np.array([result.default_regret - result.regret for result in results])
+    saved = np.array([result.paper_regret - result.regret for result in results])
     draws = np.random.default_rng(0).integers(0, len(results), (2000, len(results)))
     low, high = np.percentile(saved[draws].mean(axis=1), [2.5, 97.5])
     return {
@@ -150,7 +150,7 @@ def summary(results: list[WorldResult]) -> dict[str, object]:
         "best_answers": len({result.best for result in results}),
         "found_best_or_within_noise": sum(result.within_noise for result in results),
         "regret": float(np.mean([result.regret for result in results])),
-        "default_regret": float(np.mean([result.default_regret for result in results])),
+        "default_regret": float(np.mean([result.paper_regret for result in results])),
         "saved": [float(saved.mean()), float(low), float(high)],
     }
 

@@ -207,7 +207,7 @@ def write_stock(server: Any, shards: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _beam_connected_to(server: Any) -> Iterator[Any]:
-    """Makes Beam's WriteToBigQuery, which has no such option, use `server`; yields a client of the server."""
+    """Redirects WriteToBigQuery to `server`, since it has no option for that; yields a client."""
     import google.auth
     from apache_beam.internal.gcp import auth
     from apache_beam.io.gcp.internal.clients.bigquery import bigquery_v2_client

@@ -86,7 +86,7 @@ def span_versions(log: Path) -> dict[int, int]:
 
 
 def complete_spans(log: Path) -> list[int]:
-    """The numbers of the complete spans, from 0 upward without a gap.
+    """All complete spans in order. They must start at 0 and have no gap.
 
     Raises:
         BadInput: if the folder does not exist, holds no complete span, or a span is missing between others.

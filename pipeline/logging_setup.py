@@ -1,4 +1,4 @@
-"""Lowers the log level of TensorFlow, TFX and Beam before they are imported."""
+"""Makes TensorFlow, TFX and Beam log only errors; called before they are imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OUR_PACKAGES = ("eventlog", "models", "components", "pipeline", "experiments", "
 
 
 def lower_log_levels() -> None:
-    """Shows errors of all packages and warnings of this project only. Call it before importing TensorFlow."""
+    """Shows warnings of this project, and only errors of other packages. Call before importing TensorFlow."""
     # TensorFlow's C++ log: cuDNN and cuBLAS "already registered", CPU features, TensorRT.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

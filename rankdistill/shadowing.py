@@ -22,6 +22,7 @@ def refuse_shadowed_packages() -> None:
         if origin is None or Path(origin).resolve().parents[1] != root:
             locations = list(spec.submodule_search_locations or ()) if spec else None
             raise ImportError(
-                f"package {package!r} is hidden: expected {root / package}, got {origin or locations}; uninstall "
-                "the other package, start from another directory, or install rankdistill into its own environment."
+                f"package {package!r} is hidden: expected {root / package}, got {origin or locations}. "
+                "Uninstall the other package, start from another directory, or install rankdistill into its "
+                "own environment."
             )

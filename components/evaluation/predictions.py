@@ -35,7 +35,7 @@ def write_predictions(table: pa.Table, path: Path) -> None:
 
 
 def read_predictions(path: Path, tasks: Mapping[str, Task]) -> pa.Table:
-    """Reads a predictions table; a task added after it was written has null columns.
+    """Reads a predictions table; the columns of a task that is newer than the file are null.
 
     Raises:
         BadInput: if the file is not a predictions table.

@@ -24,7 +24,7 @@ from eventlog.shipped_schema import shipped_schema
 
 _RUNNERS_IN_THIS_PROCESS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 _ENVIRONMENTS_WITH_CODE = ("LOOPBACK", "EXTERNAL")
-"""Workers started by this process, or by somebody who has given them the code."""
+"""Beam environments whose workers have the code: started by this process, or set up by the user."""
 _PACKAGES = ("rankdistill", "eventlog", "models", "components", "pipeline", "experiments")
 _SETUP = """
 from setuptools import find_packages, setup
@@ -40,7 +40,7 @@ def has_workers_elsewhere(beam_options: Sequence[str]) -> bool:
 
 
 def with_worker_package(beam_options: Sequence[str]) -> list[str]:
-    """The options with `--extra_package`, where workers elsewhere would otherwise lack this project's code.
+    """Adds `--extra_package` to the options if remote workers would not have this project's code.
 
     Options that name a setup file, an extra package or a container image are returned as they are.
     """

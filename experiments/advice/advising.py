@@ -45,7 +45,7 @@ class Advice:
     best: Proposal | None
     proposal: Proposal
     gain: Estimate
-    default_gain: Estimate
+    paper_gain: Estimate
     seeds: int
     rungs: list[dict[str, float]]
     seconds: float
@@ -89,12 +89,12 @@ def advise(
     seeds = bench.affordable_seeds(budget_seconds - seconds_spent())
     progress.print_line(f"evaluating {proposal.name} with {seeds} seeds")
     figures = bench.figures(dict.fromkeys((proposal, default, None)), range(seeds))
-    gain, default_gain = (bench.difference(figures[arm], figures[None]) for arm in (proposal, default))
+    gain, paper_gain = (bench.difference(figures[arm], figures[None]) for arm in (proposal, default))
     return Advice(
-        best=best_with_evidence({proposal: gain, default: default_gain}),
+        best=best_with_evidence({proposal: gain, default: paper_gain}),
         proposal=proposal,
         gain=gain,
-        default_gain=default_gain,
+        paper_gain=paper_gain,
         seeds=seeds,
         rungs=[{one.name: score for one, score in rung.scores.items()} for rung in rungs],
         seconds=seconds_spent(),
@@ -118,7 +118,7 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
         "advised": advice.best.name if advice.best else None,
         "candidate": dataclasses.asdict(advice.proposal),
         "gain": dataclasses.asdict(advice.gain),
-        "default_gain": dataclasses.asdict(advice.default_gain),
+        "default_gain": dataclasses.asdict(advice.paper_gain),
         "seeds": advice.seeds,
         "rounds": advice.rungs,
         "seconds": advice.seconds,
@@ -127,7 +127,7 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     evidence = (
         f"criterion over the control with {advice.seeds} seeds: "
         f"{advice.proposal.name} {_text(advice.gain)}, "
-        f"the paper's advice {_text(advice.default_gain)}; {advice.seconds:.0f} s spent"
+        f"the paper's advice {_text(advice.paper_gain)}; {advice.seconds:.0f} s spent"
     )
     if advice.best is None:
         return f"No evidence that distillation helps: {evidence}."

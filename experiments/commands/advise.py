@@ -20,7 +20,7 @@ from pipeline.commands.options import FOLDER, events_option
 @protocol_option
 @processes_option
 def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, processes: int) -> None:
-    """Find the teacher, tasks, strategy and weight that help most, if any helps."""
+    """Find the distillation settings that improve the student most, if any do."""
     from experiments.advice import advising
     from experiments.protocol.settings import deployment_file, load_experiment
     from experiments.trials.loading import load_stream

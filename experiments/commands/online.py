@@ -64,7 +64,7 @@ def online(
     config_file: Path, arm_list: str, seeds: int, world: int, spans: int, examples_per_span: int, visits: int,
     aa_runs: int, replay: Path | None, share: float, processes: int, out: Path,
 ) -> None:  # fmt: skip
-    """Compare policies in a live experiment, simulated or replayed from a log.
+    """Compare models in an A/B experiment, simulated or replayed from a log.
 
     It reports the change of engagement and satisfaction against the control.
     """

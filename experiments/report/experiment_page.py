@@ -72,7 +72,7 @@ def _surface(rows: Sequence[Json], surface: str) -> Section:
     tables = [_arms(rows, task, metric) for task, metric in measured if not metric.startswith(_RECOVERED)]
     others = [row for row in rows if row["versus"] not in ("", CONTROL.name)]
     if others:
-        # `leak_less_half` has a single value for its two arms, and no difference.
+        # `leak_minus_half_of` has a single value for its two arms, and no difference.
         cells = [
             [_pair(row), row["task"], row["metric"],
              _value(row) if row["difference"] is None else _difference(row), row["note"]]

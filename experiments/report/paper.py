@@ -21,7 +21,11 @@ PAPER = {
     "objectives": Table(
         "The paper's Table 3: engagement, live",
         ("tasks distilled", "change"),
-        (("engagement (PET)", "+0.75 %"), ("and satisfaction (PST)", "+1.13 %"), ("all", "+0.85 %")),
+        (
+            ("engagement (PET)", "+0.75 %"),
+            ("engagement and satisfaction (PET + PST)", "+1.13 %"),
+            ("all", "+0.85 %"),
+        ),
     ),
 }
 """By experiment."""

@@ -33,7 +33,7 @@ BIAS = 1.0
 def run(
     runner: ArmRunner, arms: Mapping[str, Sequence[TrialResult]], students: Sequence[StudentArm]
 ) -> list[ResultRow]:
-    """Runs the students with biased labels, and measures their leak with and without the bias.
+    """Runs the students with biased labels; measures the leak with the bias, and without it (expected: 0).
 
     Args:
         runner: has tuned the arms.
@@ -46,7 +46,7 @@ def run(
     rows: list[ResultRow] = []
     for tasks in (distilled, *((task,) for task in distilled)):
         rows += [measurement.leak(arm.name, tasks) for arm in (*students, *biased)]
-        rows += [measurement.leak_less_half(arm.name, biased[0].name, tasks) for arm in biased[1:]]
+        rows += [measurement.leak_minus_half_of(arm.name, biased[0].name, tasks) for arm in biased[1:]]
     return rows
 
 
@@ -75,14 +75,14 @@ class LeakMeasurement:
         """The leak of an arm, as the mean over `tasks`."""
         return self._row(name, "leak", tasks, (name, CONTROL.name), difference)
 
-    def leak_less_half(self, name: str, other: str, tasks: Sequence[str]) -> ResultRow:
+    def leak_minus_half_of(self, name: str, other: str, tasks: Sequence[str]) -> ResultRow:
         """The arm's leak minus half of the other's: negative if it leaks less than half as much."""
 
-        def less_half(arms: Array) -> Array:
+        def minus_half_of(arms: Array) -> Array:
             leak, other_leak = arms[..., 0] - arms[..., 2], arms[..., 1] - arms[..., 2]
             return leak - other_leak / 2
 
-        row = self._row(name, "leak_less_half", tasks, (name, other, CONTROL.name), less_half)
+        row = self._row(name, "leak_less_half", tasks, (name, other, CONTROL.name), minus_half_of)
         return dataclasses.replace(row, versus=other)
 
     def _row(
@@ -93,7 +93,7 @@ class LeakMeasurement:
         arms: Sequence[str],
         combine: Callable[[Array], Array],
     ) -> ResultRow:
-        contrasts = [self._contrasts(arm, tasks) for arm in arms]
+        contrasts = [self._contrast_shares(arm, tasks) for arm in arms]
         estimate = self._resamples.estimate(contrasts, combine, self._resamples.replicates(contrasts))
         low, high = estimate.both or (None, None)
         return ResultRow(
@@ -101,7 +101,7 @@ class LeakMeasurement:
             len(contrasts[0]), float(estimate.value), low, high, interval=USERS_AND_SEEDS,
         )  # fmt: skip
 
-    def _contrasts(self, name: str, tasks: Sequence[str]) -> list[MetricValue]:
+    def _contrast_shares(self, name: str, tasks: Sequence[str]) -> list[MetricValue]:
         """For each seed, the mean over tasks of the contrast divided by the injected contrast."""
         means = []
         for seed, result in enumerate(self._arms[name]):

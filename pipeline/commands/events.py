@@ -44,7 +44,10 @@ def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
 
 @events.command()
 @click.option(
-    "--store", "uri", required=True, help="URI of a BigQuery label store: project, location and endpoints."
+    "--store",
+    "uri",
+    required=True,
+    help="URI of a BigQuery label store; its project, location and endpoints are used.",
 )
 @click.option(
     "--table", required=True, help="PROJECT.DATASET.TABLE with the log's columns and the column span."

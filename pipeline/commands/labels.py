@@ -106,7 +106,10 @@ def diff(uri: str, first: str, second: str) -> None:
     help="Keep unpublished attempts younger than this.",
 )
 @click.option(
-    "--retention-days", type=click.FloatRange(0), default=None, help="Delete older sets that are not pinned."
+    "--retention-days",
+    type=click.FloatRange(0),
+    default=None,
+    help="Delete published sets older than this that are not pinned. Default: none.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be deleted; delete nothing.")
 def gc(uri: str, grace_hours: float, retention_days: float | None, dry_run: bool) -> None:

@@ -66,7 +66,7 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
 @click.option(
     "--poll-seconds", type=float, default=5.0, show_default=True, help="Seconds between two reads of the log."
 )
-@click.option("--until-caught-up", is_flag=True, help="End when no span is due, for cron.")
+@click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
 @click.option("--metrics-port", type=int, default=None, help="Port on which to serve Prometheus metrics.")
 def serve_loop(
     config_file: Path,
@@ -110,7 +110,7 @@ def serve_loop(
 def backfill(
     config_file: Path, events: Path, root: Path, label_store: str | None, spans: str, supersede: bool
 ) -> None:
-    """Label past spans without a label set.
+    """Label the past spans that have no label set yet.
 
     Each span is labelled by the last teacher that had not trained on it. A fleet that has pinned a span
     keeps its pinned revision.
@@ -127,11 +127,17 @@ def backfill(
 
 @click.command()
 @_deployment_options
-@click.option("--processes", type=int, default=2, show_default=True, help="Processes beside the teacher's.")
+@click.option(
+    "--processes",
+    type=int,
+    default=2,
+    show_default=True,
+    help="Maximum number of student processes; the teacher has one more.",
+)
 @click.option(
     "--memory-gib", type=float, default=12.0, show_default=True, help="Memory for all processes together."
 )
-@click.option("--until-caught-up", is_flag=True, help="End when no span is due, for cron.")
+@click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
 def fleet(
     config_file: Path,
     events: Path,
@@ -143,8 +149,9 @@ def fleet(
 ) -> None:
     """Run the teacher and the students in several processes.
 
-    The processes share only the label store. Each has a folder and a log under ROOT. A killed process is
-    restarted. With --until-caught-up the students start when the teacher has finished.
+    The processes share the label store; the students also read the teacher's folder. Each has a folder and
+    a log under ROOT. A killed process is restarted. With --until-caught-up the students start when the
+    teacher has finished.
     """
     from pipeline.driver.fleet import plan_fleet, run_fleet
     from pipeline.driver.signals import stop_on_signal

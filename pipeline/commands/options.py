@@ -32,7 +32,10 @@ def events_option(command: _Command) -> _Command:
 def out_option(command: _Command) -> _Command:
     """`--out`: the folder of the log that a source writes, as `out`."""
     return click.option(
-        "--out", type=FOLDER, required=True, help="Folder of the log; complete spans are kept."
+        "--out",
+        type=FOLDER,
+        required=True,
+        help="Folder of the log. Its complete spans are not written again.",
     )(command)
 
 

@@ -21,7 +21,7 @@ from pipeline.paths import RunPaths
 
 
 def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComponent]:
-    """Wires the burn-in. Its span record is the first predecessor of every branch."""
+    """Wires the burn-in. Each branch's first span starts from the burn-in's span record."""
     spans = deployment.burn_in_spans
     state = SpanState(
         records=paths.records,

@@ -3,8 +3,8 @@ import pytest
 from benchmarks.advice import WORLDS, WorldResult, summary
 
 
-def result(best, regret, default_regret, within_noise=True):
-    return WorldResult(best, "x", within_noise, regret, default_regret, 0.0, 0.0)
+def result(best, regret, paper_regret, within_noise=True):
+    return WorldResult(best, "x", within_noise, regret, paper_regret, 0.0, 0.0)
 
 
 def test_the_summary_counts_best_answers_and_averages_the_saved_regret():

@@ -82,7 +82,7 @@ class JobRunner:
         for attempt in range(_ATTEMPTS):
             attempt_id = f"{job_id}_{attempt}"
             job = None
-            while job is None:  # A job that the server does not have has not run, so submit it again.
+            while job is None:  # If the server does not know the job, it never ran: submit it again.
                 job = self._wait(attempt_id, self._submit(attempt_id, submit, end), end)
             failure = job.error_result
             if not failure:

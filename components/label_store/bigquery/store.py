@@ -136,7 +136,7 @@ class BigQueryLabelStore(LabelStore):
         return _require_rows(read_rows(self._location, record, schema, surface), expected, set_id)
 
     def pin(self, fleet: str, span: int, set_id: str) -> str:
-        """See `LabelStore`. One MERGE writes the pin if there is none and the set is published."""
+        """See `LabelStore`. One MERGE writes the pin if the set is published and the span has no pin yet."""
         require_name(fleet, "fleet name")
         self._registry.pin(fleet, span, set_id)
         pinned = self._registry.read_pin(fleet, span)
@@ -188,7 +188,7 @@ class BigQueryLabelStore(LabelStore):
         return [set_id for set_id in old if set_id not in published]
 
     def _published(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
-        """The key's newest record if this attempt need not be published; None if it must be."""
+        """The record that already answers for this key; None if this attempt must still be published."""
         state, newest = self._registry.state_and_newest(set_id, key)
         if state in (BARRED, COLLECTED):
             raise collected_attempt_error(set_id)
@@ -203,8 +203,8 @@ class BigQueryLabelStore(LabelStore):
     ) -> None:
         """Loads the shards and checks that `labels` holds each row of the attempt once.
 
-        A server that dies may have loaded rows of a job that it reports as failed. Readers do not see the
-        attempt's rows yet, so they are deleted and loaded again.
+        If the server crashes during a load, it may report the job as failed although it loaded rows. Readers
+        do not see the attempt's rows yet, so they are deleted and loaded again.
 
         Raises:
             BadInput: if an example id appears twice.

@@ -43,7 +43,7 @@ def make_tables(location: BigQueryLocation, client: bigquery.Client) -> list[str
         The full names of the tables.
 
     Raises:
-        BadInput: if a table exists with other fixed columns, partitions or clusters.
+        BadInput: if a table exists with different fixed columns, partitioning or clustering.
     """
     dataset = bigquery.Dataset(f"{location.project}.{location.dataset}")
     dataset.location = location.location

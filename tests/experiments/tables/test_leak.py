@@ -71,9 +71,9 @@ def test_no_arm_leaks_without_injected_bias(measurement):
 
 
 def test_the_leak_less_half_is_negative_below_half_and_positive_above(measurement):
-    less = measurement.leak_less_half("auxiliary-logit@bias", "direct@bias", CLICK)
+    less = measurement.leak_minus_half_of("auxiliary-logit@bias", "direct@bias", CLICK)
     assert less.mean == pytest.approx(0.2 - 0.4, abs=0.02) and less.high < 0
-    assert measurement.leak_less_half("direct@bias", "direct@bias", CLICK).low > 0
+    assert measurement.leak_minus_half_of("direct@bias", "direct@bias", CLICK).low > 0
 
 
 def test_an_error_that_depends_on_the_hour_alone_is_no_leak(measurement):
