@@ -1,8 +1,9 @@
 """SpanState: copies the artifacts that a span needs from earlier spans; used on this machine and on Kubeflow.
 
-TFX Resolvers do not run on open-source Kubeflow Pipelines v2, so SpanState replaces them everywhere. It copies
-artifacts into its own outputs, since KFP refuses URIs outside the pipeline root. An output for which nothing is
-published holds only the marker file. TFX must never cache this component: a later run may read newer records.
+TFX Resolvers do not run on open-source Kubeflow Pipelines v2, so SpanState replaces them everywhere. It
+copies artifacts into its own outputs, since KFP refuses URIs outside the pipeline root. An output for
+which nothing is published holds only the marker file. TFX must never cache this component: a later run
+may read newer records.
 """
 
 import functools
