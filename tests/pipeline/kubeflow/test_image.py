@@ -88,6 +88,14 @@ def test_the_image_has_no_tests_and_no_development_tools(image):
     assert not (image / "tests").exists()
 
 
+def test_the_command_line_starts_in_the_image(image, tmp_path):
+    command = [image / ".venv" / "bin" / "rankdistill", "--help"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    assert "  experiment " in done.stdout and "  serve-loop " in done.stdout
+
+
 def test_steps_do_not_run_as_root():
     last = [argument for keyword, argument in instructions(DOCKERFILE.read_text()) if keyword == "USER"][-1]
     assert int(last) > 0
