@@ -1,11 +1,14 @@
 """Compares the advice of `rankdistill advise` with the best proposal in ten simulated worlds.
 
-Usage: `python -m benchmarks.advice --out DIR [--minutes 3] [--worlds default,newcomers]`. For each world, the
-benchmark runs `advise` with the budget. Then it evaluates every proposal with other seeds, on the reporting
-spans. The best few, the paper's advice and the search's best proposal get more seeds. (`advise` itself uses
-these spans only to choose between its best proposal, the paper's advice and none.) The best answer is "none"
-if no proposal's mean is above the control's. Regret is the criterion of the best answer minus that of the
-advice; "no evidence" counts as the control. A rerun skips the finished worlds.
+Usage: `python -m benchmarks.advice --out DIR [--minutes 3] [--worlds default,newcomers]`. For each world:
+
+1. Run `advise` with the budget.
+2. Evaluate every proposal on the reporting spans, with seeds that `advise` has not used.
+3. Evaluate the best few, the paper's advice and the search's best proposal with more seeds.
+
+The best answer is the proposal with the largest mean, or "none" if no mean is above the control's. Regret is
+the criterion of the best answer minus that of the advice; without advice, the control's criterion counts.
+A rerun skips the finished worlds.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from eventlog.simulator import World, simulate
 from experiments.advice.advising import Advice, advise
 from experiments.advice.bench import Bench
 from experiments.advice.proposals import Proposal, proposals
-from experiments.protocol.settings import load_experiment
+from experiments.protocol.settings import load_protocol
 from experiments.statistics.influence import MetricValue
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import TrialScheduler
@@ -53,15 +56,15 @@ class WorldResult:
 
     Attributes:
         best: name of the best answer.
-        answer: name of the advised proposal.
+        advised: name of the advised proposal.
         within_noise: whether the advice is the best answer, or the interval of their difference contains 0.
-        regret, default_regret: criterion of the best answer minus that of the advice, and of the paper's
+        regret, paper_regret: criterion of the best answer minus that of the advice, and of the paper's
             advice.
-        gain, default_gain: criterion of the best answer, and of the paper's advice, minus the control's.
+        gain, paper_gain: criterion of the best answer, and of the paper's advice, minus the control's.
     """
 
     best: str
-    answer: str
+    advised: str
     within_noise: bool
     regret: float
     paper_regret: float
@@ -88,8 +91,8 @@ def main() -> None:
         "--config", type=Path, default=Path("experiments/configs/simulator.yaml"), help="the protocol"
     )
     arguments = parser.parse_args()
-    experiment, deployment = load_experiment(arguments.config)
-    experiment = dataclasses.replace(experiment, reporting=f"{experiment.reporting_spans.start}:{SPANS - 1}")
+    protocol, deployment = load_protocol(arguments.config)
+    protocol = dataclasses.replace(protocol, reporting=f"{protocol.reporting_spans.start}:{SPANS - 1}")
     results: dict[str, WorldResult] = {}
     with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
         for name in arguments.worlds.split(","):
@@ -101,10 +104,10 @@ def main() -> None:
                 stream = load_stream(deployment, folder / "events", folder / "streams")
                 with TrialScheduler(stream, folder / "trials", 2, progress.on_done) as schedule:
                     advice = advise(
-                        experiment, deployment, schedule,
+                        protocol, deployment, schedule,
                         budget_seconds=60 * arguments.minutes, progress=progress,
                     )  # fmt: skip
-                    bench = Bench(experiment, deployment, schedule, progress.print_line)
+                    bench = Bench(protocol, deployment, schedule, progress.print_line)
                     result = evaluate(bench, advice, arguments.seeds, progress)
                 file.write_text(json.dumps(dataclasses.asdict(result)))
             results[name] = WorldResult(**json.loads(file.read_text()))
@@ -122,17 +125,17 @@ def evaluate(
     means = {proposal: _mean(figures) for proposal, figures in bench.figures(proposals(), few).items()}
     finalists = sorted(means, key=lambda proposal: -means[proposal])[:FINALISTS]
     progress.print_line("evaluating the best proposals with more seeds")
-    arms: list[Proposal | None] = [None, *dict.fromkeys([*finalists, default, advice.proposal])]
+    arms: list[Proposal | None] = [None, *dict.fromkeys([*finalists, default, advice.search_best])]
     figures = bench.figures(arms, many)
     # The control is among the arms, with a gain of 0.
     gains = {arm: _mean(figures[arm]) - _mean(figures[None]) for arm in arms}
     best = max(gains, key=lambda arm: gains[arm])
-    lead = bench.difference(figures[best], figures[advice.best])
+    lead = bench.difference(figures[best], figures[advice.advised])
     return WorldResult(
         best=_name(best),
-        answer=_name(advice.best),
-        within_noise=best == advice.best or lead.both is None or lead.both[0] <= 0,
-        regret=gains[best] - gains[advice.best],
+        advised=_name(advice.advised),
+        within_noise=best == advice.advised or lead.both is None or lead.both[0] <= 0,
+        regret=gains[best] - gains[advice.advised],
         paper_regret=gains[best] - gains[default],
         gain=gains[best],
         paper_gain=gains[default],
@@ -150,7 +153,7 @@ def summary(results: list[WorldResult]) -> dict[str, object]:
         "best_answers": len({result.best for result in results}),
         "found_best_or_within_noise": sum(result.within_noise for result in results),
         "regret": float(np.mean([result.regret for result in results])),
-        "default_regret": float(np.mean([result.paper_regret for result in results])),
+        "paper_regret": float(np.mean([result.paper_regret for result in results])),
         "saved": [float(saved.mean()), float(low), float(high)],
     }
 

@@ -36,11 +36,11 @@ def measure(folder: Path, spans: int, examples: int) -> dict[str, float]:
     from eventlog.simulator import simulate
     from pipeline.driver.loop import Loop
     from pipeline.driver.progress import Progress
-    from pipeline.logging_setup import lower_log_levels
+    from pipeline.logging_setup import silence_other_packages
     from pipeline.observation.metrics import write_metrics
     from pipeline.paths import RunPaths
 
-    lower_log_levels()
+    silence_other_packages()
     simulate(folder / "log", spans=BURN_IN + spans, examples_per_span=examples, seed=1)
     deployment = write_deployment(folder, BURN_IN)
     paths = RunPaths(folder / "root", folder / "log")

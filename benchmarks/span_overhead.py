@@ -44,10 +44,10 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
     from eventlog.simulator import simulate
     from pipeline.driver.loop import Loop
     from pipeline.driver.progress import Progress
-    from pipeline.logging_setup import lower_log_levels
+    from pipeline.logging_setup import silence_other_packages
     from pipeline.paths import RunPaths
 
-    lower_log_levels()
+    silence_other_packages()
     last = BURN_IN + WARM_SPANS
     simulate(folder / "log", spans=last + 1, examples_per_span=examples, seed=1)
     deployment = write_deployment(folder, BURN_IN)

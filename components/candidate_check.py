@@ -30,7 +30,7 @@ def CandidateCheck(
     predecessor: InputArtifact[Model],
     examples: InputArtifact[Examples],
     blessing: OutputArtifact[ModelBlessing],
-    good_model: OutputArtifact[Model],
+    next_base: OutputArtifact[Model],
     job: Parameter[str],
     margin: Parameter[float],
 ) -> None:
@@ -44,7 +44,7 @@ def CandidateCheck(
         predecessor: The last good model, or the empty marker.
         examples: Examples of the span; splits `holdout` and `matured_holdout` are read.
         blessing: `BLESSED` or `NOT_BLESSED`, with the reason as a custom property and `verdict.json`.
-        good_model: The base of the next span's training. A copy of the candidate if it is blessed, else of
+        next_base: The base of the next span's training. A copy of the candidate if it is blessed, else of
             the predecessor (or the marker) with the span's shards under `unlearned/`.
         job: JSON of the model's TrainingJob.
         margin: Accepted excess of the candidate's relative loss, as a share of the predecessor's.
@@ -58,9 +58,9 @@ def CandidateCheck(
     )
     write_decision(blessing, verdict.blessed, CANDIDATE_VERDICT_FILE, verdict)
     if verdict.blessed:
-        io_utils.copy_dir(candidate.uri, good_model.uri)
+        io_utils.copy_dir(candidate.uri, next_base.uri)
     else:
-        defer_span(predecessor.uri, examples.uri, good_model.uri)
+        defer_span(predecessor.uri, examples.uri, next_base.uri)
 
 
 def judge_candidate(

@@ -16,16 +16,16 @@ from models.state import DEFERRED_FOLDER
 def TrainingDeferral(
     model: InputArtifact[Model],
     examples: InputArtifact[Examples],
-    good_model: OutputArtifact[Model],
+    next_base: OutputArtifact[Model],
 ) -> None:
     """Replaces Trainer and CandidateCheck of a control that trains only every k-th span.
 
     Args:
         model: The last good model, or the empty marker.
         examples: Examples of the span.
-        good_model: A copy of `model` with the span's shards added under `unlearned/`.
+        next_base: A copy of `model` with the span's shards added under `unlearned/`.
     """
-    defer_span(model.uri, examples.uri, good_model.uri)
+    defer_span(model.uri, examples.uri, next_base.uri)
 
 
 def defer_span(model_uri: str, examples_uri: str, target_uri: str) -> None:

@@ -18,9 +18,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 def main(config: Path, out: Path | None) -> None:
     """Write burn-in.yaml, teacher.yaml, one student-<surface>.yaml per surface, and fleet.yaml."""
     from pipeline.config_file import load_deployment
-    from pipeline.logging_setup import lower_log_levels
+    from pipeline.logging_setup import silence_other_packages
 
-    lower_log_levels()
+    silence_other_packages()
     deployment = load_deployment(config)
     from pipeline.kubeflow.lint import find_faults
     from pipeline.kubeflow.target import compile_all

@@ -27,9 +27,9 @@ def main(
     dry_run: bool,
 ) -> None:
     """Upload, run and schedule the pipelines that compile.py wrote. Unchanged files are not sent again."""
-    from pipeline.logging_setup import lower_log_levels
+    from pipeline.logging_setup import silence_other_packages
 
-    lower_log_levels()
+    silence_other_packages()
     from pipeline.kubeflow.submission import KubeflowClient
 
     context.obj = None if dry_run else KubeflowClient(host, token, namespace, experiment, service_account)

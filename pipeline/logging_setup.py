@@ -11,7 +11,7 @@ import absl.logging
 OUR_PACKAGES = ("eventlog", "models", "components", "pipeline", "experiments", "rankdistill")
 
 
-def lower_log_levels() -> None:
+def silence_other_packages() -> None:
     """Shows warnings of this project, and only errors of other packages. Call before importing TensorFlow."""
     # TensorFlow's C++ log: cuDNN and cuBLAS "already registered", CPU features, TensorRT.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

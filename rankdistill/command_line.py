@@ -34,10 +34,10 @@ from pipeline.errors import exit_on_bad_input
 @click.option("-v", "--verbose", is_flag=True, help="Show the logs of TFX, Beam and TensorFlow.")
 def cli(verbose: bool) -> None:
     """Train a teacher, its soft labels and a student per surface, for online ranking."""
-    from pipeline.logging_setup import lower_log_levels
+    from pipeline.logging_setup import silence_other_packages
 
     if not verbose:
-        lower_log_levels()
+        silence_other_packages()
 
 
 for command in (

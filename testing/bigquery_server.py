@@ -234,9 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "command", nargs=argparse.REMAINDER, help="after --; {store} is replaced with the store's URI"
     )
     options = parser.parse_args(arguments)
-    from pipeline.logging_setup import lower_log_levels
+    from pipeline.logging_setup import silence_other_packages
 
-    lower_log_levels()
+    silence_other_packages()
     from components.label_store.schemes import open_store
 
     data = options.data.resolve()

@@ -1,4 +1,7 @@
-"""The predictions table: each role's predictions of a row before training on it, beside the row's labels."""
+"""The predictions table: labels of a row, and the predictions of teacher, student and control for it.
+
+A model makes these predictions before it trains on the row (progressive validation).
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ def span_file(span: int) -> str:
 
 
 def read_recent(folder: Path, tasks: Mapping[str, Task]) -> dict[int, pa.Table]:
-    """The tables of a Predictions artifact in order: span -> predictions table; empty for the empty marker.
+    """Reads a Predictions artifact: span -> predictions table, in order of spans; empty if it has no file.
 
     Raises:
         BadInput: if a file is not a predictions table.
@@ -83,9 +86,9 @@ def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def join_matured_labels(fresh_predictions: pa.Table, matured_labels: pa.Table) -> pa.Table:
-    """Joins delayed labels with the predictions made when the row was fresh.
+    """Joins delayed labels with the predictions that were made in the span of the impression.
 
-    A later model has trained on events inside the label's window, so only those earlier predictions count.
+    A later model may have trained on events of the label's window, so its predictions would not be fair.
 
     Args:
         fresh_predictions: predictions table of the impressions' span.
@@ -94,8 +97,8 @@ def join_matured_labels(fresh_predictions: pa.Table, matured_labels: pa.Table) -
             predictions where the fresh row has none.
 
     Returns:
-        The predictions table of the rows on both sides. Only delayed tasks have values, so that no immediate
-        label is scored twice.
+        A predictions table of the rows that both tables have. Only delayed tasks have values: the other
+        labels were scored in the span of the impression.
 
     Raises:
         BadInput: if an example id occurs twice among the matured rows.

@@ -1,4 +1,7 @@
-"""Reads and extends tf.Examples without decoding them, at a tenth of the cost."""
+"""Reads tf.Examples as bytes beside their id, time and surface, and appends a feature to the bytes.
+
+This takes a tenth of the time of decoding and encoding all features.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +70,9 @@ def read_serialized(path: str) -> Iterator[pa.RecordBatch]:
 def append_feature(examples: pa.Array, name: str, values: pa.Array) -> pa.Array:
     """Adds one feature to serialized examples.
 
-    Two concatenated protocol buffers are the serialized merge of both, and a merge of tf.Examples has the
-    features of both. Only one feature is added at a time, so that the bytes are always the same: the encoder
-    does not order the features of an example.
+    Concatenating two serialized protocol buffers merges them, so the bytes of a tf.Example that holds only
+    the new feature are appended. One feature is added at a time, because the encoder does not sort several
+    features, and equal examples must have equal bytes.
 
     Args:
         examples: `[rows]` serialized tf.Examples without the feature.

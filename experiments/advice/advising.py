@@ -14,9 +14,9 @@ import yaml
 from experiments.advice.bench import Bench
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pooled
-from experiments.advice.proposals import GROUPS, Proposal, proposals
+from experiments.advice.search_bests import GROUPS, Proposal, proposals
 from experiments.protocol.arms import distillable_tasks, scale_widths
-from experiments.protocol.settings import Experiment
+from experiments.protocol.settings import ExperimentProtocol
 from experiments.statistics.intervals import Estimate
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import TrialScheduler
@@ -32,18 +32,18 @@ class Advice:
     """Result of a search.
 
     Attributes:
-        best: the better of the search's best proposal and the paper's advice; None if neither interval is
-            above 0.
-        proposal: the search's best proposal, advised or not.
-        gain: its criterion minus the control's, on the reporting spans.
-        default_gain: the same for the paper's advice.
+        advised: the better of the search's best proposal and the paper's advice; None if the interval of
+            neither is above 0.
+        search_best: the search's best proposal, also if it is not advised.
+        gain: criterion of `search_best` minus the control's, on the reporting spans.
+        paper_gain: the same for the paper's advice.
         seeds: number of seeds behind both gains.
         rungs: estimate of each proposal by name, per round of the search.
         seconds: duration of search and evaluation.
     """
 
-    best: Proposal | None
-    proposal: Proposal
+    advised: Proposal | None
+    search_best: Proposal
     gain: Estimate
     paper_gain: Estimate
     seeds: int
@@ -52,7 +52,7 @@ class Advice:
 
 
 def advise(
-    experiment: Experiment,
+    protocol: ExperimentProtocol,
     deployment: Deployment,
     schedule: TrialScheduler,
     *,
@@ -62,7 +62,7 @@ def advise(
     """Searches on the tuning spans and evaluates on the reporting spans.
 
     Args:
-        experiment: the protocol; it sets the batch size, the deployment all other training settings.
+        protocol: sets spans, tuning grid and batch size; the deployment has all other training settings.
         deployment: the deployment whose student is distilled.
         schedule: runs trials.
         budget_seconds: the time budget; the first round of the search runs in any case.
@@ -73,7 +73,7 @@ def advise(
     def seconds_spent() -> float:
         return time.monotonic() - started
 
-    bench = Bench(experiment, deployment, schedule, progress.print_line)
+    bench = Bench(protocol, deployment, schedule, progress.print_line)
     all_proposals = proposals()
     rungs = halve(
         all_proposals, bench.scores, pooled, bench.forecast,
@@ -91,8 +91,8 @@ def advise(
     figures = bench.figures(dict.fromkeys((proposal, default, None)), range(seeds))
     gain, paper_gain = (bench.difference(figures[arm], figures[None]) for arm in (proposal, default))
     return Advice(
-        best=best_with_evidence({proposal: gain, default: paper_gain}),
-        proposal=proposal,
+        advised=best_with_evidence({proposal: gain, default: paper_gain}),
+        search_best=proposal,
         gain=gain,
         paper_gain=paper_gain,
         seeds=seeds,
@@ -115,10 +115,10 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     """
     out.mkdir(parents=True, exist_ok=True)
     document = {
-        "advised": advice.best.name if advice.best else None,
-        "candidate": dataclasses.asdict(advice.proposal),
+        "advised": advice.advised.name if advice.advised else None,
+        "search_best": dataclasses.asdict(advice.search_best),
         "gain": dataclasses.asdict(advice.gain),
-        "default_gain": dataclasses.asdict(advice.paper_gain),
+        "paper_gain": dataclasses.asdict(advice.paper_gain),
         "seeds": advice.seeds,
         "rounds": advice.rungs,
         "seconds": advice.seconds,
@@ -126,14 +126,14 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     (out / "advice.json").write_text(json.dumps(document, indent=1))
     evidence = (
         f"criterion over the control with {advice.seeds} seeds: "
-        f"{advice.proposal.name} {_text(advice.gain)}, "
+        f"{advice.search_best.name} {_text(advice.gain)}, "
         f"the paper's advice {_text(advice.paper_gain)}; {advice.seconds:.0f} s spent"
     )
-    if advice.best is None:
+    if advice.advised is None:
         return f"No evidence that distillation helps: {evidence}."
     recommended = out / "recommended.yaml"
-    recommended.write_text(yaml.safe_dump(_recommended(advice.best, deployment, config), sort_keys=False))
-    return f"Advice: {advice.best.name}. Evidence: {evidence}. Configuration: {recommended}"
+    recommended.write_text(yaml.safe_dump(_recommended(advice.advised, deployment, config), sort_keys=False))
+    return f"Advice: {advice.advised.name}. Evidence: {evidence}. Configuration: {recommended}"
 
 
 def _recommended(best: Proposal, deployment: Deployment, config: Path) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from experiments.advice.proposals import Proposal
 from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL
 from experiments.protocol.criterion import criterion
-from experiments.protocol.settings import Experiment
+from experiments.protocol.settings import ExperimentProtocol
 from experiments.protocol.tuning import Hyperparameters, TuningResult
 from experiments.statistics.influence import MetricValue, figures
 from experiments.statistics.intervals import Estimate, Resamples, difference
@@ -30,7 +30,7 @@ class Bench:
     """Runs proposals and the control with the deployment's training settings.
 
     Args:
-        experiment: the protocol.
+        protocol: the experiment's protocol.
         deployment: the deployment whose student is distilled.
         schedule: runs trials.
         print_line: prints a progress line.
@@ -38,25 +38,25 @@ class Bench:
 
     def __init__(
         self,
-        experiment: Experiment,
+        protocol: ExperimentProtocol,
         deployment: Deployment,
         schedule: TrialScheduler,
         print_line: Callable[[str], Any],
     ) -> None:
-        self._experiment = experiment
+        self._protocol = protocol
         self._deployment = deployment
         self._schedule = schedule
 
         def arm_runner(labels_from: int) -> ArmRunner:
             return ArmRunner(
-                experiment, deployment, schedule, _MAX_SEEDS,
+                protocol, deployment, schedule, _MAX_SEEDS,
                 per_surface=False, print_line=print_line, labels_from=labels_from,
             )  # fmt: skip
 
-        tuning = experiment.tuning_spans
+        tuning = protocol.tuning_spans
         # The effect of soft labels in their first span differs from the later effect, so the search starts
         # them before the tuning spans.
-        self.search = arm_runner(max(experiment.students_from + 1, tuning.start - len(tuning)))
+        self.search = arm_runner(max(protocol.students_from + 1, tuning.start - len(tuning)))
         self.evaluation = arm_runner(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
         """Upper bound of the next trial's cost in seconds, from the latest trials."""
@@ -65,7 +65,7 @@ class Bench:
 
     def scores(self, pairs: Sequence[tuple[Proposal, int]]) -> list[float]:
         """Each (proposal, seed) pair's criterion on the tuning spans, minus that of the seed's control."""
-        last = self._experiment.tuning_spans[-1]
+        last = self._protocol.tuning_spans[-1]
         seeds = sorted({seed for _, seed in pairs})
         controls, students = self._run(self.search, pairs, seeds, last)
         gains = self.search.gains
@@ -83,8 +83,8 @@ class Bench:
 
     def affordable_seeds(self, seconds: float) -> int:
         """Number of seeds of two proposals, the control and the teachers that can run in this time."""
-        num_spans = self._experiment.reporting_spans[-1] + 1
-        longer = num_spans / (self._experiment.tuning_spans[-1] + 1)
+        num_spans = self._protocol.reporting_spans[-1] + 1
+        longer = num_spans / (self._protocol.tuning_spans[-1] + 1)
         per_seed = longer * (3 * self.teacher_seconds + 2 * self.student_seconds)
         return int(np.clip(seconds / per_seed, _MIN_SEEDS, _MAX_SEEDS))
 
@@ -92,7 +92,7 @@ class Bench:
         self, proposals: Iterable[Proposal | None], seeds: Sequence[int]
     ) -> dict[Proposal | None, list[MetricValue]]:
         """The criterion on the reporting spans, by proposal (None is the control) and by seed."""
-        last, arms = self._experiment.reporting_spans[-1], list(proposals)
+        last, arms = self._protocol.reporting_spans[-1], list(proposals)
         pairs = [(proposal, seed) for proposal in arms if proposal for seed in seeds]
         controls, students = self._run(self.evaluation, pairs, seeds if None in arms else (), last)
         outcomes = iter(students)
@@ -104,7 +104,7 @@ class Bench:
     def difference(self, first: Sequence[MetricValue], second: Sequence[MetricValue]) -> Estimate:
         """The first minus the second, both by seed, with intervals over clusters and seeds."""
         num_clusters = int(self._schedule.stream.clusters.max()) + 1
-        resamples = Resamples(num_clusters, len(first), self._experiment.resamples, seed=0)
+        resamples = Resamples(num_clusters, len(first), self._protocol.resamples, seed=0)
         return resamples.estimate((first, second), difference, resamples.replicates((first, second)))
 
     def students(
@@ -159,9 +159,9 @@ class Bench:
 
         The criterion is linear in the losses, so the influences follow from those of the losses.
         """
-        stream, experiment = self._schedule.stream, self._experiment
+        stream, protocol = self._schedule.stream, self._protocol
         all_labels = stream.known_labels()
-        reported = np.isin(stream.spans[outcome.rows], experiment.reporting_spans)
+        reported = np.isin(stream.spans[outcome.rows], protocol.reporting_spans)
         gains, influences = [], []
         for column, name in enumerate(outcome.tasks):
             task = self._deployment.tasks[name]
@@ -170,7 +170,7 @@ class Bench:
             labels = task_labels[where].astype(np.float64)
             positives = (labels > 0.5).sum()
             num_rare = min(positives, len(labels) - positives) if task.kind == "binary" else len(labels)
-            if num_rare < experiment.min_positives:
+            if num_rare < protocol.min_positives:
                 continue
             rows = SpanRows(labels, stream.clusters[outcome.rows[where]], outcome.predictions[where, column])
             losses = figures(task.kind, [rows], int(stream.clusters.max()) + 1)

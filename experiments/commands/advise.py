@@ -22,12 +22,12 @@ from pipeline.commands.options import FOLDER, events_option
 def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, processes: int) -> None:
     """Find the distillation settings that improve the student most, if any do."""
     from experiments.advice import advising
-    from experiments.protocol.settings import deployment_file, load_experiment
+    from experiments.protocol.settings import deployment_file, load_protocol
     from experiments.trials.loading import load_stream
     from experiments.trials.progress import ExperimentProgress
     from experiments.trials.schedule import TrialScheduler
 
-    protocol, deployment = load_experiment(protocol_file)
+    protocol, deployment = load_protocol(protocol_file)
     stream = load_stream(deployment, events, out / "streams")
     with (
         ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress,

@@ -30,11 +30,11 @@ def experiment(
 
     It compares distilled students with a tuned control and a placebo.
     """
-    from experiments.protocol.settings import load_experiment
+    from experiments.protocol.settings import load_protocol
     from experiments.tables.running import run_experiment
     from experiments.trials.progress import ExperimentProgress
 
-    protocol, deployment = load_experiment(protocol_file)
+    protocol, deployment = load_protocol(protocol_file)
     with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
         run_experiment(
             name, protocol, deployment, events, out, cache or out,

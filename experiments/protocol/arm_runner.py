@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.protocol.arms import StudentArm, TeacherArm, with_surface_feature
 from experiments.protocol.criterion import gains as gains_by_task
-from experiments.protocol.settings import Experiment
+from experiments.protocol.settings import ExperimentProtocol
 from experiments.protocol.tuning import Hyperparameters, TuningResult, choose_point
 from experiments.statistics.comparison import ALL_SURFACES, ArmPair, Comparison, ResultRow, largest_surface
 from experiments.trials.schedule import TrialScheduler
@@ -26,7 +26,7 @@ class ArmRunner:
     """Tunes and runs arms on one stream under one protocol.
 
     Args:
-        experiment: the protocol.
+        protocol: the experiment's protocol.
         deployment: the models.
         schedule: runs trials.
         seeds: number of seeds with which an arm is reported.
@@ -43,7 +43,7 @@ class ArmRunner:
 
     def __init__(
         self,
-        experiment: Experiment,
+        protocol: ExperimentProtocol,
         deployment: Deployment,
         schedule: TrialScheduler,
         seeds: int,
@@ -52,7 +52,7 @@ class ArmRunner:
         print_line: Callable[[str], Any],
         labels_from: int | None = None,
     ) -> None:
-        self.experiment = experiment
+        self.protocol = protocol
         self.deployment = deployment
         self.schedule = schedule
         self.seeds = seeds
@@ -62,17 +62,17 @@ class ArmRunner:
         self.curves: dict[str, dict[str, Any]] = {}
         self.teachers: dict[str, TeacherArm] = {}
         self._say = print_line
-        self._labels_from = experiment.tuning_spans.start if labels_from is None else labels_from
-        self._tuning_labels = schedule.stream.known_labels(until=experiment.tuning_spans[-1])
+        self._labels_from = protocol.tuning_spans.start if labels_from is None else labels_from
+        self._tuning_labels = schedule.stream.known_labels(until=protocol.tuning_spans[-1])
 
     def compare(
         self, name: str, arms: Mapping[str, Sequence[TrialResult]], pairs: Sequence[ArmPair]
     ) -> list[ResultRow]:
         """The result rows over all surfaces and on the largest one; fills `curves`."""
-        stream, experiment = self.schedule.stream, self.experiment
-        tasks, spans = self.deployment.tasks, experiment.reporting_spans
-        comparison = Comparison(stream, tasks, arms, spans, experiment.resamples, experiment.min_positives)
-        for endpoint in experiment.primary.endpoints:
+        stream, protocol = self.schedule.stream, self.protocol
+        tasks, spans = self.deployment.tasks, protocol.reporting_spans
+        comparison = Comparison(stream, tasks, arms, spans, protocol.resamples, protocol.min_positives)
+        for endpoint in protocol.primary.endpoints:
             if tasks[endpoint.task].kind == "binary":
                 self.curves[endpoint.task] = comparison.calibration(endpoint.task)
         return comparison.rows(name, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
@@ -88,7 +88,7 @@ class ArmRunner:
         self.teachers |= {arm.name: arm for arm in arms if isinstance(arm, TeacherArm)}
         for arm in arms:
             self.tune(arm)
-        last = self.experiment.reporting_spans[-1]
+        last = self.protocol.reporting_spans[-1]
         trials = [
             self.trial(arm, self.choices[arm.name].point, seed, last)
             for arm in arms
@@ -102,8 +102,8 @@ class ArmRunner:
 
     def trial(self, arm: Arm, point: Hyperparameters, seed: int, last_span: int) -> Trial:
         """The trial of an arm with hyperparameters and a seed, up to `last_span`."""
-        experiment = self.experiment
-        job = arm.job(self.deployment, seed, experiment.batch_size, point)
+        protocol = self.protocol
+        job = arm.job(self.deployment, seed, protocol.batch_size, point)
         if not (self.per_surface if isinstance(arm, StudentArm) else arm.per_surface):
             job = with_surface_feature(job, self.deployment)
         if isinstance(arm, TeacherArm):
@@ -114,9 +114,9 @@ class ArmRunner:
             )  # fmt: skip
         return Trial(
             job=job,
-            first_span=experiment.students_from,
+            first_span=protocol.students_from,
             last_span=last_span,
-            kept_from=experiment.tuning_spans.start,
+            kept_from=protocol.tuning_spans.start,
             per_surface=self.per_surface,
             labels=self._labels(arm, seed, last_span) if arm.teacher else None,
         )
@@ -129,7 +129,7 @@ class ArmRunner:
             first_span=self._labels_from,
             treatment=arm.treatment,
             bias=arm.bias,
-            sliced_by=self.experiment.slice_feature if arm.bias else "",
+            sliced_by=self.protocol.slice_feature if arm.bias else "",
         )
 
     def tune(self, arm: Arm) -> None:
@@ -140,17 +140,17 @@ class ArmRunner:
         self._say(f"tuning {arm.name}")
         distilled = isinstance(arm, StudentArm) and bool(arm.teacher)
         choice = choose_point(
-            self.experiment.grid, lambda pairs: self._measure(arm, pairs), distilled=distilled
+            self.protocol.grid, lambda pairs: self._measure(arm, pairs), distilled=distilled
         )
         self.choices[arm.name] = choice
         point = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(choice.point).items())
         self._say(f"chose for {arm.name}: {point}")
         if isinstance(arm, TeacherArm):
             # Its students are tuned on its labels, seed by seed.
-            self._measure(arm, [(choice.point, seed) for seed in range(self.experiment.grid.seeds)])
+            self._measure(arm, [(choice.point, seed) for seed in range(self.protocol.grid.seeds)])
 
     def _measure(self, arm: Arm, pairs: Sequence[tuple[Hyperparameters, int]]) -> list[dict[str, float]]:
-        last = self.experiment.tuning_spans[-1]
+        last = self.protocol.tuning_spans[-1]
         results = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in pairs])
         return [self.gains(result) for result in results]
 
@@ -159,12 +159,12 @@ class ArmRunner:
 
         Uses the labels that are known at the end of the tuning spans.
         """
-        stream, spans = self.schedule.stream, spans or self.experiment.tuning_spans
+        stream, spans = self.schedule.stream, spans or self.protocol.tuning_spans
         where = np.isin(stream.spans[result.rows], spans)
         columns = [stream.tasks.index(name) for name in result.tasks]
         tasks = {name: self.deployment.tasks[name] for name in result.tasks}
         labels = self._tuning_labels[result.rows[where]][:, columns]
-        return gains_by_task(labels, result.predictions[where], tasks, self.experiment.min_positives)
+        return gains_by_task(labels, result.predictions[where], tasks, self.protocol.min_positives)
 
 
 def _cost(arm: Arm, results: Sequence[TrialResult]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def information_gain(labels: Array, predictions: Array, task: Task) -> float:
     Args:
         labels: `[rows]` float on the task's scale, without NaN.
         predictions: `[rows]` float, probabilities or expected values.
-        task: of the labels.
+        task: the task whose labels these are.
 
     Returns:
         1 for perfect predictions, 0 for the base rate, negative if worse than the base rate; -inf if a
@@ -38,17 +38,15 @@ def information_gain(labels: Array, predictions: Array, task: Task) -> float:
     return 1 - float(metrics.squared_errors(labels, predictions).mean()) / variance
 
 
-def gains(
-    labels: Array, predictions: Array, tasks: Mapping[str, Task], min_positives: int
-) -> dict[str, float]:
-    """The information gain of each task with enough labels.
+def gains(labels: Array, predictions: Array, tasks: Mapping[str, Task], min_labels: int) -> dict[str, float]:
+    """Information gain of each task that has enough labels.
 
     Args:
         labels: `[rows, tasks]` float32, NaN where masked or not known yet.
         predictions: `[rows, tasks]` float32.
-        tasks: the columns.
-        min_positives: skips a binary task with fewer positives or fewer negatives, and a regression with
-            fewer labels.
+        tasks: one per column, in order.
+        min_labels: a binary task needs this many positives and as many negatives, a regression this many
+            labels; other tasks are left out.
     """
     gain_by_task = {}
     for column, (name, task) in enumerate(tasks.items()):
@@ -56,11 +54,11 @@ def gains(
         task_labels = labels[where, column]
         positives = (task_labels > 0.5).sum()
         count = min(positives, where.sum() - positives) if task.kind == "binary" else where.sum()
-        if count >= min_positives:
+        if count >= min_labels:
             gain_by_task[name] = information_gain(task_labels, predictions[where, column], task)
     return gain_by_task
 
 
 def criterion(gain_by_task: Mapping[str, float]) -> float:
-    """The mean over tasks; -inf without a task."""
+    """Mean information gain over the tasks; -inf if no task has enough labels."""
     return float(np.mean(list(gain_by_task.values()))) if gain_by_task else -np.inf

@@ -1,4 +1,4 @@
-"""Settings of an experiment: its spans, the tuning grid and the primary endpoints."""
+"""Protocol of an experiment: its spans, the tuning grid and the primary endpoints."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Primary:
 
 
 @settings
-class Experiment:
+class ExperimentProtocol:
     """The protocol of an experiment.
 
     Attributes:
@@ -120,33 +120,33 @@ class Experiment:
         return parse_range(self.reporting)
 
 
-def load_experiment(path: Path) -> tuple[Experiment, Deployment]:
-    """Reads an experiment and its deployment.
+def load_protocol(path: Path) -> tuple[ExperimentProtocol, Deployment]:
+    """Reads a protocol and its deployment.
 
     Raises:
         BadInput: if a file is missing, or holds an unknown key or a wrong value; names the first fault.
     """
     if not path.is_file():
-        raise _bad_experiment(path, "a YAML file", "no file", "experiments/configs/ holds examples.")
+        raise _bad_protocol(path, "a YAML file", "no file", "experiments/configs/ holds examples.")
     try:
         document = yaml.safe_load(path.read_text())
-        experiment = pydantic.TypeAdapter(Experiment).validate_json(json.dumps(document))
+        protocol = pydantic.TypeAdapter(ExperimentProtocol).validate_json(json.dumps(document))
     except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
         got = " ".join(str(error).split())
-        raise _bad_experiment(path, "YAML with one mapping", got, "Correct the file.") from error
+        raise _bad_protocol(path, "YAML with one mapping", got, "Correct the file.") from error
     except pydantic.ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the file"
         expected = f"{where}: {fault['msg']}"
-        raise _bad_experiment(path, expected, repr(fault["input"]), "Correct the value.") from error
-    deployment = load_deployment(deployment_file(path, experiment))
-    _check(path, experiment, deployment)
-    return experiment, _with_task_weights(deployment, experiment.task_weights)
+        raise _bad_protocol(path, expected, repr(fault["input"]), "Correct the value.") from error
+    deployment = load_deployment(deployment_file(path, protocol))
+    _check(path, protocol, deployment)
+    return protocol, _with_task_weights(deployment, protocol.task_weights)
 
 
-def deployment_file(path: Path, experiment: Experiment) -> Path:
-    """The deployment file of the experiment at `path`."""
-    return path.parent / experiment.deployment
+def deployment_file(path: Path, protocol: ExperimentProtocol) -> Path:
+    """The deployment file of the protocol at `path`."""
+    return path.parent / protocol.deployment
 
 
 def _with_task_weights(deployment: Deployment, weights: Mapping[str, float]) -> Deployment:
@@ -157,21 +157,21 @@ def _with_task_weights(deployment: Deployment, weights: Mapping[str, float]) -> 
     return dataclasses.replace(deployment, tasks=tasks)
 
 
-def _check(path: Path, experiment: Experiment, deployment: Deployment) -> None:
-    if experiment.tuning_spans.start <= deployment.burn_in_spans[-1]:
+def _check(path: Path, protocol: ExperimentProtocol, deployment: Deployment) -> None:
+    if protocol.tuning_spans.start <= deployment.burn_in_spans[-1]:
         expected = f"tuning spans after the burn-in {deployment.burn_in}"
-        raise _bad_experiment(path, expected, experiment.tuning, "Start tuning later.")
-    for endpoint in experiment.primary.endpoints:
+        raise _bad_protocol(path, expected, protocol.tuning, "Start tuning later.")
+    for endpoint in protocol.primary.endpoints:
         if endpoint.task not in deployment.student.tasks:
             tasks = ", ".join(deployment.student.tasks)
-            raise _bad_experiment(path, f"endpoints among {tasks}", endpoint.task, "Name another task.")
-    for name in experiment.task_weights.keys() - deployment.tasks.keys():
+            raise _bad_protocol(path, f"endpoints among {tasks}", endpoint.task, "Name another task.")
+    for name in protocol.task_weights.keys() - deployment.tasks.keys():
         expected = f"task_weights of {', '.join(deployment.tasks)}"
-        raise _bad_experiment(path, expected, name, "Name another task.")
-    if experiment.slice_feature not in deployment.features:
+        raise _bad_protocol(path, expected, name, "Name another task.")
+    if protocol.slice_feature not in deployment.features:
         expected = "slice_feature among the deployment's features"
-        raise _bad_experiment(path, expected, experiment.slice_feature, "Name another feature.")
+        raise _bad_protocol(path, expected, protocol.slice_feature, "Name another feature.")
 
 
-def _bad_experiment(path: Path, expected: str, got: str, fix: str) -> BadInput:
-    return BadInput("not an experiment", where=str(path), expected=expected, got=got, fix=fix)
+def _bad_protocol(path: Path, expected: str, got: str, fix: str) -> BadInput:
+    return BadInput("not an experiment's protocol", where=str(path), expected=expected, got=got, fix=fix)

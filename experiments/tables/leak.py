@@ -1,9 +1,12 @@
 """Bias leak: the share of a known bias in the soft labels that appears in the student's served head.
 
-A bias is added to the soft labels of one half of the slices and subtracted from the other half. The contrast
-of a model is its signed calibration error on the first half minus that on the second. The leak is the arm's
-contrast minus the control's, divided by the contrast injected into the labels. Two seeds of a pair have
-opposite halves, so that errors of the models that depend on the slice alone cancel out.
+The slices are the values of one feature, split at random into two halves. A bias is added to the soft labels
+of the first half and subtracted from those of the second.
+
+    contrast  a model's mean signed error on the first half minus that on the second
+    leak      (contrast of the arm - contrast of the control) / contrast that the bias adds to the labels
+
+Seeds come in pairs with the halves swapped, so that errors which a model has on a slice anyway cancel out.
 
 Reference: Khani et al., RecSys '24, on the bias that leaks under direct distillation.
 """
@@ -65,10 +68,10 @@ class LeakMeasurement:
         self._tasks = runner.deployment.tasks
         self._teacher = arms[teacher]
         self._labels = self._stream.known_labels()
-        feature = runner.experiment.slice_feature
+        feature = runner.protocol.slice_feature
         self._signs = [slice_signs(self._stream, feature, seed) for seed in range(runner.seeds)]
-        self._spans = runner.experiment.reporting_spans
-        draws = runner.experiment.resamples
+        self._spans = runner.protocol.reporting_spans
+        draws = runner.protocol.resamples
         self._resamples = Resamples(self._stream.num_clusters, runner.seeds, draws, seed=0)
 
     def leak(self, name: str, tasks: Sequence[str]) -> ResultRow:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.protocol.arm_runner import ArmRunner
-from experiments.protocol.settings import Experiment
+from experiments.protocol.settings import ExperimentProtocol
 from experiments.protocol.tuning import TuningResult
 from experiments.report.experiment_page import experiment_page
 from experiments.report.results import write_results
 from experiments.statistics.comparison import ALL_SURFACES, ResultRow, apply_holm_correction, largest_surface
-from experiments.tables import history, label_age, objectives, size, stability, strategy
+from experiments.tables import features, label_age, objectives, size, stability, strategy
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import TrialScheduler
 from experiments.trials.stream import ExampleStream
@@ -26,13 +26,13 @@ EXPERIMENTS: Mapping[str, Callable[[ArmRunner], list[ResultRow]]] = {
     "objectives": objectives.run,
     "stability": stability.run,
     "label-age": label_age.run,
-    "features": history.run,
+    "features": features.run,
 }
 
 
 def run_experiment(
     name: str,
-    experiment: Experiment,
+    protocol: ExperimentProtocol,
     deployment: Deployment,
     events: Path,
     out: Path,
@@ -47,7 +47,7 @@ def run_experiment(
 
     Args:
         name: one of `EXPERIMENTS`.
-        experiment: the protocol.
+        protocol: the experiment's protocol.
         deployment: the models.
         events: folder of the event log.
         out: folder of the results.
@@ -66,14 +66,14 @@ def run_experiment(
     folder = load_stream(deployment, events, cache / "streams")
     with TrialScheduler(folder, cache / "trials", processes, progress.on_done) as schedule:
         runner = ArmRunner(
-            experiment, deployment, schedule, seeds, per_surface=per_surface, print_line=progress.print_line
+            protocol, deployment, schedule, seeds, per_surface=per_surface, print_line=progress.print_line
         )
         rows = EXPERIMENTS[name](runner)
-    rows = apply_holm_correction(rows, lambda row: _is_primary(row, experiment, schedule.stream))
+    rows = apply_holm_correction(rows, lambda row: _is_primary(row, protocol, schedule.stream))
     about = {
         "title": f"{name}: {'a student for each surface' if per_surface else 'one student for all surfaces'}",
-        "protocol": _protocol(experiment, deployment, seeds),
-        "experiment": to_json(experiment),
+        "protocol": _protocol_text(protocol, deployment, seeds),
+        "experiment": to_json(protocol),
         "costs": runner.costs,
         "curves": runner.curves,
         "choices": {arm: _choice_json(choice) for arm, choice in runner.choices.items()},
@@ -83,9 +83,9 @@ def run_experiment(
     return rows
 
 
-def _is_primary(row: ResultRow, experiment: Experiment, stream: ExampleStream) -> bool:
-    primary = experiment.primary
-    surfaces = (ALL_SURFACES, largest_surface(stream, experiment.reporting_spans))
+def _is_primary(row: ResultRow, protocol: ExperimentProtocol, stream: ExampleStream) -> bool:
+    primary = protocol.primary
+    surfaces = (ALL_SURFACES, largest_surface(stream, protocol.reporting_spans))
     endpoints = {(endpoint.task, endpoint.metric) for endpoint in primary.endpoints}
     return (
         row.arm == primary.arm
@@ -95,10 +95,10 @@ def _is_primary(row: ResultRow, experiment: Experiment, stream: ExampleStream) -
     )
 
 
-def _protocol(experiment: Experiment, deployment: Deployment, seeds: int) -> str:
+def _protocol_text(protocol: ExperimentProtocol, deployment: Deployment, seeds: int) -> str:
     return (
-        f"Burn-in {deployment.burn_in}, tuning on spans {experiment.tuning}, reporting on spans "
-        f"{experiment.reporting}; {seeds} seeds; 95 % intervals that resample users and seeds."
+        f"Burn-in {deployment.burn_in}, tuning on spans {protocol.tuning}, reporting on spans "
+        f"{protocol.reporting}; {seeds} seeds; 95 % intervals that resample users and seeds."
     )
 
 

@@ -43,7 +43,7 @@ def run(runner: ArmRunner) -> list[ResultRow]:
         *(TeacherArm(name, width=WIDTH, stabilisers=(name,)) for name in STABILISERS),
         TeacherArm("all", width=WIDTH),
     ]
-    last, seeds = runner.experiment.tuning_spans[-1], range(runner.seeds)
+    last, seeds = runner.protocol.tuning_spans[-1], range(runner.seeds)
     rows = []
     for factor in LEARNING_RATE_FACTORS:
         point = dataclasses.replace(tuned_point, learning_rate=factor * tuned_point.learning_rate)
@@ -63,7 +63,7 @@ def is_worse_than_base_rate(runner: ArmRunner, result: TrialResult) -> bool:
     The interval of the criterion over resampled users must lie below 0; a gain below 0 by chance, such as on
     the first span, is no divergence. Delayed tasks do not count: the first spans have no labels for them.
     """
-    for span in range(1, runner.experiment.tuning_spans.stop):
+    for span in range(1, runner.protocol.tuning_spans.stop):
         gain_by_task = {
             name: gain
             for name, gain in runner.gains(result, range(span, span + 1)).items()
@@ -93,7 +93,7 @@ def _resampled_criterion(runner: ArmRunner, result: TrialResult, span: int, task
         base_rate = np.full(len(labels), labels.mean(dtype=np.float64))
         losses, base_losses = per_row(labels, predictions), per_row(labels, base_rate)
         relative_losses.append([ratio(losses, base_losses, user_of_row[labelled], len(users))])
-    resamples = Resamples(len(users), num_seeds=1, draws=runner.experiment.resamples, seed=0)
+    resamples = Resamples(len(users), num_seeds=1, draws=runner.protocol.resamples, seed=0)
     return 1 - resamples.replicates(relative_losses).mean(axis=1)
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.logging_setup import lower_log_levels
+from pipeline.logging_setup import silence_other_packages
 
 _MIN_SECONDS_TO_TRACE_AGAIN = 20.0
 """A shorter item is not worth a second tracing of its graph."""
@@ -105,7 +105,7 @@ def next_item(
 
 def _prepare_worker() -> None:
     """Limits TensorFlow to one core: two models side by side train faster than one model on two cores."""
-    lower_log_levels()
+    silence_other_packages()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     with contextlib.suppress(RuntimeError):

@@ -54,7 +54,7 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
             "transform_graph": graph,
             "fitted_statistics": read.statistics,
             "statistics": read.statistics,
-            "teacher": teacher.good_model,
+            "teacher": teacher.next_base,
         },
     )
     return [state, *read.components, transform, *teacher.components, publisher]

@@ -70,7 +70,7 @@ def student_branch(
         slots={
             **push_slots,
             "examples": examples,
-            "student": student.good_model,
+            "student": student.next_base,
             "student_blessing": student.blessing,
             "predictions": predictions,
             "figures": figures,
@@ -145,11 +145,11 @@ def _control(
         deferral = TrainingDeferral(model=predecessor, examples=examples).with_id(
             f"TrainingDeferral_control_{surface}"
         )
-        return [deferral], {"control": deferral.outputs["good_model"]}
+        return [deferral], {"control": deferral.outputs["next_base"]}
     control = train_and_check(
         deployment, deployment.control_job(surface), examples, state.outputs["transform_graph"], predecessor
     )
-    return control.components, {"control": control.good_model, "control_blessing": control.blessing}
+    return control.components, {"control": control.next_base, "control_blessing": control.blessing}
 
 
 def _push(

@@ -57,7 +57,7 @@ def teacher_branch(
         state.outputs["teacher"],
     )
     previous = deployment.label_with == "previous"
-    model = state.outputs["teacher"] if previous else trained.good_model
+    model = state.outputs["teacher"] if previous else trained.next_base
     labeller = _labeller(deployment, paths, span, version, state, read.examples, model)
     for component in (labeller, trained.components[0]):
         component.add_upstream_node(read.validator)
@@ -67,7 +67,7 @@ def teacher_branch(
         branch=TEACHER,
         span=span,
         slots={
-            "teacher": trained.good_model,
+            "teacher": trained.next_base,
             "teacher_blessing": trained.blessing,
             "statistics": read.statistics,
             "anomalies": read.validator.outputs["anomalies"],

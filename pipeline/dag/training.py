@@ -25,13 +25,13 @@ class TrainedModel:
         components: In topological order.
         model: Channel of the candidate's Model.
         blessing: Channel of its ModelBlessing.
-        good_model: Channel of the Model for later spans: the candidate if blessed, else its predecessor.
+        next_base: Channel of the Model for later spans: the candidate if blessed, else its predecessor.
     """
 
     components: list[BaseComponent]
     model: types.BaseChannel
     blessing: types.BaseChannel
-    good_model: types.BaseChannel
+    next_base: types.BaseChannel
 
 
 def train_and_check(
@@ -71,5 +71,5 @@ def train_and_check(
         components=[trainer, check],
         model=trainer.outputs["model"],
         blessing=check.outputs["blessing"],
-        good_model=check.outputs["good_model"],
+        next_base=check.outputs["next_base"],
     )

@@ -336,5 +336,5 @@ def _kind(execution: metadata_store_pb2.Execution) -> str:
 def _not_a_model(uri: str, got: str) -> BadInput:
     return BadInput(
         "not a model", where=uri, expected="a Model artifact or a pushed version", got=got,
-        fix="Name a folder such as ROOT/artifacts/CandidateCheck_teacher/good_model/N.",
+        fix="Name a folder such as ROOT/artifacts/CandidateCheck_teacher/next_base/N.",
     )  # fmt: skip

@@ -41,7 +41,7 @@ def deferred_files(folder):
 
 def test_the_model_artifact_holds_a_deferred_span_without_its_held_out_clusters(model, tmp_path):
     target = artifact(Model, tmp_path / "copy")
-    TrainingDeferral.test_call(model=model, examples=examples_of(tmp_path / "e3", 3), good_model=target)
+    TrainingDeferral.test_call(model=model, examples=examples_of(tmp_path / "e3", 3), next_base=target)
 
     assert deferred_files(target.uri) == [
         "Split-matured/span-00003-00000-of-00001.gz",
@@ -79,7 +79,7 @@ def test_a_diverged_candidate_is_discarded_and_its_span_deferred_with_the_predec
         predecessor=model,
         examples=examples_of(tmp_path / "e3", 3),
         blessing=blessing,
-        good_model=good,
+        next_base=good,
         job=to_json(teacher),
         margin=0.05,
     )

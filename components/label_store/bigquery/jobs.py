@@ -1,7 +1,7 @@
 """Runs each BigQuery job exactly once, even if the server's answers are lost.
 
-We choose the id of a job. After a 409, a 503 or a cut connection the job is looked up by this id. A new
-attempt gets a new id. It is made only if the previous attempt is DONE and failed for a transient reason.
+The client chooses the id of each job. If the answer to a request is lost, the job is looked up by its id.
+A job runs again, under a new id, only if the previous attempt is DONE and failed for a transient reason.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class JobRunner:
         """Runs one job until it is done.
 
         Args:
-            job_id: base of the ids of the job's attempts. A second call with the same base, also in another
+            job_id: prefix of the attempts' ids. A second call with the same prefix, also from another
                 process, finds the first call's job.
             submit: submits the job under the given id, without retries.
 
@@ -96,7 +96,7 @@ class JobRunner:
         raise RuntimeError(f"BigQuery job {job_id} failed: {failure}.")
 
     def run_statement(self, sql: str, config: bigquery.QueryJobConfig) -> Any:
-        """Runs a statement once. Two calls with the same text are two jobs."""
+        """Runs an SQL statement once. A second call with the same text runs it again, as another job."""
         submit = functools.partial(self.client.query, sql, job_config=config, retry=None, job_retry=None)
         return self.run_once(f"rankdistill_{uuid.uuid4().hex}", lambda job_id: submit(job_id=job_id))
 

@@ -1,13 +1,13 @@
 """Label store in BigQuery, for production.
 
-`publish` takes four steps. Only the last makes the set visible:
+`BigQueryLabelStore.publish` takes four steps:
 
-    begin    writes a row `loading` to `label_sets`, so that a killed attempt's rows can be deleted
-    load     loads the staged shards into `labels`, under the attempt's id
-    check    counts rows and distinct ids in BigQuery
-    publish  sets the row to `published` in one MERGE, if no other attempt was first
+    1. Write a row with state `loading` to `label_sets`. If the process is killed, `labels gc` finds this row.
+    2. Load the staged shards into `labels`, under the id of this attempt.
+    3. Count rows and distinct example ids in BigQuery.
+    4. Set the row's state to `published` in one MERGE, unless another attempt is published already.
 
-Readers read only the sets that `label_sets` lists as published, so they never see a killed attempt's rows.
+Readers read only sets whose state is `published`, so they never see the rows of an attempt before step 4.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class BigQueryLabelStore(LabelStore):
         return [set_id for set_id in old if set_id not in published]
 
     def _published(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
-        """The record that already answers for this key; None if this attempt must still be published."""
+        """The record that is already published for this key; None if this attempt is to be published."""
         state, newest = self._registry.state_and_newest(set_id, key)
         if state in (BARRED, COLLECTED):
             raise collected_attempt_error(set_id)
@@ -212,9 +212,9 @@ class BigQueryLabelStore(LabelStore):
         """
         if not draft.rows:
             return
-        for generation in range(_LOADS):
+        for load in range(_LOADS):
             try:
-                load_shards(self._location, self._jobs, draft.set_id, tasks, shards, fields, generation)
+                load_shards(self._location, self._jobs, draft.set_id, tasks, shards, fields, load)
             except exceptions.NotFound as error:
                 raise missing_tables_error(self._location) from error
             rows, distinct_ids = count_rows(self._location, self._jobs, draft)

@@ -29,7 +29,7 @@ LABEL_SET = "label_set"
 _CLUSTERING = [LABEL_SET, EXAMPLE_ID]
 _DAY_MS = 24 * 3600 * 1000
 _LOST_RACE = (exceptions.PreconditionFailed, exceptions.Conflict, exceptions.BadRequest)
-"""Errors if another process has changed the table: one of BigQuery, two of local-bigquery."""
+"""Raised if another process has changed the table: the first by BigQuery, the others by local-bigquery."""
 _COLUMN_ATTEMPTS = 12
 
 _RETRY: Any = Retry(predicate=lambda error: isinstance(error, TRANSIENT), initial=0.1, timeout=300.0)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from experiments.advice import advising
 from experiments.advice.proposals import Proposal, proposals
-from experiments.protocol.settings import Experiment
+from experiments.protocol.settings import ExperimentProtocol
 from experiments.statistics.intervals import Estimate
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.schedule import TrialScheduler
@@ -61,18 +61,18 @@ def test_the_proposal_with_the_largest_gain_above_zero_is_advised():
 def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatch):
     few = [BEST, Proposal(4.0, "pet+pst", "direct", 1.0)]
     monkeypatch.setattr(advising, "proposals", lambda: few)
-    experiment = Experiment(
+    protocol = ExperimentProtocol(
         deployment="", tuning="2:3", reporting="4:6", batch_size=256, resamples=50, min_positives=50
     )
     with (tmp_path / "log").open("w") as log:
         progress = ExperimentProgress(Console(file=log, width=200))
         with TrialScheduler(stream_folder, tmp_path / "trials", 2, progress.on_done) as schedule:
-            result = advising.advise(experiment, deployment, schedule, budget_seconds=1, progress=progress)
+            result = advising.advise(protocol, deployment, schedule, budget_seconds=1, progress=progress)
     assert "round 1: 2 proposals" in (tmp_path / "log").read_text()
-    assert result.proposal in few and result.seeds == 3
+    assert result.search_best in few and result.seeds == 3
     assert len(result.rungs) == 1 and set(result.rungs[0]) == {proposal.name for proposal in few}
     low, high = result.gain.both
     assert np.isfinite(result.gain.value) and low < result.gain.value < high
-    assert result.best in (result.proposal, few[0], None)
+    assert result.advised in (result.search_best, few[0], None)
     assert result.seconds > 0
     assert yaml.safe_dump(result.rungs)

@@ -2,22 +2,22 @@ import pytest
 
 from experiments.advice.bench import Bench
 from experiments.advice.proposals import Proposal
-from experiments.protocol.settings import Experiment
+from experiments.protocol.settings import ExperimentProtocol
 from experiments.trials.schedule import TrialScheduler
 
 
 @pytest.fixture
 def make_bench(stream_folder, deployment, tmp_path):
-    def make(experiment):
+    def make(protocol):
         with TrialScheduler(stream_folder, tmp_path / "trials", 1, print) as schedule:
-            return Bench(experiment, deployment, schedule, print)
+            return Bench(protocol, deployment, schedule, print)
 
     return make
 
 
 @pytest.fixture
 def bench(make_bench):
-    bench = make_bench(Experiment(deployment="", tuning="2:3", reporting="4:6"))
+    bench = make_bench(ExperimentProtocol(deployment="", tuning="2:3", reporting="4:6"))
     bench.teacher_seconds, bench.student_seconds = 8.0, 2.0
     return bench
 
@@ -40,10 +40,10 @@ def test_the_rest_of_the_budget_pays_for_seeds_up_to_the_last_reporting_span(ben
 def test_the_search_starts_labels_as_many_spans_early_as_there_are_tuning_spans(
     make_bench, tuning, first_span
 ):
-    experiment = Experiment(deployment="", tuning=tuning, reporting="6:6")
-    bench = make_bench(experiment)
+    protocol = ExperimentProtocol(deployment="", tuning=tuning, reporting="6:6")
+    bench = make_bench(protocol)
     pairs = [(Proposal(2.0, "pet", "direct", 1.0), 0)]
     (searched,) = bench.students(bench.search, pairs, last=5)
     assert searched.labels.first_span == first_span
     (evaluated,) = bench.students(bench.evaluation, pairs, last=6)
-    assert evaluated.labels.first_span == experiment.tuning_spans.start
+    assert evaluated.labels.first_span == protocol.tuning_spans.start

@@ -4,16 +4,16 @@ import pytest
 import yaml
 
 from eventlog.errors import BadInput
-from experiments.protocol.settings import load_experiment
+from experiments.protocol.settings import load_protocol
 
 CONFIGS = Path(__file__).parents[3] / "experiments" / "configs"
 
 
 @pytest.mark.parametrize("name", ["kuairand.yaml", "simulator.yaml"])
 def test_the_shipped_protocols_load(name):
-    experiment, deployment = load_experiment(CONFIGS / name)
-    assert experiment.primary.arm == "auxiliary-logit"
-    assert deployment.burn_in_spans[-1] < experiment.tuning_spans.start
+    protocol, deployment = load_protocol(CONFIGS / name)
+    assert protocol.primary.arm == "auxiliary-logit"
+    assert deployment.burn_in_spans[-1] < protocol.tuning_spans.start
 
 
 @pytest.mark.parametrize(
@@ -35,17 +35,17 @@ def test_a_faulty_protocol_raises_with_one_line(tmp_path, changes, message):
     document["deployment"] = str(CONFIGS / document["deployment"])
     (tmp_path / "faulty.yaml").write_text(yaml.safe_dump(document))
     with pytest.raises(BadInput, match=message):
-        load_experiment(tmp_path / "faulty.yaml")
+        load_protocol(tmp_path / "faulty.yaml")
 
 
 def test_task_weights_of_the_protocol_replace_those_of_the_deployment(tmp_path):
     document = yaml.safe_load((CONFIGS / "kuairand.yaml").read_text()) | {"task_weights": {"ltv": 0.25}}
     document["deployment"] = str(CONFIGS / document["deployment"])
     (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(document))
-    _, deployment = load_experiment(tmp_path / "protocol.yaml")
+    _, deployment = load_protocol(tmp_path / "protocol.yaml")
     assert (deployment.tasks["ltv"].weight, deployment.tasks["click"].weight) == (0.25, 1.0)
 
 
 def test_a_missing_protocol_raises(tmp_path):
     with pytest.raises(BadInput, match="got no file"):
-        load_experiment(tmp_path / "none.yaml")
+        load_protocol(tmp_path / "none.yaml")

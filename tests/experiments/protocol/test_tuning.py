@@ -26,8 +26,8 @@ def test_tasks_with_few_positives_or_no_labels_do_not_count():
     labels = np.array([[1, 2.0, np.nan]] * 3 + [[0, 1.0, np.nan]] * 7, np.float32)
     tasks = {"click": CLICK, "watch": WATCH, "ltv": WATCH}
     predictions = np.full((10, 3), 0.5, np.float32)
-    assert set(gains(labels, predictions, tasks, min_positives=3)) == {"click", "watch"}
-    assert set(gains(labels, predictions, tasks, min_positives=4)) == {"watch"}
+    assert set(gains(labels, predictions, tasks, min_labels=3)) == {"click", "watch"}
+    assert set(gains(labels, predictions, tasks, min_labels=4)) == {"watch"}
     assert criterion({}) == -np.inf
 
 

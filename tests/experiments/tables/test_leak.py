@@ -28,7 +28,7 @@ def runner():
     )  # fmt: skip
     return types.SimpleNamespace(
         schedule=types.SimpleNamespace(stream=stream),
-        experiment=types.SimpleNamespace(slice_feature="hour", reporting_spans=range(6, 8), resamples=400),
+        protocol=types.SimpleNamespace(slice_feature="hour", reporting_spans=range(6, 8), resamples=400),
         deployment=types.SimpleNamespace(tasks={"click": Task(kind="binary", group="pet")}),
         seeds=NUM_SEEDS,
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.protocol.arm_runner import ArmRunner
-from experiments.protocol.settings import Experiment
+from experiments.protocol.settings import ExperimentProtocol
 from experiments.tables.stability import is_worse_than_base_rate, wilson_interval
 from experiments.trials.stream import ExampleStream
 from experiments.trials.trial_result import TrialResult
@@ -24,9 +24,9 @@ def runner(deployment):
         spans=np.repeat(np.array(SPANS, np.int32), ROWS_PER_SPAN), twins=np.arange(rows),
         clusters=np.arange(rows), surfaces=np.zeros(rows, np.int32), held_out=np.zeros(rows, bool),
     )  # fmt: skip
-    experiment = Experiment(deployment="", tuning="2:3", reporting="4:5", min_positives=10)
+    protocol = ExperimentProtocol(deployment="", tuning="2:3", reporting="4:5", min_positives=10)
     schedule = types.SimpleNamespace(stream=stream)
-    return ArmRunner(experiment, deployment, schedule, 1, per_surface=False, print_line=print)
+    return ArmRunner(protocol, deployment, schedule, 1, per_surface=False, print_line=print)
 
 
 def result(clicks, ltv=0.0):

@@ -103,9 +103,9 @@ class Run:
 
     def check(self, candidate, predecessor, examples, blessed=True):
         inputs = [("candidate", candidate), ("predecessor", predecessor), ("examples", examples)]
-        outputs = self.step("CandidateCheck", inputs, "blessing", "good_model")
+        outputs = self.step("CandidateCheck", inputs, "blessing", "next_base")
         self.put(outputs["blessing"], blessed=int(blessed))
-        return outputs["good_model"]
+        return outputs["next_base"]
 
     def span(self, good, examples, role="teacher", blessed=True):
         """State, training and check of one span; returns the good model."""
@@ -208,8 +208,8 @@ def test_deferred_shards_of_the_base_model_count_even_if_mlmd_lacks_them(run):
 def test_a_control_that_skips_trainings_has_their_spans_from_a_later_one(run):
     skipped = run.join(3, "t.g-00002.span-00003.0.aaa")
     base = run.state("control", run.span(None, run.join(2), "control").uri)
-    deferred = run.step("TrainingDeferral", [("model", base), ("examples", skipped)], "good_model")[
-        "good_model"
+    deferred = run.step("TrainingDeferral", [("model", base), ("examples", skipped)], "next_base")[
+        "next_base"
     ]
     base = run.state("control", deferred.uri)
     defer(base.uri, 3)
@@ -326,10 +326,10 @@ def test_the_output_of_a_killed_training_is_refused(run):
 
 
 def test_an_incomplete_chain_is_refused(run):
-    orphan = run.state("teacher", "/gone/artifacts/CandidateCheck_teacher/good_model/8")
+    orphan = run.state("teacher", "/gone/artifacts/CandidateCheck_teacher/next_base/8")
 
     with pytest.raises(
-        BadInput, match=r"/gone/artifacts/CandidateCheck_teacher/good_model/8: unknown to MLMD"
+        BadInput, match=r"/gone/artifacts/CandidateCheck_teacher/next_base/8: unknown to MLMD"
     ):
         refuse_leaking_teacher(run.store, orphan.uri, 3)
 
