@@ -14,7 +14,7 @@ import yaml
 from experiments.advice.bench import Bench
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pooled
-from experiments.advice.search_bests import GROUPS, Proposal, proposals
+from experiments.advice.proposals import GROUPS, Proposal, proposals
 from experiments.protocol.arms import distillable_tasks, scale_widths
 from experiments.protocol.settings import ExperimentProtocol
 from experiments.statistics.intervals import Estimate
