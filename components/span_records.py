@@ -1,6 +1,6 @@
 """Span records: one JSON file per branch and finished span, from which later spans start.
 
-A branch is `teacher`, a surface, the burn-in or the relabelling. The record of span N has the URIs of the
+A branch is `teacher`, a surface, a burn-in or the relabelling. The record of span N has the URIs of the
 artifacts that later spans need, by slot. It is written in one step (temporary name, then rename) at the end
 of the span. A span that was interrupted has no record.
 
@@ -20,6 +20,12 @@ BURN_IN = "bootstrap"  # the burn-in; the value is the name of a folder in exist
 TEACHER = "teacher"
 RELABELLED = "relabelled"
 """The branch that labels revised spans, and past spans without labels."""
+
+
+def surface_burn_in(surface: str) -> str:
+    """The branch of a surface's burn-in."""
+    return f"{BURN_IN}-{surface}"
+
 
 _RECORD = re.compile(r"span-(\d+)\.json$")
 
@@ -109,8 +115,8 @@ def _unreadable(path: str, error: Exception) -> BadInput:
 
 
 def newest_before(records: str, branch: str, span: int, slot: str) -> str | None:
-    """The newest URI of a slot before `span`, from the branch's records or else the burn-in's."""
-    for recorded_branch in (branch, BURN_IN):
+    """The newest URI of a slot before `span`: of the branch, its burn-in, or else the teacher's burn-in."""
+    for recorded_branch in (branch, surface_burn_in(branch), BURN_IN):
         for earlier in reversed(recorded_spans(records, recorded_branch)):
             if earlier < span:
                 slots = read_record(records, recorded_branch, earlier).slots

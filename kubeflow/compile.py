@@ -16,7 +16,10 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--config", required=True, type=_FILE, help="The deployment's YAML file.")
 @click.option("--out", type=_FOLDER, default=None, help="Output folder. Default: compiled/<name>.")
 def main(config: Path, out: Path | None) -> None:
-    """Write burn-in.yaml, teacher.yaml, one student-<surface>.yaml per surface, and fleet.yaml."""
+    """Write one YAML file per pipeline.
+
+    These are burn-in, teacher and fleet, and for each surface burn-in-SURFACE and student-SURFACE.
+    """
     from pipeline.config_file import load_deployment
     from pipeline.logging_setup import silence_other_packages
 

@@ -39,6 +39,9 @@ class Teacher:
         name: Part of every label set's key. Two teachers of different names can label the same span.
         features: Names among the deployment's features.
         tasks: Names among the deployment's tasks; each becomes a column `soft_<task>`.
+        architecture: Its layers.
+        optimizer: Its optimizer and stabilisers.
+        batch_size: Examples a step.
         passes: Passes over each span, also during burn-in.
     """
 
@@ -59,7 +62,10 @@ class Student:
         features: Names among the deployment's features; the serving signature has exactly these.
         tasks: Names among the deployment's tasks.
         distillation: By task; a task without an entry trains on hard labels only.
-        passes: Passes over each span.
+        architecture: Its layers.
+        optimizer: Its optimizer and stabilisers.
+        batch_size: Examples a step.
+        passes: Passes over each span, also during burn-in.
     """
 
     features: tuple[str, ...]
@@ -85,6 +91,8 @@ class Surface:
         first_spans: First spans `A:B` of a new surface, after the teacher's burn-in. Its student trains on
             their existing label sets; a span without labels is trained hard-only. None: the surface begins
             right after the burn-in.
+        burn_in: Student and control first train on the burn-in's spans, on hard labels alone. False: they
+            are untrained when their first soft labels arrive.
         control_every: The control trains at every n-th span, on all spans since; 0 switches it off.
         push: The gate between a blessed student and serving; None: every blessed student is pushed.
         student: Replaces the deployment's student on this surface.
@@ -96,6 +104,7 @@ class Surface:
     without_labels: WithoutLabels = "stop"
     label_wait_seconds: float = 600.0
     first_spans: str | None = None
+    burn_in: bool = True
     control_every: int = 1
     push: PushRule | None = None
     student: Student | None = None
@@ -148,6 +157,11 @@ class Deployment:
         seed: Seeds every initializer, shuffle and bootstrap.
         schema: TFMD schema of the event log; relative to the configuration file.
         burn_in: Spans `A:B`, both included, on which the features are fitted and the teacher burns in.
+        tasks: The tasks by name. A task's labels are the column `label_<name>` of the event log.
+        features: The features by name, which is their column of the event log.
+        teacher: The large model.
+        student: The small model of every surface.
+        surfaces: The surfaces by name, which is their value in the column `surface`.
         label_with: `previous`: the teacher that has not yet trained on span N labels it. `current`: the one
             that has.
         label_store: URI of the store, such as `delta:labels`; a relative path lies under the run's root.
@@ -158,7 +172,9 @@ class Deployment:
         spans_table: BigQuery table whose rows `span, version` name the complete spans. The teacher's loop
             watches it and copies these spans from `events_table` to the event log. None: another job writes
             the log.
+        validation: Which anomalies of a span stop it, and what follows.
         label_checks: Which labels of a teacher are doubtful, and whether they are published.
+        evaluation: The candidate check, and the intervals.
         rows_per_shard: Rows per shard, the unit of Beam work.
         beam_pipeline_args: Beam options of all Beam components. DirectRunner falls back to FnApiRunner here,
             but tries to download Prism first; so FnApiRunner is the default.

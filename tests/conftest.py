@@ -5,6 +5,10 @@ import os
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each process has one core; more threads would only wait for each other.
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = "1"
 
 from pathlib import Path
 
@@ -19,9 +23,17 @@ FEATURES = (
 """Features of the small world, at least one of each kind."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Each file runs in one of pytest-xdist's processes; all files that share the whole run in the same."""
+    for item in items:
+        shared = "finished_run" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("finished_run" if shared else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def small_log(tmp_path_factory):
-    """Seven spans of 1,500 simulated impressions: rows that a student has predicted mature in the last."""
+    """Seven spans of 1,500 simulated impressions."""
     from eventlog.simulator import simulate
 
     log = tmp_path_factory.mktemp("small") / "log"
@@ -61,7 +73,10 @@ def small_config(small_document, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_run(small_config, small_log, tmp_path_factory):
-    """A run on this machine over all spans of the small world; its log is `log.txt` beside its root."""
+    """A run on this machine over spans 2 to 5 of the small world; its log is `log.txt` beside its root.
+
+    Rows of span 2, the first that a student has predicted after its burn-in, mature in span 5.
+    """
     from rich.console import Console
 
     from pipeline.config_file import load_deployment
@@ -71,6 +86,7 @@ def finished_run(small_config, small_log, tmp_path_factory):
 
     paths = RunPaths(root=tmp_path_factory.mktemp("run") / "root", events=small_log)
     with (paths.root.parent / "log.txt").open("w") as log:
-        done, stuck = Loop(load_deployment(small_config), paths, Progress(Console(file=log))).catch_up()
-    assert (done, stuck) == ([2, 3, 4, 5, 6], {})
+        loop = Loop(load_deployment(small_config), paths, Progress(Console(file=log)))
+        done, stuck = loop.catch_up(range(2, 6))
+    assert (done, stuck) == ([2, 3, 4, 5], {})
     return paths

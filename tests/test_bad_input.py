@@ -12,7 +12,7 @@ from tfx.orchestration import metadata
 
 from components.label_store.schemes import open_store
 from components.soft_label_bulk_inferrer import teacher_record
-from components.span_records import BURN_IN, SpanRecord, write_record
+from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
 from eventlog.errors import BadInput
 from rankdistill.command_line import main
 
@@ -160,6 +160,8 @@ def test_unreadable_model(refusal, tmp_path):
     (model / "Format-Serving" / "saved_model.pb").write_bytes(b"no model")
     record = SpanRecord(span=1, slots={"teacher": str(model)})
     write_record(str(tmp_path / "root" / "records"), BURN_IN, record)
+    for surface in ("tab_1", "tab_0"):
+        write_record(str(tmp_path / "root" / "records"), surface_burn_in(surface), SpanRecord(span=1))
 
     assert f"{model}: unknown to MLMD: expected an artifact of a finished step" in refusal()
     with pytest.raises(BadInput, match=r"broken/training-state: .* training state cannot be read"):

@@ -1,4 +1,4 @@
-"""Builds the TFX pipelines: the burn-in, one span of some branches, and the relabelling of a span."""
+"""Builds the TFX pipelines: the burn-ins, one span of some branches, and the relabelling of a span."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.config import Deployment
 from pipeline.dag.burn_in import burn_in_components
 from pipeline.dag.ingest import read_events
 from pipeline.dag.student import LabelledExamples, student_branch
+from pipeline.dag.surface_burn_in import surface_burn_in_components
 from pipeline.dag.teacher import relabel_components, teacher_branch
 from pipeline.paths import RunPaths
 
@@ -26,6 +27,13 @@ def burn_in_pipeline(deployment: Deployment, paths: RunPaths) -> pipeline.Pipeli
     with new_registry():
         components = burn_in_components(deployment, paths)
         return make_pipeline(f"{deployment.name}-bootstrap", deployment, paths, components)
+
+
+def surface_burn_in_pipeline(deployment: Deployment, paths: RunPaths, surface: str) -> pipeline.Pipeline:
+    """The burn-in pipeline of a surface, which runs once, after the teacher's burn-in."""
+    with new_registry():
+        components = surface_burn_in_components(deployment, paths, surface)
+        return make_pipeline(f"{deployment.name}-bootstrap-{surface}", deployment, paths, components)
 
 
 def span_pipeline(

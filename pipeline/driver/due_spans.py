@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.label_store.schemes import open_store
-from components.span_records import SpanRecord, recorded_spans, write_record
+from components.span_records import TEACHER, SpanRecord, recorded_spans, surface_burn_in, write_record
 from eventlog.errors import BadInput
 from eventlog.spans import span_folder, span_versions
 from pipeline.config import Deployment
@@ -87,6 +87,16 @@ def find_next_span(
             fix="Write the missing span, or set validation.late_after_spans to skip it.",
         )  # fmt: skip
     return SpanToRun(span, 0, branches_of_span, True)
+
+
+def lacks_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
+    """Whether a surface must run its burn-in first; False for the teacher's branch.
+
+    A surface that has recorded a span has begun without a burn-in and stays so.
+    """
+    if branch == TEACHER or not deployment.surfaces[branch].burn_in:
+        return False
+    return not any(recorded_spans(paths.records, name) for name in (branch, surface_burn_in(branch)))
 
 
 def skip(paths: RunPaths, due: SpanToRun, reason: str) -> None:

@@ -23,12 +23,19 @@ from eventlog.checks import EmptySpan
 from eventlog.errors import BadInput
 from eventlog.spans import span_versions
 from pipeline.config import Deployment
-from pipeline.dag.pipelines import all_branches, burn_in_pipeline, relabel_pipeline, span_pipeline
+from pipeline.dag.pipelines import (
+    all_branches,
+    burn_in_pipeline,
+    relabel_pipeline,
+    span_pipeline,
+    surface_burn_in_pipeline,
+)
 from pipeline.driver.due_spans import (
     InputNotReady,
     SpanToRun,
     find_next_span,
     labels_are_ready,
+    lacks_burn_in,
     require_spans,
     skip,
     skip_late,
@@ -81,13 +88,18 @@ class Loop:
             self._adopt_graph()
             return
         require_spans(self.paths.events, spans, "the burn-in")
-        refused = self._run(
-            burn_in_pipeline(self.deployment, self.paths),
-            f"bootstrap-{spans[0]:05d}-{spans[-1]:05d}",
-            f"burn-in {spans[0]}:{spans[-1]}",
-        )
-        if refused:
-            raise next(iter(refused.values()))
+        self._run_burn_in(burn_in_pipeline(self.deployment, self.paths), f"burn-in {spans[0]}:{spans[-1]}")
+
+    def burn_in_surface(self, surface: str) -> None:
+        """Runs the burn-in of a surface.
+
+        Raises:
+            BadInput: if the log lacks a span of the burn-in, or a span is faulty.
+        """
+        spans = self.deployment.burn_in_spans
+        require_spans(self.paths.events, spans, f"the burn-in of {surface}")
+        dag = surface_burn_in_pipeline(self.deployment, self.paths, surface)
+        self._run_burn_in(dag, f"burn-in {spans[0]}:{spans[-1]} of {surface}")
 
     def catch_up(self, requested: range | None = None) -> tuple[list[int], dict[str, BadInput]]:
         """Runs every due span in order, then labels revised and late spans again.
@@ -110,7 +122,7 @@ class Loop:
             # Only the last span is required: an earlier one may be late, and skipped.
             require_spans(self.paths.events, requested[-1:], "--spans")
         done: list[int] = []
-        errors: dict[str, BadInput] = {}
+        errors = self._burn_in_surfaces()
         while True:
             branches = [branch for branch in self.branches if branch not in errors]
             due = find_next_span(self.deployment, self.paths, branches, requested)
@@ -234,6 +246,23 @@ class Loop:
             raise refused["SpanPublisher"]
         publishers = {surface: f"SpanPublisher_{surface}" for surface in self.deployment.surfaces}
         return {surface: refused[node] for surface, node in publishers.items() if node in refused}
+
+    def _burn_in_surfaces(self) -> dict[str, BadInput]:
+        """Runs the burn-in of every surface that needs one; returns the error of each that has none now."""
+        errors = {}
+        for branch in self.branches:
+            try:
+                if lacks_burn_in(self.deployment, self.paths, branch):
+                    self.burn_in_surface(branch)
+            except BadInput as error:
+                errors[branch] = error
+        return errors
+
+    def _run_burn_in(self, dag: pipeline.Pipeline, title: str) -> None:
+        spans = self.deployment.burn_in_spans
+        refused = self._run(dag, f"bootstrap-{spans[0]:05d}-{spans[-1]:05d}", title)
+        if refused:
+            raise next(iter(refused.values()))
 
     def _run(
         self, dag: pipeline.Pipeline, name: str, title: str, span: int | None = None

@@ -22,6 +22,7 @@ from pipeline.driver.due_spans import (
     SpanToRun,
     find_next_span,
     labels_are_ready,
+    lacks_burn_in,
     skip,
     skip_late,
 )
@@ -77,6 +78,13 @@ def find_due_span(
         raise InputNotReady(
             "no burn-in", where=paths.records, expected="a finished run of the burn-in pipeline",
             got="none", fix="Run burn-in.yaml and wait until it has finished.",
+        )  # fmt: skip
+    surface = next((branch for branch in branches if lacks_burn_in(deployment, paths, branch)), None)
+    if surface is not None:
+        raise InputNotReady(
+            f"no burn-in of {surface}", where=paths.records,
+            expected="a finished run of the surface's burn-in pipeline", got="none",
+            fix=f"Run burn-in-{surface}.yaml, or set surfaces.{surface}.burn_in: false.",
         )  # fmt: skip
     due = find_next_span(deployment, paths, branches, None)
     while due is not None and _is_skipped(deployment, paths, due):

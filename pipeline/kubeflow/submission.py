@@ -163,7 +163,7 @@ class KubeflowClient:
         if span is not None and not package.takes_span:
             raise BadInput(
                 "no such parameter", where=package.name, expected="a pipeline that runs a span",
-                got=f"span {span}", fix="The burn-in pipeline runs once; leave --span out.",
+                got=f"span {span}", fix="A burn-in pipeline runs once; leave --span out.",
             )  # fmt: skip
         reference = self._reference(package)
         title = package.name if span is None else f"{package.name} span {span}"

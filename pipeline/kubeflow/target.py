@@ -22,6 +22,7 @@ from pipeline.cluster import SPAN
 from pipeline.config import Deployment
 from pipeline.dag.burn_in import burn_in_components
 from pipeline.dag.pipelines import all_branches, make_pipeline, span_components
+from pipeline.dag.surface_burn_in import surface_burn_in_components
 from pipeline.kubeflow import entrypoint
 from pipeline.kubeflow.due_span import NEXT_SPAN, DueSpan
 from pipeline.kubeflow.spec import complete_spec
@@ -38,9 +39,9 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
         deployment: The configuration.
 
     Returns:
-        The documents of each YAML file by pipeline: `burn-in`, `teacher`, `student-<surface>`, and `fleet`
-        with all branches. The first document is KFP's pipeline spec 2.1; the second has the volume and the
-        secrets, if there are any.
+        The documents of each YAML file by pipeline: `burn-in`, `teacher`, for each surface
+        `burn-in-<surface>` and `student-<surface>`, and `fleet` with all branches. The first document is
+        KFP's pipeline spec 2.1; the second has the volume and the secrets, if there are any.
 
     Raises:
         BadInput: if a setting cannot be compiled once for all spans, or a name does not fit Kubeflow.
@@ -48,6 +49,7 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
     on_cluster = adapt_to_cluster(deployment)
     branches = {
         BURN_IN: (),
+        **{f"{BURN_IN}-{name}": () for name, surface in deployment.surfaces.items() if surface.burn_in},
         TEACHER: (TEACHER,),
         **{f"student-{surface}": (surface,) for surface in deployment.surfaces},
         FLEET: all_branches(deployment),
@@ -56,7 +58,7 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
 
 
 def compile_one(deployment: Deployment, name: str, branches: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The documents of one pipeline: of the burn-in if `branches` is empty, else of one span of these."""
+    """The documents of one pipeline: of a burn-in if `branches` is empty, else of one span of these."""
     runner = KubeflowV2DagRunner(runner_config(deployment))
     compiled: Mapping[str, Any] = runner.run(build_pipeline(deployment, name, branches), write_out=False)
     return complete_spec(compiled["pipelineSpec"], deployment, {SPAN: NEXT_SPAN} if branches else {})
@@ -77,7 +79,12 @@ def build_pipeline(deployment: Deployment, name: str, branches: tuple[str, ...])
     title = f"{deployment.name}-{name}".replace("_", "-")
     with new_registry():
         if not branches:
-            components = burn_in_components(deployment, paths)
+            surface = name.removeprefix(BURN_IN).removeprefix("-")
+            components = (
+                surface_burn_in_components(deployment, paths, surface)
+                if surface
+                else burn_in_components(deployment, paths)
+            )
             return make_pipeline(title, deployment, paths, components)
         due = DueSpan(
             deployment=to_json(deployment),

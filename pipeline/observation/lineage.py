@@ -298,6 +298,9 @@ def _deferred_spans(model_uri: str) -> set[int]:
 
 
 def _label_sets(examples: metadata_store_pb2.Artifact) -> list[str]:
+    """The joined label sets; none if the Examples were read from the log, as in a surface's burn-in."""
+    if "label_sets" not in examples.custom_properties:
+        return []
     return list(json.loads(examples.custom_properties["label_sets"].string_value))
 
 

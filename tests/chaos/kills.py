@@ -18,10 +18,10 @@ from models.training import TrainingRun
 class Kill(NamedTuple):
     """A point of a run: before or after the publication of a node's outputs, or a moment inside the node.
 
-    `span` is None for the burn-in.
+    `span` is the name of its pipeline for a burn-in.
     """
 
-    span: int | None
+    span: int | str
     node: str
     moment: str
 
@@ -61,9 +61,9 @@ def arm(kill):
 
 
 def span_of(runtime):
-    """The span of a run id such as `chaos-span.span-00003-v0.1f2e3d`; None for the burn-in."""
-    name = runtime.pipeline_run_id.field_value.string_value.split(".")[1]
-    return int(name.split("-")[1]) if name.startswith("span") else None
+    """The span of a run id such as `chaos-span.span-00003-v0.1f2e3d`; the pipeline's name for a burn-in."""
+    pipeline, name, _ = runtime.pipeline_run_id.field_value.string_value.split(".")
+    return int(name.split("-")[1]) if name.startswith("span") else pipeline
 
 
 def around(owner, name, is_point, before, after):
@@ -87,18 +87,21 @@ def arm_clock(seconds):
     timer.start()
 
 
-def enumerate_kills(burn_in_nodes, span_nodes, spans, surfaces):
+def enumerate_kills(burn_ins, span_nodes, spans, surfaces):
     """Every point once, distributed over the spans, in the order in which a run reaches them.
 
     Args:
-        burn_in_nodes: node ids of the burn-in, in order.
+        burn_ins: pipeline of a burn-in -> its node ids, in order.
         span_nodes: span -> node ids of its pipeline, in order.
         spans: the spans that are run.
         surfaces: the surfaces of the fleet.
     """
-    kills = [Kill(None, node, moment) for node in burn_in_nodes for moment in MOMENTS]
-    # The record exists by then, so the burn-in does not run again.
-    kills.remove(Kill(None, "SpanPublisher", "after publication"))
+    kills = [
+        Kill(name, node, moment) for name, nodes in burn_ins.items() for node in nodes for moment in MOMENTS
+    ]
+    for name in burn_ins:
+        # The record exists by then, so the burn-in does not run again.
+        kills.remove(Kill(name, "SpanPublisher", "after publication"))
     points = [
         (node, moment) for node in dict.fromkeys(itertools.chain(*span_nodes.values())) for moment in MOMENTS
     ]
@@ -113,7 +116,10 @@ def enumerate_kills(burn_in_nodes, span_nodes, spans, surfaces):
     for number, (node, moment) in enumerate(points):
         spans_of_node = [span for span in spans if node in span_nodes[span]]
         kills.append(Kill(spans_of_node[number % len(spans_of_node)], node, moment))
-    return sorted(kills, key=lambda kill: (kill.span is not None, kill.span or 0, position(kill, span_nodes)))
+    # Sorting keeps the order of the burn-ins, which run first.
+    return sorted(
+        kills, key=lambda kill: (0,) if kill.span in burn_ins else (1, kill.span, position(kill, span_nodes))
+    )
 
 
 MOMENTS = ("before publication", "after publication")
@@ -122,8 +128,6 @@ INSIDE = ("staged", "before the pin", "trained", "recorded", "state written", "c
 
 def position(kill, span_nodes):
     """Sort key of a kill in its pipeline: the node, then moments inside it, then its publication."""
-    if kill.span is None:
-        return (0, 0)
     late = 20 + MOMENTS.index(kill.moment) if kill.moment in MOMENTS else 0
     inside = INSIDE.index(kill.moment) if kill.moment in INSIDE else 15
     return (span_nodes[kill.span].index(kill.node), late or inside)

@@ -21,7 +21,7 @@ from components.span_records import BURN_IN, TEACHER, read_record, recorded_span
 from models.state import STATE_FOLDER
 from models.state import read_record as read_state
 from pipeline.config_file import load_deployment
-from pipeline.dag.pipelines import burn_in_pipeline, span_pipeline
+from pipeline.dag.pipelines import burn_in_pipeline, span_pipeline, surface_burn_in_pipeline
 from pipeline.driver.lock import exclusive_loop_lock
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
@@ -83,10 +83,11 @@ def killed(world, deployment):
 
 
 def all_kills(deployment, paths):
-    burn_in = node_ids(burn_in_pipeline(deployment, paths))
+    burn_ins = (burn_in_pipeline(deployment, paths), surface_burn_in_pipeline(deployment, paths, SURFACES[0]))
     spans = {span: node_ids(span_pipeline(deployment, paths, span)) for span in RUN_SPANS}
     # The random kills need the last spans: in earlier ones they would pass points that are still to come.
-    return enumerate_kills(burn_in, spans, RUN_SPANS[:-RANDOM_SPANS], SURFACES)[::KILLS_APART]
+    nodes = {dag.pipeline_info.pipeline_name: node_ids(dag) for dag in burn_ins}
+    return enumerate_kills(nodes, spans, RUN_SPANS[:-RANDOM_SPANS], SURFACES)[::KILLS_APART]
 
 
 def node_ids(dag):
@@ -198,12 +199,11 @@ def test_the_transform_graph_is_the_same(undisturbed, killed):
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_no_span_is_trained_twice_or_left_out(branch, killed):
     last = read_record(killed.records, branch, RUN_SPANS[-1]).slots
-    burn_in = [0, 1] if branch == TEACHER else []
     for role in ROLES[branch]:
         trained = list(read_state(f"{last[role]}/{STATE_FOLDER}").spans)
         shards = (Path(last[role]) / "unlearned").glob("Split-train/span-*")
         deferred = sorted({int(path.name.split("-")[1]) for path in shards})
-        assert trained + deferred == burn_in + RUN_SPANS
+        assert trained + deferred == [0, 1, *RUN_SPANS]
 
 
 def test_every_trainer_has_ended_once_a_span(killed):

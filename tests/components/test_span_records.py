@@ -6,6 +6,7 @@ from components.span_records import (
     newest_before,
     read_record,
     recorded_spans,
+    surface_burn_in,
     write_record,
 )
 from eventlog.errors import BadInput
@@ -48,6 +49,17 @@ def test_a_record_of_the_branch_is_used_before_that_of_the_burn_in(tmp_path):
 
     assert newest_before(str(tmp_path), "teacher", 3, "teacher") == "/models/2"
     assert newest_before(str(tmp_path), "teacher", 4, "teacher") == "/models/3"
+
+
+def test_a_surfaces_burn_in_is_used_after_its_records_and_before_the_teachers_burn_in(tmp_path):
+    write_record(str(tmp_path), BURN_IN, SpanRecord(span=2, slots={"student": "/no", "teacher": "/teacher"}))
+    write_record(str(tmp_path), surface_burn_in("tab_1"), SpanRecord(span=2, slots={"student": "/burned-in"}))
+
+    assert newest_before(str(tmp_path), "tab_1", 3, "student") == "/burned-in"
+    assert newest_before(str(tmp_path), "tab_1", 2, "student") is None
+    assert newest_before(str(tmp_path), "tab_1", 3, "teacher") == "/teacher"
+    write_record(str(tmp_path), "tab_1", SpanRecord(span=3, slots={"student": "/models/3"}))
+    assert newest_before(str(tmp_path), "tab_1", 4, "student") == "/models/3"
 
 
 def test_an_unreadable_record_is_refused(tmp_path):

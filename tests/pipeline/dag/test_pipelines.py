@@ -10,7 +10,12 @@ from tfx.dsl.compiler.compiler import Compiler
 from components.transforms.join_settings import JoinSettings
 from models.settings import from_json
 from pipeline.config_file import load_deployment
-from pipeline.dag.pipelines import burn_in_pipeline, relabel_pipeline, span_pipeline
+from pipeline.dag.pipelines import (
+    burn_in_pipeline,
+    relabel_pipeline,
+    span_pipeline,
+    surface_burn_in_pipeline,
+)
 from pipeline.paths import RunPaths
 from tests.pipeline.listing import list_pipeline
 
@@ -28,6 +33,7 @@ def deployment():
 def compiled(deployment):
     return {
         "burn-in": Compiler().compile(burn_in_pipeline(deployment, PATHS)),
+        "surface-burn-in": Compiler().compile(surface_burn_in_pipeline(deployment, PATHS, "tab_1")),
         "span": Compiler().compile(span_pipeline(deployment, PATHS, 7)),
         "surface": Compiler().compile(span_pipeline(deployment, PATHS, 7, 2, ["tab_1"])),
         "teacher": Compiler().compile(span_pipeline(deployment, PATHS, 7, 0, ["teacher"])),
@@ -35,7 +41,7 @@ def compiled(deployment):
     }
 
 
-@pytest.mark.parametrize("name", ["burn-in", "surface", "teacher", "relabel"])
+@pytest.mark.parametrize("name", ["burn-in", "surface-burn-in", "surface", "teacher", "relabel"])
 def test_the_dag_equals_its_golden_listing(compiled, name):
     text = list_pipeline(compiled[name]).replace(str(REPOSITORY), "/REPOSITORY")
     golden = GOLDEN / f"{name}_pipeline.txt"
@@ -174,8 +180,11 @@ def test_a_control_trained_every_third_span_is_deferred_on_the_others(deployment
 
 
 def test_without_a_control_nothing_is_trained_or_deferred(deployment):
-    ids = span_nodes(with_surface(deployment, control_every=0), 7)
-    assert not [name for name in ids if "control" in name]
+    without = with_surface(deployment, control_every=0)
+    burn_in = nodes(Compiler().compile(surface_burn_in_pipeline(without, PATHS, "tab_1")))
+    for ids in (span_nodes(without, 7), burn_in):
+        assert "Trainer_student_tab_1" in ids
+        assert not [name for name in ids if "control" in name]
 
 
 def test_the_join_gets_the_settings_of_its_surface(deployment):

@@ -7,6 +7,7 @@ import signal
 import pytest
 from rich.console import Console
 
+from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
 from pipeline.config_file import load_deployment
 from pipeline.driver.due_spans import InputNotReady
 from pipeline.driver.loop import Loop
@@ -69,3 +70,15 @@ def test_surfaces_apart_wait_for_the_teachers_features(loop, tmp_path):
     )
     with pytest.raises(InputNotReady, match="no transform graph: expected a burn-in in this root"):
         apart.catch_up()
+
+
+def test_a_surface_whose_burn_in_lacks_spans_does_not_stop_the_others(loop):
+    record = SpanRecord(span=4, slots={"transform_graph": "/graph"})
+    write_record(loop.paths.records, BURN_IN, record)
+    write_record(loop.paths.records, surface_burn_in("tab_0"), SpanRecord(span=4))
+    write_record(loop.paths.records, "tab_4", SpanRecord(span=5))
+
+    done, behind = loop.catch_up()
+
+    assert done == [] and list(behind) == ["tab_1"], "tab_0 has recorded its burn-in, tab_4 a span"
+    assert "the burn-in of tab_1 needs span 0: expected spans 0 to 4" in str(behind["tab_1"])

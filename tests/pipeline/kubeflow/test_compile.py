@@ -22,7 +22,15 @@ from tests.pipeline.listing import list_spec
 
 CONFIG = REPOSITORY / "pipeline" / "configs" / "kuairand.yaml"
 GOLDEN = REPOSITORY / "tests" / "golden" / "kubeflow"
-NAMES = ["burn-in", "fleet", "student-tab_0", "student-tab_1", "student-tab_4", "teacher"]
+SURFACES = ("tab_0", "tab_1", "tab_4")
+NAMES = sorted(
+    [
+        "burn-in",
+        "fleet",
+        "teacher",
+        *(f"{kind}-{name}" for kind in ("burn-in", "student") for name in SURFACES),
+    ]
+)
 NEWEST_KFP = "kfp==2.17.3"
 
 

@@ -8,7 +8,14 @@ import pytest
 
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn
 from components.label_store.schemes import open_store
-from components.span_records import BURN_IN, TEACHER, SpanRecord, read_record, write_record
+from components.span_records import (
+    BURN_IN,
+    TEACHER,
+    SpanRecord,
+    read_record,
+    surface_burn_in,
+    write_record,
+)
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder, write_span
 from pipeline.config_file import load_deployment
@@ -26,9 +33,11 @@ def deployment():
 
 @pytest.fixture
 def paths(tmp_path):
-    """An event log of the burn-in's three spans and two more; the burn-in has been run."""
+    """An event log of the burn-in's three spans and two more; all burn-ins have been run."""
     paths = RunPaths(tmp_path / "root", tmp_path / "events", on_cluster=True)
     record(paths, BURN_IN, 2)
+    for surface in BRANCHES[1:]:
+        record(paths, surface_burn_in(surface), 2)
     for span in range(5):
         add_span(paths, span)
     return paths
@@ -100,6 +109,19 @@ def test_no_span_runs_before_the_burn_in(deployment, paths):
     shutil.rmtree(Path(paths.records, BURN_IN))
     with pytest.raises(BadInput, match="no burn-in: expected a finished run"):
         find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
+
+
+def test_no_student_runs_before_its_own_burn_in_unless_it_has_none(deployment, paths):
+    shutil.rmtree(Path(paths.records, surface_burn_in("tab_0")))
+    find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
+    with pytest.raises(BadInput, match=r"no burn-in of tab_0: .* Run burn-in-tab_0\.yaml"):
+        find_due_span(deployment, paths, BRANCHES, NEXT_SPAN)
+    without = dataclasses.replace(deployment.surfaces["tab_0"], burn_in=False)
+    surfaces = deployment.surfaces | {"tab_0": without}
+    assert (
+        find_due_span(dataclasses.replace(deployment, surfaces=surfaces), paths, BRANCHES, NEXT_SPAN).span
+        == 3
+    )
 
 
 def test_a_student_waits_for_its_labels(deployment, paths):

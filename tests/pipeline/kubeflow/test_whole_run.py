@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.span_records import BURN_IN, TEACHER, read_record, recorded_spans
+from components.span_records import BURN_IN, TEACHER, read_record, recorded_spans, surface_burn_in
 from eventlog.spans import span_folder
 from models.state import STATE_FOLDER
 from pipeline.cluster import Cluster, Step
@@ -39,10 +39,11 @@ def deployment(small_config, small_log, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def backend(deployment, tmp_path_factory):
-    """After the burn-in and three spans: separate pipelines, the fleet's, separate ones again."""
+    """After the burn-ins and three spans: separate pipelines, the fleet's, separate ones again."""
     backend = Backend(tmp_path_factory.mktemp("backend"))
     compiled = compile_all(deployment)
-    backend.run(compiled["burn-in"])
+    for name in ("burn-in", *(f"burn-in-{surface}" for surface in SURFACES)):
+        backend.run(compiled[name])
     backend.outputs = {}
     for span, names in zip(SPANS, (SEPARATE, ("fleet",), SEPARATE), strict=True):
         for name in names:
@@ -88,7 +89,7 @@ def test_the_models_are_bit_equal_to_those_of_a_local_run(paths, local_paths, br
 
 
 def test_a_span_record_names_paths_in_the_shared_folder(deployment, paths):
-    for branch in (BURN_IN, TEACHER, *SURFACES):
+    for branch in (BURN_IN, *map(surface_burn_in, SURFACES), TEACHER, *SURFACES):
         for span in recorded_spans(paths.records, branch):
             for uri in read_record(paths.records, branch, span).slots.values():
                 assert uri.startswith(f"{deployment.cluster.shared}/root/published/")

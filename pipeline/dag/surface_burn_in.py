@@ -1,0 +1,46 @@
+"""The burn-in pipeline of a surface: trains its first student and control on hard labels alone.
+
+It reads the spans of the teacher's burn-in, which have no soft labels. The first soft labels then meet a
+trained student, as in production.
+"""
+
+from __future__ import annotations
+
+from tfx.dsl.components.base.base_component import BaseComponent
+
+from components.span_publisher import SpanPublisher
+from components.span_records import surface_burn_in
+from components.span_state import SpanState
+from pipeline.config import Deployment
+from pipeline.dag.ingest import read_events
+from pipeline.dag.training import train_and_check
+from pipeline.paths import RunPaths
+
+
+def surface_burn_in_components(deployment: Deployment, paths: RunPaths, surface: str) -> list[BaseComponent]:
+    """Wires the burn-in of a surface, in topological order. The teacher's burn-in must be recorded."""
+    spans = deployment.burn_in_spans
+    state = SpanState(
+        records=paths.records,
+        branch=surface_burn_in(surface),
+        span=spans[-1] + 1,
+        slots=("transform_graph", "student", "control"),
+    )
+    reader = read_events(deployment, paths, spans[0], spans[-1], 0, surface)
+    examples, graph = reader.outputs["examples"], state.outputs["transform_graph"]
+    jobs = {"student": deployment.student_job(surface)}
+    if deployment.surfaces[surface].control_every:
+        jobs["control"] = deployment.control_job(surface)
+    models = {
+        role: train_and_check(deployment, job, examples, graph, state.outputs[role])
+        for role, job in jobs.items()
+    }
+    publisher = SpanPublisher(
+        records=paths.records,
+        published=paths.published,
+        branch=surface_burn_in(surface),
+        span=spans[-1],
+        slots={role: model.next_base for role, model in models.items()},
+    )
+    components = [component for model in models.values() for component in model.components]
+    return [state, reader, *components, publisher]
