@@ -15,8 +15,9 @@ from components.artifacts import (
     SystemMetrics,
 )
 from components.evaluation.curves import Array, calibration_curve, roc_curve
+from components.evaluation.drawings import Drawing, line_chart
 from components.evaluation.predictions import float_column, read_predictions
-from components.evaluation.report_page import Drawing, Table, flat_figures, render
+from components.evaluation.report_page import Table, flat_figures, render
 from components.output_files import FIGURES_FILE, FRESH_FILE
 from components.ui_artifacts import set_curve, set_figures, write_page
 from eventlog.rows import LABEL_PREFIX
@@ -66,12 +67,17 @@ def SurfaceReport(
         curve = roc_curve(*rows)
         if not drawings:
             set_curve(roc, *curve)
-        predicted, observed = calibration_curve(*rows)
-        end = float(max(predicted.max(), observed.max(), 1e-3))
+        calibration = calibration_curve(*rows)
         drawings += [
-            Drawing(f"{name}: recall over false positive rate", curve[1], curve[2]),
-            Drawing(f"{name}: share of positives over prediction, 0 to {end:.3g}", predicted, observed, end),
-        ]
+            line_chart(
+                f"{name}: ROC curve", {"student": curve[1:]}, x="false positive rate", y="recall",
+                diagonal=True,
+            ),
+            line_chart(
+                f"{name}: calibration", {"student": calibration}, x="prediction", y="share of positives",
+                diagonal=True,
+            ),
+        ]  # fmt: skip
     title = f"{surface}, span {span}"
     write_page(report, render(title, _tables(progressive, coverage, joined, blessing), drawings))
 

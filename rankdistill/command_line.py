@@ -22,6 +22,7 @@ from experiments.commands.experiment import experiment
 from experiments.commands.online import online
 from experiments.commands.report import report
 from pipeline.commands.config import config
+from pipeline.commands.demo import demo
 from pipeline.commands.events import events
 from pipeline.commands.labels import labels
 from pipeline.commands.lineage import lineage
@@ -41,7 +42,7 @@ def cli(verbose: bool) -> None:
 
 
 for command in (
-    events, config, *loop_commands, status, lineage, labels, experiment, online, advise, report,
+    demo, events, config, *loop_commands, status, lineage, labels, experiment, online, advise, report,
 ):  # fmt: skip
     cli.add_command(command)
 

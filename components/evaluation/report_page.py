@@ -1,18 +1,13 @@
-"""Renders a report as one self-contained HTML page: tables of figures, and curves drawn as SVG."""
+"""Renders a report as one self-contained HTML page of tables and charts."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import jinja2
-import numpy as np
 
-from components.evaluation.curves import Array
-
-_SIDE = 220
-"""Width and height of a drawing, in pixels."""
+from components.evaluation.drawings import Drawing
 
 _PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     """<!DOCTYPE html>
@@ -66,55 +61,13 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawing:
-    """A curve, drawn over the diagonal.
-
-    Attributes:
-        caption: Both quantities, and the range of the axes if it is not 0 to 1.
-        x: `[points]`.
-        y: `[points]`.
-        end: Upper end of both axes, which begin at 0.
-    """
-
-    caption: str
-    x: Array
-    y: Array
-    end: float = 1.0
-
-    @property
-    def svg(self) -> str:
-        """The `<svg>` element."""
-        return (
-            f'<svg width="{_SIDE}" height="{_SIDE}" viewBox="0 0 {_SIDE} {_SIDE}" role="img"'
-            ' style="border: solid #222; border-width: 0 0 1px 1px">'
-            f'<line x1="0" y1="{_SIDE}" x2="{_SIDE}" y2="0" stroke="#bbb" stroke-dasharray="4"/>'
-            f'<polyline fill="none" stroke="#06c" stroke-width="2" points="{self.points(_SIDE)}"/></svg>'
-        )
-
-    def points(self, side: int) -> str:
-        """The points as SVG text, in a square of `side` pixels with y upward."""
-        scaled = np.stack([self.x, self.y], axis=1) / self.end * side
-        return " ".join(f"{x:.1f},{side - y:.1f}" for x, y in scaled)
-
-
-class SvgDrawing(Protocol):
-    """A drawing of any kind: its caption, and its `<svg>` element."""
-
-    @property
-    def caption(self) -> str: ...  # noqa: D102
-
-    @property
-    def svg(self) -> str: ...  # noqa: D102
-
-
-@dataclasses.dataclass(frozen=True)
 class Section:
     """A heading, a paragraph, tables and drawings, in this order; each may be missing."""
 
     heading: str = ""
     text: str = ""
     tables: Sequence[Table] = ()
-    drawings: Sequence[SvgDrawing] = ()
+    drawings: Sequence[Drawing] = ()
 
 
 def render(title: str, tables: Sequence[Table], drawings: Sequence[Drawing] = ()) -> str:
@@ -125,6 +78,14 @@ def render(title: str, tables: Sequence[Table], drawings: Sequence[Drawing] = ()
 def render_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
     """A page of several sections, as HTML with all text escaped; `lead` stands below the title."""
     return _PAGE.render(title=title, lead=lead, sections=sections, shown=_shown)
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str | None:
+    """A number with its interval as text, such as `+0.0111 [+0.0050, +0.0150]`; None without a number."""
+    if value is None:
+        return None
+    text = f"{value:{sign}.4f}"
+    return text if low is None or high is None else f"{text} [{low:{sign}.4f}, {high:{sign}.4f}]"
 
 
 def flat_figures(figures: Mapping[str, Mapping[str, Mapping[str, object]]]) -> dict[str, float]:

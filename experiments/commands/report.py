@@ -25,12 +25,14 @@ def report(
 
         page = experiment_page(experiment)
     elif experiment is None and config and events and root:
-        from experiments.report.run_page import run_page
         from pipeline.config_file import load_deployment
+        from pipeline.observation.run_page import run_page
+        from pipeline.observation.summary import summarize
         from pipeline.paths import RunPaths
 
         paths = RunPaths(root=require_root(root), events=events.resolve())
-        page = run_page(load_deployment(config), paths)
+        deployment = load_deployment(config)
+        page = run_page(deployment, paths, summarize(deployment, paths))
     else:
         options = {"--experiment": experiment, "--config": config, "--events": events, "--root": root}
         raise BadInput(

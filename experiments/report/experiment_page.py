@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.report_page import Section, Table, render_sections
+from components.evaluation.drawings import COLOURS, FLEET_SIZES, Bar, Drawing, interval_chart, line_chart
+from components.evaluation.report_page import Section, Table, render_sections, with_interval
 from eventlog.errors import BadInput
 from experiments.protocol.arms import CONTROL
-from experiments.report.drawings import COLOURS, FLEET_SIZES, Bar, Drawing, interval_chart, line_chart
 from experiments.report.paper import PAPER
-from experiments.report.results import RESULTS, with_interval
+from experiments.report.results import RESULTS
 from experiments.statistics.comparison import USERS_AND_SEEDS
 
 Json = Mapping[str, Any]

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.evaluation.report_page import with_interval
 from experiments.statistics.comparison import USERS_AND_SEEDS, ResultRow
 
 RESULTS = "results.json"
@@ -31,14 +32,6 @@ def write_results(folder: Path, rows: Sequence[ResultRow], about: Mapping[str, A
     partial = folder / f".{RESULTS}"
     partial.write_text(json.dumps({"about": about, "rows": row_dicts}, indent=1))
     partial.replace(folder / RESULTS)
-
-
-def with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str | None:
-    """A number with its interval as text, such as `+0.0111 [+0.0050, +0.0150]`; None without a number."""
-    if value is None:
-        return None
-    text = f"{value:{sign}.4f}"
-    return text if low is None or high is None else f"{text} [{low:{sign}.4f}, {high:{sign}.4f}]"
 
 
 def _markdown(rows: Sequence[ResultRow], about: Mapping[str, Any]) -> str:

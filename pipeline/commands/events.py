@@ -25,7 +25,7 @@ def kuairand(source: Path, out: Path) -> None:
     """Convert KuaiRand (Pure, 1K or 27K); one span per day."""
     from eventlog.kuairand import write_kuairand
 
-    with _span_progress(None) as on_span:
+    with span_progress(None) as on_span:
         write_kuairand(source, out, on_span)
 
 
@@ -38,7 +38,7 @@ def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
     """Simulate a world with known truth, with KuaiRand's columns."""
     from eventlog.simulator import simulate as simulate_world
 
-    with _span_progress(spans) as on_span:
+    with span_progress(spans) as on_span:
         simulate_world(out, spans, examples_per_span, seed, on_span)
 
 
@@ -61,14 +61,20 @@ def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
     from eventlog.spans import parse_range
 
     location = parse_location(uri.removeprefix("bigquery://"))
-    with _span_progress(None) as on_span:
+    with span_progress(None) as on_span:
         EventTable(location, table).write_log(out, parse_range(spans), on_span)
 
 
-class _span_progress:  # noqa: N801 - used like a function, as contextlib's are
-    """Shows a bar on a terminal, a line per span in a log; yields the callback for sources."""
+class span_progress:  # noqa: N801 - used like a function, as contextlib's are
+    """Shows a bar on a terminal, a line per span in a log; yields the callback for sources.
 
-    def __init__(self, total: int | None) -> None:
+    Args:
+        total: number of spans; None if unknown.
+        lines: whether to print the lines in a log.
+    """
+
+    def __init__(self, total: int | None, *, lines: bool = True) -> None:
+        self._lines = lines
         self._console = Console(stderr=True, soft_wrap=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
@@ -83,5 +89,5 @@ class _span_progress:  # noqa: N801 - used like a function, as contextlib's are
 
     def _on_span(self, span: int, rows: int) -> None:
         self._bar.advance(self._task)
-        if not self._console.is_terminal:
+        if self._lines and not self._console.is_terminal:
             self._console.print(f"span {span}: {rows} rows", highlight=False)

@@ -37,12 +37,12 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     """Run the burn-in and every due span, then print the summary."""
     from eventlog.spans import complete_spans, parse_range
 
-    deployment = _deployment(config_file, label_store)
+    deployment = load_with_store(config_file, label_store)
     requested = parse_range(spans) if spans is not None else None
     if deployment.validation.late_after_spans is None:
         complete_spans(events)
     console = Console(soft_wrap=True)
-    with _loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
+    with open_loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
         done, errors = loop.catch_up(requested)
         _summarize(loop, console, len(done))
     for error in errors.values():
@@ -84,11 +84,11 @@ def serve_loop(
     SIGTERM or Ctrl-C ends it after the current step. After a kill at any moment, the next start resumes the
     interrupted step. Metrics are written to ROOT/metrics.prom.
     """
-    deployment = _deployment(config_file, label_store)
+    deployment = load_with_store(config_file, label_store)
     _check_branches(deployment, branches)
     paths = RunPaths(root.resolve(), events.resolve(), teacher_root.resolve() if teacher_root else None)
     console = Console(soft_wrap=True)
-    with _loop(deployment, paths, console, branches) as loop:
+    with open_loop(deployment, paths, console, branches) as loop:
         from pipeline.driver.serving_loop import serve
         from pipeline.observation.metrics import serve_metrics
 
@@ -117,10 +117,10 @@ def backfill(
     """
     from eventlog.spans import parse_range
 
-    deployment = _deployment(config_file, label_store)
+    deployment = load_with_store(config_file, label_store)
     requested = parse_range(spans)
     console = Console(soft_wrap=True)
-    with _loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
+    with open_loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
         labelled = loop.backfill(requested, supersede)
     console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or 'all have labels'}")
 
@@ -156,7 +156,7 @@ def fleet(
     from pipeline.driver.fleet import plan_fleet, run_fleet
     from pipeline.driver.signals import stop_on_signal
 
-    deployment = _deployment(config_file, label_store)
+    deployment = load_with_store(config_file, label_store)
     members = plan_fleet(deployment, processes, memory_gib)
     paths = RunPaths(root.resolve(), events.resolve())
     console = Console(soft_wrap=True)
@@ -177,7 +177,8 @@ def fleet(
 loop_commands = (run, serve_loop, fleet, backfill)
 
 
-def _deployment(config_file: Path, label_store: str | None) -> Deployment:
+def load_with_store(config_file: Path, label_store: str | None) -> Deployment:
+    """Reads a deployment; `label_store` overrides its label store."""
     from pipeline.config_file import load_deployment
 
     deployment = load_deployment(config_file)
@@ -192,7 +193,7 @@ def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
 
 
 @contextlib.contextmanager
-def _loop(
+def open_loop(
     deployment: Deployment, paths: RunPaths, console: Console, branches: tuple[str, ...] = ()
 ) -> Iterator[Loop]:
     """The loop of a root, with the root's lock; TFX is imported after the lock is taken."""

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 from pipeline.driver.journal import Journal
 
 
 class Progress:
-    """Prints each pipeline and step with its seconds, and writes the same to the journal.
+    """Prints each pipeline, and in a log each step, with its seconds; writes both to the journal.
 
     Args:
         console: Shows an animation only if it is a terminal.
@@ -38,18 +39,15 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, name: str, number: int, total: int) -> Iterator[None]:
-        """Reports one step of the current pipeline: live while it runs, with its seconds when it is done."""
-        label = f"{self._title} [{number}/{total}] {name}"
+        """Reports one step of the current pipeline: live on a terminal, a line with its seconds in a log."""
         # rich would read [3/7] as a style.
-        escaped = label.replace("[", r"\[")
+        label = escape(f"{self._title} [{number}/{total}] {name}")
         started = time.monotonic()
-        if self._console.is_terminal:
-            with Status(escaped, console=self._console):
-                yield
-        else:
+        with Status(label, console=self._console) if self._console.is_terminal else contextlib.nullcontext():
             yield
         seconds = time.monotonic() - started
-        self._console.print(f"  {escaped} {seconds:.1f} s", highlight=False)
+        if not self._console.is_terminal:
+            self._console.print(f"  {label} {seconds:.1f} s", highlight=False)
         self._write("step", pipeline=self._title, step=name, seconds=round(seconds, 3))
 
     def print_line(self, text: str) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.evaluation.predictions import ROLES
+from models.tasks import Task
 from pipeline.observation.decisions import Decision
 
 _Json = Mapping[str, Any]
@@ -17,7 +18,8 @@ _Json = Mapping[str, Any]
 _NOTHING = "-"
 _MARK = "*"
 _MAX_DECISIONS = 20
-_SECONDS_A_DAY = 24 * 3600
+_REPLAYED_SECONDS = 30 * 24 * 3600
+"""Older events come from a replayed log; their age says nothing about the pipeline and is left out."""
 
 
 def render_summary(summary: _Json) -> Group:
@@ -53,6 +55,57 @@ def render_summary(summary: _Json) -> Group:
         Text(),
         _seconds_table(summary["seconds"]),
     )
+
+
+def headline_tasks(tasks: Mapping[str, Task]) -> dict[str, str]:
+    """The first immediate binary task and the first immediate regression, each with its metric."""
+    metrics = {"binary": "auc", "regression": "rmse"}
+    chosen: dict[str, str] = {}
+    for name, task in tasks.items():
+        metric = metrics[task.kind]
+        if not task.delayed and metric not in chosen.values():
+            chosen[name] = metric
+    return chosen
+
+
+def render_headline(summary: _Json, tasks: Mapping[str, Task]) -> Group:
+    """A short table: teacher, student and control on each surface, for `headline_tasks`.
+
+    Args:
+        summary: see `render_summary`.
+        tasks: the deployment's tasks.
+
+    Returns:
+        A renderable of `rich`.
+    """
+    table = _table()
+    for name, justify in (
+        ("surface", "left"), ("figure", "left"), *((role, "right") for role in ROLES),
+        ("student - control, 95 % interval", "left"), ("student is", "left"),
+    ):  # fmt: skip
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for surface, figures in summary["surfaces"].items():
+        for task, metric in headline_tasks(tasks).items():
+            roles = figures["tasks"].get(task, {})
+            values = [_figure(roles.get(role, {}).get(metric)) for role in ROLES]
+            verdict = _verdict(roles.get("difference", {}).get(metric), metric)
+            table.add_row(
+                Text(surface), Text(f"{task} {metric.upper()}"), *values,
+                Text(_difference(roles, metric).rstrip(_MARK)), verdict,
+            )  # fmt: skip
+    spans = summary["spans"]
+    covered = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
+    note = "AUC: higher is better. RMSE: lower is better. Users are resampled for the intervals."
+    return Group(Text(), Text(f"Result, {covered}", style="bold"), table, Text(note))
+
+
+def _verdict(difference: list[float | None] | None, metric: str) -> str:
+    _, low, high = difference or (None, None, None)
+    if low is None or high is None:
+        return _NOTHING
+    if low <= 0 <= high:
+        return "equal or unclear"
+    return "better" if (low > 0) == (metric == "auc") else "worse"
 
 
 def _surface(name: str, surface: _Json) -> Group:
@@ -99,8 +152,9 @@ def _freshness(percentiles: _Json) -> Group:
     lines = [Text("freshness, median / 95th percentile over spans", style="bold")]
     for branch, stages in percentiles.items():
         shown = (
-            f"{stage.replace('_', ' ')} {_duration(value['p50'])} / {_duration(value['p95'])}"
+            f"{stage.replace('_', ' ')} {_seconds(value['p50'])} / {_seconds(value['p95'])}"
             for stage, value in stages.items()
+            if value["p50"] < _REPLAYED_SECONDS
         )
         lines.append(Text(f"{branch}: {', '.join(shown) or _NOTHING}"))
     return Group(*lines)
@@ -154,11 +208,6 @@ def _percent(share: float | None) -> str:
 
 def _seconds(value: float | None) -> str:
     return _NOTHING if value is None else f"{value:,.1f} s"
-
-
-def _duration(seconds: float) -> str:
-    """In days for a replayed log, whose events are old."""
-    return f"{seconds / _SECONDS_A_DAY:,.0f} d" if seconds >= 2 * _SECONDS_A_DAY else f"{seconds:,.1f} s"
 
 
 def _figure(value: float | None, sign: str = "") -> str:

@@ -58,7 +58,7 @@ def main() -> None:
         raise BadInput(
             "not a Vertex AI cluster", where="cluster", expected='volume: "" and a gs:// pipeline_root',
             got=f"{deployment.cluster.volume!r} and {deployment.cluster.pipeline_root}",
-            fix="See docs/kubeflow.md; for Kubeflow, compile with `python kubeflow/compile.py`.",
+            fix="See docs/guides/kubeflow.md; for Kubeflow, compile with `python kubeflow/compile.py`.",
         )  # fmt: skip
     VertexRunner(deployment).run(build_pipeline(deployment, FLEET, all_branches(deployment)))
 

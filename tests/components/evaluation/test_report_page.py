@@ -1,10 +1,9 @@
-import numpy as np
+from components.evaluation.drawings import line_chart
+from components.evaluation.report_page import Table, flat_figures, render
 
-from components.evaluation.report_page import Drawing, Table, flat_figures, render
 
-
-def test_a_page_shows_its_tables_and_draws_its_lines():
-    drawing = Drawing("calibration", np.array([0.0, 0.5]), np.array([0.0, 0.25]), end=0.5)
+def test_a_page_shows_its_tables_and_drawings():
+    drawing = line_chart("calibration", {"student": ([0.0, 0.5], [0.0, 0.25])}, x="prediction", y="share")
     page = render(
         "tab_1, span 7", [Table("Figures", ["task", "auc"], [["click", 0.71239], ["like", None]])], [drawing]
     )
@@ -12,7 +11,7 @@ def test_a_page_shows_its_tables_and_draws_its_lines():
     assert "<title>tab_1, span 7</title>" in page
     assert "<td>0.7124</td>" in page
     assert "<td>-</td>" in page
-    assert 'points="0.0,220.0 220.0,110.0"' in page
+    assert "<figcaption>calibration</figcaption><svg" in page
 
 
 def test_all_text_is_escaped():

@@ -6,7 +6,6 @@ import subprocess
 import pytest
 
 from eventlog.errors import BadInput
-from experiments.report.drawings import GREEN, ORANGE, Bar, interval_chart, line_chart
 from experiments.report.experiment_page import experiment_page
 from experiments.report.results import write_results
 from experiments.statistics.comparison import SEEDS_ONLY, ResultRow
@@ -79,25 +78,6 @@ def test_the_calibration_section_has_ratios_and_curves(page):
     assert "1.0200 [1.0000, 1.0400]" in section
     assert section.count("<svg") == 1 and "click, all surfaces" in section
     assert all(name in section.split("<svg")[1] for name in ("control", "auxiliary-logit"))
-
-
-def test_a_smaller_error_is_drawn_as_better():
-    bars = [Bar("a", -1, -2, -0.5)]
-    assert GREEN in interval_chart("error", bars, lower_is_better=True).svg
-    assert ORANGE in interval_chart("auc", bars).svg
-
-
-def test_charts_of_one_page_have_different_ids():
-    drawings = [
-        interval_chart("one", [Bar("a", 1, 0, 2)]),
-        interval_chart("two", [Bar("a", 1, 0, 2)]),
-        line_chart("three", {"a": ([0, 1], [0, 1])}, x="x", y="y", diagonal=True),
-    ]
-    ids = [
-        set(re.findall(r'id="([^"]+)"', drawing.svg)) & set(re.findall(r"url\(#([^)]+)\)", drawing.svg))
-        for drawing in drawings
-    ]
-    assert all(ids) and not ids[0] & ids[1] and not ids[1] & ids[2]
 
 
 def test_a_folder_without_results_is_refused(tmp_path):

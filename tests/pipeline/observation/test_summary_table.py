@@ -102,7 +102,7 @@ def test_only_the_last_decisions_are_shown():
 
 def test_freshness_has_one_line_per_branch():
     text = printed(width=100)
-    assert line(text, "home:") == ("home: event to ready 100 d / 2 d, ready to labelled 1.2 s / 1,200.0 s")
+    assert line(text, "home:") == ("home: ready to labelled 1.2 s / 1,200.0 s")
     assert line(text, "teacher:") == "teacher: -"
 
 

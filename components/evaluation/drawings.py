@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Array = Any
 
@@ -50,6 +51,25 @@ def interval_chart(caption: str, bars: Sequence[Bar], *, lower_is_better: bool =
     return Drawing(caption, _svg(figure, caption))
 
 
+def span_chart(caption: str, bars: Mapping[int, Bar], *, y: str) -> Drawing:
+    """Draws a number per span with its interval, and the line of 0.
+
+    Args:
+        caption: the chart's caption.
+        bars: by span.
+        y: label of the vertical axis.
+    """
+    figure, axes = _axes(2.4)
+    for span, bar in bars.items():
+        axes.plot([span, span], [bar.low, bar.high], color=BLUE, linewidth=2)
+    axes.plot(list(bars), [bar.value for bar in bars.values()], marker="o", markersize=5, color=BLUE)
+    axes.axhline(0, color="#222222", linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("span")
+    axes.set_ylabel(y)
+    return Drawing(caption, _svg(figure, caption))
+
+
 def line_chart(
     caption: str, curves: Mapping[str, tuple[Array, Array]], *, x: str, y: str, diagonal: bool = False
 ) -> Drawing:
@@ -68,6 +88,8 @@ def line_chart(
     if diagonal:
         end = max(float(max(values)) for curve in curves.values() for values in curve)
         axes.plot([0, end], [0, end], color=GREY, linestyle="--", linewidth=1)
+    if x == "span":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.legend(frameon=False, fontsize=8)

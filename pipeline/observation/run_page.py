@@ -1,4 +1,4 @@
-"""HTML page about a run: gains by surface, calibration, label coverage and age, and cost."""
+"""HTML page about a run: gains by surface and span, calibration, label coverage and lag, and cost."""
 
 from __future__ import annotations
 
@@ -9,30 +9,40 @@ import numpy as np
 import pyarrow as pa
 
 from components.evaluation.curves import calibration_curve
+from components.evaluation.drawings import (
+    FLEET_SIZES,
+    Bar,
+    Drawing,
+    interval_chart,
+    line_chart,
+    span_chart,
+)
 from components.evaluation.predictions import ROLES, float_column
-from components.evaluation.report_page import Section, Table, render_sections
+from components.evaluation.report_page import Section, Table, render_sections, with_interval
 from eventlog.rows import LABEL_PREFIX
-from experiments.report.drawings import FLEET_SIZES, Bar, Drawing, interval_chart, line_chart
-from experiments.report.results import with_interval
 from pipeline.config import Deployment
 from pipeline.observation.finished_spans import finished_spans
-from pipeline.observation.summary import summarize
+from pipeline.observation.summary_table import headline_tasks
 from pipeline.paths import RunPaths
 
 Json = Mapping[str, Any]
 
 
-def run_page(deployment: Deployment, paths: RunPaths) -> str:
+def run_page(deployment: Deployment, paths: RunPaths, summary: Json) -> str:
     """The HTML page about the spans that a run has finished so far.
+
+    Args:
+        deployment: The configuration.
+        paths: The run's paths.
+        summary: Output of `summarize`.
 
     Raises:
         BadInput: if the run's records cannot be read.
     """
-    summary = summarize(deployment, paths)
     spans = summary["spans"]
     lead = f"Spans {min(spans)} to {max(spans)}." if spans else "No span is finished yet."
     sections = [
-        *(_surface(name, figures) for name, figures in summary["surfaces"].items()),
+        *(_surface(deployment, paths, name, figures) for name, figures in summary["surfaces"].items()),
         _calibration(deployment, paths),
         _labels(deployment, paths, summary),
         _cost(summary),
@@ -41,7 +51,7 @@ def run_page(deployment: Deployment, paths: RunPaths) -> str:
     return render_sections(f"Run {deployment.name}", lead, sections)
 
 
-def _surface(name: str, figures: Json) -> Section:
+def _surface(deployment: Deployment, paths: RunPaths, name: str, figures: Json) -> Section:
     rows, bars = [], []
     for task, roles in figures["tasks"].items():
         metric = "auc" if any("auc" in roles.get(role, {}) for role in ROLES) else "rmse"
@@ -56,7 +66,41 @@ def _surface(name: str, figures: Json) -> Section:
     table = Table("Progressive figures", ("task", "metric", *ROLES, "student - control"), rows)
     caption = f"{name}: gain from distillation, right is better"
     drawings = [interval_chart(caption, bars)] if bars else []
+    figures_by_span = {
+        finished.span: finished.figures() for finished in finished_spans(paths, name) if not finished.skipped
+    }
+    for task in headline_tasks(deployment.tasks):
+        drawings += _span_charts(name, task, figures_by_span)
     return Section(f"Surface {name}", tables=[table], drawings=drawings)
+
+
+def _span_charts(surface: str, task: str, figures_by_span: Mapping[int, Json]) -> list[Drawing]:
+    """Quality of the three roles by span, and student minus control by span with its interval."""
+    curves, bars = {}, {}
+    metric = "rmse" if any("rmse" in roles for roles in _metrics(task, figures_by_span)) else "auc"
+    for role in ROLES:
+        points = [
+            (span, value)
+            for span, figures in figures_by_span.items()
+            if (value := figures.get(task, {}).get(role, {}).get(metric)) is not None
+        ]
+        if points:
+            spans, values = map(np.array, zip(*points, strict=True))
+            curves[role] = (spans, values)
+    for span, figures in figures_by_span.items():
+        difference = figures.get(task, {}).get("difference", {}).get(metric)
+        if difference and None not in difference:
+            bars[span] = Bar(str(span), *difference)
+    title = f"{surface}, {task}: {metric}"
+    drawings = [line_chart(f"{title} by span", curves, x="span", y=metric)] if curves else []
+    if bars:
+        caption = f"{title}, student - control by span"
+        drawings.append(span_chart(caption, bars, y="student - control"))
+    return drawings
+
+
+def _metrics(task: str, figures_by_span: Mapping[int, Json]) -> list[Json]:
+    return [figures.get(task, {}).get(role, {}) for figures in figures_by_span.values() for role in ROLES]
 
 
 def _calibration(deployment: Deployment, paths: RunPaths) -> Section:

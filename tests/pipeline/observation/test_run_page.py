@@ -5,10 +5,12 @@ import pytest
 
 @pytest.fixture(scope="module")
 def page(finished_run, small_config):
-    from experiments.report.run_page import run_page
     from pipeline.config_file import load_deployment
+    from pipeline.observation.run_page import run_page
+    from pipeline.observation.summary import summarize
 
-    return run_page(load_deployment(small_config), finished_run)
+    deployment = load_deployment(small_config)
+    return run_page(deployment, finished_run, summarize(deployment, finished_run))
 
 
 def section(page, heading):

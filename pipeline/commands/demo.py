@@ -1,0 +1,92 @@
+"""`rankdistill demo`: runs the whole chain on this machine and shows what distillation gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from pipeline.commands.events import span_progress
+from pipeline.commands.loop import load_with_store, open_loop
+from pipeline.commands.options import FOLDER
+
+if TYPE_CHECKING:
+    from pipeline.config import Deployment
+    from pipeline.paths import RunPaths
+
+_SPANS = "5:9"
+_EXAMPLES_PER_SPAN = 10_000
+
+
+@click.command()
+@click.option(
+    "--out", type=FOLDER, default=Path("runs/demo"), show_default=True,
+    help="Folder for the impressions, the run and the page. Run again to resume.",
+)  # fmt: skip
+@click.option(
+    "--kuairand", type=FOLDER, envvar="KUAIRAND_DIR",
+    help="Folder of KuaiRand's CSV files. Default: simulated impressions.",
+)  # fmt: skip
+@click.option("--label-store", default=None, help="URI of the label store; overrides the configuration's.")
+def demo(out: Path, kuairand: Path | None, label_store: str | None) -> None:
+    """Train a large model and small ones day by day, and show what distillation gave.
+
+    The impressions are those of a short-video app, simulated or from KuaiRand. Ten minutes or less on two
+    cores. OUT gets events/, root/ (the run), and page.html.
+    """
+    from eventlog.spans import parse_range
+    from pipeline.paths import RunPaths
+
+    config = Path(__file__).parents[1] / "configs" / ("kuairand.yaml" if kuairand else "demo.yaml")
+    deployment = load_with_store(config, label_store)
+    paths = RunPaths(root=(out / "root").resolve(), events=(out / "events").resolve())
+    console = Console(soft_wrap=True)
+    spans = parse_range(_SPANS)
+    _write_events(kuairand, paths.events, spans[-1] + 1, console)
+    console.print(
+        f"Training: the teacher (large, all surfaces) and a student (small) for each of "
+        f"{', '.join(deployment.surfaces)}.\n"
+        "Each day is scored before any model trains on it. A control is a student without teacher.",
+        highlight=False,
+    )
+    with open_loop(deployment, paths, console) as loop:
+        _, errors = loop.catch_up(spans)
+        _show_result(deployment, paths, out, console)
+    for error in errors.values():
+        raise error
+
+
+def _show_result(deployment: Deployment, paths: RunPaths, out: Path, console: Console) -> None:
+    """Prints the figures of every surface and writes the page."""
+    from pipeline.observation.run_page import run_page
+    from pipeline.observation.summary import summarize, write_summary
+    from pipeline.observation.summary_table import render_headline
+
+    with console.status("summarizing"):
+        summary = summarize(deployment, paths)
+        write_summary(summary, paths.summary)
+        page = out / "page.html"
+        page.write_text(run_page(deployment, paths, summary))
+    console.print(render_headline(summary, deployment.tasks))
+    console.print(f"The same with plots, in a browser: {page}", highlight=False)
+
+
+def _write_events(kuairand: Path | None, events: Path, num_spans: int, console: Console) -> None:
+    if kuairand is not None:
+        from eventlog.kuairand import write_kuairand
+
+        console.print(f"Impressions: KuaiRand, from {kuairand}, one span a day", highlight=False)
+        with span_progress(None, lines=False) as on_span:
+            write_kuairand(kuairand, events, on_span)
+        return
+    from eventlog.simulator import simulate
+
+    console.print(
+        f"Impressions: simulated, {num_spans} days (spans) of {_EXAMPLES_PER_SPAN:,}; "
+        "--kuairand DIR takes real ones",
+        highlight=False,
+    )
+    with span_progress(num_spans, lines=False) as on_span:
+        simulate(events, num_spans, _EXAMPLES_PER_SPAN, seed=1, on_span=on_span)
