@@ -10,40 +10,34 @@ STORE := delta
 ifeq ($(filter delta bigquery,$(STORE)),)
 $(error STORE must be delta or bigquery, got '$(STORE)')
 endif
-DEMO := runs/demo-$(if $(KUAIRAND),kuairand,simulated)$(if $(filter bigquery,$(STORE)),-bigquery)
-RUN := $(BIN)/rankdistill run --config pipeline/configs/demo.yaml --events $(DEMO)/events --root $(DEMO)/root --spans 5:9
+DEMO := runs/demo$(if $(KUAIRAND),-kuairand)$(if $(filter bigquery,$(STORE)),-bigquery)
+RUN_DEMO := $(BIN)/rankdistill demo --out $(DEMO) $(if $(KUAIRAND),--kuairand $(KUAIRAND))
 BESIDE_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigquery --
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo tables test test-slow test-all coverage chaos kubeflow-test lint bench clean
+.PHONY: help setup demo tables test test-slow test-all coverage chaos docs docs-test kubeflow-test lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY) ## Create .venv from the lock file
 
-$(READY): uv.lock pyproject.toml setup.py .python-version
-	@python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null || { \
-	  echo "make: python3 must be Python 3.10. Run 'pyenv install 3.10'; .python-version then selects it." >&2; exit 2; }
-	python3 -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv sync --quiet --frozen --reinstall-package rankdistill
+# uv comes from the package index into .uv/. It uses Python 3.10 of pyenv or of the system, or fetches one.
+PYENV_PYTHON = $(lastword $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10)))
+PYTHON = $(or $(PYENV_PYTHON),3.10)
+
+$(READY): uv.lock pyproject.toml setup.py
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "make: expected Python 3.10 or newer as python3, got $$(python3 --version 2>&1 | tail -1). Install one." >&2; exit 2; }
+	@test -x .uv/bin/uv || { python3 -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; }
+	@.uv/bin/uv python find $(PYTHON) > /dev/null 2>&1 || .uv/bin/uv python install --quiet 3.10 2> /dev/null || { \
+	  echo "make: no Python 3.10 on this machine, and uv could not fetch one. Install it, for example with 'pyenv install 3.10'." >&2; exit 2; }
+	.uv/bin/uv sync --quiet --frozen --python $(PYTHON) --reinstall-package rankdistill
 	@touch $(READY)
 
-demo: $(READY) ## Run the whole pipeline on this machine
-ifneq ($(KUAIRAND),)
-	@echo "demo: real impressions, KuaiRand in $(KUAIRAND)"
-	@$(BIN)/rankdistill events kuairand --source $(KUAIRAND) --out $(DEMO)/events
-else
-	@echo "demo: simulated impressions (set KUAIRAND_DIR, or link data/kuairand, for real ones)"
-	@$(BIN)/rankdistill events simulate --spans 10 --examples-per-span 10000 --seed 1 --out $(DEMO)/events
-endif
-ifeq ($(STORE),bigquery)
-	@$(BESIDE_BIGQUERY) $(RUN) --label-store '{store}'
-else
-	@$(RUN)
-endif
+demo: $(READY) ## Run the whole chain on this machine (5 minutes)
+	@$(if $(filter bigquery,$(STORE)),$(BESIDE_BIGQUERY) $(RUN_DEMO) --label-store '{store}',$(RUN_DEMO))
 
 TABLES := runs/tables
 EXPERIMENT = $(BIN)/rankdistill experiment $(1) --protocol experiments/configs/simulator.yaml --events $(TABLES)/events --seeds 10 --out $(TABLES)/$(1) --cache $(TABLES)
@@ -55,7 +49,7 @@ tables: $(READY) ## Run the experiments of the paper's three tables on simulated
 	@$(call EXPERIMENT,objectives)
 
 test: $(READY) ## Run the tests of every component and one whole pipeline (at most 10 minutes)
-	$(BIN)/python -m pytest -m "not slow and not chaos"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not chaos"
 
 test-slow: $(READY) ## Run the other tests: whole pipelines, faults, kills, Kubeflow, packaging, a sample of chaos
 	$(BIN)/python -m pytest -m "slow and not chaos"
@@ -69,6 +63,12 @@ coverage: $(READY) ## Measure the line coverage of models and components by `mak
 chaos: $(READY) ## Kill a run more than a hundred times, and run on two weeks of broken data (30 minutes)
 	$(BIN)/python -m pytest -m chaos tests/chaos
 	$(BIN)/python -m pytest -m chaos tests/e2e
+
+docs: $(READY) ## Build the site of the documentation in build/site
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+docs-test: $(READY) ## Run the code blocks of README and docs (at most 10 minutes)
+	$(BIN)/python -m pytest tests/docs
 
 kubeflow-test: $(READY) ## Run the compiled pipelines like Kubeflow, and check image and manifests
 	$(BIN)/python -m pytest -m kubeflow

@@ -22,7 +22,7 @@ RETIRED = (
     r"\bunlearnt?\b",
     r"\bbootstrap_(spans|pipeline|components)\b",
 )
-UNREAD = ("docs/glossary.md", "tests/test_words.py", "uv.lock", "LICENSE", "CHANGELOG.md")
+UNREAD = ("docs/glossary.md", "tests/test_words.py", "uv.lock", "LICENSE", "docs/releases.md")
 
 
 def test_no_retired_word_is_used():

@@ -1,0 +1,41 @@
+"""The pages that are generated from the code."""
+
+import dataclasses
+import importlib.util
+
+import pytest
+
+from pipeline.config import Deployment, Surface
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def generate():
+    path = REPOSITORY / "docs" / "reference" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_setting_has_a_row_with_a_meaning(generate):
+    tables = generate.settings_tables()
+    rows = [line for line in tables.splitlines() if line.startswith("| `")]
+    assert not [row for row in rows if row.endswith("|  |")]
+    for settings_class in (Deployment, Surface):
+        for field in dataclasses.fields(settings_class):
+            assert any(row.startswith(f"| `{field.name}` |") for row in rows), field.name
+
+
+def test_a_row_has_type_default_and_the_whole_meaning(generate):
+    (row,) = [
+        line for line in generate.settings_tables().splitlines() if line.startswith("| `coverage_floor`")
+    ]
+    key, kind, default, meaning = (cell.strip() for cell in row.strip("|").split("|"))
+    assert (key, kind, default) == ("`coverage_floor`", "float", "`0.95`")
+    assert meaning == "Minimum share of the span's fresh rows with a soft label, in [0, 1]."
+
+
+def test_only_the_marked_page_is_changed(generate):
+    assert generate.on_page_markdown("text", page=None) == "text"
+    assert "## surfaces.NAME" in generate.on_page_markdown("a <!-- settings --> b")
