@@ -32,7 +32,8 @@ class LabelChecks:
         drift: Maximum Jensen-Shannon divergence, in [0, 1], of a task's labels from the previous set's.
         calibration: A task's mean soft label over the mean hard label of the same rows must lie between
             1 / `calibration` and `calibration`, > 1.
-        min_rows: Surfaces with fewer rows, and tasks with fewer hard labels (binary: positives), are skipped.
+        min_rows: Surfaces with fewer rows are skipped, and binary tasks with fewer positives: for `drift` the
+            sum of the soft labels, for `calibration` hard labels.
         on_drift: `warn`, or `stop`: the set is not published.
         on_skew: `warn` or `stop`, for the calibration.
     """
@@ -113,10 +114,22 @@ def find_label_anomalies(
     lines: dict[str, list[str]] = {"drift": [], "skew": []}
     for dataset in statistics.datasets:
         earlier = before.get(dataset.name)
-        if earlier is not None and min(dataset.num_examples, earlier.num_examples) >= checks.min_rows:
-            lines["drift"] += _drifts(dataset, earlier, tasks, checks.drift)
+        if earlier is not None:
+            comparable = {
+                name: task
+                for name, task in tasks.items()
+                if min(_num_expected(part, name, task) for part in (dataset, earlier)) >= checks.min_rows
+            }
+            lines["drift"] += _drifts(dataset, earlier, comparable, checks.drift)
         lines["skew"] += _skews(dataset, tasks, checks)
     return lines
+
+
+def _num_expected(dataset: Any, name: str, task: Task) -> float:
+    """Number of rows with a soft label; of a binary task, the positives that the teacher expects in them."""
+    (soft,) = (part.num_stats for part in dataset.features if part.path.step[0] == SOFT_PREFIX + name)
+    num_rows = soft.common_stats.num_non_missing
+    return float(num_rows * soft.mean if task.kind == "binary" else num_rows)
 
 
 def _drifts(dataset: Any, earlier: Any, tasks: Mapping[str, Task], limit: float) -> list[str]:

@@ -111,9 +111,9 @@ def gate_verdict(
     difference, lower_bound = _student_lead(pooled, rule, task, resamples, seed)
     push = lower_bound > -rule.margin
     reason = (
-        f"{METRICS[task.kind][0].upper()} of {rule.task}: student better than control by {difference:+.4f}, "
-        f"{100 * (1 - rule.alpha):g} % lower bound {lower_bound:+.4f} {'above' if push else 'not above'} "
-        f"minus the margin {rule.margin:g}, spans {', '.join(map(str, spans))}"
+        f"{METRICS[task.kind][0].upper()} of {rule.task}: the student's lead over its control is "
+        f"{difference:+.4f}, its {100 * (1 - rule.alpha):g} % lower bound {lower_bound:+.4f} is "
+        f"{'above' if push else 'not above'} {-rule.margin:g}; spans {', '.join(map(str, spans))}"
     )
     return GateVerdict(push, reason, "control", difference, lower_bound, spans, examples)
 

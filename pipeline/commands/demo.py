@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pipeline.paths import RunPaths
 
 _SPANS = "5:9"
-_EXAMPLES_PER_SPAN = 10_000
 
 
 @click.command()
@@ -29,11 +28,15 @@ _EXAMPLES_PER_SPAN = 10_000
     "--kuairand", type=FOLDER, envvar="KUAIRAND_DIR",
     help="Folder of KuaiRand's CSV files. Default: simulated impressions.",
 )  # fmt: skip
+@click.option(
+    "--examples-per-span", type=click.IntRange(min=100), default=10_000, show_default=True,
+    help="Number of simulated impressions a day.",
+)  # fmt: skip
 @click.option("--label-store", default=None, help="URI of the label store; overrides the configuration's.")
-def demo(out: Path, kuairand: Path | None, label_store: str | None) -> None:
+def demo(out: Path, kuairand: Path | None, examples_per_span: int, label_store: str | None) -> None:
     """Train a large model and small ones day by day, and show what distillation gave.
 
-    The impressions are those of a short-video app, simulated or from KuaiRand. Ten minutes or less on two
+    The impressions are those of a short-video app, simulated or from KuaiRand. It takes five minutes on two
     cores. OUT gets events/, root/ (the run), and page.html.
     """
     from eventlog.spans import parse_range
@@ -44,7 +47,10 @@ def demo(out: Path, kuairand: Path | None, label_store: str | None) -> None:
     paths = RunPaths(root=(out / "root").resolve(), events=(out / "events").resolve())
     console = Console(soft_wrap=True)
     spans = parse_range(_SPANS)
-    _write_events(kuairand, paths.events, spans[-1] + 1, console)
+    if kuairand is None:
+        _simulate(paths.events, spans[-1] + 1, examples_per_span, console)
+    else:
+        _convert(kuairand, paths.events, console)
     console.print(
         f"Training: the teacher (large, all surfaces) and a student (small) for each of "
         f"{', '.join(deployment.surfaces)}.\n"
@@ -73,20 +79,21 @@ def _show_result(deployment: Deployment, paths: RunPaths, out: Path, console: Co
     console.print(f"The same with plots, in a browser: {page}", highlight=False)
 
 
-def _write_events(kuairand: Path | None, events: Path, num_spans: int, console: Console) -> None:
-    if kuairand is not None:
-        from eventlog.kuairand import write_kuairand
-
-        console.print(f"Impressions: KuaiRand, from {kuairand}, one span a day", highlight=False)
-        with span_progress(None, lines=False) as on_span:
-            write_kuairand(kuairand, events, on_span)
-        return
+def _simulate(events: Path, num_spans: int, examples_per_span: int, console: Console) -> None:
     from eventlog.simulator import simulate
 
     console.print(
-        f"Impressions: simulated, {num_spans} days (spans) of {_EXAMPLES_PER_SPAN:,}; "
-        "--kuairand DIR takes real ones",
+        f"Impressions: simulated, {num_spans} days (spans) of {examples_per_span:,}. "
+        "With --kuairand DIR: real ones.",
         highlight=False,
     )
     with span_progress(num_spans, lines=False) as on_span:
-        simulate(events, num_spans, _EXAMPLES_PER_SPAN, seed=1, on_span=on_span)
+        simulate(events, num_spans, examples_per_span, seed=1, on_span=on_span)
+
+
+def _convert(kuairand: Path, events: Path, console: Console) -> None:
+    from eventlog.kuairand import write_kuairand
+
+    console.print(f"Impressions: KuaiRand, from {kuairand}, a span a day", highlight=False)
+    with span_progress(None, lines=False) as on_span:
+        write_kuairand(kuairand, events, on_span)

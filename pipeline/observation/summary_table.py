@@ -79,23 +79,22 @@ def render_headline(summary: _Json, tasks: Mapping[str, Task]) -> Group:
         A renderable of `rich`.
     """
     table = _table()
-    for name, justify in (
-        ("surface", "left"), ("figure", "left"), *((role, "right") for role in ROLES),
-        ("student - control, 95 % interval", "left"), ("student is", "left"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("", no_wrap=True)
+    for role in ROLES:
+        table.add_column(role, justify="right", no_wrap=True)
+    table.add_column("student - control, 95 %", no_wrap=True)
+    table.add_column("student", no_wrap=True)
     for surface, figures in summary["surfaces"].items():
+        table.add_row(Text(surface, style="bold"))
         for task, metric in headline_tasks(tasks).items():
             roles = figures["tasks"].get(task, {})
             values = [_figure(roles.get(role, {}).get(metric)) for role in ROLES]
             verdict = _verdict(roles.get("difference", {}).get(metric), metric)
-            table.add_row(
-                Text(surface), Text(f"{task} {metric.upper()}"), *values,
-                Text(_difference(roles, metric).rstrip(_MARK)), verdict,
-            )  # fmt: skip
+            difference = Text(_difference(roles, metric).rstrip(_MARK))
+            table.add_row(Text(f"  {task} {metric.upper()}"), *values, difference, verdict)
     spans = summary["spans"]
     covered = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
-    note = "AUC: higher is better. RMSE: lower is better. Users are resampled for the intervals."
+    note = "AUC: higher is better. RMSE: lower is better. The intervals resample users."
     return Group(Text(), Text(f"Result, {covered}", style="bold"), table, Text(note))
 
 
@@ -104,7 +103,7 @@ def _verdict(difference: list[float | None] | None, metric: str) -> str:
     if low is None or high is None:
         return _NOTHING
     if low <= 0 <= high:
-        return "equal or unclear"
+        return "unclear"
     return "better" if (low > 0) == (metric == "auc") else "worse"
 
 

@@ -82,7 +82,7 @@ def test_a_blessed_student_worse_than_its_control_is_held_back(gate, tmp_path, c
     assert not model_utils.is_model_blessed(decision)
     assert sorted(path.name for path in (tmp_path / "decision").iterdir()) == ["NOT_BLESSED", "gate.json"]
     assert (verdict["push"], verdict["lower_bound"]) == (False, -1.0)
-    assert "push of tab_1, span 7, held back: AUC of click: student better than control by -1" in caplog.text
+    assert "push of tab_1, span 7, held back: AUC of click: the student's lead over its " in caplog.text
 
 
 def test_a_discarded_candidate_is_not_pushed_even_if_students_are_good(gate, tmp_path):

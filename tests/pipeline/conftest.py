@@ -23,7 +23,9 @@ class Run:
     """A root whose log has spans 0 to 9 and whose burn-in ends with span 4."""
 
     def __init__(self, folder):
-        self.deployment = load_deployment(Path(__file__).parents[2] / "pipeline" / "configs" / "demo.yaml")
+        self.deployment = load_deployment(
+            Path(__file__).parents[2] / "pipeline" / "configs" / "kuairand.yaml"
+        )
         self.paths = RunPaths(root=folder / "root", events=folder / "log")
         for span in range(10):
             folder_of_span = span_folder(self.paths.events, span)

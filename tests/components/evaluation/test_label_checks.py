@@ -109,6 +109,13 @@ def test_too_few_rows_are_not_checked() -> None:
     assert anomalies(few, min_rows=50)["skew"] != []
 
 
+def test_a_rare_task_is_not_compared_with_the_last_set() -> None:
+    # The teacher expects 20, then 160 positives in 2,000 rows.
+    assert anomalies(rows(2000, rate=0.08), rows(2000, rate=0.01, seed=1))["drift"] == []
+    (line,) = anomalies(rows(2000, rate=0.08), rows(2000, rate=0.01, seed=1), min_rows=10)["drift"]
+    assert line.startswith("feed, soft_click: ")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -49,8 +49,8 @@ def test_the_auc_difference_by_hand():
     assert verdict == GateVerdict(
         push=True,
         reason=(
-            "AUC of click: student better than control by +0.5000, 95 % lower bound +0.5000 above "
-            "minus the margin 0.01, spans 3"
+            "AUC of click: the student's lead over its control is +0.5000, its 95 % lower bound +0.5000 is "
+            "above -0.01; spans 3"
         ),
         rests_on="control",
         difference=0.5,
@@ -75,7 +75,7 @@ def test_a_smaller_rmse_on_the_tasks_scale_is_better():
     verdict = judge({3: rows}, PushRule(task="watch"))
     assert verdict.push
     assert (verdict.difference, verdict.lower_bound) == pytest.approx((1.5, 1.5), abs=1e-6)
-    assert verdict.reason.startswith("RMSE of watch: student better than control by +1.5000")
+    assert verdict.reason.startswith("RMSE of watch: the student's lead over its control is +1.5000")
 
 
 def test_the_bound_is_the_alpha_quantile_over_clusters():

@@ -13,7 +13,7 @@ from pipeline.commands.status import run_status, status
 from pipeline.driver.lock import exclusive_loop_lock
 
 ROOT = Path(__file__).parents[3]
-CONFIG = ROOT / "pipeline" / "configs" / "demo.yaml"
+CONFIG = ROOT / "pipeline" / "configs" / "kuairand.yaml"
 
 
 def arguments(run, *more):

@@ -26,7 +26,7 @@ PATHS = RunPaths(root=Path("/ROOT"), events=Path("/EVENTS"))
 
 @pytest.fixture(scope="module")
 def deployment():
-    return load_deployment(REPOSITORY / "pipeline" / "configs" / "demo.yaml")
+    return load_deployment(REPOSITORY / "pipeline" / "configs" / "kuairand.yaml")
 
 
 @pytest.fixture(scope="module")

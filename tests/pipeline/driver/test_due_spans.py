@@ -27,7 +27,7 @@ ALL = (TEACHER, *SURFACES)
 
 @pytest.fixture
 def deployment():
-    return load_deployment(Path(__file__).parents[3] / "pipeline" / "configs" / "demo.yaml")
+    return load_deployment(Path(__file__).parents[3] / "pipeline" / "configs" / "kuairand.yaml")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pipeline.driver.fleet import PROCESS_GIB, Member, plan_fleet, run_fleet
 
 @pytest.fixture
 def deployment():
-    return load_deployment(Path(__file__).parents[3] / "pipeline" / "configs" / "demo.yaml")
+    return load_deployment(Path(__file__).parents[3] / "pipeline" / "configs" / "kuairand.yaml")
 
 
 def test_surfaces_are_distributed_over_processes_and_the_teacher_has_its_own(deployment):

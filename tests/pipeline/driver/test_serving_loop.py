@@ -25,7 +25,7 @@ def output():
 @pytest.fixture
 def loop(tmp_path, output):
     (tmp_path / "log").mkdir()
-    deployment = load_deployment(REPOSITORY / "pipeline" / "configs" / "demo.yaml")
+    deployment = load_deployment(REPOSITORY / "pipeline" / "configs" / "kuairand.yaml")
     paths = RunPaths(tmp_path / "root", tmp_path / "log")
     paths.root.mkdir()
     return Loop(deployment, paths, Progress(Console(file=output, soft_wrap=True)))

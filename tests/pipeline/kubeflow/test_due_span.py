@@ -28,7 +28,8 @@ BRANCHES = ("teacher", "tab_1", "tab_0", "tab_4")
 
 @pytest.fixture
 def deployment():
-    return load_deployment(REPOSITORY / "pipeline" / "configs" / "kuairand.yaml")
+    shipped = load_deployment(REPOSITORY / "pipeline" / "configs" / "kuairand.yaml")
+    return dataclasses.replace(shipped, burn_in="0:2")
 
 
 @pytest.fixture
