@@ -57,7 +57,7 @@ def regression_loss(predictions: Tensor, labels: Tensor, where: Tensor) -> Tenso
 def zero_inflated_loss(parameters: Tensor, labels: Tensor, where: Tensor) -> Tensor:
     """Negative log-likelihood of labels that are 0 or normal on the task's scale.
 
-    On a logarithmic scale this is the zero-inflated lognormal (ZILN) loss of the amount.
+    With scale log1p it is close to the zero-inflated lognormal (ZILN) loss of the amount, not equal to it.
 
     Args:
         parameters: `[batch, tasks, 3]` float: logit of a label above 0, then mean and logarithm of the
@@ -72,8 +72,8 @@ def zero_inflated_loss(parameters: Tensor, labels: Tensor, where: Tensor) -> Ten
         ValueError: if the shapes differ.
 
     Reference: Wang et al., "A Deep Probabilistic Model for Customer Lifetime Value Prediction", arXiv
-    1912.07753, section 3. Differs: the deviation has a lower bound, so the likelihood of a repeated amount is
-    bounded.
+    1912.07753, section 3. Differs: normal on the task's scale, not lognormal in the amount's unit; so is the
+    expectation. The deviation has a lower bound, so the likelihood of a repeated amount is bounded.
     """
     positive_logits, labels = _masked(parameters[:, :, 0], labels, where)
     mean, log_deviation = (

@@ -25,9 +25,9 @@ class Task:
             `log1p_seconds`).
         delayed: whether the hard label comes with the matured row instead of the fresh row.
         weight: factor of this task's hard loss, >= 0.
-        loss: loss of a regression's hard head. `squared` is the squared error. `ziln` (zero-inflated
-            lognormal) is for labels >= 0 that are often 0 and otherwise heavy-tailed; soft label and served
-            value are its expectation.
+        loss: loss of a regression's hard head. `squared` is the squared error. `ziln` is for labels
+            >= 0 that are often 0: a zero-inflated normal on the task's scale. Soft label and served value are
+            its expectation on that scale.
 
     Reference: Khani et al., RecSys '24 (PET and PST tasks); Wang et al., arXiv 1912.07753 (ZILN).
     """

@@ -17,7 +17,7 @@ BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#c8621b", "#2d7f4f", "#777777"
 COLOURS = (BLUE, ORANGE, GREEN, "#7a4fa3", "#a33b52")
 FLEET_SIZES = (1, 2, 5, 10, 20, 50, 100)
 """Numbers of students at which the cost charts have points."""
-_WIDTH_INCHES = 6.4
+_WIDTH_INCHES = 4.6
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def line_chart(
         y: label of the vertical axis.
         diagonal: whether to draw the line x = y.
     """
-    figure, axes = _axes(3.2)
+    figure, axes = _axes(2.6)
     for (name, (xs, ys)), colour in zip(curves.items(), COLOURS, strict=False):
         axes.plot(xs, ys, marker="o", markersize=3, color=colour, label=name)
     if diagonal:

@@ -55,6 +55,12 @@ def _surface(deployment: Deployment, paths: RunPaths, name: str, figures: Json) 
     rows, bars = [], []
     for task, roles in figures["tasks"].items():
         metric = "auc" if any("auc" in roles.get(role, {}) for role in ROLES) else "rmse"
+        positives = next(
+            (roles[role]["positives"] for role in ROLES if "positives" in roles.get(role, {})), None
+        )
+        if positives is not None and positives < deployment.evaluation.min_positives:
+            rows.append([task, metric, *(None for _ in ROLES), f"too few positives: {positives}"])
+            continue
         values = [roles.get(role, {}).get(metric) for role in ROLES]
         difference = roles.get("difference", {}).get(metric)
         value, low, high = difference or (None, None, None)

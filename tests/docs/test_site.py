@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import re
+import subprocess
 
 import pytest
 
@@ -39,3 +41,21 @@ def test_a_row_has_type_default_and_the_whole_meaning(generate):
 def test_only_the_marked_page_is_changed(generate):
     assert generate.on_page_markdown("text", page=None) == "text"
     assert "## surfaces.NAME" in generate.on_page_markdown("a <!-- settings --> b")
+
+
+def test_every_message_of_the_troubleshooting_page_is_in_the_code():
+    rows = (REPOSITORY / "docs" / "troubleshooting.md").read_text().splitlines()
+    messages = [
+        text for row in rows if row.startswith("| `") for text in re.findall(r"`([^`]+)`", row.split("|")[1])
+    ]
+    assert len(messages) > 15
+    listing = ["git", "ls-files", "*.py", ":!tests"]
+    files = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split()
+    code = "".join((REPOSITORY / name).read_text() for name in files)
+    for message in messages:
+        # SURFACE, N and the dots stand for what the code fills in.
+        parts = [
+            part.strip() for part in re.split(r"\bSURFACE\b|\bN\b|…|schema|drift|skew| (?=needs)", message)
+        ]
+        for part in filter(None, parts):
+            assert part in code, (message, part)

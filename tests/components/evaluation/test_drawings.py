@@ -1,6 +1,6 @@
 import re
 
-from components.evaluation.drawings import GREEN, ORANGE, Bar, interval_chart, line_chart
+from components.evaluation.drawings import GREEN, ORANGE, Bar, interval_chart, line_chart, span_chart
 
 
 def test_a_smaller_error_is_drawn_as_better():
@@ -20,3 +20,12 @@ def test_charts_of_one_page_have_different_ids():
         for drawing in drawings
     ]
     assert all(ids) and not ids[0] & ids[1] and not ids[1] & ids[2]
+
+
+def test_a_chart_by_span_has_a_tick_for_whole_spans_only():
+    bars = {5: Bar("5", 0.1, 0.0, 0.2), 6: Bar("6", 0.2, 0.1, 0.3)}
+    ticks = re.findall(r">([0-9.]+)</text>", span_chart("gain", bars, y="difference").svg)
+    assert {"5", "6"} <= set(ticks) and "5.4" not in ticks
+    curves = {"teacher": ([5, 6], [0.7, 0.8])}
+    assert "5.4" in re.findall(r">([0-9.]+)</text>", line_chart("c", curves, x="rows", y="y").svg)
+    assert "5.4" not in re.findall(r">([0-9.]+)</text>", line_chart("c", curves, x="span", y="y").svg)

@@ -1,8 +1,10 @@
 import io
 
+import pytest
 from rich.console import Console
 
-from pipeline.observation.summary_table import render_summary
+from models.tasks import Task
+from pipeline.observation.summary_table import render_headline, render_summary
 
 BINARY = {
     "teacher": {"auc": 0.7371, "log_loss": 0.5, "calibration": 1.0, "examples": 4000, "positives": 1234},
@@ -126,3 +128,45 @@ def test_only_a_terminal_gets_control_codes():
 def test_a_run_without_spans_is_printed():
     empty = {"spans": [], "surfaces": {}, "label_sets": [], "seconds": {}}
     assert "no spans" in printed(empty | {"decisions": [], "freshness": {"spans": [], "percentiles": {}}})
+
+
+def headline(summary=SUMMARY, tasks=None):
+    tasks = tasks or {
+        "comment": Task(kind="binary", group="other", delayed=True),
+        "click": Task(kind="binary", group="pet"),
+        "like": Task(kind="binary", group="pst"),
+        "watch": Task(kind="regression", group="pet", unit="seconds"),
+    }
+    stream = io.StringIO()
+    Console(file=stream, highlight=False, width=80).print(render_headline(summary, tasks))
+    return stream.getvalue()
+
+
+def test_the_headline_has_the_first_immediate_task_of_each_kind_on_each_surface():
+    text = headline()
+    assert line(text, "  click AUC").split() == [
+        "click", "AUC", "0.7371", "0.7142", "0.7101", "+0.0041", "[+0.0012,+0.0070]", "better",
+    ]  # fmt: skip
+    assert "like" not in text and "comment" not in text
+    assert text.index("home") < text.index("feed")
+    assert "Result, spans 3 to 5" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "verdict"),
+    [
+        ("auc", [0.01, 0.002, 0.02], "better"),
+        ("auc", [-0.01, -0.02, -0.002], "worse"),
+        ("rmse", [-0.01, -0.02, -0.002], "better"),
+        ("rmse", [0.01, 0.002, 0.02], "worse"),
+        ("auc", [0.01, -0.002, 0.02], "unclear"),
+        ("auc", [0.01, None, None], "-"),
+    ],
+)
+def test_the_headline_says_whether_the_student_is_better(metric, difference, verdict):
+    roles = {role: {metric: 0.5} for role in ("teacher", "student", "control")}
+    figures = {"tasks": {"x": roles | {"difference": {metric: difference}}}}
+    kind = "binary" if metric == "auc" else "regression"
+    text = headline(SUMMARY | {"surfaces": {"home": figures}}, {"x": Task(kind=kind, group="pet")})
+    assert line(text, f"  x {metric.upper()}").split()[-1] == verdict
