@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 import pydantic.dataclasses
 from typing_extensions import dataclass_transform
 
 T = TypeVar("T")
+
+Count = Annotated[int, pydantic.Field(ge=1, le=10**9)]
+Natural = Annotated[int, pydantic.Field(ge=0, le=10**9)]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
+"""Ranges of numbers in settings. A number out of its range is refused with its key."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

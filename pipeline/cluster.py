@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from models.settings import settings
+from models.settings import Count, Natural, Positive, settings
 
 SPAN = "span"
 """The only parameter of a compiled span pipeline; -1 selects the next due span."""
@@ -23,18 +23,11 @@ class Step:
         beam: Beam options of this step, such as `--runner=FlinkRunner`. They override the deployment's.
     """
 
-    cpus: float = 2.0
-    memory_gib: float = 4.0
-    gpus: int = 0
+    cpus: Positive = 2.0
+    memory_gib: Positive = 4.0
+    gpus: Natural = 0
     image: str = ""
     beam: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.cpus <= 0 or self.memory_gib <= 0 or self.gpus < 0:
-            raise ValueError(
-                "cpus and memory_gib must be > 0 and gpus >= 0, "
-                f"got {self.cpus}, {self.memory_gib} and {self.gpus}."
-            )
 
 
 @settings
@@ -61,8 +54,8 @@ class Cluster:
     volume: str = "rankdistill"
     secrets: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     accelerator: str = "nvidia.com/gpu"
-    retries: int = 3
-    retry_seconds: int = 60
+    retries: Natural = 3
+    retry_seconds: Count = 60
 
     def __post_init__(self) -> None:
         if not self.pipeline_root.startswith(("minio://", "s3://", "gs://")):
@@ -76,10 +69,6 @@ class Cluster:
         if not self.volume and not self.shared.startswith("/gcs/"):
             raise ValueError(
                 f"without a volume, shared must begin with /gcs/ (Vertex AI), got {self.shared!r}."
-            )
-        if self.retries < 0 or self.retry_seconds < 1:
-            raise ValueError(
-                f"retries must be >= 0 and retry_seconds >= 1, got {self.retries} and {self.retry_seconds}."
             )
 
 

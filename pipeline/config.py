@@ -17,16 +17,23 @@ from components.evaluation.label_checks import LabelChecks
 from components.evaluation.push_gate import PushRule
 from components.evaluation.severities import Severities
 from components.label_store.resolving import LabelSource
+from components.label_store.schemes import store_uri_fault
+from components.span_records import BURN_IN, RELABELLED, TEACHER
 from components.transforms.join_settings import JoinSettings, WithoutLabels
 from eventlog.errors import BadInput
+from eventlog.names import MAX_NAME_LENGTH, name_fault
 from eventlog.spans import parse_range
 from models.distillation import Distillation
 from models.features import Feature
 from models.job import Architecture, Optimizer, TrainingJob
-from models.settings import settings, to_json
+from models.settings import Count, Natural, NonNegative, Seed, Share, settings, to_json
 from models.tasks import Task
 from pipeline.cluster import Cluster, Step
 
+_BEAM_RUNNERS = (
+    "FnApiRunner", "BundleBasedDirectRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner",
+    "PortableRunner", "FlinkRunner", "SparkRunner", "DaskRunner", "DataflowRunner",
+)  # fmt: skip
 # A teacher is many times a student's size and trains on the rows of every surface.
 _DEFAULT_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32)}
 
@@ -50,8 +57,8 @@ class Teacher:
     tasks: tuple[str, ...]
     architecture: Architecture
     optimizer: Optimizer
-    batch_size: int
-    passes: int
+    batch_size: Count
+    passes: Count
 
 
 @settings
@@ -72,8 +79,8 @@ class Student:
     tasks: tuple[str, ...]
     architecture: Architecture
     optimizer: Optimizer
-    batch_size: int
-    passes: int
+    batch_size: Count
+    passes: Count
     distillation: dict[str, Distillation] = dataclasses.field(default_factory=dict)
 
 
@@ -100,12 +107,12 @@ class Surface:
             Labels of another teacher have separate pins, so a surface can switch to them and back.
     """
 
-    coverage_floor: float = 0.95
+    coverage_floor: Share = 0.95
     without_labels: WithoutLabels = "stop"
-    label_wait_seconds: float = 600.0
+    label_wait_seconds: NonNegative = 600.0
     first_spans: str | None = None
     burn_in: bool = True
-    control_every: int = 1
+    control_every: Natural = 1
     push: PushRule | None = None
     student: Student | None = None
     labels: LabelSource = dataclasses.field(default_factory=LabelSource)
@@ -123,7 +130,7 @@ class Validation(Severities):
     """
 
     refused_span: Literal["stop", "skip"] = "stop"
-    late_after_spans: int | None = None
+    late_after_spans: Count | None = None
 
     @property
     def severities(self) -> Severities:
@@ -142,9 +149,9 @@ class Evaluation:
         tfma: Adds TFX's Evaluator per student, with TFMA slices by hour and activity; slow.
     """
 
-    margin: float = 0.05
-    resamples: int = 200
-    min_positives: int = 50
+    margin: NonNegative = 0.05
+    resamples: Natural = 200
+    min_positives: Natural = 50
     tfma: bool = False
 
 
@@ -184,7 +191,7 @@ class Deployment:
     """
 
     name: str
-    seed: int
+    seed: Seed
     schema: str
     burn_in: str
     tasks: dict[str, Task]
@@ -198,7 +205,7 @@ class Deployment:
     join: Literal["beam", "bigquery"] = "beam"
     events_table: str | None = None
     spans_table: str | None = None
-    rows_per_shard: int = 10_000
+    rows_per_shard: Count = 10_000
     validation: Validation = dataclasses.field(default_factory=Validation)
     label_checks: LabelChecks = dataclasses.field(default_factory=LabelChecks)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
@@ -216,6 +223,8 @@ class Deployment:
             _ = self.burn_in_spans
         except BadInput as error:
             raise ValueError(f"burn_in: {error}") from error
+        self._check_names()
+        self._check_runners()
         self._check_tables()
         if not self.surfaces:
             raise ValueError("surfaces must name at least one surface, got none. Add one.")
@@ -228,6 +237,34 @@ class Deployment:
                         f"distillation of {task!r} on {name} needs the teacher's label, but the teacher's "
                         f"tasks are {sorted(self.teacher.tasks)}. Add it to teacher.tasks."
                     )
+
+    def _check_names(self) -> None:
+        for key, name in (("name", self.name), ("teacher.name", self.teacher.name), ("fleet", self.fleet)):
+            if fault := name_fault(name):
+                raise ValueError(f"{key}: {fault}")
+        for name in self.surfaces:
+            if fault := name_fault(name, (TEACHER, BURN_IN, RELABELLED)):
+                raise ValueError(f"surfaces: {fault}")
+            if len(self.name) + len(name) > MAX_NAME_LENGTH + 12:
+                raise ValueError(
+                    f"name and surfaces.{name}: expected at most {MAX_NAME_LENGTH + 12} characters together, "
+                    f"since both are in the name of a TFX pipeline, got {len(self.name) + len(name)}."
+                )
+        if fault := store_uri_fault(self.label_store):
+            raise ValueError(f"label_store: {fault}")
+
+    def _check_runners(self) -> None:
+        options = {"beam_pipeline_args": self.beam_pipeline_args}
+        options |= {f"steps.{name}.beam": step.beam for name, step in self.steps.items()}
+        for key, arguments in options.items():
+            for runner in (
+                text.removeprefix("--runner=") for text in arguments if text.startswith("--runner=")
+            ):
+                # A runner of another package is given by its full name.
+                if "." not in runner and runner not in _BEAM_RUNNERS:
+                    near = difflib.get_close_matches(runner, _BEAM_RUNNERS, n=1)
+                    fix = f"Did you mean {near[0]}?" if near else f"Beam has {', '.join(_BEAM_RUNNERS)}."
+                    raise ValueError(f"{key}: expected a Beam runner, got {runner!r}. {fix}")
 
     def _check_tables(self) -> None:
         if self.join == "bigquery" and self.events_table is None:
@@ -246,10 +283,6 @@ class Deployment:
 
     def _check_surface(self, name: str, surface: Surface) -> None:
         where = f"surfaces.{name}"
-        if not 0.0 <= surface.coverage_floor <= 1.0:
-            raise ValueError(f"{where}.coverage_floor must be 0 to 1, got {surface.coverage_floor}.")
-        if surface.control_every < 0:
-            raise ValueError(f"{where}.control_every must be >= 0, got {surface.control_every}.")
         if surface.first_spans is not None and parse_range(surface.first_spans)[0] <= self.burn_in_spans[-1]:
             raise ValueError(
                 f"{where}.first_spans must begin after the burn-in {self.burn_in}, got "

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 
 from eventlog.errors import BadInput
 from eventlog.shipped_schema import shipped_names, shipped_schema
 from pipeline.config import Deployment
+from pipeline.yaml_file import read_mapping
 
 _EXTENDS = "extends"
 _SHIPPED = "shipped:"
@@ -63,12 +63,7 @@ def _read(path: Path, where: str, extended_by: tuple[Path, ...]) -> dict[str, An
             "a file extends itself", where=f"{path}: {_EXTENDS}", expected="another file",
             got=" <- ".join(str(file) for file in extended_by), fix="Remove one `extends`.",
         )  # fmt: skip
-    try:
-        document = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_a_mapping(path, str(error)) from error
-    if not isinstance(document, dict):
-        raise _not_a_mapping(path, type(document).__name__)
+    document = read_mapping(path)
     if _EXTENDS not in document:
         return document
     base = document.pop(_EXTENDS)
@@ -141,10 +136,14 @@ def _bad_value(path: Path, fault: Mapping[str, Any]) -> BadInput:
         return BadInput(
             "wrong value", where=where, expected="valid settings", got=reason, fix="Correct the file."
         )
-    got = "nothing" if fault["type"] == "missing" else repr(fault["input"])
+    if fault["type"] == "missing":
+        expected, got = "a value", "nothing"
+    else:
+        expected, got = str(fault["msg"]).removeprefix("Input should be "), repr(fault["input"])
     return BadInput(
-        "wrong value", where=where, expected=str(fault["msg"]), got=got, fix="See pipeline/configs/demo.yaml."
-    )
+        "wrong value", where=where, expected=expected, got=got,
+        fix="pipeline/configs/ has examples, docs/reference/configuration.md every key.",
+    )  # fmt: skip
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:

@@ -12,7 +12,7 @@ from components.transforms.collecting import find_bad_input
 
 
 def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
-    """Runs a program. Bad input ends it with one line on standard error and exit code 2, without a traceback.
+    """Runs a program. Bad input and wrong options end it with one line on standard error and exit code 2.
 
     Args:
         name: The program's name, printed before the message.
@@ -23,7 +23,9 @@ def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" Try `{context.command_path} --help`." if context is not None else ""
+        click.echo(f"{name}: {' '.join(error.format_message().split())}{hint}", err=True)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import pyarrow as pa
 
 from eventlog.errors import BadInput
+from eventlog.names import name_fault
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 EVENT_DATE = "event_date"
@@ -30,8 +30,6 @@ FIXED_COLUMNS = pa.schema(
 )
 """Columns of every label row, besides `soft_<task>`."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
 
 def require_name(value: str, kind: str) -> str:
     """Returns `value` if it can be part of a path and of a set id.
@@ -43,13 +41,10 @@ def require_name(value: str, kind: str) -> str:
     Raises:
         BadInput: if it holds anything but letters, digits, `_` and `-`.
     """
-    if not _NAME.fullmatch(value):
+    fault = name_fault(value, max_length=None)
+    if fault is not None:
         raise BadInput(
-            f"not a usable {kind}",
-            where="label store",
-            expected="letters, digits, _ and -",
-            got=repr(value),
-            fix="Rename it in the config.",
+            f"not a usable {kind}", where="label store", expected=fault.expected, got=fault.got, fix=fault.fix
         )
     return value
 

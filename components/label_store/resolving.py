@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.label_store.base import LabelSetRecord, LabelStore
 from eventlog.errors import BadInput
-from models.settings import settings
+from models.settings import Natural, settings
 
 
 class UnusableLabels(BadInput):
@@ -23,7 +23,7 @@ class LabelSource:
 
     teacher: str | None = None
     set_id: str | None = None
-    max_age_spans: int | None = None
+    max_age_spans: Natural | None = None
 
 
 def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> LabelSetRecord:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from components.label_store.base import LabelStore
 from eventlog.errors import BadInput
+from eventlog.names import Fault, path_fault
 
 
 def _open_delta(location: str) -> LabelStore:
@@ -27,33 +28,35 @@ SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta, "bigque
 """Scheme → function that opens a store. A new backend is one line here and one in the contract suite."""
 
 
+def store_uri_fault(uri: str) -> Fault | None:
+    """What is wrong with a store's URI; None if `open_store` accepts its form."""
+    scheme, _, location = uri.partition(":")
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}:" for name in SCHEMES)
+        close = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
+        fix = f"Did you mean {close[0]}:?" if close else "Correct the store's URI."
+        return Fault(f"a URI that begins with one of {known}", repr(uri), fix)
+    location = location.removeprefix("//")
+    if not location:
+        return Fault(f"a path or project after {scheme}:", repr(uri), "Correct the store's URI.")
+    return path_fault(location) if scheme == "delta" else None
+
+
 def open_store(uri: str) -> LabelStore:
-    """Opens the label store a URI names.
+    """Opens the label store that a URI names.
 
     Args:
         uri: `delta:///absolute/path`, `delta:relative/path`, or
             `bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX` with more keys, see `BigQueryLocation`.
 
     Raises:
-        BadInput: if no backend has that scheme, or nothing follows the scheme.
+        BadInput: if no backend has that scheme, or what follows is no place for it.
     """
+    fault = store_uri_fault(uri)
+    if fault is not None:
+        raise BadInput(
+            "not the URI of a label store", where=f"store {uri!r}", expected=fault.expected, got=fault.got,
+            fix=fault.fix,
+        )  # fmt: skip
     scheme, _, location = uri.partition(":")
-    if scheme not in SCHEMES:
-        close = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
-        raise BadInput(
-            "no such kind of label store",
-            where=f"store {uri!r}",
-            expected=f"a URI that begins with one of {', '.join(f'{name}:' for name in SCHEMES)}",
-            got=f"{scheme}:" if location else repr(uri),
-            fix=f"Did you mean {close[0]}:?" if close else "Correct the store's URI in the config.",
-        )
-    location = location.removeprefix("//")
-    if not location:
-        raise BadInput(
-            "incomplete label store URI",
-            where=f"store {uri!r}",
-            expected=f"a path or project after {scheme}:",
-            got="nothing after the scheme",
-            fix="Correct the store's URI in the config.",
-        )
-    return SCHEMES[scheme](location)
+    return SCHEMES[scheme](location.removeprefix("//"))

@@ -18,6 +18,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown.replace(_MARK, settings_tables()) if _MARK in markdown else markdown
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Called by MkDocs with the HTML of each page; mkdocs-click prints click's marker of "no default"."""
+    return html.replace("<code>Sentinel.UNSET</code>", "")
+
+
 def settings_tables() -> str:
     """One section for each class of settings that a deployment reaches, in the order of its keys."""
     sections = []

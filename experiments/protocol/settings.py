@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pydantic
-import yaml
 
 from eventlog.errors import BadInput
 from eventlog.spans import parse_range
 from models.settings import settings
 from pipeline.config import Deployment
 from pipeline.config_file import load_deployment
+from pipeline.yaml_file import read_mapping
 
 
 @settings
@@ -128,10 +128,10 @@ def load_protocol(path: Path) -> tuple[ExperimentProtocol, Deployment]:
     """
     if not path.is_file():
         raise _bad_protocol(path, "a YAML file", "no file", "experiments/configs/ holds examples.")
+    document = read_mapping(path)
     try:
-        document = yaml.safe_load(path.read_text())
         protocol = pydantic.TypeAdapter(ExperimentProtocol).validate_json(json.dumps(document))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+    except TypeError as error:
         got = " ".join(str(error).split())
         raise _bad_protocol(path, "YAML with one mapping", got, "Correct the file.") from error
     except pydantic.ValidationError as error:

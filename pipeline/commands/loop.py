@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from pipeline.commands.options import FOLDER, SPANS, config_option, events_option
+from pipeline.commands.options import FOLDER, PORT, SPANS, Number, config_option, events_option
 from pipeline.paths import RunPaths
 
 if TYPE_CHECKING:
@@ -64,10 +64,14 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     help="Root of the teacher's loop, for surfaces that run apart from it.",
 )
 @click.option(
-    "--poll-seconds", type=float, default=5.0, show_default=True, help="Seconds between two reads of the log."
+    "--poll-seconds",
+    type=Number(0, includes_minimum=False),
+    default=5.0,
+    show_default=True,
+    help="Seconds between two reads of the log.",
 )
 @click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
-@click.option("--metrics-port", type=int, default=None, help="Port on which to serve Prometheus metrics.")
+@click.option("--metrics-port", type=PORT, default=None, help="Port on which to serve Prometheus metrics.")
 def serve_loop(
     config_file: Path,
     events: Path,
@@ -129,13 +133,13 @@ def backfill(
 @_deployment_options
 @click.option(
     "--processes",
-    type=int,
+    type=click.IntRange(min=1),
     default=2,
     show_default=True,
     help="Maximum number of student processes; the teacher has one more.",
 )
 @click.option(
-    "--memory-gib", type=float, default=12.0, show_default=True, help="Memory for all processes together."
+    "--memory-gib", type=Number(0), default=12.0, show_default=True, help="Memory for all processes together."
 )
 @click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
 def fleet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,44 @@ from typing import Any
 import click
 
 from eventlog.errors import BadInput
+from eventlog.names import require_safe_path
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+
+class _SafePath(click.Path):
+    """A local path; see `eventlog.names` for what is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See the base class.
+
+        Raises:
+            BadInput: if the path has an unsafe character, or is a URI.
+        """
+        require_safe_path(value, param.opts[0] if param else "path")
+        return super().convert(value, param, ctx)
+
+
+class Number(click.ParamType):
+    """A finite number from `minimum` on; without `includes_minimum` above it."""
+
+    name = "number"
+
+    def __init__(self, minimum: float, *, includes_minimum: bool = True) -> None:
+        self._minimum = minimum
+        self._includes_minimum = includes_minimum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See the base class."""
+        number = float(click.FLOAT.convert(value, param, ctx))
+        is_in_range = number >= self._minimum if self._includes_minimum else number > self._minimum
+        if not (math.isfinite(number) and is_in_range):
+            relation = "at least" if self._includes_minimum else "more than"
+            self.fail(f"expected a number of {relation} {self._minimum:g}, got {value}", param, ctx)
+        return number
+
+
+FOLDER = _SafePath(path_type=Path, file_okay=False)
+FILE = _SafePath(path_type=Path, dir_okay=False)
+PORT = click.IntRange(0, 65535)
 SPANS = "A:B, both included."
 
 _Command = Callable[..., Any]

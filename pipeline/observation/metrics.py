@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from components.span_records import RELABELLED, TEACHER
+from eventlog.errors import BadInput
 from pipeline.config import Deployment
 from pipeline.observation.decisions import decisions
 from pipeline.observation.finished_spans import FinishedSpan, finished_spans
@@ -125,8 +126,18 @@ def write_metrics(deployment: Deployment, paths: RunPaths) -> None:
 
 
 def serve_metrics(port: int, deployment: Deployment, paths: RunPaths) -> None:
-    """Serves the current metrics on `port` from a thread of this process."""
-    start_http_server(port, registry=_registry(deployment, paths))
+    """Serves the current metrics on `port` from a thread of this process.
+
+    Raises:
+        BadInput: if another process uses the port, or this one may not.
+    """
+    try:
+        start_http_server(port, registry=_registry(deployment, paths))
+    except OSError as error:
+        raise BadInput(
+            "port not available", where=f"--metrics-port {port}", expected="a free port",
+            got=str(error.strerror), fix="Use another port, or stop the process that has it.",
+        ) from error  # fmt: skip
 
 
 def _registry(deployment: Deployment, paths: RunPaths) -> CollectorRegistry:

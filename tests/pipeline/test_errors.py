@@ -41,7 +41,7 @@ def test_another_error_is_not_bad_input():
     ("error", "code", "output"),
     [
         (wrapped_bad_input(), 2, f"tool: {LINE}\n"),
-        (click.UsageError("no such option"), 2, "Error: no such option\n"),
+        (click.UsageError("no such option"), 2, "tool: no such option\n"),
         (click.Abort(), 130, ""),
         (click.exceptions.Exit(3), 3, ""),
     ],

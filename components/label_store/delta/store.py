@@ -50,6 +50,7 @@ from components.label_store.publication import (
     refuse_faults,
     unknown_column_error,
 )
+from eventlog.names import require_safe_path
 from eventlog.rows import EXAMPLE_ID, SURFACE
 
 _COMMIT_ATTEMPTS = 30
@@ -61,6 +62,7 @@ class DeltaLabelStore(LabelStore):
     """Store in the folder `root`, which is created on first use. Several processes may use it at once."""
 
     def __init__(self, root: str | Path) -> None:
+        require_safe_path(root, "label store")
         self._root = Path(root).absolute()
 
     def stage(self, key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> DeltaShardWriter:

@@ -18,7 +18,7 @@ def test_a_delta_uri_opens_a_delta_store_by_absolute_or_relative_path(tmp_path, 
 
 
 def test_an_unknown_scheme_is_refused_with_a_suggestion():
-    with pytest.raises(BadInput, match=r"got delat:\. Did you mean delta:\?"):
+    with pytest.raises(BadInput, match=r"got 'delat:labels'\. Did you mean delta:\?"):
         open_store("delat:labels")
 
 
@@ -30,5 +30,7 @@ def test_a_uri_without_a_known_scheme_is_refused(uri):
 
 @pytest.mark.parametrize("uri", ["delta:", "delta://"])
 def test_a_uri_needs_a_path(uri):
-    with pytest.raises(BadInput, match="incomplete label store URI: expected a path or project after delta:"):
+    with pytest.raises(
+        BadInput, match="not the URI of a label store: expected a path or project after delta:"
+    ):
         open_store(uri)

@@ -1,0 +1,74 @@
+"""Which names and locations are safe.
+
+A name becomes a folder, a part of ids and of a pipeline's name. A location becomes a URI and a pattern of
+files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from eventlog.errors import BadInput
+
+MAX_NAME_LENGTH = 40
+"""TFX allows 63 characters for a pipeline's name, which has a suffix."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_UNSAFE = "[]*?%#\\"
+"""Characters that TensorFlow reads as a pattern, or a label store as a part of a URL."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+class Fault(NamedTuple):
+    """What is wrong with a name or location; as text `expected …, got …. …`."""
+
+    expected: str
+    got: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"expected {self.expected}, got {self.got}. {self.fix}"
+
+
+def name_fault(
+    name: str, reserved: Sequence[str] = (), max_length: int | None = MAX_NAME_LENGTH
+) -> Fault | None:
+    """What is wrong with the name of a surface, teacher, fleet or deployment; None if it is safe.
+
+    Args:
+        name: the name.
+        reserved: names with another meaning; a name may not begin with one of them and `-` either.
+        max_length: of the name; None for any, such as for an id that is made of names.
+    """
+    if not _NAME.fullmatch(name) or (max_length is not None and len(name) > max_length):
+        upper = "" if max_length is None else f"at most {max_length} "
+        return Fault(f"{upper}letters, digits, _ and -, the first no sign", repr(name), "Rename it.")
+    if any(name == word or name.startswith(f"{word}-") for word in reserved):
+        return Fault(
+            f"another name than {', '.join(reserved)}", repr(name), "Rename it: this name has a meaning."
+        )
+    return None
+
+
+def path_fault(path: str | Path) -> Fault | None:
+    """What is wrong with a local path; None if every character of its absolute form is safe."""
+    if _SCHEME.match(str(path)):
+        return Fault("a local path", repr(str(path)), "Other places are not supported here.")
+    absolute = os.path.abspath(path)  # noqa: PTH100 - also for a path that no system call accepts
+    unsafe = next((letter for letter in absolute if letter in _UNSAFE or not letter.isprintable()), None)
+    if unsafe is None:
+        return None
+    return Fault(
+        f"a path without control characters and {' '.join(_UNSAFE)}", f"{unsafe!r} in {absolute!r}",
+        "Use another folder: patterns of files and URLs read this character in another way.",
+    )  # fmt: skip
+
+
+def require_safe_path(path: str | Path, option: str) -> None:
+    """Raises BadInput with `path_fault`; `option` says what names the path."""
+    fault = path_fault(path)
+    if fault is not None:
+        raise BadInput("unsafe path", where=option, expected=fault.expected, got=fault.got, fix=fault.fix)

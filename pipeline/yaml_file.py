@@ -1,0 +1,62 @@
+"""Reads a YAML file that holds one mapping; refuses what YAML reads in another way than it looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eventlog.errors import BadInput
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Reads the file.
+
+    Raises:
+        BadInput: if it is no UTF-8 or no YAML mapping, has a key twice, or a key that is no text (YAML 1.1
+            reads `no`, `on` and `yes` as booleans).
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except UnicodeDecodeError as error:
+        got = f"byte {error.object[error.start]:#x} at position {error.start}"
+        raise _not_a_mapping(path, "UTF-8 text", got, "Save the file as UTF-8.") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _not_a_mapping(path, "YAML with one mapping", str(error)) from error
+    if not isinstance(document, dict):
+        raise _not_a_mapping(path, "YAML with one mapping", type(document).__name__)
+    return document
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader, with text as keys, each once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Builds a mapping; see the base class.
+
+        Raises:
+            ConstructorError: if a key is no text, or occurs twice.
+        """
+        first_lines: dict[str, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            line = key_node.start_mark.line + 1
+            if key_node.tag != "tag:yaml.org,2002:str":
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key_node.value} in line {line} is no text; write it in quotes"
+                )
+            if key_node.value in first_lines:
+                first = first_lines[key_node.value]
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key_node.value!r} twice, in lines {first} and {line}; remove one"
+                )
+            first_lines[key_node.value] = line
+        return dict(super().construct_mapping(node, deep))
+
+
+def _not_a_mapping(path: Path, expected: str, got: str, fix: str = "Correct the file.") -> BadInput:
+    return BadInput(
+        "not a configuration", where=str(path), expected=expected, got=" ".join(got.split()), fix=fix
+    )

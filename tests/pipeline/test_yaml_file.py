@@ -1,0 +1,43 @@
+import pytest
+
+from eventlog.errors import BadInput
+from pipeline.yaml_file import read_mapping
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(content):
+        path = tmp_path / "c.yaml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_mapping(path)
+
+    return read
+
+
+def test_a_mapping_is_read(read):
+    assert read("a: 1\nb: {c: [x, 'no']}\n") == {"a": 1, "b": {"c": ["x", "no"]}}
+
+
+def test_anchors_and_merged_mappings_are_read(read):
+    assert read("a: &a {x: 1}\nb: {<<: *a, y: 2}\n")["b"] == {"x": 1, "y": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", r"key 'a' twice, in lines 1 and 3; remove one"),
+        ("s:\n  x: 1\n  y: 2\n  x: 3\n", r"key 'x' twice, in lines 2 and 4"),
+        ("s:\n  no: {}\n  on: {}\n", r"key no in line 2 is no text; write it in quotes"),
+        ("1: a\n", r"key 1 in line 1 is no text"),
+        ("- a\n", r"expected YAML with one mapping, got list"),
+        ("", r"got NoneType"),
+        ("a: [1\n", r"expected YAML with one mapping"),
+        ("a: 1\n---\nb: 2\n", r"expected a single document"),
+        ("a: !!python/object/apply:os.system [ls]\n", r"could not determine a constructor"),
+        (b"# caf\xe9\na: 1\n", r"expected UTF-8 text, got byte 0xe9 at position 5. Save the file as UTF-8"),
+    ],
+)
+def test_what_yaml_reads_in_another_way_is_one_line(read, content, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        read(content)
+    assert "\n" not in str(caught.value)
