@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from eventlog.errors import BadInput
 from eventlog.rows import (
     DELAYED_TASKS,
+    EVENT_TIME_MS,
     EXAMPLE_ID,
     FIXED_COLUMNS,
     IMMEDIATE_TASKS,
@@ -25,6 +26,8 @@ from eventlog.rows import (
 from eventlog.spans import span_files
 
 _WRITE_AGAIN = "Repair the source and write the span again."
+_FIRST_MS, _END_MS = 946_684_800_000, 4_102_444_800_000
+"""Range of event times, from 2000 to 2100. Seconds, micro- and nanoseconds lie outside of it."""
 
 
 class EmptySpan(BadInput):
@@ -63,10 +66,11 @@ def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
         The number of fresh and of matured rows.
 
     Raises:
-        BadInput: if a file is unreadable; a column is missing or has another type; there is no fresh row
-            (`EmptySpan`); a row is neither fresh nor matured; a fixed column has a null; a number is NaN or
-            infinite; a fresh row has a delayed label or a matured row an immediate one; a task has no
-            label at all; an example id repeats.
+        BadInput: if a file is unreadable; a column is missing, there twice, or of another type; there is no
+            fresh row (`EmptySpan`); a row is neither fresh nor matured; a fixed column has a null or an empty
+            text; text is not UTF-8; a list has a null item; a time is no millisecond between 2000 and 2100; a
+            number is NaN or infinite; a fresh row has a delayed label or a matured row an immediate one; a
+            task has no label at all; an example id repeats.
     """
     fresh = _RowKind("fresh", tasks=IMMEDIATE_TASKS, foreign_tasks=DELAYED_TASKS)
     matured = _RowKind("matured", tasks=DELAYED_TASKS, foreign_tasks=IMMEDIATE_TASKS)
@@ -96,6 +100,8 @@ def _check_columns(schema: pa.Schema, file: Path) -> None:
         if name not in schema.names:
             expected = f"{name} of type {expected_type}"
             raise _fault(f"missing column {name}", file, expected=expected, got="no such column")
+        if schema.names.count(name) > 1:
+            raise _fault(f"column {name} twice", file, expected="every column once", got="two of them")
         file_type = schema.field(name).type
         if not _same_type(file_type, expected_type):
             expected = str(expected_type)
@@ -114,12 +120,42 @@ def _check_values(table: pa.Table, file: Path) -> None:
         if num_nulls := table[name].null_count:
             got = f"{num_nulls} nulls"
             raise _fault(f"null in column {name}", file, expected="a value in every row", got=got)
+        if pa.types.is_string(table[name].type) and _any(pc.equal(table[name], "")):
+            raise _fault(f"empty text in column {name}", file, expected="a value in every row", got="''")
+    _check_times(table[EVENT_TIME_MS], file)
     for column in LOG_SCHEMA:
+        _check_text(table[column.name], column.name, file)
         if pa.types.is_floating(column.type) and _any(pc.invert(pc.is_finite(table[column.name]))):
             raise _fault(
                 f"NaN or infinity in column {column.name}", file,
                 expected="finite numbers, and null for a missing one", got="a value that is not finite",
             )  # fmt: skip
+
+
+def _check_times(times: pa.ChunkedArray, file: Path) -> None:
+    bounds = pc.min_max(times)
+    for time in (bounds["min"].as_py(), bounds["max"].as_py()):
+        if time is not None and not _FIRST_MS <= time < _END_MS:
+            raise _fault(
+                f"column {EVENT_TIME_MS} is not in milliseconds", file,
+                expected="milliseconds since 1970, of a time between 2000 and 2100", got=str(time),
+                fix="Convert the source's unit, and write the span again.",
+            )  # fmt: skip
+
+
+def _check_text(column: pa.ChunkedArray, name: str, file: Path) -> None:
+    values = column
+    if pa.types.is_list(column.type):
+        values = pc.list_flatten(column)
+        if num_nulls := values.null_count:
+            got = f"{num_nulls} nulls"
+            raise _fault(f"null inside a list of column {name}", file, expected="lists of values", got=got)
+    if pa.types.is_string(values.type):
+        try:
+            values.validate(full=True)
+        except pa.ArrowInvalid as error:
+            got = str(error).splitlines()[0]
+            raise _fault(f"column {name} is not UTF-8", file, expected="text in UTF-8", got=got) from error
 
 
 def _count_rows(table: pa.Table, span: int, file: Path, fresh: _RowKind, matured: _RowKind) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
-from eventlog.rows import LOG_SCHEMA
+from eventlog.rows import EVENT_TIME_MS, LOG_SCHEMA
 
 SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
@@ -69,7 +69,7 @@ def span_versions(log: Path) -> dict[int, int]:
     """Maps each complete span to its newest complete version, in ascending order; gaps are allowed.
 
     Raises:
-        BadInput: if the folder does not exist.
+        BadInput: if the folder does not exist, or a span's number has leading zeros.
     """
     if not log.is_dir():
         raise BadInput(
@@ -81,6 +81,11 @@ def span_versions(log: Path) -> dict[int, int]:
         match = _SPAN_FOLDER.fullmatch(entry.name)
         if match and (entry / SUCCESS).exists():
             span, version = int(match.group(1)), int(match.group(2) or 0)
+            if entry.name != span_folder(log, span, version).name:
+                raise BadInput(
+                    "span folder with leading zeros", where=str(entry), got=entry.name,
+                    expected=span_folder(log, span, version).name, fix="Rename the folder.",
+                )  # fmt: skip
             newest[span] = max(version, newest.get(span, 0))
     return dict(sorted(newest.items()))
 
@@ -179,4 +184,9 @@ def _log_columns(table: pa.Table) -> pa.Table:
     missing = [name for name in LOG_SCHEMA.names if name not in table.column_names]
     if missing:
         raise ValueError(f"a span's table must have every column of LOG_SCHEMA, got one without {missing}.")
+    times = table.schema.field(EVENT_TIME_MS).type
+    if not pa.types.is_integer(times):
+        raise ValueError(
+            f"{EVENT_TIME_MS} must hold integers, milliseconds since 1970, got {times}. Convert it."
+        )
     return table.select(LOG_SCHEMA.names).cast(LOG_SCHEMA)

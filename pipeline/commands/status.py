@@ -41,8 +41,10 @@ _NOTHING = "-"
 def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool) -> None:
     """Show whether a loop runs, the progress of each branch, and unusual decisions."""
     from pipeline.config_file import load_deployment
+    from pipeline.observation.finished_spans import require_artifacts
 
     paths = RunPaths(require_root(root), events.resolve())
+    require_artifacts(paths)
     state = run_status(load_deployment(config_file), paths)
     if runs:
         from pipeline.observation.runs import list_runs

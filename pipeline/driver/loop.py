@@ -43,6 +43,7 @@ from pipeline.driver.due_spans import (
 from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
 from pipeline.driver.runner import LocalRunner
+from pipeline.observation.finished_spans import require_artifacts
 from pipeline.observation.lineage import labelling_model, refuse_leaking_teacher
 from pipeline.paths import RunPaths
 
@@ -114,6 +115,7 @@ class Loop:
             BadInput: if a span is faulty or missing and the configuration does not skip it.
             Stopped: if `is_stopping` returned True.
         """
+        require_artifacts(self.paths)
         self._fetch_spans()
         # Checked first, so that an impossible range creates no file.
         find_next_span(self.deployment, self.paths, self.branches, requested)

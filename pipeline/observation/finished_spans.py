@@ -137,6 +137,24 @@ def finished_spans(paths: RunPaths, branch: str) -> list[FinishedSpan]:
     return sorted(spans, key=lambda finished: finished.span)
 
 
+def require_artifacts(paths: RunPaths) -> None:
+    """Checks that the artifacts of the newest records are where the records say; a moved root has none.
+
+    Raises:
+        BadInput: with the first missing artifact.
+    """
+    for folder in sorted(Path(paths.records).glob("*/")):
+        newest = max(folder.glob("span-*.json"), default=None)
+        slots = _finished_span(newest).slots if newest is not None else {}
+        for uri in slots.values():
+            if "://" not in uri and not Path(uri).exists():
+                raise BadInput(
+                    "the root was moved, or lost an artifact", where=str(newest),
+                    expected=f"the artifact {uri}", got="no such folder",
+                    fix="Move the root back to the path where it was made, or restore the artifact.",
+                )  # fmt: skip
+
+
 def _finished_span(path: Path) -> FinishedSpan:
     record = parse_record(path.read_text(), str(path))
     return FinishedSpan(**vars(record), time=path.stat().st_mtime)

@@ -13,12 +13,13 @@ from eventlog.rows import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_SCHEMA
 from eventlog.spans import span_files, write_span
 
 SPAN = 3
+TIME_MS = 1_650_000_000_000
 
 
 def fresh(example_id: str, **changes: Any) -> dict[str, Any]:
     row = {
         "example_id": example_id,
-        "event_time_ms": 1,
+        "event_time_ms": TIME_MS,
         "impression_span": SPAN,
         "surface": "tab_1",
         "cluster_id": "u",
@@ -161,4 +162,60 @@ def test_a_fresh_row_with_a_delayed_label_is_refused(tmp_path: Path) -> None:
 def test_a_matured_row_with_an_immediate_label_is_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path, [fresh("a"), matured("b", label_click=1.0)])
     with pytest.raises(BadInput, match="column label_click has labels in matured rows"):
+        check_span(log, SPAN)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3, 1e6], ids=["seconds", "microseconds", "nanoseconds"])
+def test_times_in_another_unit_are_refused(tmp_path: Path, factor: float) -> None:
+    log = write_log(tmp_path, [fresh("a"), fresh("b", event_time_ms=int(TIME_MS * factor))])
+    with pytest.raises(BadInput, match=r"column event_time_ms is not in milliseconds: expected milliseconds"):
+        check_span(log, SPAN)
+
+
+@pytest.mark.parametrize("type_", [pa.timestamp("ns"), pa.timestamp("ms", "UTC")])
+def test_a_timestamp_is_not_written_as_milliseconds(tmp_path: Path, type_: pa.DataType) -> None:
+    table = pa.Table.from_pylist([fresh("a")], schema=LOG_SCHEMA)
+    place = table.column_names.index("event_time_ms")
+    stamps = pa.array([TIME_MS], pa.int64()).cast(pa.timestamp("ms")).cast(type_)
+    with pytest.raises(ValueError, match="event_time_ms must hold integers"):
+        write_span(tmp_path, SPAN, [table.set_column(place, "event_time_ms", stamps)])
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    log = rewrite(write_log(tmp_path, [fresh("a")]), lambda table: table.append_column("hour", table["hour"]))
+    with pytest.raises(BadInput, match=r"part-00000\.parquet: column hour twice"):
+        check_span(log, SPAN)
+
+
+@pytest.mark.parametrize("column", ["cluster_id", "video_id"])
+def test_text_that_is_not_utf_8_is_refused_with_its_column(tmp_path: Path, column: str) -> None:
+    def with_latin_1(table: pa.Table) -> pa.Table:
+        raw = pa.array([b"caf\xe9"] * table.num_rows, pa.binary())
+        text = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+        return table.set_column(table.column_names.index(column), column, text)
+
+    log = rewrite(write_log(tmp_path, [fresh("a", video_id="v")]), with_latin_1)
+    with pytest.raises(BadInput, match=rf"column {column} is not UTF-8: expected text in UTF-8"):
+        check_span(log, SPAN)
+
+
+def test_a_null_inside_a_list_is_refused(tmp_path: Path) -> None:
+    log = write_log(tmp_path, [fresh("a", tag=["x", None])])
+    with pytest.raises(
+        BadInput, match="null inside a list of column tag: expected lists of values, got 1 nulls"
+    ):
+        check_span(log, SPAN)
+
+
+@pytest.mark.parametrize("column", ["surface", "cluster_id", "example_id"])
+def test_an_empty_text_in_a_fixed_column_is_refused(tmp_path: Path, column: str) -> None:
+    log = write_log(tmp_path, [fresh("a") | {column: ""}])
+    with pytest.raises(BadInput, match=f"empty text in column {column}: expected a value in every row"):
+        check_span(log, SPAN)
+
+
+def test_a_span_folder_with_leading_zeros_is_refused_by_name(tmp_path: Path) -> None:
+    log = write_log(tmp_path, [fresh("a")])
+    (log / f"span={SPAN}").rename(log / f"span=0000{SPAN}")
+    with pytest.raises(BadInput, match=r"span=00003: span folder with leading zeros: expected span=3"):
         check_span(log, SPAN)

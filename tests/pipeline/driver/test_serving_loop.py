@@ -8,11 +8,13 @@ import pytest
 from rich.console import Console
 
 from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
+from eventlog.errors import BadInput
 from pipeline.config_file import load_deployment
 from pipeline.driver.due_spans import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.driver.serving_loop import serve
+from pipeline.observation.finished_spans import require_artifacts
 from pipeline.paths import RunPaths
 from tests.conftest import REPOSITORY
 
@@ -73,7 +75,7 @@ def test_surfaces_apart_wait_for_the_teachers_features(loop, tmp_path):
 
 
 def test_a_surface_whose_burn_in_lacks_spans_does_not_stop_the_others(loop):
-    record = SpanRecord(span=4, slots={"transform_graph": "/graph"})
+    record = SpanRecord(span=4, slots={"transform_graph": str(loop.paths.root)})
     write_record(loop.paths.records, BURN_IN, record)
     write_record(loop.paths.records, surface_burn_in("tab_0"), SpanRecord(span=4))
     write_record(loop.paths.records, "tab_4", SpanRecord(span=5))
@@ -82,3 +84,17 @@ def test_a_surface_whose_burn_in_lacks_spans_does_not_stop_the_others(loop):
 
     assert done == [] and list(behind) == ["tab_1"], "tab_0 has recorded its burn-in, tab_4 a span"
     assert "the burn-in of tab_1 needs span 0: expected spans 0 to 4" in str(behind["tab_1"])
+
+
+def test_a_moved_root_is_refused_with_the_path_that_it_lacks(loop, tmp_path):
+    made = tmp_path / "made" / "artifacts" / "graph"
+    made.mkdir(parents=True)
+    write_record(loop.paths.records, BURN_IN, SpanRecord(span=4, slots={"transform_graph": str(made)}))
+    require_artifacts(loop.paths)
+
+    (tmp_path / "made").rename(tmp_path / "moved")
+
+    with pytest.raises(
+        BadInput, match=rf"the root was moved, or lost an artifact: expected the artifact {made}"
+    ):
+        loop.catch_up()
