@@ -1,4 +1,4 @@
-"""Opens the label store that a URI names; the scheme selects the backend."""
+"""Opens a label store by its URI; the scheme selects the backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventlog.errors import BadInput
 
 
 def _open_delta(location: str) -> LabelStore:
-    # Imported here, so that the other backend is not loaded.
+    # Imported here, so that only the selected backend is loaded.
     from components.label_store.delta.store import DeltaLabelStore
 
     return DeltaLabelStore(location)
@@ -24,24 +24,24 @@ def _open_bigquery(location: str) -> LabelStore:
 
 
 SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta, "bigquery": _open_bigquery}
-"""Scheme → function that opens a store. A new backend is one line here and one in the contract suite."""
+"""Scheme → function that opens a store. A new backend adds a line here and a line to the contract suite."""
 
 
 def open_store(uri: str) -> LabelStore:
-    """Opens the label store a URI names.
+    """Opens a label store.
 
     Args:
         uri: `delta:///absolute/path`, `delta:relative/path`, or
-            `bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX` with more keys, see `BigQueryLocation`.
+            `bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX`. `BigQueryLocation` lists further keys.
 
     Raises:
-        BadInput: if no backend has that scheme, or nothing follows the scheme.
+        BadInput: if the scheme is unknown, or nothing follows it.
     """
     scheme, _, location = uri.partition(":")
     if scheme not in SCHEMES:
         close = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
         raise BadInput(
-            "no such kind of label store",
+            "unknown kind of label store",
             where=f"store {uri!r}",
             expected=f"a URI that begins with one of {', '.join(f'{name}:' for name in SCHEMES)}",
             got=f"{scheme}:" if location else repr(uri),
