@@ -175,7 +175,7 @@ def test_an_id_labelled_in_two_sets_is_refused_with_the_set_ids(join, tmp_path):
     join.num_buckets = 1  # The bucket has rows of all three sets.
     join.set_ids = (*join.set_ids, publish(join.store_uri, 3, [("b", "feed", 0.9, 9.0)], teacher="other"))
     with pytest.raises(
-        BadInput, match=r"several labels: expected one label row .* got b\. Join sets"
+        BadInput, match=r"several labels: expected one label row .* got b\. Join each label set"
     ) as error:
         join_span(join, OPTIONS, str(tmp_path / "scratch"))
     assert join.set_ids[0] in str(error.value)
