@@ -215,7 +215,7 @@ def test_a_dry_run_returns_the_attempts_and_deletes_nothing(store, labels):
 
 
 @without_stock
-def test_expiry_deletes_old_sets_but_never_a_pinned_one(store, labels):
+def test_old_sets_are_deleted_but_never_a_pinned_one(store, labels):
     pinned = labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
     loose = labels.publish(store, labels.make_key(4), labels.make_table(["b"], [0.5]))
     store.pin("phones", 3, pinned.set_id)
