@@ -6,9 +6,9 @@ Usage: `python -m benchmarks.advice --out DIR [--minutes 3] [--worlds default,ne
 2. Evaluate every proposal on the reporting spans, with seeds that `advise` has not used.
 3. Evaluate the best few, the paper's advice and the search's best proposal with more seeds.
 
-The best answer is the proposal with the largest mean, or "none" if no mean is above the control's. Regret is
-the criterion of the best answer minus that of the advice; without advice, the control's criterion counts.
-A rerun skips the finished worlds.
+The best answer is the proposal with the largest mean criterion, or "none" if no mean is above the control's.
+Regret is the criterion of the best answer minus the criterion of the advised proposal. If nothing is advised,
+the control's criterion is used. A rerun skips the finished worlds.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ WORLDS = {
     "noisy-ltv": World(activity_noise=2.0, logging_noise=1.0),
     "rare-visitors": World(impressions_per_user=0.3, impressions_per_video=2.0),
 }
-"""Fixed before the first run."""
+"""Name → settings of a world. They were fixed before the first run."""
 SPANS = 9
 FIRST_SEED = 100
-"""First of the seeds that evaluate the proposals; `advise` uses smaller ones."""
+"""First of the seeds that evaluate the proposals; `advise` uses smaller seeds."""
 FINALISTS = 6
 NONE = "none"
 
@@ -58,9 +58,10 @@ class WorldResult:
         best: name of the best answer.
         advised: name of the advised proposal.
         within_noise: whether the advice is the best answer, or the interval of their difference contains 0.
-        regret, paper_regret: criterion of the best answer minus that of the advice, and of the paper's
-            advice.
-        gain, paper_gain: criterion of the best answer, and of the paper's advice, minus the control's.
+        regret: criterion of the best answer minus the criterion of the advice.
+        paper_regret: criterion of the best answer minus the criterion of the paper's advice.
+        gain: criterion of the best answer minus the control's criterion.
+        paper_gain: criterion of the paper's advice minus the control's criterion.
     """
 
     best: str
@@ -74,7 +75,7 @@ class WorldResult:
 
 def main() -> None:
     """Runs the worlds and prints the result of each, then the BENCH line."""
-    # Worker processes import this module and need neither Beam nor Transform; the import would cost seconds.
+    # Imported here: worker processes also import this module, and importing Beam and Transform takes seconds.
     from experiments.trials.loading import load_stream
 
     parser = argparse.ArgumentParser(
@@ -118,7 +119,7 @@ def main() -> None:
 def evaluate(
     bench: Bench, advice: Advice, num_seeds: tuple[int, int], progress: ExperimentProgress
 ) -> WorldResult:
-    """Compares the advice with every proposal and with the control."""
+    """Compares the advice with all proposals and with the control."""
     default = proposals()[0]
     few, many = (range(FIRST_SEED, FIRST_SEED + number) for number in num_seeds)
     progress.print_line("evaluating every proposal")
@@ -143,7 +144,7 @@ def evaluate(
 
 
 def summary(results: list[WorldResult]) -> dict[str, object]:
-    """The BENCH line's content: counts, mean regrets, and the saved regret with its interval over worlds."""
+    """Returns the content of the BENCH line: counts, mean regrets, and the saved regret with its interval."""
     saved = np.array([result.paper_regret - result.regret for result in results])
     draws = np.random.default_rng(0).integers(0, len(results), (2000, len(results)))
     low, high = np.percentile(saved[draws].mean(axis=1), [2.5, 97.5])

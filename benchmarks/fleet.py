@@ -1,7 +1,7 @@
-"""Measures whether a fleet keeps up with a span a minute: the teacher's loop and two students' loops.
+"""Measures whether the processes of `rankdistill fleet` keep up with one span per minute.
 
-Starts `rankdistill fleet` on a growing log. Prints, for each span, the seconds from its completion in the log
-until the last branch has finished it.
+Starts the fleet (the teacher's loop and two students' loops) and adds spans to its log. Prints for each span
+the seconds from its completion in the log until the last branch has finished it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def main() -> None:
 
 
 def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, Any]:
-    """Seconds from the completion of each span in the log until the last branch has finished it."""
+    """Returns, as `seconds`, each span's time from its completion in the log to the end of its branches."""
     deployment = write_deployment(folder, BURN_IN)
     members = plan_fleet(deployment, 2, MEMORY_GIB)
     whole, log, root = folder / "whole", folder / "log", folder / "root"
-    # Every process traces its graphs in the first span after the burn-in.
+    # One span more for the warm-up: every process traces its graphs in the first span after the burn-in.
     simulate(whole, spans=BURN_IN + 1 + spans, examples_per_span=examples, seed=1)
     log.mkdir()
     for span in range(BURN_IN + 1):
@@ -76,7 +76,7 @@ def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, 
 def _feed(
     members: Sequence[Member], whole: Path, log: Path, root: Path, spans: int, every: float
 ) -> list[float]:
-    """Publishes a span every `every` seconds, whether the last one is finished or not."""
+    """Adds a span to the log every `every` seconds, even if others are unfinished; returns their seconds."""
     start = time.monotonic()
     seconds: dict[int, float] = {}
     published = 0

@@ -1,10 +1,11 @@
-"""Benchmark of the label store: writes against Beam's WriteToBigQuery, and scans against minimal readers.
+"""Measures the label store against Beam's WriteToBigQuery (writes) and minimal readers (scans).
 
-Each ratio is the other side's time over ours; above 1 we are faster. Generating the labels is not timed.
+Each ratio is the reference's time divided by ours; above 1 we are faster. Generating the labels is not timed.
 
-    write          WriteToBigQuery (dict rows, load jobs) over our Beam job and publication, on one server
-    scan_delta     pyarrow reading the same Parquet files, over our scan
-    scan_bigquery  Storage Read API streams whose messages are only counted, over our scan
+    ratio          reference                                       ours
+    write          WriteToBigQuery (dict rows, load jobs)          Beam job and publication, same server
+    scan_delta     pyarrow, the same Parquet files                 `scan` of the Delta store
+    scan_bigquery  Storage Read API, messages only counted         `scan` of the BigQuery store
 
 Run with `python -m benchmarks.label_store`.
 """
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(
     folder: Path, server: Any, shards: list[str], num_labels: int
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the three ratios, and the labels per second of each side."""
+    """Returns the three ratios, and the labels per second of each measured operation."""
     from components.label_store.bigquery.location import parse_location
     from components.label_store.schemes import open_store
 
@@ -79,7 +80,8 @@ def measure(
     in_delta = write_ours(delta, shards, folder)
     if {in_bigquery.rows, in_delta.rows, stock_rows - _num_rows(warm_up)} != {num_labels}:
         raise ValueError(
-            f"wrote {in_bigquery.rows}, {in_delta.rows} and {stock_rows} labels, not {num_labels}."
+            f"expected {num_labels} labels in each store, got {in_bigquery.rows} in BigQuery, "
+            f"{in_delta.rows} in Delta and {stock_rows - _num_rows(warm_up)} by WriteToBigQuery."
         )
     files = sorted((folder / "delta").glob(f"label_set={in_delta.set_id}/*.parquet"))
     columns = ["example_id", *(f"soft_{task}" for task in TASKS)]
@@ -108,7 +110,7 @@ def _interleaved(sides: dict[str, Callable[[], int]], num_labels: int) -> dict[s
         for name, read in sides.items():
             seconds, rows = _timed(read)
             if rows != num_labels:
-                raise ValueError(f"{name} read {rows} labels, not {num_labels}.")
+                raise ValueError(f"{name}: expected {num_labels} labels, got {rows}.")
             durations[name].append(seconds)
     return {name: statistics.median(times) for name, times in durations.items()}
 
@@ -207,7 +209,7 @@ def write_stock(server: Any, shards: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _beam_connected_to(server: Any) -> Iterator[Any]:
-    """Redirects WriteToBigQuery to `server`, since it has no option for that; yields a client."""
+    """Redirects WriteToBigQuery to `server` (it has no option for that); yields a client."""
     import google.auth
     from apache_beam.internal.gcp import auth
     from apache_beam.io.gcp.internal.clients.bigquery import bigquery_v2_client

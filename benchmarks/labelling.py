@@ -1,8 +1,8 @@
 """Compares examples per second of three ways to label the same Examples with the same SavedModel.
 
-`ours` is the labelling job up to the published label set. `stock` is the executor of TFX's BulkInferrer.
-`limit` is a plain loop tf.data -> SavedModel -> Parquet, which publishes nothing. The times include start-up
-(pipeline, loading the model) but not the generation of the Examples.
+`ours` is the labelling job, up to the published label set. `stock` is the executor of TFX's BulkInferrer.
+`limit` is the speed to aim for: a plain loop tf.data -> SavedModel -> Parquet, without Beam and publication.
+The times include start-up (pipeline, loading the model) but not the generation of the Examples.
 
 Usage: `python -m benchmarks.labelling [--examples 100000]`.
 """
@@ -44,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _silence() -> None:
-    """Turns warnings off: stock TFX and TensorFlow 1's loader warn on every call."""
+    """Turns off warnings: stock TFX and TensorFlow 1's loader warn on every call."""
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 
 
 def measure(folder: Path, num_examples: int) -> dict[str, float]:
-    """Examples per second of each way: one run of `stock`, the median of interleaved runs of the others."""
+    """Returns the examples per second of each of `WAYS`: median of interleaved runs; one run of `stock`."""
     from benchmarks import labelling_workload as workload
 
     model, examples, few = str(folder / "model"), str(folder / "examples"), str(folder / "few")
@@ -71,10 +71,10 @@ def measure(folder: Path, num_examples: int) -> dict[str, float]:
 def timed_seconds(
     label: Callable[[str, str, Path], int], examples: str, model: str, out: Path, num_examples: int
 ) -> float:
-    """Seconds of one run of a way of `WAYS`.
+    """Returns the seconds of one run of a function of `WAYS`.
 
     Raises:
-        ValueError: if it labels another number of examples, since its time would not be comparable.
+        ValueError: if it does not label `num_examples` examples: its time would not be comparable.
     """
     gc.collect()
     start = time.perf_counter()
@@ -138,7 +138,7 @@ def label_stock(examples_uri: str, model_uri: str, out: Path) -> int:
 
 
 def label_limit(examples_uri: str, model_uri: str, out: Path) -> int:
-    """Labels with a plain loop over shards and batches; returns the number of rows."""
+    """Labels with a plain loop over shards and batches, the speed to aim for; returns the number of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     import tensorflow as tf
@@ -168,7 +168,7 @@ WAYS: dict[str, Callable[[str, str, Path], int]] = {
     "stock": label_stock,
     "limit": label_limit,
 }
-"""Each takes the URIs of an Examples and a Model artifact and a new folder; returns the number of labels."""
+"""Name → function that labels: takes URIs of Examples and Model and a new folder, returns the rows."""
 
 
 if __name__ == "__main__":

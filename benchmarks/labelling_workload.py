@@ -1,4 +1,4 @@
-"""Workload of the labelling benchmark: Examples of 11 features, and a 512-wide SavedModel of 4 tasks."""
+"""Workload of the labelling benchmark: Examples with 11 features, and a SavedModel with 4 tasks."""
 
 from __future__ import annotations
 

@@ -7,19 +7,20 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean
 
 from benchmarks.span_overhead import write_deployment
 
 EXAMPLES = 300
 SPANS = 100
-WARM = 10
-"""Number of spans until all graphs are traced; growth counts from there."""
+WARM_UP_SPANS = 10
+"""Number of spans until all graphs are traced. Memory growth is measured from there to the last span."""
 BURN_IN = 2
 _KIB_PER_MIB = 1024
 
 
 def main() -> None:
-    """Runs the spans one by one, metrics included, and prints the BENCH line."""
+    """Runs the spans one by one, writes `metrics.prom` after each, and prints the BENCH line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=SPANS, help="number of spans after the burn-in")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def measure(folder: Path, spans: int, examples: int) -> dict[str, float]:
-    """Resident memory in MiB and seconds per span, after the warm-up and at the end."""
+    """Returns resident memory in MiB and seconds per span, after the warm-up and at the end."""
     from rich.console import Console
 
     from eventlog.simulator import simulate
@@ -55,16 +56,16 @@ def measure(folder: Path, spans: int, examples: int) -> dict[str, float]:
         print(f"span {span}: {seconds[-1]:.1f} s, {resident[-1]:.0f} MiB", flush=True)
     return {
         "spans": spans,
-        "mib_warm": round(resident[WARM - 1]),
+        "mib_after_warm_up": round(resident[WARM_UP_SPANS - 1]),
         "mib_end": round(resident[-1]),
-        "growth": round(resident[-1] / resident[WARM - 1] - 1, 4),
-        "seconds_warm": round(sum(seconds[WARM : 2 * WARM]) / WARM, 2),
-        "seconds_end": round(sum(seconds[-WARM:]) / WARM, 2),
+        "growth": round(resident[-1] / resident[WARM_UP_SPANS - 1] - 1, 4),
+        "seconds_after_warm_up": round(mean(seconds[WARM_UP_SPANS : 2 * WARM_UP_SPANS]), 2),
+        "seconds_end": round(mean(seconds[-WARM_UP_SPANS:]), 2),
     }
 
 
 def resident_mib() -> float:
-    """Resident memory of this process, in MiB."""
+    """Returns the resident memory of this process, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmRSS"))
     return int(line.split()[1]) / _KIB_PER_MIB

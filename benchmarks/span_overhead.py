@@ -1,8 +1,8 @@
-"""Measures a span's overhead beside training and inference, and the lag of its labels, in a warm process.
+"""Measures the overhead of a span and of its label lag, after two spans in the same process.
 
-Overhead is the duration of a span minus that of all training steps and of the scoring of its rows. So
-tracing, export, metadata and copies count as overhead. The training steps are timed afterwards, by warm
-learners on the same examples.
+A span's overhead is its duration without the training steps and without the scoring of its rows. So tracing,
+export, metadata and copies count as overhead. Training steps and scoring are timed afterwards on the same
+examples, in a second call, whose graphs are already traced.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 EXAMPLES = 2_000
 BURN_IN = 2
-WARM_SPANS = 2
+WARM_UP_SPANS = 2
 
 
 def main() -> None:
@@ -37,7 +37,11 @@ def main() -> None:
 
 
 def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, float]:
-    """Seconds of one span: overhead, label lag without inference, and the measured times behind both."""
+    """Measures one span; returns seconds by name.
+
+    `overhead_seconds` is `wall_seconds` without `training_seconds` and `inference_seconds`.
+    `label_overhead_seconds` is the label lag without the teacher's inference.
+    """
     from rich.console import Console
 
     from components.label_store.schemes import open_store
@@ -48,7 +52,7 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
     from pipeline.paths import RunPaths
 
     silence_other_packages()
-    last = BURN_IN + WARM_SPANS
+    last = BURN_IN + WARM_UP_SPANS
     simulate(folder / "log", spans=last + 1, examples_per_span=examples, seed=1)
     deployment = write_deployment(folder, BURN_IN)
     paths = RunPaths(folder / "root", folder / "log")
@@ -59,13 +63,13 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
         loop.catch_up(range(BURN_IN, last + 1))
         wall = time.perf_counter() - started
     training = _training_seconds(paths, deployment, last)
-    inference, labelling = _inference_seconds(paths, deployment, last)
+    inference, teacher_inference = _inference_seconds(paths, deployment, last)
     store = open_store(paths.label_store(deployment.label_store))
     (record,) = (record for record in store.list_sets() if record.key.span == last)
     lag = (record.created_ms - record.facts.extra["ready_ms"]) / 1000
     return {
-        "seconds": round(wall - training - inference, 2),
-        "label_seconds": round(lag - labelling, 2),
+        "overhead_seconds": round(wall - training - inference, 2),
+        "label_overhead_seconds": round(lag - teacher_inference, 2),
         "wall_seconds": round(wall, 2),
         "training_seconds": round(training, 2),
         "inference_seconds": round(inference, 2),
@@ -87,7 +91,7 @@ def write_deployment(folder: Path, burn_in: int) -> Any:
 
 @contextlib.contextmanager
 def _profiled(path: Path | None) -> Iterator[None]:
-    """Profiles the block if a path is given."""
+    """Profiles the block and writes the statistics to `path`; does nothing if it is None."""
     if path is None:
         yield
         return
@@ -97,7 +101,7 @@ def _profiled(path: Path | None) -> Iterator[None]:
 
 
 def _training_seconds(paths: Any, deployment: Any, span: int) -> float:
-    """Seconds of the training steps of the span's models, without parsing examples and tracing graphs."""
+    """Returns the seconds of the training steps of all models of a span, without parsing and tracing."""
     from components.span_records import TEACHER, newest_before, read_record
     from components.transforms.shards import TRAINED_SPLITS, split_files
     from models.learner import Learner
@@ -115,7 +119,7 @@ def _training_seconds(paths: Any, deployment: Any, span: int) -> float:
         reader = ExampleReader(job, TransformGraph(graph_uri, job.features))
         learner = Learner(job, reader.block_spec)
         blocks = list(reader.blocks(files, span=span, reading_pass=0))
-        total += job.passes * _warm_seconds(partial(_train, learner, blocks))
+        total += job.passes * _traced_seconds(partial(_train, learner, blocks))
     return total
 
 
@@ -124,8 +128,8 @@ def _train(learner: Any, blocks: Sequence[Any]) -> None:
         learner.train_block(*block).total.numpy()
 
 
-def _warm_seconds(run: Callable[[], object]) -> float:
-    """Seconds of a second call; the first traces and fills caches."""
+def _traced_seconds(run: Callable[[], object]) -> float:
+    """Returns the seconds of the second of two calls; the first call traces the graphs and fills caches."""
     run()
     started = time.perf_counter()
     run()
@@ -133,7 +137,7 @@ def _warm_seconds(run: Callable[[], object]) -> float:
 
 
 def _inference_seconds(paths: Any, deployment: Any, span: int) -> tuple[float, float]:
-    """Seconds to score a span's rows once with each loaded model, and with the teacher only."""
+    """Returns the seconds to score a span's rows once with all loaded models, and with the teacher alone."""
     import pyarrow as pa
 
     from components.span_records import TEACHER, read_record
@@ -145,11 +149,13 @@ def _inference_seconds(paths: Any, deployment: Any, span: int) -> tuple[float, f
         slots = read_record(paths.records, branch, span).slots
         files = [path for split in FRESH_SPLITS for path in split_files(slots["examples"], split)]
         scorer = load_scorer(slots[role])
-        return _warm_seconds(lambda: list(scorer.score_files(files, {EXAMPLE_ID: pa.string()})))
+        return _traced_seconds(lambda: list(scorer.score_files(files, {EXAMPLE_ID: pa.string()})))
 
-    labelling = seconds(TEACHER, "teacher")
-    others = [seconds(surface, role) for surface in deployment.surfaces for role in ("student", "control")]
-    return labelling + sum(others), labelling
+    teacher = seconds(TEACHER, "teacher")
+    surface_models = [
+        seconds(surface, role) for surface in deployment.surfaces for role in ("student", "control")
+    ]
+    return teacher + sum(surface_models), teacher
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Compares the speed of training steps compiled by XLA with that of the plain graph.
 
-Usage: `python -m benchmarks.trials [--rows 12800] [--batch-size 128] [--rounds 3]`. The demo's student with
-soft heads and its teacher train on the same rows, compiled and plain in turn, on one core, like a worker of
-an experiment. The rows are random, because their values do not affect the duration of a step.
+Usage: `python -m benchmarks.trials [--rows 12800] [--batch-size 128] [--rounds 3]`. The demo's student (with
+soft heads) and its teacher train on random rows, in each round once plain and once compiled. Training uses
+one core, like a worker of an experiment.
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ def main() -> None:
 
 
 def compare(job: TrainingJob, rows: int, rounds: int) -> dict[str, float]:
-    """Median milliseconds per step of both, median ratio within a round, and seconds until each is ready."""
+    """Compares a plain and a compiled learner.
+
+    Returns:
+        `<learner>_ms_a_step` (median over rounds), `times_as_fast` (median over rounds of plain over
+        compiled), and `<learner>_ready_seconds` until the end of the first block.
+    """
     features, targets = random_rows(job, rows)
     spec = (
         {name: _open(column) for name, column in features.items()},
@@ -83,7 +88,7 @@ def compare(job: TrainingJob, rows: int, rounds: int) -> dict[str, float]:
 
 
 def random_rows(job: TrainingJob, rows: int) -> tuple[dict[str, Any], Targets]:
-    """Random features and targets with the shapes and dtypes of the experiments' streams."""
+    """Draws random features and targets with the shapes and dtypes of the experiments' streams."""
     draw = np.random.default_rng(0)
 
     def column(feature: Feature) -> Any:

@@ -1,4 +1,5 @@
-"""TFX components; each calls a package below, which does the work.
+"""TFX components. The subpackages do their work without TFX.
 
-Only the modules of this top level import TFX. They may import the packages below, `models` and `eventlog`.
+Only the modules directly in this package import TFX. They may import the subpackages, `models` and
+`eventlog`.
 """

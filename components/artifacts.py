@@ -1,7 +1,7 @@
 """Artifact types of this project.
 
-Kubeflow Pipelines names a type `package.Class`, imports it under that name, and accepts no PROPERTIES. So the
-types live in the package `rankdistill`, and all properties of an artifact are custom properties.
+Kubeflow Pipelines imports a type by its type name `package.Class`, and accepts no PROPERTIES. So the type
+names begin with `rankdistill`, and all properties of an artifact are custom properties.
 """
 
 from typing import TypeAlias
@@ -10,19 +10,20 @@ from tfx.dsl.placeholder.placeholder import Placeholder
 from tfx.types.artifact import Artifact
 
 IntOrPlaceholder: TypeAlias = int | Placeholder
-"""A span or span version: a number, or the placeholder of a value that an earlier step computes."""
+"""A span or span version: a number, or TFX's placeholder for a value that is known only at run time."""
 
 
 class SoftLabels(Artifact):
-    """One published label set as `certificate.json`; the label store holds the labels themselves."""
+    """The certificate of a published label set; the label store holds the labels."""
 
     TYPE_NAME = "rankdistill.SoftLabels"
 
 
 class Predictions(Artifact):
-    """Predictions of recent spans that a surface's models made before training on them.
+    """Predictions of recent spans by a surface's models, made before the models trained on them.
 
-    One Parquet file a span, kept until its delayed labels mature and while the push gate pools the span.
+    One Parquet file per span. It is kept until the delayed labels mature and while the push gate uses the
+    span.
     """
 
     TYPE_NAME = "rankdistill.Predictions"
@@ -31,7 +32,7 @@ class Predictions(Artifact):
 class ProgressiveFigures(Artifact):
     """Progressive figures of a surface's models on one span.
 
-    `fresh.parquet` and `matured.parquet` (predictions beside labels) and `figures.json`.
+    Files: `fresh.parquet` and `matured.parquet` with predictions and labels, and `figures.json`.
     """
 
     TYPE_NAME = "rankdistill.ProgressiveFigures"
@@ -56,4 +57,4 @@ class SystemClassificationMetrics(Artifact):
 
 
 UI_TYPES = (SystemHtml, SystemMetrics, SystemClassificationMetrics)
-"""Types that Kubeflow defines; their type names are not importable Python classes."""
+"""Types that Kubeflow defines; their type names are no importable Python classes."""

@@ -1,4 +1,4 @@
-"""Base class of this project's Beam executors: TFX's, without the packing of TFX for the workers."""
+"""Base class of this project's Beam executors: TFX's class, but it does not package TFX for the workers."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ from tfx.dsl.components.base import base_beam_executor
 
 
 class BeamExecutor(base_beam_executor.BaseBeamExecutor):
-    """Passes the Beam options on unchanged.
+    """Passes on the Beam options unchanged.
 
-    TFX's own executor packs the installed TFX as a source distribution for every instance. That takes seconds
-    and is useless: workers in this process have TFX already. Other workers also need this project's packages;
-    an image or a setup file in the options provides both.
+    TFX's executor builds a source distribution of TFX for every instance. This takes seconds and is not
+    needed: workers in this process have TFX. Workers elsewhere also need this project's packages. For them,
+        the
+    options name an image or a setup file that provides both.
     """
 
     def __init__(self, context: Any = None) -> None:

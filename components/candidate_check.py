@@ -34,20 +34,20 @@ def CandidateCheck(
     job: Parameter[str],
     margin: Parameter[float],
 ) -> None:
-    """Compares candidate and predecessor on the clusters that no model trains on.
+    """Compares candidate and predecessor on the held-out clusters, on which no model trains.
 
-    A candidate that is worse, or whose training diverged, is discarded. The predecessor then stays the good
+    A candidate is discarded if it is worse or its training diverged. Then the predecessor stays the good
     model, and the span becomes a deferred span: the next candidate trains on it too.
 
     Args:
-        candidate: The model just trained.
+        candidate: The newly trained model.
         predecessor: The last good model, or the empty marker.
         examples: Examples of the span; splits `holdout` and `matured_holdout` are read.
         blessing: `BLESSED` or `NOT_BLESSED`, with the reason as a custom property and `verdict.json`.
-        next_base: The base of the next span's training. A copy of the candidate if it is blessed, else of
-            the predecessor (or the marker) with the span's shards under `unlearned/`.
+        next_base: The base of the next span's training: a copy of the candidate if it is blessed. Otherwise a
+            copy of the predecessor (or the empty marker), with the span's shards under `unlearned/`.
         job: JSON of the model's TrainingJob.
-        margin: Accepted excess of the candidate's relative loss, as a share of the predecessor's.
+        margin: See `candidate_verdict`.
     """
     verdict = judge_candidate(
         candidate.uri,
@@ -66,12 +66,12 @@ def CandidateCheck(
 def judge_candidate(
     candidate: str, predecessor: str | None, files: list[str], job: TrainingJob, margin: float
 ) -> CandidateVerdict:
-    """The verdict on a candidate, from both models' predictions of the same rows.
+    """Judges a candidate by its predictions and its predecessor's predictions of the same rows.
 
     Args:
         candidate: URI of a Model artifact.
         predecessor: URI of a Model artifact, or None.
-        files: Example shards of held-out clusters.
+        files: Shards with the examples of held-out clusters.
         job: The candidate's training job; its tasks are compared.
         margin: See `candidate_verdict`.
     """
@@ -98,7 +98,7 @@ def write_decision(
 
     Args:
         blessing: The artifact that Pusher reads.
-        blessed: Whether Pusher may push the model.
+        blessed: Whether to write `BLESSED`, so that Pusher pushes the model.
         file_name: Name of the JSON file inside the artifact.
         verdict: The verdict; its `reason` becomes a custom property.
     """

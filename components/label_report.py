@@ -31,8 +31,8 @@ def LabelReport(
         labels: The span's label set, or the reason why none was published.
         blessing: Verdict on the teacher that trained on the span.
         report: The page.
-        figures: `rows`, `coverage` (the lowest of all surfaces), `label_age_spans`, `label_seconds`, and
-            `lag_seconds` from the newest impression to the publication of the set.
+        figures: `rows`, `coverage` (the lowest of all surfaces), `label_age_spans`, `label_seconds` (duration
+            of the labelling), and `lag_seconds` from the newest impression to the publication of the set.
         span: The span.
     """
     title = f"Labels of span {span}"

@@ -1,6 +1,6 @@
-"""Names of the files in the output artifacts of the components; imports nothing, for readers without TFX.
+"""Names of the files in the components' output artifacts; imports nothing, so that commands need no TFX.
 
-Files with a module of their own: `components.label_store.certificate`, `components.transforms.join_report`.
+Two more files are defined in `components.label_store.certificate` and `components.transforms.join_report`.
 """
 
 LABEL_STATISTICS_FILE = "label_statistics.pb"
@@ -13,4 +13,4 @@ FRESH_FILE = "fresh.parquet"
 MATURED_FILE = "matured.parquet"
 VALIDATED_SPLIT = "train"
 ANOMALIES_FILE = "SchemaDiff.pb"
-"""In the split's folder, as TFX's ExampleValidator writes it."""
+"""Lies in the split's folder, as TFX's ExampleValidator writes it."""

@@ -42,26 +42,26 @@ def ProgressiveEvaluator(
     keep_spans: Parameter[int],
     seed: Parameter[int],
 ) -> None:
-    """Scores the last good student and control on the span's rows before the next ones train on them.
+    """Scores the last good student and control on the span's rows before the next models train on these rows.
 
-    The joined soft labels serve as the teacher's predictions. Delayed tasks are scored at maturity with the
-    predictions made when the row was fresh: a later model has seen the user inside the label's window. A
-    control that has trained on other spans than the student counts as absent: their difference would measure
-    the spans and not distillation.
+    The teacher's predictions are the joined soft labels. A delayed task is evaluated when its labels mature,
+    with the predictions from the row's own span: a later model may have trained on events in the label's
+    window. If student and control have trained on different spans, the control is left out: their difference
+    would not measure distillation.
 
     Args:
         examples: The surface's joined examples of the span.
         student: The last good student, or the empty marker.
         control: The last good control, or the empty marker.
         earlier_predictions: Predictions of the last spans, or the empty marker.
-        figures: This span's predictions beside their labels, and the figures of this span alone.
-        predictions: `earlier_predictions` without the spans that are no longer needed, plus this span's.
+        figures: Predictions and labels of this span, and the figures computed from them.
+        predictions: This span's predictions, and those of `earlier_predictions` that are still needed.
         span: The span.
-        tasks: JSON of the tasks, by name.
+        tasks: JSON of name → task.
         resamples: Number of bootstrap draws of clusters.
         min_positives: Tasks with fewer positives get no interval.
-        keep_spans: Minimum number of spans, this one included, that `predictions` keeps. Spans whose delayed
-            labels have not matured are kept in any case.
+        keep_spans: Minimum number of spans in `predictions`, including this span. Spans whose delayed labels
+            have not matured are always kept.
         seed: Seed of the draws.
     """
     tasks_by_name = from_json(dict[str, Task], tasks)

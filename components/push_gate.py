@@ -1,4 +1,4 @@
-"""PushGate: lets a blessed student into serving only if students are not worse than their controls."""
+"""PushGate: lets Pusher push a blessed student only if students are not worse than controls."""
 
 import logging
 from pathlib import Path
@@ -35,15 +35,15 @@ def PushGate(
     """Runs between CandidateCheck and Pusher; passes a candidate that is blessed and meets the push rule.
 
     Args:
-        blessing: The candidate's, from CandidateCheck.
-        predictions: Predictions of the last spans, this one included, from ProgressiveEvaluator.
+        blessing: Blessing of the candidate, from CandidateCheck.
+        predictions: Predictions of the last spans, including this span, from ProgressiveEvaluator.
         decision: Pusher's input: `BLESSED` or `NOT_BLESSED`, with the verdict in `gate.json`.
         surface: The student's surface, for the log.
         span: The span, for the log.
         rule: JSON of the surface's PushRule.
-        tasks: JSON of the tasks, by name.
+        tasks: JSON of name → task.
         resamples: Number of bootstrap draws of clusters.
-        min_positives: With fewer positives the candidate check decides alone.
+        min_positives: With fewer rows of the rarer class, only the candidate check decides.
         seed: Seed of the draws.
     """
     if model_utils.is_model_blessed(blessing):

@@ -41,11 +41,11 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
     ) -> None:
         """See the base class.
 
-        Unfit labels are not published; the output then holds the reason instead of a certificate.
+        If the labels are unfit, none are published, and the output holds the reason instead of a certificate.
 
         Raises:
-            BadInput: if there is no readable teacher; or if, under `label_with: previous`, the teacher has
-                trained on the span, since its labels would leak the examples' hard labels.
+            BadInput: if there is no readable teacher. Also if the teacher has trained on the span under
+                `label_with: previous`: its labels would leak the hard labels of the examples.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         teacher = artifact_utils.get_single_instance(input_dict["model"])
@@ -88,7 +88,7 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
 
 
 def _refuse(labels: SoftLabels, reason: str, previous_uri: str) -> None:
-    """Writes the reason instead of a certificate; copies the statistics, which the next span needs."""
+    """Writes the reason instead of a certificate; copies the last statistics, which the next span needs."""
     _LOG.warning("no labels published: %s", reason)
     _write(labels.uri, LABEL_REFUSAL_FILE, json.dumps({"reason": reason}).encode())
     statistics = os.path.join(previous_uri, LABEL_STATISTICS_FILE)
@@ -112,7 +112,7 @@ def _statistics(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
 
 
 def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
-    """The training record of a teacher, after a check that this teacher may label the span.
+    """Returns the training record of a teacher; raises if the teacher must not label the span.
 
     Raises:
         BadInput: see `SoftLabelBulkInferrerExecutor.Do`.
@@ -120,7 +120,7 @@ def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
     if not has_model(model_uri):
         raise BadInput(
             "no teacher yet", where=f"labels of span {span}", expected="a blessed teacher",
-            got="none", fix="Run the burn-in and check the verdict of its CandidateCheck.",
+            got="none", fix="Run the burn-in, and read the verdict of its CandidateCheck.",
         )  # fmt: skip
     record = read_record(os.path.join(model_uri, STATE_FOLDER))
     if label_with == "previous" and span in record.spans:
@@ -134,7 +134,7 @@ def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
 
 
 def teacher_version(record: StateRecord) -> str:
-    """Name of a teacher's weights: its feature version and the last span that it trained on."""
+    """Returns the name of a teacher's weights: feature version and last span of its training."""
     return f"{record.feature_version}-{record.spans[-1]:05d}"
 
 
@@ -189,13 +189,14 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
             model: Channel of the teacher's Model.
             previous_labels: Channel of the last span's SoftLabels, or of the empty marker.
             store: URI of the label store.
-            teacher: The teacher's name, part of the set's key.
-            span: The span, part of the set's key.
-            span_version: The span version, part of the set's key.
-            tasks: The teacher's tasks by name; each becomes a `soft_<task>` column.
+            teacher: The teacher's name. With `span` and `span_version` it is the key of the label set.
+            span: The span to label.
+            span_version: The span version.
+            tasks: Name → task of the teacher; each task becomes a `soft_<task>` column.
             label_with: `previous` refuses a teacher that has trained on the span.
-            checks: Limits beyond which labels are doubtful, and whether to publish them all the same.
-            supersede: Publish a new revision if the key has a published set; its old revision stays readable.
+            checks: Limits beyond which labels are anomalies, and whether such labels are published.
+            supersede: Publish a new revision even if the key has a published set; the old revision stays
+                readable.
         """
         spec = SoftLabelBulkInferrerSpec(
             examples=examples,

@@ -30,7 +30,7 @@ from models.settings import from_json, to_json
 
 
 class SoftLabelTransformExecutor(BeamExecutor):
-    """Pins the span's label set, joins it and checks the coverage; else applies the surface's policy."""
+    """Pins the span's label set and joins it; applies the surface's policy if labels are unusable."""
 
     def Do(
         self,
@@ -41,14 +41,14 @@ class SoftLabelTransformExecutor(BeamExecutor):
         """See the base class.
 
         Raises:
-            BadInput: under policy `stop`, if there is no usable label set or the coverage is below the floor.
+            BadInput: under policy `stop`, if there is no usable label set or coverage is below the floor.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         joined = artifact_utils.get_single_instance(output_dict["joined"])
         surface, span = exec_properties["surface"], exec_properties["span"]
         settings = from_json(JoinSettings, exec_properties["settings"])
         store = open_store(exec_properties["store"])
-        # Matured rows join the set of their impressions' span; burn-in spans have no set.
+        # Matured rows are joined with the set of their impressions' span; burn-in spans have no set.
         earlier = pinned_sets(store, settings.fleet, [span - MATURITY_SPANS])
         join = JoinSoftLabels(
             examples_uri=examples.uri,
@@ -106,7 +106,7 @@ class SoftLabelTransformExecutor(BeamExecutor):
 
 
 def join_in_bigquery(*, store_uri: str, events_table: str, **join: Any) -> JoinReport:
-    """Runs a `BigQueryJoin` in the data set of a `bigquery:` label store."""
+    """Runs a `BigQueryJoin` in the dataset of a `bigquery:` label store."""
     # Imported here, so that a run without BigQuery does not load its clients.
     from components.event_store.event_table import EventTable
     from components.event_store.join_in_bigquery import BigQueryJoin
@@ -130,10 +130,10 @@ class SoftLabelTransformSpec(ComponentSpec):
 
 
 class SoftLabelTransform(base_beam_component.BaseBeamComponent):
-    """Joins one surface with the fleet's label set; runs after the span has been labelled.
+    """Joins one surface's examples with the fleet's label set; runs after the span has been labelled.
 
-    The set is resolved from the store and not from the teacher's metadata, so that a student's team can run
-    its own pipeline.
+    It finds the set in the label store and not in the teacher's metadata, so a student's team can run a
+    separate pipeline.
     """
 
     SPEC_CLASS = SoftLabelTransformSpec
@@ -153,7 +153,7 @@ class SoftLabelTransform(base_beam_component.BaseBeamComponent):
             examples: Channel of the span's Examples, all surfaces.
             store: URI of the label store.
             span: The span.
-            surface: The surface to keep.
+            surface: The surface whose examples are joined.
             settings: Settings of the surface's join, from the deployment's configuration.
         """
         spec = SoftLabelTransformSpec(

@@ -1,4 +1,4 @@
-"""SpanExampleGen: checks spans of the event log and encodes them as shards of tf.Examples."""
+"""SpanExampleGen: checks spans of the event log and writes them as shards of tf.Examples."""
 
 import time
 from pathlib import Path
@@ -17,11 +17,11 @@ from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, SPLITS
 from eventlog.checks import SpanCounts, check_span
 
 READY_MS = "ready_ms"
-"""Custom property of the Examples: completion time in Unix milliseconds; label lag counts from it."""
+"""Custom property of the Examples: time of completion in Unix milliseconds. Label lag is counted from it."""
 
 
 class SpanExampleGenExecutor(BeamExecutor):
-    """Refuses a faulty span before it writes anything, then encodes one shard per Beam element."""
+    """Checks all spans before it writes anything, then encodes them with Beam, one shard per element."""
 
     def Do(
         self,
@@ -38,7 +38,7 @@ class SpanExampleGenExecutor(BeamExecutor):
         log = exec_properties["events"]
         spans = range(exec_properties["first_span"], exec_properties["last_span"] + 1)
         version, surface = exec_properties["version"], exec_properties["surface"] or None
-        # Several spans are each read in their newest version.
+        # Of several spans (burn-in), each is read in its newest version.
         read_version = version if len(spans) == 1 else None
         counts = [check_span(Path(log), span, read_version) for span in spans]
         rows = dict.fromkeys(SPLITS, 0)
@@ -61,17 +61,23 @@ class SpanExampleGenExecutor(BeamExecutor):
 
 
 def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]], surface: str | None) -> None:
-    """Checks that every row read was written: a Beam runner can lose work and still report DONE."""
-    pairs = {"all": (count.fresh + count.matured, sum(shard["read"] for shard in shards))}
+    """Compares the row counts of the shards with the event log: a Beam runner can lose work and report DONE.
+
+    Always compares the rows that the workers have read. Without a surface filter, also the rows written.
+
+    Raises:
+        RuntimeError: if a count differs.
+    """
+    pairs = {"rows read": (count.fresh + count.matured, sum(shard["read"] for shard in shards))}
     if surface is None:
         for kind, splits in (("fresh", FRESH_SPLITS), ("matured", MATURED_SPLITS)):
             written = sum(shard[split] for shard in shards for split in splits)
-            pairs[kind] = (getattr(count, kind), written)
-    for kind, (expected, got) in pairs.items():
+            pairs[f"{kind} rows written"] = (getattr(count, kind), written)
+    for name, (expected, got) in pairs.items():
         if got != expected:
             raise RuntimeError(
-                f"span {span}: expected {expected} encoded rows ({kind}) as in the log, got {got}. "
-                "The Beam runner lost work; run the span again."
+                f"span {span}: expected {expected} {name}, as in the event log, got {got}. "
+                "The Beam runner has lost work; run the span again."
             )
 
 
@@ -91,7 +97,7 @@ class SpanExampleGenSpec(ComponentSpec):
 
 
 class SpanExampleGen(base_beam_component.BaseBeamComponent):
-    """Reads spans of the event log into Examples: fresh and matured rows, each with a holdout split."""
+    """Writes spans of the event log as Examples: fresh and matured rows, each with a holdout split."""
 
     SPEC_CLASS = SpanExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(SpanExampleGenExecutor)
@@ -109,11 +115,11 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
 
         Args:
             events: Folder of the event log.
-            first_span: The first span read.
-            last_span: The last span read; only the burn-in reads several.
+            first_span: The first span to read.
+            last_span: The last span to read; only the burn-in reads several spans.
             rows_per_shard: Maximum number of log rows in a shard.
-            surface: Surface whose rows are read; empty: all surfaces.
-            version: The span version to read; several spans are read in their newest versions.
+            surface: The surface whose rows are written; empty: all surfaces.
+            version: The span version to read. Of several spans, the newest versions are read.
         """
         spec = SpanExampleGenSpec(
             events=events,

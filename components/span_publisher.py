@@ -1,4 +1,4 @@
-"""SpanPublisher: the last step of a branch's span, which writes the span record that later spans read."""
+"""SpanPublisher: the last step of a span in a branch; writes the span record that later spans read."""
 
 import functools
 import uuid
@@ -16,7 +16,7 @@ from components.span_records import SpanRecord, read_record, recorded_spans, wri
 
 
 class SpanPublisherExecutor(base_executor.BaseExecutor):
-    """Writes the span record: for each slot the URI of the input artifact, or of its copy."""
+    """Writes the span record: the URI of each slot's input artifact, or of its copy."""
 
     def Do(
         self,
@@ -27,18 +27,21 @@ class SpanPublisherExecutor(base_executor.BaseExecutor):
         """See the base class."""
         slots = {slot: artifact_utils.get_single_uri(artifacts) for slot, artifacts in input_dict.items()}
         branch, span, version = (exec_properties[name] for name in ("branch", "span", "version"))
-        records = exec_properties["records"]
-        if exec_properties["published"]:
-            if _is_recorded(records, branch, span, version):
-                # Keep the record of an earlier attempt: later spans may have read it.
+        records_folder, copies_folder = exec_properties["records_folder"], exec_properties["copies_folder"]
+        if copies_folder:
+            if _is_recorded(records_folder, branch, span, version):
+                # Keep the record that an earlier attempt wrote: later spans may have read it.
                 return
-            folder = f"{exec_properties['published']}/{branch}/span-{span:05d}-v{version}-{uuid.uuid4().hex}"
+            folder = f"{copies_folder}/{branch}/span-{span:05d}-v{version}-{uuid.uuid4().hex}"
             slots = {slot: _copy(uri, f"{folder}/{slot}") for slot, uri in slots.items()}
-        write_record(records, branch, SpanRecord(span=span, version=version, slots=slots))
+        write_record(records_folder, branch, SpanRecord(span=span, version=version, slots=slots))
 
 
-def _is_recorded(records: str, branch: str, span: int, version: int) -> bool:
-    return span in recorded_spans(records, branch) and read_record(records, branch, span).version == version
+def _is_recorded(records_folder: str, branch: str, span: int, version: int) -> bool:
+    return (
+        span in recorded_spans(records_folder, branch)
+        and read_record(records_folder, branch, span).version == version
+    )
 
 
 def _copy(source: str, target: str) -> str:
@@ -47,44 +50,49 @@ def _copy(source: str, target: str) -> str:
 
 
 class SpanPublisher(base_component.BaseComponent):
-    """Writes the record of a finished span; every other step of the span must be upstream of it."""
+    """Writes the record of a finished span; all other steps of the span must be upstream."""
 
     SPEC_CLASS = ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SpanPublisherExecutor)
 
     def __init__(
         self,
-        records: str,
+        records_folder: str,
         branch: str,
         span: IntOrPlaceholder,
         slots: Mapping[str, types.BaseChannel],
         version: IntOrPlaceholder = 0,
-        published: str = "",
+        copies_folder: str = "",
     ):
         """Builds the component.
 
         Args:
-            records: Folder of the span records, see `components.span_records`.
+            records_folder: Folder of the span records, see `components.span_records`.
             branch: The branch that the record belongs to.
             span: The finished span.
             slots: The channel to record in each slot.
             version: The span version.
-            published: Folder for copies of the artifacts, which the record then names. Empty: no copies; the
-                record names the artifacts themselves.
+            copies_folder: Folder for copies of the artifacts, which the record then names. Empty: no copies;
+                the record names the artifacts themselves.
         """
         spec = _spec_class(**{slot: channel.type for slot, channel in slots.items()})(
-            records=records, published=published, branch=branch, span=span, version=version, **slots
+            records_folder=records_folder,
+            copies_folder=copies_folder,
+            branch=branch,
+            span=span,
+            version=version,
+            **slots,
         )
         super().__init__(spec=spec)
 
 
 @functools.cache
 def _spec_class(**slots: type[types.Artifact]) -> type[ComponentSpec]:
-    """A spec class with these inputs; TFX reads inputs from the class, and they depend on the branch."""
+    """Returns a spec class with these inputs; TFX reads inputs from the class, and they depend on slots."""
     body = {
         "PARAMETERS": {
-            "records": ExecutionParameter(type=str),
-            "published": ExecutionParameter(type=str),
+            "records_folder": ExecutionParameter(type=str),
+            "copies_folder": ExecutionParameter(type=str),
             "branch": ExecutionParameter(type=str),
             "span": ExecutionParameter(type=int),
             "version": ExecutionParameter(type=int),

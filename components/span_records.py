@@ -1,10 +1,10 @@
 """Span records: one JSON file per branch and finished span, from which later spans start.
 
 A branch is `teacher`, a surface, a burn-in or the relabelling. The record of span N has the URIs of the
-artifacts that later spans need, by slot. It is written in one step (temporary name, then rename) at the end
-of the span. A span that was interrupted has no record.
+artifacts that later spans need, one per slot. The last step of the span writes it under a temporary name and
+renames it. An interrupted span has no record.
 
-TFX's fileio is imported inside functions, because it imports TensorFlow and quick commands use this module.
+Functions import TFX's fileio when called: it imports TensorFlow, and quick commands import this module.
 """
 
 import dataclasses
@@ -16,14 +16,14 @@ from collections.abc import Mapping
 
 from eventlog.errors import BadInput
 
-BURN_IN = "bootstrap"  # the burn-in; the value is the name of a folder in existing roots
+BURN_IN = "bootstrap"  # The value must not change: it is the name of a folder in existing roots.
 TEACHER = "teacher"
 RELABELLED = "relabelled"
 """The branch that labels revised spans, and past spans without labels."""
 
 
 def surface_burn_in(surface: str) -> str:
-    """The branch of a surface's burn-in."""
+    """Returns the name of the branch of a surface's burn-in."""
     return f"{BURN_IN}-{surface}"
 
 
@@ -32,13 +32,13 @@ _RECORD = re.compile(r"span-(\d+)\.json$")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpanRecord:
-    """A branch's outcome of one span.
+    """Outcome of one span in one branch.
 
     Attributes:
         span: The span.
         version: The span version that the branch read.
         slots: Slot → URI of the artifact; empty for a skipped span.
-        skipped: The reason if the branch skipped the span; else empty.
+        skipped: Reason why the branch skipped the span; empty if it did not.
     """
 
     span: int
@@ -47,17 +47,17 @@ class SpanRecord:
     skipped: str = ""
 
 
-def write_record(records: str, branch: str, record: SpanRecord) -> None:
+def write_record(records_folder: str, branch: str, record: SpanRecord) -> None:
     """Writes a span's record.
 
     Args:
-        records: Folder (or object-store prefix) of all records.
+        records_folder: Folder or object-store prefix of all span records.
         branch: The branch.
         record: The record.
     """
     from tfx.dsl.io import fileio
 
-    folder = os.path.join(records, branch)
+    folder = os.path.join(records_folder, branch)
     fileio.makedirs(folder)
     path = os.path.join(folder, f"span-{record.span:05d}.json")
     # The temporary name must not match _RECORD: a listing may see it.
@@ -67,18 +67,18 @@ def write_record(records: str, branch: str, record: SpanRecord) -> None:
     fileio.rename(partial, path, overwrite=True)
 
 
-def recorded_spans(records: str, branch: str) -> list[int]:
-    """The finished spans of a branch, ascending."""
+def recorded_spans(records_folder: str, branch: str) -> list[int]:
+    """Returns the finished spans of a branch, ascending."""
     from tfx.dsl.io import fileio
 
-    folder = os.path.join(records, branch)
+    folder = os.path.join(records_folder, branch)
     if not fileio.exists(folder):
         return []
     matches = (_RECORD.search(str(name)) for name in fileio.listdir(folder))
     return sorted(int(match.group(1)) for match in matches if match)
 
 
-def read_record(records: str, branch: str, span: int) -> SpanRecord:
+def read_record(records_folder: str, branch: str, span: int) -> SpanRecord:
     """Reads one record.
 
     Raises:
@@ -86,7 +86,7 @@ def read_record(records: str, branch: str, span: int) -> SpanRecord:
     """
     from tfx.dsl.io import fileio
 
-    path = os.path.join(records, branch, f"span-{span:05d}.json")
+    path = os.path.join(records_folder, branch, f"span-{span:05d}.json")
     try:
         with fileio.open(path, "r") as file:
             content = file.read()
@@ -96,7 +96,7 @@ def read_record(records: str, branch: str, span: int) -> SpanRecord:
 
 
 def parse_record(content: str, path: str) -> SpanRecord:
-    """The record in the file `path`.
+    """Parses the content of the record file `path`.
 
     Raises:
         BadInput: if the content is not a record.
@@ -110,16 +110,19 @@ def parse_record(content: str, path: str) -> SpanRecord:
 def _unreadable(path: str, error: Exception) -> BadInput:
     return BadInput(
         "unreadable span record", where=path, expected="JSON with span, version, slots and skipped",
-        got=str(error), fix="Restore the file, or remove it to run that span again.",
+        got=str(error), fix="Restore the file, or remove it to run its span again.",
     )  # fmt: skip
 
 
-def newest_before(records: str, branch: str, span: int, slot: str) -> str | None:
-    """The newest URI of a slot before `span`: of the branch, its burn-in, or else the teacher's burn-in."""
+def newest_before(records_folder: str, branch: str, span: int, slot: str) -> str | None:
+    """Returns a slot's URI of the newest span before `span`, or None.
+
+    Reads the records of the branch, then of the branch's burn-in, then of the teacher's burn-in.
+    """
     for recorded_branch in (branch, surface_burn_in(branch), BURN_IN):
-        for earlier in reversed(recorded_spans(records, recorded_branch)):
+        for earlier in reversed(recorded_spans(records_folder, recorded_branch)):
             if earlier < span:
-                slots = read_record(records, recorded_branch, earlier).slots
+                slots = read_record(records_folder, recorded_branch, earlier).slots
                 if slot in slots:
                     return slots[slot]
     return None

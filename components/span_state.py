@@ -1,8 +1,8 @@
-"""SpanState: copies the artifacts that a span needs from earlier spans; used on this machine and on Kubeflow.
+"""SpanState: copies the artifacts that a span needs from earlier spans.
 
-TFX Resolvers do not run on open-source Kubeflow Pipelines v2, so SpanState replaces them everywhere. It
-copies artifacts into its own outputs, since KFP refuses URIs outside the pipeline root. An output for
-which nothing is published holds only the marker file. TFX must never cache this component: a later run
+TFX Resolvers do not run on open-source Kubeflow Pipelines v2, so SpanState replaces them on all platforms. It
+copies the artifacts into its outputs, because KFP refuses URIs outside the pipeline root. If no earlier span
+has recorded a slot, the output holds only the empty marker. TFX must never cache this component: a later run
 may read newer records.
 """
 
@@ -36,7 +36,7 @@ SLOT_TYPES: Mapping[str, type[types.Artifact]] = {
 
 
 class SpanStateExecutor(base_executor.BaseExecutor):
-    """Copies the newest published artifact of each slot, or writes the marker file."""
+    """Copies the newest recorded artifact of each slot, or writes the empty marker."""
 
     def Do(
         self,
@@ -48,7 +48,7 @@ class SpanStateExecutor(base_executor.BaseExecutor):
         for slot, artifacts in output_dict.items():
             artifact = artifact_utils.get_single_instance(artifacts)
             source = newest_before(
-                exec_properties["records"], exec_properties["branch"], exec_properties["span"], slot
+                exec_properties["records_folder"], exec_properties["branch"], exec_properties["span"], slot
             )
             if source is None:
                 io_utils.write_string_file(os.path.join(artifact.uri, EMPTY_MARKER), "")
@@ -66,31 +66,31 @@ def _splits(uri: str) -> list[str]:
 
 
 class SpanState(base_component.BaseComponent):
-    """The artifacts of a branch's earlier spans, with one output channel per slot."""
+    """Copies the newest artifacts of a branch's earlier spans; one output channel per slot."""
 
     SPEC_CLASS = ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SpanStateExecutor)
 
-    def __init__(self, records: str, branch: str, span: IntOrPlaceholder, slots: tuple[str, ...]):
+    def __init__(self, records_folder: str, branch: str, span: IntOrPlaceholder, slots: tuple[str, ...]):
         """Builds the component.
 
         Args:
-            records: Folder of the span records, see `components.span_records`.
-            branch: The branch whose records are read; the burn-in's record where the branch has none yet.
-            span: Only records of earlier spans are read.
-            slots: Names among SLOT_TYPES.
+            records_folder: Folder of the span records, see `components.span_records`.
+            branch: The branch whose records are read. A slot that it has not recorded comes from a burn-in.
+            span: The span to run; only records of earlier spans are read.
+            slots: Keys of SLOT_TYPES.
         """
         outputs = {slot: types.Channel(type=SLOT_TYPES[slot]) for slot in slots}
-        spec = _spec_class(slots)(records=records, branch=branch, span=span, **outputs)
+        spec = _spec_class(slots)(records_folder=records_folder, branch=branch, span=span, **outputs)
         super().__init__(spec=spec)
 
 
 @functools.cache
 def _spec_class(slots: tuple[str, ...]) -> type[ComponentSpec]:
-    """A spec class with these outputs; TFX reads outputs from the class, and they depend on the branch."""
+    """Returns a spec class with these outputs; TFX reads outputs from the class, and they depend on slots."""
     body = {
         "PARAMETERS": {
-            "records": ExecutionParameter(type=str),
+            "records_folder": ExecutionParameter(type=str),
             "branch": ExecutionParameter(type=str),
             "span": ExecutionParameter(type=int),
         },

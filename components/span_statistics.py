@@ -1,4 +1,4 @@
-"""SpanStatistics: TFX's StatisticsGen that computes a small span in memory instead of with Beam."""
+"""SpanStatistics: TFX's StatisticsGen, but small spans are computed in memory instead of with Beam."""
 
 import os
 from typing import Any
@@ -21,7 +21,7 @@ from components.transforms.shards import split_files
 from models.records import read_records
 
 IN_MEMORY_ROWS = 50_000
-"""Larger spans use Beam, whose start-up then pays; in memory a row takes 0.3 ms and a few kilobytes."""
+"""Larger spans use Beam. In memory, a row takes 0.3 ms and a few kilobytes; starting Beam takes seconds."""
 _BATCH_ROWS = 8192
 
 
@@ -60,7 +60,7 @@ class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
 def split_statistics(
     examples_uri: str, split: str, schema: schema_pb2.Schema
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """TFDV's statistics of one split of an Examples artifact, computed in memory.
+    """Computes TFDV's statistics of one split of an Examples artifact in memory.
 
     Args:
         examples_uri: URI of the artifact.

@@ -1,7 +1,7 @@
 """SpanValidator: checks a span's statistics for schema anomalies, drift and skew; stops the span or warns.
 
-TFX's ExampleValidator stops nothing, and never passes previous statistics, so its drift comparators have no
-effect. SpanValidator passes them, and later steps of the DAG are downstream of it.
+TFX's ExampleValidator never stops a pipeline. It also passes no previous statistics to TFDV, so drift
+comparators have no effect. SpanValidator passes them. The later steps of the DAG depend on it.
 """
 
 import dataclasses
@@ -40,16 +40,16 @@ def SpanValidator(
 
     Args:
         statistics: Statistics of the span, from StatisticsGen.
-        previous_statistics: Statistics of the previous span, for drift; the empty marker switches drift off.
-        fitted_statistics: Statistics of the spans that the transform graph was fitted on, for skew; the empty
-            marker switches skew off.
+        previous_statistics: Statistics of the previous span, for the drift check; the empty marker skips it.
+        fitted_statistics: Statistics of the spans that the transform graph was fitted on, for the skew check;
+            the empty marker skips it.
         schema: Types, domains, presence and comparators.
-        anomalies: Always written, in the format of TFX's ExampleValidator.
+        anomalies: The anomalies in the format of TFX's ExampleValidator; also written if there are none.
         span: The span, for messages.
         severities: JSON of the Severities.
 
     Raises:
-        BadInput: if there is an anomaly of a kind whose severity is `stop`.
+        BadInput: if there is an anomaly with severity `stop`.
     """
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     proto = find_anomalies(
@@ -71,17 +71,17 @@ def find_anomalies(
     previous: statistics_pb2.DatasetFeatureStatisticsList | None,
     fitted: statistics_pb2.DatasetFeatureStatisticsList | None,
 ) -> anomalies_pb2.Anomalies:
-    """TFDV's anomalies against the schema, the previous span (drift) and the fitted spans (skew)."""
+    """Finds TFDV's anomalies against the schema, the previous span (drift) and the fitted spans (skew)."""
     return tfdv.validate_statistics(
         statistics, schema, environment="fresh", previous_statistics=previous, serving_statistics=fitted
     )
 
 
 def apply_severities(span: int, lines_by_kind: dict[str, list[str]], severities: dict[str, str]) -> None:
-    """Raises for anomalies of a kind with severity `stop`, logs the others.
+    """Raises if there are anomalies of a kind with severity `stop`; logs the anomalies with severity `warn`.
 
     Raises:
-        BadInput: with the number of anomalies of that kind and the first of them.
+        BadInput: with the number of anomalies of that kind, and the first anomaly.
     """
     for kind, lines in lines_by_kind.items():
         if not lines:

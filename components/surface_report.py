@@ -42,16 +42,16 @@ def SurfaceReport(
     """Reports the span's progressive figures, the coverage of its labels, and two curves per binary task.
 
     Args:
-        evaluated: The span's predictions beside their labels, and the figures.
+        evaluated: Predictions, labels and figures of the span.
         joined: The surface's joined examples.
         blessing: Verdict on the student that trained on the span.
         report: The page.
         figures: `coverage`, and `<task>_<metric>_<role>`.
-        roc: ROC curve of the student on the first immediate binary task with rows of both classes; empty if
-            there is none.
+        roc: The student's ROC curve on the first binary task that is not delayed and has rows of both
+            classes; empty without such a task.
         surface: The surface.
         span: The span.
-        tasks: JSON of the tasks, by name.
+        tasks: JSON of name → task.
     """
     tasks_by_name = from_json(dict[str, Task], tasks)
     progressive = json.loads(Path(evaluated.uri, FIGURES_FILE).read_text())
@@ -83,7 +83,7 @@ def SurfaceReport(
 
 
 def _student_rows(folder: str, tasks: dict[str, Task], name: str) -> tuple[Array, Array] | None:
-    """Labels and the student's predictions of the fresh rows; None unless there are rows of both classes."""
+    """Returns labels and student's predictions of the fresh rows; None unless both classes have rows."""
     table = read_predictions(Path(folder) / FRESH_FILE, tasks)
     labels, predictions = (float_column(table, column) for column in (LABEL_PREFIX + name, f"student_{name}"))
     where = ~np.isnan(labels) & ~np.isnan(predictions)

@@ -1,4 +1,4 @@
-"""TrainingDeferral: keeps a span for a model that does not train on it now but later."""
+"""TrainingDeferral: stores a span's examples beside a model that will train on them later."""
 
 import os
 
@@ -18,7 +18,7 @@ def TrainingDeferral(
     examples: InputArtifact[Examples],
     next_base: OutputArtifact[Model],
 ) -> None:
-    """Replaces Trainer and CandidateCheck of a control that trains only every k-th span.
+    """Replaces Trainer and CandidateCheck of a control in spans in which it does not train.
 
     Args:
         model: The last good model, or the empty marker.
@@ -32,9 +32,9 @@ def defer_span(model_uri: str, examples_uri: str, target_uri: str) -> None:
     """Copies a Model artifact and adds the shards of one more deferred span.
 
     Args:
-        model_uri: The model (or the marker), with its deferred spans so far.
+        model_uri: The model (or the empty marker), with the shards of earlier deferred spans.
         examples_uri: Examples of the span; only the splits for training are copied.
-        target_uri: Target of the copy; created if missing.
+        target_uri: URI of the copy; created if missing.
     """
     io_utils.copy_dir(model_uri, target_uri)
     for split in TRAINED_SPLITS:

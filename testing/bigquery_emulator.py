@@ -1,12 +1,14 @@
 """Starts local-bigquery with fault injection and job recovery; runs in a separate virtual environment.
 
-At the start, jobs that a kill left RUNNING are marked as failed. `POST /_faults` takes a list of rules
+If an earlier server process was killed, its unfinished jobs are marked as failed at the start. `POST
+/_faults` takes a list of rules:
 
     {"path": regex, "method": …, "status": 503, "times": 1, "p": 1.0, "when": "before", "drop": false}
 
-"after": the server does the work, but the client gets the fault instead of the answer. "drop" cuts the
-connection. `GET /_faults` returns the rules with the number of their `hits`. `POST /_expire` drops all query
-results, as BigQuery does after a day, because many results slow every later statement down.
+With "when": "after", the server does the work, but the client gets the fault instead of the answer. "drop"
+cuts the connection. `GET /_faults` returns the rules, each with its number of `hits`. `POST /_drop_results`
+deletes the results of all queries: many stored results slow down later statements. BigQuery deletes them
+after a day.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ class Faults:
             await self._inner(scope, receive, send)
         elif scope["path"] == "/_faults":
             await self._configure(scope, receive, send)
-        elif scope["path"] == "/_expire":
-            expire_results()
+        elif scope["path"] == "/_drop_results":
+            drop_results()
             await _answer(send, 200, {})
         else:
             rule = self._hit(scope["path"], scope["method"])
@@ -105,7 +107,7 @@ async def _answer(send, status: int, body) -> None:
 
 
 def recover() -> None:
-    """Marks jobs that a kill left unfinished as failed, as BigQuery does."""
+    """Marks the jobs of a killed server process that are not done as failed, as BigQuery does."""
     unfinished = database.fetch("SELECT project_id, job_id FROM emulator.jobs WHERE state <> 'DONE'")
     error = {"reason": "backendError", "message": "The server was restarted."}
     for project, job in unfinished:
@@ -113,8 +115,8 @@ def recover() -> None:
         store.save(store.load(project, job).replace(status=status))
 
 
-def expire_results() -> None:
-    """Drops the results of all earlier queries."""
+def drop_results() -> None:
+    """Deletes the results of all earlier queries."""
     for (name,) in database.fetch("SELECT table_name FROM duckdb_tables() WHERE schema_name = '_results'"):
         database.execute(f"DROP TABLE {database.quote('emulator', '_results', name)}")
 

@@ -45,9 +45,10 @@ class BigQueryServer:
 
     Args:
         data: folder of the server, kept between starts; `gs://` URIs are stored under `data/gcs`.
-        patched: with recovery and fault injection; if False, local-bigquery's own command.
-        threads: threads of each statement; None: all cores. 1 is the fastest for tables with few rows.
-            Ignored if not `patched`.
+        patched: True starts `bigquery_emulator`, with job recovery and fault injection; False starts the
+            unchanged command of local-bigquery.
+        threads: threads of each statement; None: all cores. 1 is fastest for tables with few rows. Ignored
+            if not `patched`.
 
     Raises:
         RuntimeError: if no Python 3.13 is found.
@@ -120,13 +121,13 @@ class BigQueryServer:
         """Replaces the fault rules; see `bigquery_emulator`."""
         self._post("/_faults", rules)
 
-    def expire_results(self) -> None:
-        """Drops the results of all queries, which slow the server down. Does nothing if not `patched`."""
+    def drop_results(self) -> None:
+        """Deletes the results of all queries, which slow down the server. Does nothing if not `patched`."""
         if self._patched:
-            self._post("/_expire", [])
+            self._post("/_drop_results", [])
 
     def fault_hits(self) -> int:
-        """Number of requests in which the current rules have injected a fault."""
+        """Returns the number of requests in which the current rules have injected a fault."""
         rules = json.loads(urllib.request.urlopen(f"{self.endpoint}/_faults").read())
         return sum(rule.get("hits", 0) for rule in rules)
 
@@ -157,24 +158,24 @@ def running(data: Path, *, patched: bool = True, threads: int | None = None) -> 
 
 
 def missing_python() -> str | None:
-    """The reason why the server cannot be installed, or None."""
+    """Returns the reason why the server cannot be installed, or None."""
     return None if find_python() else f"the BigQuery server needs Python {PYTHON}, which was not found"
 
 
 def find_python() -> Path | None:
-    """The Python that runs local-bigquery: from PATH or from pyenv; None if there is none."""
+    """Finds the Python for local-bigquery on PATH or in pyenv; returns its path, or None."""
     on_path = shutil.which(f"python{PYTHON}")
     pyenv = Path(os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))) / "versions"
     pythons = ([Path(on_path)] if on_path else []) + sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))
     for python in pythons:
-        # PATH may have pyenv's shim of a version that is not selected; it exists but does not run.
+        # On PATH, pyenv may have a shim for a version that is not selected. The shim exists but does not run.
         if subprocess.run([python, "-c", "pass"], capture_output=True, check=False).returncode == 0:
             return python
     return None
 
 
 def install() -> Path:
-    """Installs the server into `.venv-bigquery/`, unless this version is installed; returns its Python.
+    """Installs the server into `.venv-bigquery/` if needed; returns the path of its Python.
 
     Raises:
         RuntimeError: if no Python 3.13 is found, or the installation fails.
@@ -219,7 +220,7 @@ def _make_home(home: Path, python: Path) -> Path:
 
 
 def free_port() -> int:
-    """A TCP port that is free at this moment."""
+    """Returns a TCP port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

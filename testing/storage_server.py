@@ -1,4 +1,4 @@
-"""Local Cloud Storage server: fake-gcs-server over the folder from which the BigQuery server reads gs://."""
+"""Local Cloud Storage server: runs fake-gcs-server on the folder that the BigQuery server reads as gs://."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cloud_storage(data: Path, bucket: str) -> Iterator[None]:
 
     Args:
         data: folder of the BigQuery server.
-        bucket: created if it is missing.
+        bucket: name of the bucket; created if it is missing.
 
     Raises:
         RuntimeError: if the server does not answer.

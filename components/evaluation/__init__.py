@@ -1,4 +1,4 @@
-"""Figures and verdicts on models, from arrays: metrics, intervals, candidate check, push gate, report pages.
+"""Metrics, intervals, verdicts (candidate check, push gate) and report pages, computed from arrays.
 
 May import `models` settings and `eventlog`; no TFX, no other package of `components`.
 """

@@ -1,8 +1,8 @@
 """Bootstrap intervals of figures over several spans: clusters (users) are resampled with replacement.
 
-Rows of one user depend on each other, so resampling rows would give too narrow an interval. A resample is a
-multinomial count per cluster. The counts depend on the seed alone, so two models with the same clusters are
-compared on the same resamples.
+Rows of one user depend on each other, so intervals from resampled rows would be too narrow. A resample is a
+multinomial count per cluster. The counts depend only on the seed and the number of clusters, so two models
+with the same clusters get the same resamples.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from components.evaluation import metrics
 Array = npt.NDArray[np.float64]
 
 METRICS = {"binary": ("auc", "log_loss", "calibration"), "regression": ("rmse", "calibration")}
-"""Kind of task -> its metrics in display order; the push gate compares the first."""
+"""Kind of task -> its metrics in display order; the push gate compares the first metric."""
 
 CONFIDENCE = 0.95
 RESAMPLES_PER_CHUNK = 32
-"""Bounds memory: a chunk holds a few arrays of float64 `[rows of the largest span, this]`."""
+"""Limits memory: a chunk holds a few float64 arrays `[rows of the largest span, RESAMPLES_PER_CHUNK]`."""
 
 
 @dataclass(frozen=True)
 class SpanRows:
-    """The rows of one span that have a label and a prediction of one task.
+    """The rows of one span that have a label and a prediction for one task.
 
     Attributes:
         labels: `[rows]` float.
         clusters: `[rows]` int64, index of the row's cluster among the clusters of all spans.
-        predictions: `[rows]` float on the labels' scale.
+        predictions: `[rows]` float on the scale of `labels`.
     """
 
     labels: npt.NDArray
@@ -41,15 +41,16 @@ class SpanRows:
 
 
 class SpanFigures:
-    """Figures of one model and task over several spans, under any weighting of the clusters.
+    """Computes the figures of one model and task over several spans, under any weighting of the clusters.
 
     AUC is the mean of the spans' AUCs, weighted by rows, so that a drift of the base rate between spans does
-    not count as ranking. Spans with one class are skipped. All other figures are pooled.
+    not change it. Spans with only one class are skipped. All other figures are computed on the rows of all
+    spans.
 
     Args:
         kind: `binary` or `regression`.
         spans: the rows of each span.
-        num_clusters: number of clusters of all spans together.
+        num_clusters: number of distinct clusters of all spans.
     """
 
     def __init__(self, kind: str, spans: Sequence[SpanRows], num_clusters: int) -> None:
@@ -63,7 +64,7 @@ class SpanFigures:
             if kind == "binary"
         ]
         per_row = metrics.log_losses if kind == "binary" else metrics.squared_errors
-        # Per cluster: rows, losses, predictions, labels; one matrix product weights all four.
+        # Sums per cluster of rows, losses, predictions and labels; one matrix product weights all four sums.
         self._totals = np.zeros((4, num_clusters))
         for rows in spans:
             losses = per_row(rows.labels, rows.predictions)
@@ -71,13 +72,13 @@ class SpanFigures:
                 self._totals[index] += _sums(rows.clusters, num_clusters, values)
 
     def weighted(self, counts: Array) -> dict[str, Array]:
-        """The figures with each cluster weighted by its count.
+        """Returns the figures if each cluster is weighted by its count.
 
         Args:
             counts: `[clusters, weightings]` float64 >= 0.
 
         Returns:
-            metric -> `[weightings]` float64, NaN where it is undefined.
+            metric -> `[weightings]` float64, NaN where the metric is undefined.
         """
         rows, losses, predictions, labels = self._totals @ counts
         mean_loss, bias = _ratio(losses, rows), _ratio(predictions, labels)
@@ -95,12 +96,15 @@ class SpanFigures:
         return _ratio(total, weight)
 
     def unweighted(self) -> dict[str, float]:
-        """The figures of the rows without resampling: metric -> float, NaN where it is undefined."""
+        """Returns the figures without resampling: metric -> float, NaN where the metric is undefined."""
         counts = np.ones((self._totals.shape[1], 1))
         return {metric: float(values[0]) for metric, values in self.weighted(counts).items()}
 
     def resampled(self, resamples: int, seed: int) -> dict[str, Array]:
-        """metric -> `[resamples]` float64; equal seeds and clusters give paired resamples."""
+        """Returns the figures of bootstrap resamples: metric -> `[resamples]` float64.
+
+        Two models with the same clusters and seed get the same resamples.
+        """
         num_clusters = self._totals.shape[1]
         chunks = [self.weighted(np.empty((num_clusters, 0)))]
         for start in range(0, resamples, RESAMPLES_PER_CHUNK):
@@ -110,11 +114,11 @@ class SpanFigures:
 
 
 def cluster_counts(num_clusters: int, indices: Sequence[int], seed: int) -> Array:
-    """Counts of each cluster in the resamples with these indices.
+    """Draws how often each cluster occurs in the resamples with these indices.
 
     Returns:
-        `[clusters, len(indices)]` float64; a column sums to `num_clusters` and depends only on
-        (num_clusters, its index, seed).
+        `[clusters, len(indices)]` float64. Each column sums to `num_clusters` and depends only on
+        `num_clusters`, its index and `seed`.
     """
     counts = np.empty((num_clusters, len(indices)))
     for column, index in enumerate(indices):
@@ -124,7 +128,7 @@ def cluster_counts(num_clusters: int, indices: Sequence[int], seed: int) -> Arra
 
 
 def interval(values: Array) -> tuple[float, float] | None:
-    """The percentile interval of `[resamples]` float64 at `CONFIDENCE`; None when no value is defined."""
+    """Returns the percentile interval at `CONFIDENCE` of `[resamples]` values; None if all are NaN."""
     defined = values[np.isfinite(values)]
     if defined.size == 0:
         return None

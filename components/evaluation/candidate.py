@@ -1,4 +1,4 @@
-"""The candidate check's verdict: is a freshly trained model not worse than its predecessor?"""
+"""Verdict of the candidate check: whether a freshly trained model is not worse than its predecessor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.evaluation.scales import on_task_scale
 from models.tasks import Task
 
 MIN_LABELS = 50
-"""Tasks with fewer labels (binary: fewer rows of the rarer class) do not count: too uncertain."""
+"""Minimum number of labels (binary: of each class); the loss of a task with fewer is too uncertain."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,11 @@ class CandidateVerdict:
     Attributes:
         blessed: whether the candidate replaces its predecessor.
         reason: one line for people.
-        candidate_loss: mean relative loss of the candidate over tasks with enough labels; None without any.
-        predecessor_loss: the predecessor's; None without a predecessor.
-        candidate_losses: task with enough labels -> the candidate's relative loss.
-        predecessor_losses: task with enough labels -> the predecessor's relative loss.
+        candidate_loss: mean relative loss of the candidate over the tasks with enough labels; None without
+            such a task.
+        predecessor_loss: mean relative loss of the predecessor; also None without a predecessor.
+        candidate_losses: task with enough labels -> relative loss of the candidate.
+        predecessor_losses: task with enough labels -> relative loss of the predecessor.
     """
 
     blessed: bool
@@ -44,17 +45,20 @@ def candidate_verdict(
     tasks: Mapping[str, Task],
     margin: float,
 ) -> CandidateVerdict:
-    """The verdict on a candidate, on clusters that neither it nor its predecessor has trained on.
+    """Judges a candidate on clusters that neither the candidate nor its predecessor has trained on.
 
-    A task's relative loss is its log loss (regression: MSE) over that of the best constant prediction, so
-    that tasks of different scales can be averaged. A model that predicts the base rate has 1.
+    A task's relative loss is its log loss (regression: MSE) divided by the loss of the best constant
+    prediction, so that tasks of different scales can be averaged. A model that predicts the base rate has
+    relative loss 1.
 
     Args:
         labels: task -> `[rows]` float in the task's unit, NaN where masked.
         candidate: task -> `[rows]` float prediction on the task's scale.
-        predecessor: the predecessor's predictions; None without one, and then finite predictions suffice.
+        predecessor: predictions of the predecessor. None without a predecessor: then the candidate is blessed
+            if its predictions are finite.
         tasks: the tasks to compare.
-        margin: accepted excess of the candidate's mean relative loss, as a share of the predecessor's.
+        margin: accepted excess of the candidate's mean relative loss over the predecessor's, as a share of
+            it.
     """
     not_finite = [task for task in tasks if not np.isfinite(candidate[task]).all()]
     if not_finite:
@@ -64,11 +68,15 @@ def candidate_verdict(
     losses = _relative_losses(labels, candidate, tasks)
     mean = _mean(losses)
     if predecessor is None:
-        return CandidateVerdict(True, "finite, and there is no predecessor", mean, None, losses, {})
+        reason = "all predictions are finite, and there is no predecessor"
+        return CandidateVerdict(True, reason, mean, None, losses, {})
     old_losses = _relative_losses(labels, predecessor, tasks)
     old_mean = _mean(old_losses)
     if mean is None or old_mean is None:
-        reason = f"finite, and no task has {MIN_LABELS} labels to compare losses on"
+        reason = (
+            f"all predictions are finite, but no task has {MIN_LABELS} labels "
+            f"(binary: {MIN_LABELS} of each class), so losses are not compared"
+        )
         return CandidateVerdict(True, reason, mean, old_mean, losses, old_losses)
     limit = old_mean * (1 + margin)
     blessed = mean <= limit

@@ -1,4 +1,4 @@
-"""ROC and calibration curves of a binary task, reduced to a few points for drawing."""
+"""ROC and calibration curves of a binary task, reduced to a few points for charts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ BINS = 10
 
 
 def roc_curve(labels: Array, predictions: Array, points: int = POINTS) -> tuple[Array, Array, Array]:
-    """Thresholds, false positive rates and recalls, by descending threshold.
+    """Computes a ROC curve.
 
     Args:
-        labels: `[rows]` 0 or 1, at least one of each.
+        labels: `[rows]` 0 or 1, at least one row of each class.
         predictions: `[rows]` probabilities.
-        points: Maximum number of points, evenly spaced in ranks, both ends (0, 0) and (1, 1) included.
+        points: Maximum number of points, evenly spaced in ranks; (0, 0) and (1, 1) are included.
 
     Returns:
-        Three `[<= points]` float64 arrays; rows with equal predictions make one step.
+        Thresholds, false positive rates and recalls, three `[<= points]` float64 arrays by descending
+        threshold. Rows with equal predictions share a point.
     """
     order = np.argsort(-predictions, kind="stable")
     positive, scores = labels[order] > 0.5, predictions[order]
@@ -34,15 +35,16 @@ def roc_curve(labels: Array, predictions: Array, points: int = POINTS) -> tuple[
 
 
 def calibration_curve(labels: Array, predictions: Array, bins: int = BINS) -> tuple[Array, Array]:
-    """Mean prediction and share of positives in bins with equal numbers of rows.
+    """Computes a calibration curve over bins with equal numbers of rows.
 
     Args:
         labels: `[rows]` 0 or 1.
         predictions: `[rows]` probabilities.
-        bins: Number of bins; never more than rows.
+        bins: Maximum number of bins; empty bins are left out.
 
     Returns:
-        Two `[bins]` float64 arrays, predictions ascending.
+        Mean prediction and share of positives of each bin, two `[<= bins]` float64 arrays by ascending
+        prediction.
     """
     order = np.argsort(predictions, kind="stable")
     parts = [part for part in np.array_split(order, bins) if part.size]

@@ -39,7 +39,7 @@ class Bar:
 
 
 def interval_chart(caption: str, bars: Sequence[Bar], *, lower_is_better: bool = False) -> Drawing:
-    """Draws a line per number with its interval: green is better than 0, orange worse, grey contains 0."""
+    """Draws each number with its interval: green if better than 0, orange if worse, grey if it contains 0."""
     figure, axes = _axes(0.8 + 0.3 * len(bars))
     for y, bar in enumerate(bars):
         colour = GREY if bar.low <= 0 <= bar.high else GREEN if (bar.value < 0) == lower_is_better else ORANGE
@@ -56,7 +56,7 @@ def span_chart(caption: str, bars: Mapping[int, Bar], *, y: str) -> Drawing:
 
     Args:
         caption: the chart's caption.
-        bars: by span.
+        bars: span -> the span's number.
         y: label of the vertical axis.
     """
     figure, axes = _axes(2.4)
@@ -77,7 +77,7 @@ def line_chart(
 
     Args:
         caption: the chart's caption.
-        curves: by name, `[points]` x and y; those beyond `len(COLOURS)` are left out.
+        curves: name -> `[points]` x and y; only the first `len(COLOURS)` curves are drawn.
         x: label of the horizontal axis.
         y: label of the vertical axis.
         diagonal: whether to draw the line x = y.
@@ -107,7 +107,7 @@ def _axes(height_inches: float) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure, caption: str) -> str:
-    """The `<svg>` element; its ids depend on the caption, because one page holds many drawings."""
+    """Returns the `<svg>` element; its ids depend on the caption, because one page holds many drawings."""
     file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": caption, "font.family": "sans-serif"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

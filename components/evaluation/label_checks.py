@@ -1,6 +1,6 @@
 """Drift and calibration checks of a teacher's labels before publication, per task and surface.
 
-Reference: Khani et al., RecSys '24: under changing data a teacher's bias leaks to its students.
+Reference: Khani et al., RecSys '24: if the data changes, a teacher's bias leaks to its students.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from models.settings import settings
 from models.tasks import Task
 
 Statistics = Any
-"""A DatasetFeatureStatisticsList with one dataset per surface, named after it."""
+"""A DatasetFeatureStatisticsList with one dataset per surface; the dataset's name is the surface."""
 _LABELLED = "labelled_soft_"
 
 
 @settings
 class LabelChecks:
-    """Limits beyond which labels are doubtful, and whether doubtful labels are published.
+    """Limits beyond which labels are anomalies, and whether a set with anomalies is published.
 
     Attributes:
-        drift: Maximum Jensen-Shannon divergence, in [0, 1], of a task's labels from the previous set's.
-        calibration: A task's mean soft label over the mean hard label of the same rows must lie between
-            1 / `calibration` and `calibration`, > 1.
-        min_rows: Surfaces with fewer rows are skipped, and binary tasks with fewer positives: for `drift` the
-            sum of the soft labels, for `calibration` hard labels.
-        on_drift: `warn`, or `stop`: the set is not published.
-        on_skew: `warn` or `stop`, for the calibration.
+        drift: Maximum Jensen-Shannon divergence, in [0, 1], between a task's labels in this set and in the
+            previous set.
+        calibration: Limit > 1 of the ratio of a task's mean soft label to its mean hard label on the same
+            rows. The ratio must lie between 1 / `calibration` and `calibration`.
+        min_rows: Minimum number of rows of a surface's task for the drift check, and of its hard labels for
+            the calibration check; of a binary task, of (expected) positives. With fewer, the check is skipped.
+        on_drift: If a task drifts: `warn` publishes the set, `stop` does not.
+        on_skew: If a calibration is beyond its limit: `warn` publishes the set, `stop` does not.
     """
 
     drift: float = 0.3
@@ -59,7 +60,7 @@ class LabelChecks:
 
 
 def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
-    """TFDV's statistics of soft and hard labels, one dataset per surface.
+    """Computes TFDV's statistics of soft and hard labels, one dataset per surface.
 
     Args:
         rows: `surface`, and `soft_<task>` and `label_<task>` float32 of each task; hard labels in the task's
@@ -76,8 +77,8 @@ def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
-    # Histograms take nine tenths of the time, and only the drift check needs one, with bins of equal width.
-    # TFDV builds it from a hundred times as many quantiles as requested, so two buckets are enough.
+    # Histograms take nine tenths of the time. Only the drift check needs one, with bins of equal width. TFDV
+    # builds it from a hundred times as many quantiles as requested, so two quantile buckets are enough.
     drifting = [FeaturePath([SOFT_PREFIX + name]) for name in tasks]
     options = tfdv.StatsOptions(
         num_quantiles_histogram_buckets=2,
@@ -102,13 +103,17 @@ def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
 def find_label_anomalies(
     statistics: Statistics, previous: Statistics | None, tasks: Mapping[str, Task], checks: LabelChecks
 ) -> dict[str, list[str]]:
-    """Kind of anomaly (`drift`, `skew`) -> one line per doubtful task and surface.
+    """Finds the tasks and surfaces whose labels are beyond a limit.
 
     Args:
-        statistics: See `label_statistics`.
-        previous: Statistics of the last published set; None if there is none, and then nothing drifts.
-        tasks: The labelled tasks; delayed ones have no hard label in a fresh row, so they cannot skew.
+        statistics: Statistics of the set, see `label_statistics`.
+        previous: Statistics of the last published set; None skips the drift check.
+        tasks: The labelled tasks. Delayed tasks have no hard label in a fresh row, so their calibration is
+            not checked.
         checks: The limits.
+
+    Returns:
+        Kind of anomaly (`drift`, `skew`) -> one line per task and surface.
     """
     before = {dataset.name: dataset for dataset in previous.datasets} if previous is not None else {}
     lines: dict[str, list[str]] = {"drift": [], "skew": []}
@@ -146,7 +151,7 @@ def _drifts(dataset: Any, earlier: Any, tasks: Mapping[str, Task], limit: float)
         statistics_pb2.DatasetFeatureStatisticsList(datasets=[surface]) for surface in (dataset, earlier)
     )
     for statistics in (current, previous):
-        statistics.datasets[0].name = "labels"  # validate_statistics compares datasets of one name.
+        statistics.datasets[0].name = "labels"  # validate_statistics compares datasets of the same name.
     anomalies = tfdv.validate_statistics(current, schema, previous_statistics=previous)
     return [
         f"{dataset.name}, {name}: {' '.join(reason.description.split())}"
@@ -175,7 +180,7 @@ def _skews(dataset: Any, tasks: Mapping[str, Task], checks: LabelChecks) -> list
 
 
 def _as_lists(column: npt.NDArray) -> pa.Array:
-    """Lists of one value, null where it is NaN: the input format of TFDV."""
+    """Returns lists of one value, null where the value is NaN: the input format of TFDV."""
     values = pa.array(column, pa.float32(), from_pandas=True)
     offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32), mask=np.append(values.is_null(), False))
     return pa.ListArray.from_arrays(offsets, values)

@@ -1,6 +1,6 @@
-"""Per-row losses and AUC on arrays; `bootstrap` computes both a figure and its interval from them.
+"""Per-row losses and AUC on arrays; `bootstrap` computes figures and their intervals from them.
 
-The caller drops masked rows (no label, no prediction).
+The caller drops the rows without a label or without a prediction.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ PROBABILITY_FLOOR = 1e-7
 
 
 class Ranking:
-    """Labels and scores of a set of rows, sorted once, so that the AUC under many weightings is cheap.
+    """Computes the AUC under many weightings; sorts the rows only once, in the constructor.
 
     The weight of a row is the weight of its cluster.
 
     Args:
         labels: `[rows]` 0 or 1.
-        scores: `[rows]` float, higher means more likely; any monotone scale.
+        scores: `[rows]` float, logits or probabilities; only their order counts.
         clusters: `[rows]` int, the index of the row's cluster.
     """
 
     def __init__(self, labels: npt.ArrayLike, scores: npt.ArrayLike, clusters: npt.NDArray[np.int64]) -> None:
         positive = np.asarray(labels) > 0.5
         values = np.asarray(scores)
-        _refuse_other_shapes(labels=positive, scores=values, clusters=clusters)
+        _require_one_length(labels=positive, scores=values, clusters=clusters)
         order = np.argsort(values, kind="stable")
         positives, negatives = order[positive[order]], order[~positive[order]]
         self._positive_clusters, self._negative_clusters = clusters[positives], clusters[negatives]
@@ -36,13 +36,13 @@ class Ranking:
         self._not_above = np.searchsorted(values[negatives], values[positives], side="right")
 
     def auc(self, weights: npt.NDArray[np.float64]) -> Array:
-        """Probability that a positive row outranks a negative one; a tie counts one half.
+        """Returns the probability that a positive row outranks a negative row; a tie counts one half.
 
         Args:
             weights: `[clusters, weightings]` float64 >= 0.
 
         Returns:
-            `[weightings]` float64 in [0, 1], NaN where a class has no weight.
+            `[weightings]` float64 in [0, 1], NaN where one of the classes has no weight.
         """
         positive = weights[self._positive_clusters]
         negatives_up_to = np.zeros((self._negative_clusters.size + 1, weights.shape[1]))
@@ -55,23 +55,23 @@ class Ranking:
 
 
 def log_losses(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
-    """`[rows]` float64 cross-entropy in nats of `[rows]` labels in [0, 1] and probabilities."""
+    """Returns the `[rows]` float64 cross-entropy in nats, of `[rows]` labels in [0, 1] and probabilities."""
     target = np.asarray(labels, dtype=np.float64)
     clipped = np.clip(np.asarray(probabilities, np.float64), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    _refuse_other_shapes(labels=target, probabilities=clipped)
+    _require_one_length(labels=target, probabilities=clipped)
     losses: Array = -(target * np.log(clipped) + (1 - target) * np.log1p(-clipped))
     return losses
 
 
 def squared_errors(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> Array:
-    """`[rows]` float64 squared differences of `[rows]` labels and predictions, in the unit squared."""
+    """Returns the `[rows]` float64 squared differences of `[rows]` labels and predictions."""
     target, predicted = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
-    _refuse_other_shapes(labels=target, predictions=predicted)
+    _require_one_length(labels=target, predictions=predicted)
     errors: Array = np.square(predicted - target)
     return errors
 
 
-def _refuse_other_shapes(**arrays: npt.NDArray) -> None:
+def _require_one_length(**arrays: npt.NDArray) -> None:
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
-        raise ValueError(f"expected arrays [rows] of one length, got shapes {shapes}.")
+        raise ValueError(f"expected one-dimensional arrays of one length, got shapes {shapes}.")

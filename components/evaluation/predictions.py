@@ -1,6 +1,6 @@
-"""The predictions table: labels of a row, and the predictions of teacher, student and control for it.
+"""The predictions table: for each row its hard labels and the predictions of teacher, student and control.
 
-A model makes these predictions before it trains on the row (progressive validation).
+A model predicts a row before it trains on the row (progressive validation).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ ROLES = ("teacher", "student", "control")
 
 
 def predictions_schema(tasks: Mapping[str, Task]) -> pa.Schema:
-    """The schema of a predictions table.
+    """Returns the schema of a predictions table.
 
-    Per task `label_<task>` in the task's unit and `<role>_<task>` on its scale, both float32; null where the
-    label is masked or the role has no model yet.
+    Each task has `label_<task>` in the task's unit and `<role>_<task>` on its scale, both float32. They are
+    null where the label is masked or the role has no model yet.
     """
     fixed = [(EXAMPLE_ID, pa.string()), (CLUSTER_ID, pa.string()), (IMPRESSION_SPAN, pa.int64())]
     prefixes = (LABEL_PREFIX, *(f"{role}_" for role in ROLES))
@@ -38,7 +38,7 @@ def write_predictions(table: pa.Table, path: Path) -> None:
 
 
 def read_predictions(path: Path, tasks: Mapping[str, Task]) -> pa.Table:
-    """Reads a predictions table; the columns of a task that is newer than the file are null.
+    """Reads a predictions table; columns that the file lacks (of newer tasks) are null.
 
     Raises:
         BadInput: if the file is not a predictions table.
@@ -59,12 +59,12 @@ def read_predictions(path: Path, tasks: Mapping[str, Task]) -> pa.Table:
 
 
 def span_file(span: int) -> str:
-    """File name of a span inside a Predictions artifact, for example `span-00003.parquet`."""
+    """Returns the file name of a span inside a Predictions artifact, for example `span-00003.parquet`."""
     return f"span-{span:05d}.parquet"
 
 
 def read_recent(folder: Path, tasks: Mapping[str, Task]) -> dict[int, pa.Table]:
-    """Reads a Predictions artifact: span -> predictions table, in order of spans; empty if it has no file.
+    """Reads a Predictions artifact; returns span -> predictions table, by ascending span.
 
     Raises:
         BadInput: if a file is not a predictions table.
@@ -74,7 +74,7 @@ def read_recent(folder: Path, tasks: Mapping[str, Task]) -> dict[int, pa.Table]:
 
 
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """`table` with exactly the columns of `schema`; missing ones are null."""
+    """Returns `table` with exactly the columns of `schema`; missing columns are null."""
     present = set(table.column_names)
     columns = [
         table.column(field.name).cast(field.type)
@@ -86,19 +86,19 @@ def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def join_matured_labels(fresh_predictions: pa.Table, matured_labels: pa.Table) -> pa.Table:
-    """Joins delayed labels with the predictions that were made in the span of the impression.
+    """Joins delayed labels with the predictions from the span of the impression.
 
-    A later model may have trained on events of the label's window, so its predictions would not be fair.
+    A later model may have trained on events inside the label's window, so its predictions are not used.
 
     Args:
         fresh_predictions: predictions table of the impressions' span.
-        matured_labels: `example_id`, `label_<task>` per delayed task and, where the teacher labelled the
-            task, `soft_<task>` from the label set of the impressions' span. Soft labels become the teacher's
-            predictions where the fresh row has none.
+        matured_labels: `example_id`, `label_<task>` per delayed task, and `soft_<task>` from the label set of
+            the impressions' span if the teacher labelled the task. A soft label becomes the teacher's
+            prediction if the fresh row has none.
 
     Returns:
-        A predictions table of the rows that both tables have. Only delayed tasks have values: the other
-        labels were scored in the span of the impression.
+        A predictions table of the rows that are in both tables. Only delayed tasks have values; the other
+        tasks were evaluated in the span of the impression.
 
     Raises:
         BadInput: if an example id occurs twice among the matured rows.
@@ -108,7 +108,7 @@ def join_matured_labels(fresh_predictions: pa.Table, matured_labels: pa.Table) -
     if num_distinct != matured_labels.num_rows:
         raise BadInput(
             "duplicate example ids", where="matured rows", expected=f"{matured_labels.num_rows} distinct ids",
-            got=str(num_distinct), fix="Repair the event log of this span.",
+            got=str(num_distinct), fix="Remove the duplicates from the event log of this span.",
         )  # fmt: skip
     positions = pc.index_in(fresh_predictions[EXAMPLE_ID], value_set=matured_ids)
     where = pc.is_valid(positions)
@@ -130,10 +130,10 @@ def join_matured_labels(fresh_predictions: pa.Table, matured_labels: pa.Table) -
 
 
 def float_column(table: pa.Table, name: str) -> np.ndarray:
-    """A nullable float column as `[rows]` float64, NaN where it is null.
+    """Returns a nullable float column as `[rows]` float64, NaN where the column is null.
 
     Raises:
-        BadInput: if a value is NaN or infinite; a NaN would count as masked.
+        BadInput: if a value is NaN or infinite. A NaN value would look like a null.
     """
     column = table[name].combine_chunks() if table.num_rows else pa.array([], pa.float32())
     values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))

@@ -1,4 +1,4 @@
-"""Progressive figures: metrics of each model on spans that it predicted before training on them."""
+"""Progressive figures: metrics of each model on spans that it has scored before it trained on them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.tasks import Task
 
 @dataclass(frozen=True)
 class _TaskRows:
-    """The rows of one span with a label of the task; a prediction is NaN where the role made none."""
+    """The rows of one span that have a label of the task; predictions are NaN where a role has none."""
 
     labels: Array
     clusters: np.ndarray
@@ -31,7 +31,7 @@ class _TaskRows:
 
 @dataclass(frozen=True)
 class _RoleFigures:
-    """A role's figures of one task, their resamples, and the numbers of rows and positives."""
+    """Figures of one role and task, their bootstrap resamples, and the numbers of rows and positives."""
 
     values: dict[str, float]
     resampled: dict[str, Array]
@@ -46,23 +46,25 @@ def progressive_figures(
     seed: int,
     min_positives: int = 50,
 ) -> dict[str, Any]:
-    """Figures of teacher, student and control per task, and student minus control, pooled over spans.
+    """Computes the figures of teacher, student and control per task, and student minus control.
 
-    Student and control are scored on exactly the rows that both predicted, the teacher on those of these rows
-    that it labelled. A role without any prediction is absent. Clusters are resampled, pooled over all spans;
-    student and control share the resamples, so their difference is paired.
+    Student and control are scored on the rows that both models have predicted. The teacher is scored on those
+    of these rows that have a soft label. A role without any prediction is left out. The bootstrap resamples
+    the clusters of all spans together. Student and control share the resamples, so their difference is
+    paired.
 
     Args:
-        tables: span -> predictions table; AUC never compares rows of different spans.
+        tables: span -> predictions table. AUC never compares rows of different spans.
         tasks: the tasks to score.
-        resamples: bootstrap draws of each interval; 0 for no intervals.
+        resamples: number of bootstrap draws for each interval; 0 for no intervals.
         seed: seed of the draws.
         min_positives: a binary task with fewer positives gets no interval.
 
     Returns:
-        JSON-ready, without NaN: task -> {role: {auc | rmse, log_loss, calibration, examples, positives,
-        interval: {metric: [low, high]}}, difference: {metric: [mean, low, high]}}, None where undefined.
-        Regression has no log_loss and no positives, and is scored on the task's scale.
+        JSON-ready: task -> {role: {auc | rmse, log_loss, calibration, examples, positives,
+        interval: {metric: [low, high]}}, difference: {metric: [mean, low, high]}}. Undefined figures are
+            None.
+        Regression has no log_loss and no positives; its errors are on the task's scale.
 
     Raises:
         BadInput: if a prediction is not finite.
@@ -83,7 +85,7 @@ def progressive_figures(
 
 
 def _cluster_indices(spans: Sequence[pa.Table]) -> tuple[list[np.ndarray], int]:
-    """Cluster indices over all spans together: `[rows]` int64 per span, and the number of clusters."""
+    """Returns each span's `[rows]` int64 indices of clusters, and the number of clusters of all spans."""
     if not spans:
         return [], 0
     columns = [table[CLUSTER_ID].combine_chunks() if table.num_rows else [] for table in spans]

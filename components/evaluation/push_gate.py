@@ -1,4 +1,4 @@
-"""The push gate's verdict: a non-inferiority test of a surface's students against their controls."""
+"""Verdict of the push gate: a non-inferiority test of a surface's students against their controls."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class PushRule:
     """A surface's condition for a push: a non-inferiority test on one primary metric.
 
     Attributes:
-        task: The task compared: a binary one by AUC, a regression by RMSE on the task's scale.
+        task: The task to compare: AUC if it is binary, RMSE on the task's scale if it is a regression.
         margin: Accepted deficit of the student against the control, in the metric's unit, >= 0.
-        alpha: Maximum share of pushes among students that are worse by the margin, in (0, 1).
-        spans: Number of spans pooled, >= 1.
+        alpha: Level of the test, in (0, 1): the share of students worse by `margin` that are still pushed.
+        spans: Number of spans whose rows are pooled, >= 1.
     """
 
     task: str
@@ -53,11 +53,12 @@ class GateVerdict:
     Attributes:
         push: whether the candidate may be pushed.
         reason: one line for people.
-        rests_on: `control` if student and control were compared, else `candidate check`.
+        rests_on: evidence for the verdict: `control` if student and control were compared, else
+            `candidate check`.
         difference: the student's lead over the control in the metric's unit; None if not compared.
         lower_bound: one-sided lower bound of the difference at confidence 1 - alpha; None if not compared.
-        spans: the spans with rows that both predicted, in order.
-        examples: number of labelled rows of these spans that both predicted.
+        spans: the compared spans, in order.
+        examples: number of labelled rows of these spans that student and control have predicted.
     """
 
     push: bool
@@ -77,17 +78,18 @@ def gate_verdict(
     seed: int,
     min_positives: int = 50,
 ) -> GateVerdict:
-    """Compares students with their controls by predictions made before training on the span.
+    """Compares students with their controls, by predictions that they made before training on the span.
 
-    The student passes if the lower bound of its lead over the control is above minus the margin. If they
-    cannot be compared (the control is sampled or off, or there are too few positives), the student passes
-    too: else nothing would ever be pushed. The verdict's `reason` then names the missing evidence.
+    The student passes if the lower bound of its lead over the control is above minus the margin. It also
+    passes if the models cannot be compared: the control is sampled or off, or there are too few positives.
+    Otherwise such a surface would never get a push. The verdict's `reason` then names the missing evidence.
 
     Args:
-        tables: span -> predictions table; the last `rule.spans` spans that both predicted are pooled.
+        tables: span -> predictions table. Pooled are the last `rule.spans` spans with rows that student and
+            control have predicted.
         rule: the surface's push rule.
         task: the task of the rule.
-        resamples: bootstrap draws of clusters, the same for student and control; at least 1 / alpha.
+        resamples: number of bootstrap draws of clusters, shared by student and control; at least 1 / alpha.
         seed: seed of the draws.
         min_positives: minimum number of rows of a binary task's rarer class.
 
@@ -119,9 +121,9 @@ def gate_verdict(
 
 
 def _missing_evidence(pooled: Sequence[pa.Table], name: str, task: Task, min_positives: int) -> str | None:
-    """The reason why student and control cannot be compared, None if they can."""
+    """Returns the reason why student and control cannot be compared; None if they can."""
     if not pooled:
-        return f"no labelled row of {name} that student and control both predicted"
+        return f"no labelled row of {name} has predictions of student and control"
     if task.kind != "binary":
         return None
     classes = [np.bincount(float_column(rows, LABEL_PREFIX + name) > 0.5, minlength=2) for rows in pooled]
@@ -136,7 +138,7 @@ def _missing_evidence(pooled: Sequence[pa.Table], name: str, task: Task, min_pos
 def _student_lead(
     pooled: Sequence[pa.Table], rule: PushRule, task: Task, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """The student's lead over the control without resampling, and its lower bound."""
+    """Returns the student's lead over the control without resampling, and the lead's lower bound."""
     ids = pc.unique(pa.concat_tables(pooled)[CLUSTER_ID])
     student, control = (
         SpanFigures(task.kind, [_span_rows(rows, role, rule.task, task, ids) for rows in pooled], len(ids))
@@ -144,8 +146,8 @@ def _student_lead(
     )
     metric, sign = METRICS[task.kind][0], 1 if task.kind == "binary" else -1
     leads = student.resampled(resamples, seed)[metric] - control.resampled(resamples, seed)[metric]
-    # A resample without one of the classes has no AUC. The Weibull quantile takes draw alpha (B + 1) of B;
-    # the usual quantile is higher and would let more than alpha pass.
+    # A resample with only one class has no AUC. Of B sorted draws, the Weibull quantile takes number
+    # alpha (B + 1). NumPy's default quantile is higher, so more than a share alpha would pass.
     lower_bound = np.quantile(sign * leads[np.isfinite(leads)], rule.alpha, method="weibull")
     return sign * (student.unweighted()[metric] - control.unweighted()[metric]), float(lower_bound)
 

@@ -71,17 +71,17 @@ class Section:
 
 
 def render(title: str, tables: Sequence[Table], drawings: Sequence[Drawing] = ()) -> str:
-    """A page of one section, as HTML with all text escaped."""
+    """Renders a page of one section as HTML; escapes all text."""
     return render_sections(title, "", [Section(tables=tables, drawings=drawings)])
 
 
 def render_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """A page of several sections, as HTML with all text escaped; `lead` stands below the title."""
+    """Renders a page of several sections as HTML; escapes all text. `lead` is the text below the title."""
     return _PAGE.render(title=title, lead=lead, sections=sections, shown=_shown)
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str | None:
-    """A number with its interval as text, such as `+0.0111 [+0.0050, +0.0150]`; None without a number."""
+    """Formats a number with its interval, such as `+0.0111 [+0.0050, +0.0150]`; None without a number."""
     if value is None:
         return None
     text = f"{value:{sign}.4f}"
@@ -89,7 +89,7 @@ def with_interval(value: float | None, low: float | None, high: float | None, si
 
 
 def flat_figures(figures: Mapping[str, Mapping[str, Mapping[str, object]]]) -> dict[str, float]:
-    """The numbers among progressive figures as `<task>_<metric>_<role>`, for comparisons between runs."""
+    """Returns progressive figures as `<task>_<metric>_<role>` -> number; omits intervals and differences."""
     return {
         f"{task}_{metric}_{role}": float(value)
         for task, roles in figures.items()

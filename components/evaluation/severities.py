@@ -1,4 +1,4 @@
-"""Kinds of anomaly that SpanValidator finds: their severities, and anomalies as text."""
+"""Severities of the kinds of anomaly that SpanValidator finds; formats anomalies as text."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ Severity = Literal["stop", "warn"]
 
 @settings
 class Severities:
-    """Whether an anomaly stops the span or is only logged, by kind.
+    """Severity of each kind of anomaly: `stop` stops the span, `warn` only logs the anomaly.
 
     Attributes:
-        schema: A value of the wrong type, outside its domain, missing too often, or an unknown column.
-        drift: A distribution that differs from the previous span's, by the schema's drift comparators.
-        skew: A distribution that differs from that of the burn-in, on which the features were fitted, by the
-            schema's skew comparators.
+        schema: A value has the wrong type or is outside its domain, a column is missing too often or is
+            unknown.
+        drift: A distribution differs from the previous span (limits: the schema's drift comparators).
+        skew: A distribution differs from the burn-in, on which the features were fitted (limits: the schema's
+            skew comparators).
     """
 
     schema: Severity = "stop"
@@ -32,19 +33,19 @@ _KINDS = tuple(field.name for field in dataclasses.fields(Severities))
 
 
 def anomaly_lines(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
-    """Kind of anomaly (`schema`, `drift`, `skew`) -> one line per anomaly."""
+    """Returns kind of anomaly (`schema`, `drift`, `skew`) -> one line per anomaly."""
     lines: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for name, info in sorted(anomalies.anomaly_info.items()):
         for reason in info.reason:
             kind = _kind(reason)
             lines[kind].append(f"{name}: {reason.short_description}: {' '.join(reason.description.split())}")
     if anomalies.data_missing:
-        lines["schema"].append("no examples at all")
+        lines["schema"].append("the span has no examples")
     return lines
 
 
 def _kind(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
     if not anomalies_pb2.AnomalyInfo.Type.Name(reason.type).startswith("COMPARATOR_"):
         return "schema"
-    # Only the description tells a comparison with serving data from one with the previous span.
+    # Skew and drift anomalies have the same type; only the description names the serving data.
     return "skew" if "serving" in reason.description else "drift"

@@ -1,7 +1,7 @@
-"""Copies complete spans from BigQuery into the event log; a second table lists the complete spans.
+"""Copies complete spans from BigQuery into the event log; the table `spans_table` lists the complete spans.
 
-A row of that table is `span, version`, both integers; version 0 or null is the original span. The job that
-loads impressions adds the row when the span is loaded. The row corresponds to `_SUCCESS` in a folder.
+Each row of `spans_table` has two integers, `span` and `version`; version 0 or null is the original span. The
+job that loads impressions adds the row when all rows of the span are loaded, like `_SUCCESS` in a folder.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _TIMEOUT_SECONDS = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class CompleteSpans:
-    """Table of complete spans, with the table of their impressions.
+    """The table of complete spans, and the table of their impressions.
 
     Attributes:
         events: table of impressions.
         name: `project.dataset.table` of the complete spans.
 
     Raises:
-        BadInput: if the name has another form.
+        BadInput: if `name` does not have this form.
     """
 
     events: EventTable
@@ -39,15 +39,15 @@ class CompleteSpans:
         require_table_name(self.name, "spans_table")
 
     def versions(self) -> dict[int, int]:
-        """Span → its newest complete version.
+        """Returns span → newest complete version.
 
         Raises:
-            BadInput: if the table does not exist, or lacks a column.
+            BadInput: if the table or a column is missing.
             google.api_core.exceptions.RetryError: if BigQuery does not answer for 30 seconds.
         """
         sql = f"SELECT span, MAX(IFNULL(version, 0)) AS version FROM `{self.name}` GROUP BY span"
         try:
-            # Short: serve-loop retries by itself, and must be able to stop in between.
+            # Short, because serve-loop retries by itself and must be able to stop between two tries.
             retry = DEFAULT_RETRY.with_timeout(_TIMEOUT_SECONDS)
             job = self.events.location.client().query(sql, retry=retry, job_retry=None)
             rows = job.result(retry=retry)
@@ -60,7 +60,8 @@ class CompleteSpans:
         return {row.span: row.version for row in rows}
 
     def fetch(self, log: Path, on_span: Callable[[int, int], object]) -> None:
-        """Copies the complete spans that an event log lacks, in ascending order; each appears whole.
+        """Copies the complete spans that an event log lacks, by ascending span, each completely or not at
+        all.
 
         Args:
             log: folder of the event log.

@@ -1,8 +1,8 @@
 """Reads spans from a table of impressions in BigQuery, in the event log's schema.
 
-The table has the log's columns (`eventlog.rows.LOG_SCHEMA`) and an integer `span`: the span of the event log
-that the row belongs to. For a matured row it is later than the impression's span. Partition the table by
-`span`, because each query reads one span.
+The table has the event log's columns (`eventlog.rows.LOG_SCHEMA`) and an integer column `span`: the span of
+the event log to which the row belongs. For a matured row, it is later than the impression's span. Partition
+the table by `span`, because each query reads one span.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class EventTable:
         name: `project.dataset.table`.
 
     Raises:
-        BadInput: if the name has another form.
+        BadInput: if `name` does not have this form.
     """
 
     location: BigQueryLocation
@@ -75,7 +75,7 @@ class EventTable:
         return sort_rows(pa.Table.from_batches(pages), LOG_SCHEMA)
 
     def write_log(self, log: Path, spans: range, on_span: Any) -> None:
-        """Writes spans into an event log, except those that the log already has.
+        """Writes spans into an event log; skips spans that the log already has.
 
         Args:
             log: folder of the event log.
@@ -97,7 +97,7 @@ class EventTable:
             on_span(span, write_span(log, span, [rows]))
 
     def require_columns(self) -> None:
-        """Checks that the table exists and has every column of the event log.
+        """Checks that the table exists and has all columns of the event log.
 
         Raises:
             BadInput: if the table or a column is missing.
@@ -123,10 +123,10 @@ def require_table_name(name: str, option: str) -> None:
 
     Args:
         name: the name.
-        option: the option that gave it, for the error message.
+        option: the option or key that contains the name, for the error message.
 
     Raises:
-        BadInput: if it has another form.
+        BadInput: if the name does not have this form.
     """
     if not _NAME.fullmatch(name):
         raise BadInput(

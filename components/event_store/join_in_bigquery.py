@@ -1,6 +1,6 @@
-"""Joins a surface's impressions with their soft labels in BigQuery, if both are stored there.
+"""Joins a surface's impressions with their soft labels inside BigQuery, if BigQuery stores both.
 
-Gives the same rows, splits and shards as `transforms.join_labels`, but reads only the rows of this surface.
+Writes the same rows, splits and shards as `transforms.join_labels`, but reads only the rows of this surface.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class BigQueryJoin:
         output_uri: root of the Examples artifact to write.
         span: span of the examples.
         surface: surface of the examples.
-        records: label sets in the same dataset: of the span, and of the spans of its matured rows.
-        delayed: distilled task → whether its hard label is in the matured row.
+        records: records of the label sets of the span and of its matured rows' spans, in the same dataset.
+        delayed: distilled task → whether it is delayed (its hard label is in the matured row).
         num_buckets: number of shards in each split.
     """
 
@@ -54,10 +54,10 @@ class BigQueryJoin:
     num_buckets: int = 4
 
     def run(self) -> JoinReport:
-        """Joins, and writes the shards and the report of the join.
+        """Joins the rows, writes the shards and the report, and returns the report.
 
         Raises:
-            BadInput: if the table or a column is missing, or an id appears twice.
+            BadInput: if the table or a column is missing, or an example id appears twice.
         """
         self.events.require_columns()
         joined, has_label = self._join()
@@ -79,7 +79,7 @@ class BigQueryJoin:
         return report
 
     def _join(self) -> tuple[pa.Table, pa.ChunkedArray]:
-        """Rows with the log's columns and `soft_<task>`; and bool, whether a row has a label row."""
+        """Returns rows with the log's columns and `soft_<task>`; and bool, whether a row has a label row."""
         soft = [f"{self._soft_label(task)} AS {SOFT_PREFIX}{task}" for task in self.delayed]
         sql = f"""
             SELECT {", ".join(f"e.{name}" for name in LOG_SCHEMA.names)}, {", ".join(soft)},
@@ -95,7 +95,10 @@ class BigQueryJoin:
         return table.drop([_HAS_LABEL]), table[_HAS_LABEL]
 
     def _soft_label(self, task: str) -> str:
-        """SQL for a task's soft label; null in rows without the task's hard label, or if no set has it."""
+        """Returns SQL for a task's soft label: null if no set has the task, and in rows of the other kind.
+
+        Delayed tasks are labelled in matured rows, all other tasks in fresh rows.
+        """
         column = SOFT_PREFIX + task
         if not any(task in record.columns for record in self.records):
             return "CAST(NULL AS FLOAT64)"

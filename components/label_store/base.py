@@ -1,8 +1,8 @@
-"""Interface of the label store, and the records that every backend shares.
+"""Interface of the label store, and the dataclasses that all backends share.
 
-A *label set* holds every soft label that one teacher gave to one span. It becomes visible all at once or not
-at all, and never changes. A new revision of a set is stored beside the older one. The pin of a fleet says
-which revision its students read.
+A *label set* holds all soft labels that one teacher version gave to one span. It becomes visible in one step
+and never changes. A new revision of a set is stored beside the older one. The pin of a fleet says which
+revision its students read.
 
 Reference: Khani et al., RecSys '24 (one teacher, many students, labels from a columnar store).
 """
@@ -55,7 +55,7 @@ class SoftColumn:
 
     Attributes:
         kind: binary: a probability in [0, 1]; regression: an expected value on `scale`.
-        link: function from the teacher's logit to the stored number.
+        link: function that turns the teacher's logit into the stored number.
         unit: unit of the stored number, in words.
         scale: transformation of the hard label before the teacher trains on it.
     """
@@ -121,9 +121,9 @@ class SetFacts:
 
     Attributes:
         feature_version: feature version of the teacher.
-        label_age_spans: number of spans the teacher is behind the span it labels.
+        label_age_spans: label age: the labelled span minus the last span on which the teacher has trained.
         seconds: duration of the labelling.
-        extra: further figures, by name.
+        extra: name → further figure.
     """
 
     feature_version: str
@@ -134,19 +134,19 @@ class SetFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelSetRecord:
-    """Description of a published set, written once, together with the set.
+    """Description of a published set; written once, together with the set.
 
     Attributes:
-        set_id: unique among all attempts, published or not.
+        set_id: unique among all attempts, published or unpublished.
         key: teacher and span.
         revision: 1 for the first set of its key.
         columns: task → meaning of its `soft_<task>` column.
-        facts: from the labelling job.
-        rows: number of label rows, each of another example.
+        facts: facts from the labelling job.
+        rows: number of label rows, one per labelled example.
         rows_per_surface: surface → number of label rows.
         first_date: earliest `event_date` of the rows, ISO 8601; empty if there are no rows.
         last_date: latest `event_date`.
-        checksum: 16 hex digits; does not depend on the order or the sharding of the rows.
+        checksum: 16 hex digits, independent of the order and the sharding of the rows.
         created_ms: time of publication, Unix milliseconds.
     """
 
@@ -209,27 +209,27 @@ class LabelStore(abc.ABC):
         Args:
             writer: the writer of the attempt.
             shards: results of `writer.write`, in any order; may be empty.
-            facts: go into the record.
+            facts: stored in the record.
             supersede: publish a new revision even if the key already has a set.
 
         Returns:
-            The record of the newest set with this key. If another attempt was published first, it is that
-            attempt's record, and this attempt's shards stay invisible.
+            The record of the newest set with this key. If another attempt was published first, this is the
+            record of that attempt, and the shards of this attempt stay invisible.
 
         Raises:
-            BadInput: if a label is not finite or out of range, an example id appears twice, a column
-                already has another meaning, or the shards have been garbage-collected.
+            BadInput: if a label is not finite or is out of range, an example id appears twice, a column has
+                another meaning already, or the shards have been garbage-collected.
         """
 
     @abc.abstractmethod
     def list_sets(self) -> list[LabelSetRecord]:
-        """Records of all published sets, oldest first."""
+        """Returns the records of all published sets, oldest first."""
 
     @abc.abstractmethod
     def scan(
         self, set_id: str, columns: Sequence[str], *, surface: str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Reads a published set. The storage reads only the columns and the surface given.
+        """Reads a published set. The storage reads only these columns and this surface (None: all surfaces).
 
         Raises:
             BadInput: if the set is not published, or lacks a column.
@@ -240,7 +240,7 @@ class LabelStore(abc.ABC):
         """Pins a set for a fleet and a span, unless the fleet has a pin for the span already.
 
         Returns:
-            The id of the pinned set: `set_id`, or the set that an earlier call has pinned. Callers must
+            The id of the pinned set: `set_id`, or the set that an earlier call has pinned. The caller must
             read this set.
 
         Raises:
@@ -249,33 +249,33 @@ class LabelStore(abc.ABC):
 
     @abc.abstractmethod
     def read_pin(self, fleet: str, span: int) -> str | None:
-        """The id of the set that a fleet has pinned for a span, or None."""
+        """Returns the id of the set that a fleet has pinned for a span, or None."""
 
     @abc.abstractmethod
     def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """Deletes unpublished attempts; never anything published.
+        """Deletes unpublished attempts; keeps published sets.
 
         Args:
-            older_than_seconds: grace period in seconds, since the attempt last wrote anything.
-            dry_run: delete nothing, only return what would be deleted.
+            older_than_seconds: grace period in seconds, counted from the attempt's last write.
+            dry_run: delete nothing; only return the ids.
 
         Returns:
-            Ids of the deleted attempts. They can no longer be published.
+            Ids of the deleted attempts. These attempts can no longer be published.
         """
 
     @abc.abstractmethod
-    def delete_expired(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """Deletes published sets that are older and that no fleet has pinned; returns their ids."""
+    def delete_unpinned(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
+        """Deletes published sets that are older than this and that no fleet has pinned; returns their ids."""
 
     def initialize(self) -> list[str]:
         """Creates the tables of the store if the backend needs any; returns their names."""
         return []
 
     def find_set(self, set_id: str) -> LabelSetRecord:
-        """The record of a published set.
+        """Returns the record of a published set.
 
         Raises:
-            BadInput: if no such set is published.
+            BadInput: if the set is not published.
         """
         for record in self.list_sets():
             if record.set_id == set_id:
@@ -290,7 +290,7 @@ def unknown_set_error(set_id: str) -> BadInput:
         where="label store",
         expected="the id of a published label set",
         got=repr(set_id),
-        fix="List the sets with `rankdistill labels ls`; an unpublished attempt cannot be read.",
+        fix="List the published sets with `rankdistill labels ls`.",
     )
 
 

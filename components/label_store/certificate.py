@@ -1,4 +1,4 @@
-"""Certificate of a label set: the JSON file in a labels artifact that describes the set."""
+"""Certificate: the JSON file in a SoftLabels artifact that describes the published label set."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ FILE_NAME = "certificate.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """Description of the label set that an artifact represents.
+    """Description of a published label set. The artifact holds this description; the label store holds the
+    rows.
 
     Attributes:
-        set_id: id of the published set, which may come from an earlier attempt.
+        set_id: id of the published set. If an earlier attempt was published first, the id of that attempt.
         teacher: name of the teacher.
         teacher_version: version of the model that gave the labels.
         span: the labelled span.
@@ -27,12 +28,12 @@ class Certificate:
         feature_version: feature version of the teacher.
         rows: number of label rows.
         coverage: surface → labelled fresh examples over fresh examples, in [0, 1].
-        label_age_spans: number of spans the teacher was behind the span.
+        label_age_spans: label age: `span` minus the last span on which the teacher has trained.
         seconds: duration of the labelling.
-        event_ms: time of the newest labelled impression, Unix milliseconds; 0 if there are no rows.
-            `event_ms`, `ready_ms` and `labelled_ms` are also 0 if the record lacks them.
-        ready_ms: time when the span's examples were complete.
-        labelled_ms: time when all labels were staged.
+        event_ms: time of the newest labelled impression, Unix milliseconds; 0 if there are no rows, or
+            unknown.
+        ready_ms: time when the span's examples were complete; 0 if unknown.
+        labelled_ms: time when all labels were staged; 0 if unknown.
         published_ms: time of publication.
     """
 
@@ -54,7 +55,7 @@ class Certificate:
 
 
 def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> Certificate:
-    """Builds the certificate of a published set.
+    """Builds the certificate of a published set from its record. Checks nothing.
 
     Args:
         record: record of the set.
@@ -99,7 +100,7 @@ def read_certificate(folder: str | Path) -> Certificate:
         raise BadInput(
             "no certificate",
             where=str(path),
-            expected="the folder of a labels artifact",
+            expected="the folder of a SoftLabels artifact",
             got="no such file",
             fix="Label the span again.",
         )

@@ -1,4 +1,4 @@
-"""Hashes of label rows: checksum of a set, duplicate example ids, bucket of an example."""
+"""Hashes of label rows: checksum of a set, duplicate example ids, join bucket of an example."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Array = Any
 
 
 def hash_ids(ids: pa.ChunkedArray) -> Array:
-    """A stable 64-bit hash of each id.
+    """Hashes each id to 64 bits.
 
     Args:
         ids: `[rows]` string without nulls.
 
     Returns:
-        `[rows]` uint64, the same on every machine and in every process (Python's own `hash` is not).
+        `[rows]` uint64, the same on every machine and in every process, unlike Python's `hash`.
     """
     return pd.util.hash_array(ids.to_numpy().astype(object), categorize=False)
 
 
 def checksum(table: pa.Table) -> int:
-    """A 64-bit fingerprint of a table's contents.
+    """Returns a 64-bit fingerprint of a table's contents.
 
-    It is the sum of the rows' hashes, so neither the order of the rows nor their sharding
-    matters. The checksum of a set is the sum of its shards' checksums modulo 2**64.
+    The fingerprint is the sum of the rows' hashes, so the order and the sharding of the rows do not matter.
+    The checksum of a set is the sum of its shards' checksums modulo 2**64.
 
     Args:
         table: label rows, with `example_id` and float32 columns; other columns are ignored.
@@ -45,7 +45,7 @@ def checksum(table: pa.Table) -> int:
 
 
 def duplicated_ids(ids: pa.ChunkedArray) -> list[str]:
-    """The first three ids, in sorted order, that appear more than once."""
+    """Returns the ids that appear more than once: sorted, at most three."""
     hashes = hash_ids(ids)
     ordered = np.sort(hashes)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]

@@ -13,12 +13,12 @@ from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 @dataclasses.dataclass(frozen=True)
 class TaskDifference:
-    """Difference of one task's labels between two sets, over the examples that both hold.
+    """Difference of one task's labels between two sets, over the examples that are in both sets.
 
     Attributes:
         task: name of the task.
-        changed: number of examples whose labels are not bitwise equal.
-        mean: mean absolute difference, over the examples labelled in both.
+        changed: number of examples whose two labels are not equal.
+        mean: mean absolute difference, over the examples with a label in both sets.
         largest: largest absolute difference.
     """
 
@@ -33,10 +33,10 @@ class SetDifference:
     """Difference of two label sets.
 
     Attributes:
-        shared: number of examples in both.
-        only_first: number of examples only in the first.
-        only_second: number of examples only in the second.
-        tasks: the difference of each task that both have a column of.
+        shared: number of examples that are in both sets.
+        only_first: number of examples that are only in the first set.
+        only_second: number of examples that are only in the second set.
+        tasks: one entry for each task that has a column in both sets.
     """
 
     shared: int
@@ -74,7 +74,7 @@ def diff_sets(store: LabelStore, first: str, second: str) -> SetDifference:
     """Compares two published sets example by example.
 
     Raises:
-        BadInput: if one of them is not published.
+        BadInput: if one of the sets is not published.
     """
     left, right = (_read(store, set_id).to_pandas().set_index(EXAMPLE_ID) for set_id in (first, second))
     shared = left.index.intersection(right.index)

@@ -1,4 +1,4 @@
-"""Steps from staged shards to a published label set that every backend shares."""
+"""Steps of publication that all backends share: checks of staged shards, the set's record, error messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from eventlog.rows import EXAMPLE_ID, SURFACE
 
 
 def new_set_id(key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> str:
-    """Returns a unique id for an attempt at the key.
+    """Returns a unique id for an attempt to publish a set with this key.
 
     Raises:
         BadInput: if a task's name cannot be part of a column name.
@@ -48,10 +48,10 @@ def key_from_set_id(set_id: str) -> LabelSetKey:
 
 
 def prepare_rows(name: str, table: pa.Table, columns: Mapping[str, SoftColumn]) -> pa.Table:
-    """Casts a shard's rows to the set's schema and sorts them, so that a surface's rows lie together.
+    """Casts a shard's rows to the set's schema and sorts them by surface and example id.
 
     Raises:
-        ValueError: if the columns are not exactly those of the set.
+        ValueError: if the columns are not exactly the columns of the set.
     """
     require_name(name, "shard name")
     expected = row_schema(list(columns))
@@ -64,7 +64,7 @@ def prepare_rows(name: str, table: pa.Table, columns: Mapping[str, SoftColumn]) 
 def describe_shard(
     name: str, path: str, size_bytes: int, table: pa.Table, columns: Mapping[str, SoftColumn]
 ) -> StagedShard:
-    """Describes a shard, so that `publish` need not read it again."""
+    """Describes a shard, so that `publish` does not have to read it again."""
     surfaces = pc.value_counts(table[SURFACE])
     dates = pc.min_max(table[EVENT_DATE]).as_py()
     return StagedShard(
@@ -81,7 +81,7 @@ def describe_shard(
 
 
 def deduplicate_shards(shards: Sequence[StagedShard]) -> list[StagedShard]:
-    """One copy of each shard, sorted by name; the choice does not depend on the order of `shards`."""
+    """Returns one copy of each shard, sorted by name. The choice does not depend on the order of `shards`."""
     by_path = sorted(shards, key=lambda shard: shard.path, reverse=True)
     return sorted({shard.name: shard for shard in by_path}.values(), key=lambda shard: shard.name)
 
@@ -93,7 +93,7 @@ def draft_record(
     facts: SetFacts,
     revision: int = 0,
 ) -> LabelSetRecord:
-    """The record of a set before publication; `revision` is 0 if the backend assigns it later."""
+    """Builds the record of a set before publication; `revision` is 0 if the backend assigns it later."""
     rows = sum(shard.rows for shard in shards)
     surfaces = sorted({surface for shard in shards for surface in shard.rows_per_surface})
     filled = [shard for shard in shards if shard.rows]
@@ -115,14 +115,14 @@ def draft_record(
 
 
 class UnfitLabels(BadInput):
-    """The labels must not be published. The input of the labelling job is valid."""
+    """The teacher's labels must not be published, although the input of the labelling job is valid."""
 
 
 def refuse_faults(set_id: str, shards: Sequence[StagedShard]) -> None:
     """Raises if a worker has reported a faulty label.
 
     Raises:
-        UnfitLabels: naming the first such label.
+        UnfitLabels: with the first faulty label.
     """
     for shard in shards:
         if shard.fault:
@@ -136,7 +136,7 @@ def refuse_faults(set_id: str, shards: Sequence[StagedShard]) -> None:
 
 
 def duplicate_labels_error(set_id: str, example_ids: Sequence[str]) -> BadInput:
-    """Error for a set in which an example has two labels."""
+    """Error for a set in which an example id has several rows."""
     return BadInput(
         "example ids labelled twice",
         where=f"label set {set_id}",
@@ -149,11 +149,11 @@ def duplicate_labels_error(set_id: str, example_ids: Sequence[str]) -> BadInput:
 def column_conflict_error(name: str, where: str, expected: str, got: str) -> BadInput:
     """Error for a task whose column exists with another meaning."""
     return BadInput(
-        f"column {name} already means something else",
+        f"column {name} has another meaning already",
         where=where,
         expected=expected,
         got=got,
-        fix="Give the task another name: a column's meaning never changes.",
+        fix="Rename the task: the meaning of a column cannot change.",
     )
 
 
@@ -164,16 +164,16 @@ def unknown_column_error(set_id: str, where: str, name: str, columns: Sequence[s
         where=where,
         expected=f"one of {', '.join(columns)}",
         got=name,
-        fix="Distil a task that this teacher has labelled.",
+        fix="Choose a task that this teacher has labelled.",
     )
 
 
 def collected_attempt_error(set_id: str) -> BadInput:
     """Error for an attempt whose shards have been garbage-collected."""
     return BadInput(
-        "staged shards are gone",
+        "staged shards are missing or changed",
         where=f"label set {set_id}",
-        expected="every shard as it was staged",
+        expected="all shards as they were staged",
         got="a garbage-collected attempt",
         fix="Label the span again; run `labels gc` with more --grace-hours. Nothing was published.",
     )

@@ -1,4 +1,4 @@
-"""Choice of the label set that a fleet reads for a span; the first student pins it for the fleet."""
+"""Chooses the label set that a fleet reads for a span, and pins it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from models.settings import Natural, settings
 
 
 class UnusableLabels(BadInput):
-    """The span has no label set, or only sets that are too old."""
+    """The span has no matching label set, or the label age of the newest set is above `max_age_spans`."""
 
 
 @settings
 class LabelSource:
-    """Rule by which the first student of a fleet chooses a span's label set; the others read the pin.
+    """Rule by which the first student of a fleet chooses a span's label set. All other students read the pin.
 
     Attributes:
-        teacher: Name of the teacher; None for the deployment's teacher.
-        set_id: Id of one label set, for its span only; None for the newest set.
-        max_age_spans: Largest number of spans that the teacher may be behind the labelled span; None for any.
+        teacher: Name of the teacher whose newest set is chosen. None: the deployment's own teacher.
+        set_id: Id of the set to read, whatever its teacher; it fits one span only. None: the teacher's newest
+            set.
+        max_age_spans: Maximum label age in spans. None: no maximum.
     """
 
     teacher: str | None = None
@@ -27,13 +28,13 @@ class LabelSource:
 
 
 def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> LabelSetRecord:
-    """Returns the set that every student of a fleet reads for a span; pins it if the fleet has no pin yet.
+    """Returns the set that all students of a fleet read for a span; pins it if the fleet has no pin yet.
 
     Args:
         store: The label store.
         fleet: Name of the fleet.
-        source: Rule for the choice, if there is no pin yet.
-        span: The span of the labelled examples.
+        source: Rule for the choice if there is no pin yet; its `teacher` or `set_id` must be set.
+        span: The labelled span.
 
     Raises:
         UnusableLabels: if no published set of the span satisfies `source`.
@@ -45,7 +46,7 @@ def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> L
 
 
 def pinned_sets(store: LabelStore, fleet: str, spans: list[int]) -> list[LabelSetRecord]:
-    """The sets that a fleet has pinned for earlier spans; spans without a pin are left out."""
+    """Returns the sets that a fleet has pinned for these spans; leaves out spans without a pin."""
     pins = [store.read_pin(fleet, span) for span in spans]
     return [store.find_set(pin) for pin in pins if pin is not None]
 
@@ -61,16 +62,16 @@ def _choose(store: LabelStore, source: LabelSource, span: int) -> LabelSetRecord
     if not sets:
         raise UnusableLabels(
             "no label set", where=f"label store, span {span}", expected=expected,
-            got="none", fix="Let the teacher label the span first.",
+            got="none", fix="Label the span first.",
         )  # fmt: skip
-    # Within a key, compare revisions: the clocks of two publishers may disagree.
+    # Of sets with the same key, take the highest revision: publishers' clocks differ, so times could mislead.
     by_key = {record.key: record for record in sorted(sets, key=lambda record: record.revision)}
     newest = max(by_key.values(), key=lambda record: record.created_ms)
     age = newest.facts.label_age_spans
     if source.max_age_spans is not None and age > source.max_age_spans:
         raise UnusableLabels(
             "labels are too old", where=f"label set {newest.set_id}",
-            expected=f"a teacher at most {source.max_age_spans} spans behind",
-            got=f"one {age} spans behind", fix="Let a newer teacher label the span, or raise max_age_spans.",
+            expected=f"a label age of at most {source.max_age_spans} spans",
+            got=f"{age} spans", fix="Label the span with a newer teacher, or raise max_age_spans.",
         )  # fmt: skip
     return newest

@@ -1,4 +1,4 @@
-"""Opens the label store that a URI names; the scheme selects the backend."""
+"""Opens a label store by its URI; the scheme selects the backend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eventlog.names import Fault, path_fault
 
 
 def _open_delta(location: str) -> LabelStore:
-    # Imported here, so that the other backend is not loaded.
+    # Imported here, so that only the selected backend is loaded.
     from components.label_store.delta.store import DeltaLabelStore
 
     return DeltaLabelStore(location)
@@ -25,7 +25,7 @@ def _open_bigquery(location: str) -> LabelStore:
 
 
 SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta, "bigquery": _open_bigquery}
-"""Scheme → function that opens a store. A new backend is one line here and one in the contract suite."""
+"""Scheme → function that opens a store. A new backend adds a line here and a line to the contract suite."""
 
 
 def store_uri_fault(uri: str) -> Fault | None:
@@ -43,11 +43,11 @@ def store_uri_fault(uri: str) -> Fault | None:
 
 
 def open_store(uri: str) -> LabelStore:
-    """Opens the label store that a URI names.
+    """Opens a label store.
 
     Args:
         uri: `delta:///absolute/path`, `delta:relative/path`, or
-            `bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX` with more keys, see `BigQueryLocation`.
+            `bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX`. `BigQueryLocation` lists further keys.
 
     Raises:
         BadInput: if no backend has that scheme, or what follows is no place for it.

@@ -1,4 +1,4 @@
-"""Beam transforms whose unit of work is a shard, and the Arrow code that they run.
+"""Beam transforms over shards, and their Arrow code.
 
 May import `label_store`, `evaluation`, `models` and `eventlog`; no TFX.
 """

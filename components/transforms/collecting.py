@@ -1,6 +1,6 @@
-"""Runs a Beam pipeline under any runner and returns its few results and its errors to the driver.
+"""Runs a Beam pipeline with any runner, and returns its results or raises its error in the driver.
 
-Beam and TensorFlow are imported only by a run, so that programs without Beam can use `find_bad_input`.
+Only `run_and_collect` imports Beam and TensorFlow, so programs without Beam can use `find_bad_input`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _BEAM_SUFFIX = " [while running"
 def run_and_collect(build: Callable[[Any], Any], options: Sequence[str], folder: str) -> list[Any]:
     """Runs a pipeline to its end and returns the elements of one PCollection.
 
-    The results travel through a file, since a runner's workers share no memory with the driver.
+    The workers return the results in a file, because they share no memory with the driver.
 
     Args:
-        build: takes the pipeline, returns a PCollection of a few JSON-able elements, about one per shard.
+        build: takes the pipeline, returns a PCollection of JSON values, about one per shard.
         options: Beam's command line options, for example `["--runner=FnApiRunner"]`. DirectRunner first tries
             to download Prism and then falls back to FnApiRunner.
-        folder: a folder that driver and workers can both write to.
+        folder: a folder in which driver and workers can write.
 
     Returns:
         The elements, in no particular order.
 
     Raises:
-        BadInput: if a worker raised it; without the text that Beam adds.
+        BadInput: if a worker has raised it; without the text that Beam adds.
     """
     import apache_beam as beam
     import tensorflow as tf
@@ -69,9 +69,9 @@ def _write_manifest(results: list[Any], path: str) -> None:
 
 
 def find_bad_input(error: BaseException) -> BadInput | None:
-    """The BadInput that caused an error, without the step name that Beam appends; else None.
+    """Returns the BadInput that caused an error, without the step name that Beam appends; else None.
 
-    A runner may also pass a worker's error on as the text of another exception; the BadInput is then rebuilt.
+    Some runners pass on a worker's error only as the text of another exception. Then the BadInput is rebuilt.
     """
     link: BaseException | None = error
     while link is not None:

@@ -1,4 +1,4 @@
-"""Encodes a span of the event log as shards of tf.Examples: fresh and matured rows, each with a holdout."""
+"""Writes a span of the event log as tf.Examples: fresh and matured rows, each with a holdout split."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[S
         rows_per_shard: maximum number of rows in a slice.
 
     Returns:
-        Slices numbered from 0. No slice covers two files. A file without rows is one slice without rows, so
-        that every span has at least one shard.
+        Slices numbered from 0. No slice covers two files. A file without rows becomes an empty slice, so that
+        every span has at least one shard.
 
     Raises:
         ValueError: if `rows_per_shard` is not positive.
@@ -61,9 +61,9 @@ def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[S
 
 
 def holdout_mask(cluster_ids: pa.Array) -> np.ndarray:
-    """Mask of the rows in held-out clusters, which no model trains on.
+    """Returns the mask of rows in held-out clusters, on which no model trains.
 
-    The mask depends on the cluster id alone, so that a cluster is held out in every span or in none.
+    The mask depends only on the cluster id, so a cluster is held out either in all spans or in none.
 
     Args:
         cluster_ids: `[rows]` string.
@@ -77,7 +77,7 @@ def holdout_mask(cluster_ids: pa.Array) -> np.ndarray:
 
 
 def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
-    """Rows of each split in their order: fresh or matured by `impression_span`, holdout by cluster."""
+    """Returns split → rows in the table's order. `impression_span` and cluster select the split of a row."""
     is_fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
     held_out = holdout_mask(table[CLUSTER_ID])
     parts = {}
@@ -88,7 +88,7 @@ def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
 
 
 def read_slice(piece: Slice) -> pa.Table:
-    """Reads a slice's rows, and only the row groups that contain them."""
+    """Reads the rows of a slice; reads only the row groups that contain them."""
     parquet = pq.ParquetFile(piece.file)
     sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
@@ -108,8 +108,8 @@ def read_slice(piece: Slice) -> pa.Table:
 class EncodeEvents(beam.PTransform):
     """Reads a span of the event log and writes its Examples shards; yields each shard's row counts.
 
-    Every split gets a file for every shard, even without rows, so that every reader's pattern matches. Shards
-    are in time order.
+    Every split gets a file for every shard, even without rows, so that readers' file patterns always match.
+    Shards are in time order.
 
     Attributes:
         log: folder of the event log.

@@ -26,28 +26,28 @@ from models.shard_names import shard_name
 
 @dataclasses.dataclass
 class JoinSoftLabels(beam.PTransform):
-    """Joins a surface's examples of all splits with label sets; yields counts.
+    """Joins a surface's examples of all splits with label sets; yields row counts.
 
-    Both sides are cut into buckets by a hash of the id and grouped as Arrow batches, never as rows. Bucket
-    n of N becomes shard n of N of every split, with rows in order of time and id, so that the same input
-    gives the same bytes.
+    Examples and labels are cut into buckets by a hash of the example id and grouped as Arrow batches, never
+    as rows. Bucket n of N becomes shard n of N of each split. Rows are sorted by time and id, so equal input
+    gives equal bytes.
 
-    Every example of the surface is written exactly once, with or without soft labels. A fresh row gets the
-    soft labels of immediate tasks and a matured row those of delayed tasks. So each example and task is
-    distilled once, in the row that has its hard label. Label rows without an example are counted.
+    Each example of the surface is written exactly once, with or without soft labels. A fresh row gets the
+    soft labels of tasks that are not delayed; a matured row gets those of delayed tasks. So each example and
+    task is distilled once, in the row with its hard label. Label rows without an example are counted.
 
     Attributes:
         examples_uri: Examples artifact with all splits.
         output_uri: root of the Examples artifact to write.
-        span: the examples' span.
+        span: span of the examples.
         surface: the surface to join.
-        store_uri: see `open_store`.
-        set_ids: label sets of the span and of the matured rows' spans.
-        delayed: distilled task → whether its hard label comes with the matured row.
-        num_buckets: number of shards of each split.
+        store_uri: URI of the label store, see `open_store`.
+        set_ids: ids of the label sets of the span and of its matured rows' spans.
+        delayed: distilled task → whether it is delayed (its hard label is in the matured row).
+        num_buckets: number of shards in each split.
 
-    Yields (as a PCollection): dicts of counts to be added up: per bucket those of `JoinReport`, `buckets` and
-        `labels_joined`; per shard `examples_read`; per batch `labels_read`.
+    Yields (as a PCollection): dicts of counts, to be added up. A bucket yields the counts of `JoinReport`,
+        `buckets` and `labels_joined`; a shard `examples_read`; a batch of labels `labels_read`.
     """
 
     examples_uri: str
@@ -74,7 +74,7 @@ class JoinSoftLabels(beam.PTransform):
             | ReadLabels(self.store_uri, self.set_ids, columns, self.surface)
             | "CutLabels" >> beam.FlatMapTuple(self._cut_labels).with_outputs("counts", main="rows")
         )
-        # A bucket without rows must become a file too, so that every split has all its shards.
+        # A bucket without rows must also become a file, so that every split has all its shards.
         buckets = pipeline | "Buckets" >> beam.Create([(number, None) for number in range(self.num_buckets)])
         joined = (
             {"examples": examples.rows, "labels": labels.rows, "bucket": buckets}
@@ -119,7 +119,7 @@ class JoinSoftLabels(beam.PTransform):
 
 
 def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -> JoinReport:
-    """Runs a join and writes its report, `join_report.json`, beside the splits.
+    """Runs a join, writes its report to `join_report.json` beside the splits, and returns the report.
 
     Args:
         join: the join.
@@ -127,9 +127,10 @@ def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -
         scratch: a folder that driver and workers share.
 
     Raises:
-        BadInput: if an id appears twice among examples or labels, or a label set cannot be read.
+        BadInput: if an example id appears twice in the examples or in the labels, or a label set cannot be
+            read.
     """
-    # Beam binds a transform to its pipeline, so run a copy.
+    # Beam binds a transform to one pipeline, so run a copy.
     copy = dataclasses.replace(join)
     counts = run_and_collect(lambda pipeline: pipeline | "Join" >> copy, beam_options, scratch)
     report = reconcile(join.surface, join.num_buckets, counts)
@@ -138,12 +139,13 @@ def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -
 
 
 def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]]) -> JoinReport:
-    """Adds up the workers' counts and checks that the runner neither lost nor repeated rows.
+    """Adds up the workers' counts and checks that the runner has not lost or repeated rows; returns the
+    report.
 
     Args:
-        surface: the surface joined.
+        surface: the joined surface.
         num_buckets: expected number of buckets.
-        counts: the dicts that `JoinSoftLabels` yielded.
+        counts: the dicts from `JoinSoftLabels`.
 
     Raises:
         RuntimeError: if examples, labels or buckets were lost or repeated between reading and writing. Beam
@@ -162,22 +164,22 @@ def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]
     for name, (expected, got) in pairs.items():
         if expected != got:
             raise RuntimeError(
-                f"surface {surface}: {expected} {name} went into the join, {got} came out. "
-                "The Beam runner lost or repeated work; run the span again."
+                f"surface {surface}: expected {expected} joined {name}, got {got}. "
+                "The Beam runner has lost or repeated work; run the span again."
             )
     names = [field.name for field in dataclasses.fields(JoinReport) if field.type == "int"]
     return JoinReport(surface=surface, **{name: totals[name] for name in names})  # type: ignore[arg-type]
 
 
 def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence[str]) -> pa.Table:
-    """One bucket's labels in one table of `example_id` and `soft_<task>`.
+    """Returns the labels of one bucket as a table of `example_id` and `soft_<task>`.
 
     Args:
-        scanned: batches with the id of their set.
+        scanned: pairs of set id and a batch of the set.
         tasks: distilled tasks.
 
     Raises:
-        BadInput: if an id has several labels: it would be unclear which one to distil.
+        BadInput: if an example id has several label rows: it would be unclear which one to distil.
     """
     soft = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in tasks]
     schema = pa.schema([pa.field(EXAMPLE_ID, pa.string()), *soft])
@@ -194,7 +196,7 @@ def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence
             where=f"label set {', '.join(sorted(sets))}",
             expected="one label row for each example_id",
             got=", ".join(repeated),
-            fix="Join sets of different spans, each once.",
+            fix="Join each label set only once, and only one set of a span.",
         )
     return labels
 
@@ -202,17 +204,17 @@ def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence
 def join_rows(
     examples: pa.Table, labels: pa.Table, delayed: Mapping[str, bool], *, fresh: bool
 ) -> tuple[pa.Array, int, int]:
-    """Serialized examples with their soft labels, in order of time and id.
+    """Adds soft labels to serialized examples, and sorts them by time and id.
 
     Args:
-        examples: rows of one split as `SERIALIZED`, ids distinct.
-        labels: `example_id` and `soft_<task>`, ids distinct.
-        delayed: distilled task → whether it belongs to matured rows.
-        fresh: whether these are fresh rows.
+        examples: rows of one split as `SERIALIZED`, with distinct ids.
+        labels: `example_id` and `soft_<task>`, with distinct ids.
+        delayed: distilled task → whether it is delayed.
+        fresh: True adds the tasks that are not delayed, False the delayed tasks.
 
     Returns:
         `[rows]` serialized tf.Examples; the number of examples with a label row; the number of examples with
-        a soft label of a task that belongs to their rows.
+        at least one soft label of the added tasks.
     """
     order = pc.sort_indices(examples, [(EVENT_TIME_MS, "ascending"), (EXAMPLE_ID, "ascending")])
     examples = examples.take(order)
@@ -231,7 +233,7 @@ def join_rows(
 
 
 def cut_buckets(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The rows of each non-empty bucket; a hash of the id gives the bucket."""
+    """Yields number and rows of each non-empty bucket; a hash of the example id selects the bucket."""
     if not table.num_rows:
         return
     buckets = hash_ids(table[EXAMPLE_ID]) % np.uint64(num_buckets)
@@ -246,12 +248,12 @@ def cut_buckets(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Rec
 def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if isinstance(column, pa.Array):
         return column
-    # pyarrow 10's combine_chunks gives no array: one chunk stays a chunked array, no chunk has no result.
+    # In pyarrow 10, combine_chunks returns an array only for two or more chunks.
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def refuse_repeated_examples(tables: Mapping[str, pa.Table], where: str) -> None:
-    """Refuses examples of one span that share an id.
+    """Raises if an example id appears twice in a span.
 
     Raises:
         BadInput: with the repeated ids.

@@ -1,4 +1,4 @@
-"""Row counts and decision of a join, and the file in which they lie beside the joined examples."""
+"""Join report: row counts and decision of a join, as a file beside the joined examples."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class JoinReport:
 
     Attributes:
         surface: the surface.
-        fresh_rows: examples whose impression lies in the span.
-        labelled_fresh_rows: fresh rows with a soft label.
-        matured_rows: examples whose delayed labels have just matured; coverage does not count them.
-        labelled_matured_rows: matured rows with a soft label.
-        labels_without_example: label rows of the surface without an example.
-        decision: models train with soft labels (`joined`), without them (`hard-only`), or not
-            on the span (`last`).
+        fresh_rows: number of fresh rows.
+        labelled_fresh_rows: number of fresh rows with a soft label.
+        matured_rows: number of matured rows; coverage does not count them.
+        labelled_matured_rows: number of matured rows with a soft label.
+        labels_without_example: number of label rows of the surface without an example.
+        decision: `joined`: models train with soft labels; `hard-only`: without soft labels; `last`: models do
+            not train on the span.
         reason: the reason for `hard-only` or `last`; else empty.
-        label_sets: ids of the joined sets, the span's own first; filled in by `write_report`.
+        label_sets: ids of the joined sets, first the set of the span; set only by `read_join_report`.
     """
 
     surface: str
@@ -40,13 +40,13 @@ class JoinReport:
 
     @property
     def coverage(self) -> float:
-        """Labelled fresh rows over fresh rows, in [0, 1]; 1 without fresh rows, as no label is missing."""
+        """Labelled fresh rows over fresh rows, in [0, 1]; 1 if there are no fresh rows."""
         return self.labelled_fresh_rows / self.fresh_rows if self.fresh_rows else 1.0
 
 
 def write_report(report: JoinReport, uri: str, set_ids: Sequence[str]) -> None:
     """Writes the report and the ids of the joined sets into an Examples artifact's folder."""
-    # Imported here: commands that answer at once only read reports.
+    # Imported here: quick commands only read reports.
     import tensorflow as tf
 
     fields = {**dataclasses.asdict(report), "coverage": report.coverage, "label_sets": list(set_ids)}
@@ -55,7 +55,7 @@ def write_report(report: JoinReport, uri: str, set_ids: Sequence[str]) -> None:
 
 
 def read_join_report(uri: str) -> JoinReport:
-    """The report in an Examples artifact's folder, see `write_report`."""
+    """Reads the report from an Examples artifact's folder, see `write_report`."""
     fields = json.loads(Path(uri, REPORT_FILE).read_text())
     fields["label_sets"] = tuple(fields["label_sets"])
     return JoinReport(**{field.name: fields[field.name] for field in dataclasses.fields(JoinReport)})

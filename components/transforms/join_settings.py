@@ -1,4 +1,4 @@
-"""Settings of SoftLabelTransform: which label set a surface reads, and the policy if labels are unusable."""
+"""Settings of SoftLabelTransform: a surface's label set, and the policy if its labels are unusable."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ WithoutLabels = Literal["stop", "hard-only", "last"]
 
 @settings
 class JoinSettings:
-    """What the deployment's configuration says about one surface's join; the same for all spans.
+    """Settings of one surface's join, from the deployment's configuration; the same for all spans.
 
     Attributes:
-        fleet: The students that read the same label set of a span.
+        fleet: Name of the fleet that the surface's student belongs to.
         source: Rule by which the fleet's first student chooses the label set.
-        tasks: The teacher's tasks by name.
-        events_table: BigQuery table of the impressions, `PROJECT.DATASET.TABLE`, if BigQuery joins; None if
-            Beam does.
-        coverage_floor: Minimum share of fresh rows with a soft label, in [0, 1].
-        without_labels: Policy if labels are missing, too old or too few.
-        first_spans: Spans `A:B` whose policy is `hard-only` whatever `without_labels` is; None for none.
+        tasks: Name → task of the teacher.
+        events_table: BigQuery table of the impressions, `PROJECT.DATASET.TABLE`, if BigQuery runs the join;
+            None if Beam runs it.
+        coverage_floor: Minimum coverage, in [0, 1].
+        without_labels: Policy if labels are missing, too old, or below `coverage_floor`.
+        first_spans: Spans `A:B` with policy `hard-only` instead of `without_labels`; None: no such spans.
     """
 
     fleet: str

@@ -14,13 +14,13 @@ from components.label_store.schemes import open_store
 
 @dataclasses.dataclass
 class ReadLabels(beam.PTransform):
-    """Reads label sets. The unit of work is a set, and the store reads a set in parallel.
+    """Reads label sets. One Beam element is a set; the store reads a set in parallel.
 
     Attributes:
         store_uri: URI of the label store, see `open_store`.
         set_ids: ids of the label sets.
         columns: columns to read of each set.
-        surface: reads only the rows of this surface; None reads all.
+        surface: the surface whose rows are read; None for all surfaces.
 
     Yields (as a PCollection): (set id, `pa.RecordBatch`), each row once.
     """

@@ -42,12 +42,12 @@ from models.tasks import Task
 _FIXED_COLUMNS = {EXAMPLE_ID: pa.string(), EVENT_TIME_MS: pa.int64(), SURFACE: pa.string()}
 _SCORING_ROWS = 4096
 _SAMPLED_ROWS = 100_000
-"""Approximate maximum number of a set's rows in the sample that is checked before publication."""
+"""Approximate maximum number of rows in the sample of a set on which the label checks run."""
 _LOG = logging.getLogger(__name__)
 
 
 def soft_column(task: Task) -> SoftColumn:
-    """The label store's description of the teacher's output for a task."""
+    """Describes the teacher's output for a task to the label store."""
     link = "sigmoid" if task.kind == "binary" else "identity"
     return SoftColumn(kind=task.kind, link=link, unit=task.unit, scale=task.scale)  # type: ignore[arg-type]
 
@@ -57,10 +57,11 @@ class LabelledSpan:
     """The result of labelling a span.
 
     Attributes:
-        record: the published set; an earlier attempt may have published it.
-        examples_per_surface: surface → fresh examples that this attempt read.
+        record: record of the published set. If an earlier attempt was published first, the record of that
+            attempt.
+        examples_per_surface: surface → number of fresh examples that this attempt has read.
         statistics: statistics of the labels, see `label_statistics`.
-        anomalies: kind → lines, see `find_label_anomalies`.
+        anomalies: kind → one line per anomaly, see `find_label_anomalies`.
     """
 
     record: LabelSetRecord
@@ -90,22 +91,22 @@ def label_span(
     Args:
         examples_uri: Examples artifact; its splits `train` and `holdout` are labelled.
         model_uri: the teacher's Model artifact.
-        store_uri: see `open_store`.
+        store_uri: URI of the label store, see `open_store`.
         key: key of the set.
-        tasks: the tasks to label, by name.
+        tasks: name → task to label.
         feature_version: the teacher's feature version.
-        label_age_spans: number of spans between the teacher's last span and this one.
-        ready_ms: completion time of the examples, Unix milliseconds; the labels' lag counts from it.
+        label_age_spans: label age: the span minus the last span on which the teacher has trained.
+        ready_ms: completion time of the examples, Unix milliseconds; label lag is counted from it.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
-        checks: limits beyond which labels are doubtful, and whether doubtful labels are published.
+        checks: limits beyond which labels are anomalies, and whether such labels are published.
         previous: statistics of the last published set, or None.
-        supersede: publish a new revision if the key has a published set; False returns that set.
+        supersede: if the key has a published set, True publishes a new revision, and False publishes nothing.
 
     Raises:
-        UnfitLabels: if a label is no number or out of range, or if an anomaly has severity `stop`; nothing is
-            published.
-        BadInput: if the teacher lacks a task, or an example id is repeated.
+        UnfitLabels: if a label is not finite or out of range, or if an anomaly has severity `stop`. Nothing
+            is published.
+        BadInput: if the teacher lacks a task, or an example id appears twice.
     """
     started = time.monotonic()
     columns = {name: soft_column(task) for name, task in tasks.items()}
@@ -155,15 +156,15 @@ def label_span(
 class LabelShards(beam.PTransform):
     """Scores shards of examples and stages their labels; yields one `StagedShard` per file.
 
-    A shard is the unit of work, never an example. All elements are emitted from `process`, since a runner may
-    drop elements from `finish_bundle`.
+    One Beam element is a shard, never an example. `process` yields all elements, because a runner may drop
+    elements from `finish_bundle`.
 
     Attributes:
         files: shards of tf.Examples.
         model_uri: the teacher's Model artifact.
         writer: writer of the attempt.
         tasks: the tasks to label.
-        samples: folder for a sample of each shard's rows, for the label checks.
+        samples: folder into which a sample of each shard's rows is written, for the label checks.
     """
 
     files: Sequence[str]
@@ -197,14 +198,14 @@ class _ScoreShard(beam.DoFn):
         """Yields the name of the staged shard and its labels."""
         scorer = self._shared.acquire(lambda: load_scorer(self._model_uri), tag=self._model_uri)
         name, rows = shard_label(file), score_shard(scorer, file, self._tasks)
-        # The order of hashes is independent of time and surface, and the same in every attempt.
+        # The order of the hashes does not depend on time or surface, and is the same in every attempt.
         order = np.argsort(hash_ids(rows[EXAMPLE_ID]), kind="stable")[: self._sampled_rows]
         _write_sample(f"{self._samples}/{name}.parquet", rows.take(pa.array(order)))
         yield name, label_table(rows, self._tasks)
 
 
 def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
-    """A shard's examples with their hard and soft labels.
+    """Scores a shard's examples; returns them with their hard and soft labels.
 
     Args:
         scorer: the teacher.
@@ -212,7 +213,8 @@ def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
         tasks: the tasks to label.
 
     Returns:
-        id, time, surface, `label_<task>` and `soft_<task>` float32; a row per example, in the shard's order.
+        Id, time, surface, `label_<task>` and `soft_<task>` float32; one row per example, in the shard's
+        order.
 
     Raises:
         BadInput: if the teacher lacks a task, or the shard cannot be read.
@@ -224,7 +226,7 @@ def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
             where=file,
             expected=f"one of {', '.join(scorer.tasks)}",
             got=unknown[0],
-            fix="Train the teacher on this task, or do not distil it.",
+            fix="Train the teacher on this task, or do not distil the task.",
         )
     columns = _FIXED_COLUMNS | {LABEL_PREFIX + task: pa.float32() for task in tasks}
     soft = {SOFT_PREFIX + task: pa.float32() for task in tasks}
@@ -237,7 +239,7 @@ def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
 
 
 def label_table(scored: pa.Table, tasks: Sequence[str]) -> pa.Table:
-    """The label rows of a scored shard in `row_schema(tasks)`, with UTC dates."""
+    """Returns the label rows of a scored shard in `row_schema(tasks)`, with UTC dates."""
     if not scored.num_rows:
         return row_schema(tasks).empty_table()
     moments = scored[EVENT_TIME_MS].cast(pa.timestamp("ms"))
@@ -248,7 +250,7 @@ def label_table(scored: pa.Table, tasks: Sequence[str]) -> pa.Table:
 
 
 def shard_label(file: str) -> str:
-    """Name of the staged shard of a file: split and shard, the same in every attempt."""
+    """Returns the name of a file's staged shard: split and shard, the same in every attempt."""
     path = PurePosixPath(file)
     return f"{path.parent.name.removeprefix('Split-')}-{path.name.removesuffix('.gz')}"
 
@@ -280,9 +282,9 @@ def _refuse_anomalies(set_id: str, anomalies: Mapping[str, list[str]], checks: L
             _LOG.warning("label set %s: %s: %s", set_id, kind, line)
         if lines and severity == "stop":
             raise UnfitLabels(
-                f"{len(lines)} anomalies of kind {kind}",
+                f"{len(lines)} {kind} anomalies",
                 where=f"labels of span {key_from_set_id(set_id).span}",
-                expected="labels close to the last set's and to the hard labels",
+                expected="labels close to those of the last set and to the hard labels",
                 got=lines[0],
                 fix=f"Check the teacher, or set label_checks.on_{kind}: warn to publish such labels.",
             )
@@ -290,7 +292,7 @@ def _refuse_anomalies(set_id: str, anomalies: Mapping[str, list[str]], checks: L
 
 def _count_surfaces(shards: Sequence[StagedShard]) -> dict[str, int]:
     counts: dict[str, int] = {}
-    # A retried bundle may report its shards twice.
+    # A retried bundle may report a shard twice.
     for shard in {shard.name: shard for shard in shards}.values():
         for surface, rows in shard.rows_per_surface.items():
             counts[surface] = counts.get(surface, 0) + rows

@@ -1,6 +1,6 @@
 """Scores joined Examples with models, for the predictions table and for the candidate check.
 
-TensorFlow is imported only by functions that read rows.
+Only functions that read rows import TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BATCH_ROWS = 4096
 
 
 def has_model(model_uri: str | None) -> bool:
-    """Whether `model_uri` is a model, and neither None nor the marker for "no model yet"."""
+    """Whether `model_uri` is a model; False for None and for the empty marker."""
     import tensorflow as tf
 
     return model_uri is not None and not tf.io.gfile.exists(f"{model_uri.rstrip('/')}/{EMPTY_MARKER}")
@@ -30,14 +30,14 @@ def has_model(model_uri: str | None) -> bool:
 def score_span(
     files: Sequence[str], student_uri: str | None, control_uri: str | None, tasks: Mapping[str, Task]
 ) -> pa.Table:
-    """The predictions table of a span's joined fresh Examples.
+    """Scores a span's joined fresh Examples; returns the predictions table.
 
     Args:
         files: shards of the joined Examples; their soft labels are the teacher's predictions.
-        student_uri: the student's Model artifact, not yet trained on these rows; columns are null for None or
-            the marker.
-        control_uri: the control's Model artifact, likewise.
-        tasks: the tasks; a task that a model does not predict has a null column.
+        student_uri: Model artifact of a student that has not trained on these rows. With None or the empty
+            marker, its columns are null.
+        control_uri: Model artifact of the control, like `student_uri`.
+        tasks: the tasks; the column of a task that a model does not predict is null.
 
     Raises:
         BadInput: if a shard cannot be read, or a model does not score every row.
@@ -59,7 +59,7 @@ def score_span(
 
 
 def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.Table:
-    """Delayed labels of a span's joined matured Examples, the input of `predictions.join_matured_labels`.
+    """Reads the delayed labels of a span's joined matured Examples, for `predictions.join_matured_labels`.
 
     Returns:
         `example_id`, and `label_<task>` and `soft_<task>` float32 of each delayed task.
@@ -70,13 +70,13 @@ def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.T
 
 
 def read_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
-    """The hard labels of Examples: task -> `[rows]` float64 in the task's unit, NaN where masked."""
+    """Reads hard labels: task -> `[rows]` float64 in the task's unit, NaN where masked."""
     rows = _read_rows(files, {LABEL_PREFIX + task: pa.float32() for task in tasks})
     return {task: float_column(rows, LABEL_PREFIX + task) for task in tasks}
 
 
 def predict_rows(files: Sequence[str], model_uri: str, tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
-    """A model's predictions in the order of `read_labels`: task -> `[rows]` float32, finite or not.
+    """Returns a model's predictions: task -> `[rows]` float32, in the row order of `read_labels`.
 
     Raises:
         BadInput: if the model does not predict one of the tasks.
@@ -86,7 +86,7 @@ def predict_rows(files: Sequence[str], model_uri: str, tasks: Mapping[str, Task]
     if missing:
         raise BadInput(
             "model lacks a task", where=model_uri, expected=f"outputs {', '.join(sorted(tasks))}",
-            got=f"none named {', '.join(missing)}",
+            got=f"no output {', '.join(missing)}",
             fix="Train the model on these tasks, or leave them out of the check.",
         )  # fmt: skip
     return {task: predicted[task].to_numpy() for task in tasks}
@@ -100,7 +100,7 @@ def _read_rows(files: Sequence[str], columns: Mapping[str, pa.DataType]) -> pa.T
 
 
 def _predict(files: Sequence[str], model_uri: str, example_ids: pa.ChunkedArray) -> pa.Table:
-    """The model's outputs, one column a task, in the order of `example_ids`."""
+    """Returns the model's outputs, one column per task, with rows in the order of `example_ids`."""
     from models.scoring import load_scorer
 
     scorer = load_scorer(model_uri)

@@ -1,8 +1,8 @@
 """Reads and writes shards of tf.Examples as Arrow record batches.
 
-The unit of work is a shard, never an example. Rows are flat Arrow columns with the types of the event log;
-only tfx_bsl's C++ coders convert them to tf.Examples and back. A null scalar, a null list and an empty list
-all become a missing feature (a name without a value, absent to readers) and are read as null.
+One Beam element is a shard, never an example. Rows are flat Arrow columns with the types of the event log.
+Only tfx_bsl's C++ coders convert them to tf.Examples and back. A null scalar, a null list and an empty list
+all become a missing feature and are read as null.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from models.records import read_records
 from models.shard_names import SHARD_GLOB
 
 FRESH_SPLITS = ("train", "holdout")
-"""Splits of rows whose impression lies in the span itself; no model trains on `holdout`."""
+"""Splits of fresh rows; no model trains on `holdout`."""
 MATURED_SPLITS = ("matured", "matured_holdout")
-"""Splits of rows whose delayed labels have just matured, in the same order as FRESH_SPLITS."""
+"""Splits of matured rows, in the same order as FRESH_SPLITS."""
 SPLITS = FRESH_SPLITS + MATURED_SPLITS
 TRAINED_SPLITS, HELD_OUT_SPLITS = zip(FRESH_SPLITS, MATURED_SPLITS, strict=True)
 """Splits that models train on, and splits of held-out clusters, which the candidate check reads."""
@@ -33,15 +33,15 @@ _WRITE_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_leve
 
 
 def split_folder(uri: str, split: str) -> str:
-    """Folder of a split inside an Examples artifact, by TFX's convention."""
+    """Returns the folder of a split inside an Examples artifact, by TFX's convention."""
     return f"{uri.rstrip('/')}/Split-{split}"
 
 
 def split_files(uri: str, split: str) -> list[str]:
-    """Paths of a split's shards in shard order, which is time order.
+    """Returns the paths of a split's shards, in shard order, which is time order.
 
     Raises:
-        BadInput: if the split has no shard file; even a split without rows has (empty) shard files.
+        BadInput: if the split has no shard file. A split without rows has empty shard files.
     """
     folder = split_folder(uri, split)
     paths = sorted(tf.io.gfile.glob(f"{folder}/{SHARD_GLOB}"))
@@ -86,14 +86,14 @@ def read_shards(paths: Sequence[str], batch_rows: int, schema: pa.Schema) -> Ite
     Args:
         paths: GZIP TFRecords of tf.Examples.
         batch_rows: maximum number of rows in a batch; a batch may cover several shards.
-        schema: the columns to read, with their flat types. A column without any feature is all null; other
-            features are skipped.
+        schema: the columns to read, with their flat types. If no example has the feature, the column is null.
+            Features that are not in `schema` are skipped.
 
     Yields:
         Batches of exactly `schema`, with rows in file order; no batch is empty.
 
     Raises:
-        BadInput: if a file is no such shard, or a scalar column has several values in an example.
+        BadInput: if a file is not such a shard, or a scalar column has several values in an example.
     """
     decoder = example_coder.ExamplesToRecordBatchDecoder(example_schema(schema).SerializeToString())
     where = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
@@ -105,7 +105,7 @@ def read_shards(paths: Sequence[str], batch_rows: int, schema: pa.Schema) -> Ite
 
 
 def unreadable_shard(where: str, expected: str, error: Exception) -> BadInput:
-    """The error for a file that is not the expected shard."""
+    """Error for a file that is not the expected shard."""
     return BadInput(
         "unreadable shard", where=where, expected=expected, got=str(error).splitlines()[0],
         fix="Encode the span again.",
@@ -113,7 +113,7 @@ def unreadable_shard(where: str, expected: str, error: Exception) -> BadInput:
 
 
 def encode_examples(batch: pa.RecordBatch) -> list[bytes]:
-    """Serialized tf.Examples, one per row of flat columns; null and empty are a missing feature."""
+    """Serializes flat columns to tf.Examples, one per row; a null or an empty list is a missing feature."""
     if not batch.num_rows:
         return []
     columns = [_as_lists(column) for column in batch.columns]
@@ -123,7 +123,7 @@ def encode_examples(batch: pa.RecordBatch) -> list[bytes]:
 
 
 def example_schema(schema: pa.Schema) -> schema_pb2.Schema:
-    """The TFMD schema (only names and types) of tf.Examples with these Arrow columns."""
+    """Returns the TFMD schema (only names and types) of tf.Examples with these Arrow columns."""
     return schema_pb2.Schema(
         feature=[schema_pb2.Feature(name=field.name, type=_feature_type(field.type)) for field in schema]
     )
@@ -135,7 +135,7 @@ def _flatten_columns(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa
     Args:
         batch: a decoded batch with every column of `schema`.
         schema: the flat columns.
-        where: the files that are read, for the error.
+        where: the files, for the error message.
 
     Raises:
         BadInput: if a scalar column has several values in an example.
@@ -161,7 +161,7 @@ def _feature_type(kind: pa.DataType) -> int:
 
 
 def _as_lists(column: pa.Array) -> pa.Array:
-    """A flat column as list<value>, null for a missing feature."""
+    """Converts a flat column to list<value>, null for a missing feature."""
     _feature_type(column.type)
     if pa.types.is_list(column.type):
         lengths, values = _list_lengths(column), column.flatten()
@@ -174,13 +174,13 @@ def _as_lists(column: pa.Array) -> pa.Array:
 
 
 def _list_lengths(column: pa.Array) -> np.ndarray:
-    """`[rows]` lengths of the lists, 0 for null."""
+    """Returns the `[rows]` lengths of the lists, 0 for null."""
     lengths: np.ndarray = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     return lengths
 
 
 def _list_array(lengths: np.ndarray, values: pa.Array) -> pa.Array:
-    """Lists of these lengths, null where the length is 0."""
+    """Returns lists with these lengths, null where the length is 0."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets, mask=np.append(lengths == 0, False)), values)
 

@@ -1,4 +1,4 @@
-"""Fallback of a surface whose soft labels for a span are missing, too old or too few."""
+"""Fallbacks of a surface if its soft labels for a span are missing, too old or too few."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def too_few_labels(surface: str, coverage: float, floor: float) -> BadInput | None:
-    """The error for a surface with coverage below the floor; None if coverage suffices.
+    """Returns the error for a surface with coverage below the floor, or None.
 
     Args:
         surface: the surface.
-        coverage: labelled share of its fresh examples, in [0, 1].
+        coverage: coverage of the span, in [0, 1].
         floor: minimum coverage, in [0, 1].
     """
     if coverage >= floor:
@@ -37,11 +37,12 @@ def too_few_labels(surface: str, coverage: float, floor: float) -> BadInput | No
 def fall_back_to_hard_labels(
     join: JoinSoftLabels, reason: str, beam_options: Sequence[str], scratch: str
 ) -> JoinReport:
-    """Writes the span's examples without soft labels; the student then trains like its control.
+    """Writes the span's fresh rows without soft labels; the student trains on them like its control.
 
     Args:
-        join: the join without the span's label set; matured rows keep the labels of their impressions' span.
-        reason: for the report.
+        join: the join without the span's label set. Matured rows keep the soft labels of their impressions'
+            span.
+        reason: reason for the fallback, written to the report.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
     """
@@ -52,11 +53,11 @@ def fall_back_to_hard_labels(
 def fall_back_to_last_models(
     join: JoinSoftLabels, reason: str, beam_options: Sequence[str], scratch: str
 ) -> JoinReport:
-    """Writes no example, so that no model trains on the span and the last models stay.
+    """Writes empty shards, so that no model trains on the span and the last models are kept.
 
     Args:
-        join: the join without the span's label set; its row counts go into the report.
-        reason: for the report.
+        join: the join without the span's label set. Its row counts are written to the report.
+        reason: reason for the fallback, written to the report.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
     """

@@ -24,7 +24,7 @@ from eventlog.shipped_schema import shipped_schema
 
 _RUNNERS_IN_THIS_PROCESS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 _ENVIRONMENTS_WITH_CODE = ("LOOPBACK", "EXTERNAL")
-"""Beam environments whose workers have the code: started by this process, or set up by the user."""
+"""Beam environments whose workers have the code: this process or the user has started them."""
 _PACKAGES = ("rankdistill", "eventlog", "models", "components", "pipeline", "experiments")
 _SETUP = """
 from setuptools import find_packages, setup
@@ -35,14 +35,14 @@ setup(name="rankdistill", version={version!r}, packages=find_packages(), package
 
 
 def has_workers_elsewhere(beam_options: Sequence[str]) -> bool:
-    """Whether the runner named by the options starts workers that do not share this process's files."""
+    """Whether the runner in the options starts workers outside this process."""
     return PipelineOptions(list(beam_options)).view_as(StandardOptions).runner not in _RUNNERS_IN_THIS_PROCESS
 
 
 def with_worker_package(beam_options: Sequence[str]) -> list[str]:
-    """Adds `--extra_package` to the options if remote workers would not have this project's code.
+    """Returns the options, with `--extra_package` added if the workers would not have this project's code.
 
-    Options that name a setup file, an extra package or a container image are returned as they are.
+    Options with a setup file, an extra package or a container image are returned unchanged.
     """
     options = PipelineOptions(list(beam_options))
     setup = options.view_as(SetupOptions)
@@ -55,10 +55,10 @@ def with_worker_package(beam_options: Sequence[str]) -> list[str]:
 
 @functools.cache
 def build_worker_package() -> Path:
-    """Builds a source distribution of the code that this process runs, from a checkout or a wheel alike.
+    """Builds a source distribution of the code that this process runs, from a checkout or an installed wheel.
 
     Returns:
-        The path of the `.tar.gz`, which is built once a process and removed at its end.
+        The path of the `.tar.gz`. It is built once per process and removed at the end of the process.
     """
     build, out = Path(_scratch().name, "build"), Path(_scratch().name, "dist")
     for package in _PACKAGES:

@@ -30,7 +30,7 @@ def labels() -> None:
 @labels.command()
 @_store_option
 def init(uri: str) -> None:
-    """Create the tables of the store (BigQuery: dataset, tables and their retention)."""
+    """Create the tables of the store (BigQuery: dataset, tables and their partition expiration)."""
     tables = _open(uri).initialize()
     for name in tables:
         click.echo(name)
@@ -109,17 +109,17 @@ def diff(uri: str, first: str, second: str) -> None:
     "--retention-days",
     type=click.FloatRange(0),
     default=None,
-    help="Delete published sets older than this that are not pinned. Default: none.",
+    help="Also delete published sets that are older and that no fleet has pinned. Default: keep them.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be deleted; delete nothing.")
 def gc(uri: str, grace_hours: float, retention_days: float | None, dry_run: bool) -> None:
-    """Delete unpublished attempts, and sets past their retention; never a pinned set."""
+    """Delete unpublished attempts and, with --retention-days, old sets that no fleet has pinned."""
     store = _open(uri)
     word = "would remove" if dry_run else "removed"
     if retention_days is not None:
         age = retention_days * _SECONDS_A_DAY
-        for set_id in store.delete_expired(older_than_seconds=age, dry_run=dry_run):
-            click.echo(f"{word} expired set {set_id}")
+        for set_id in store.delete_unpinned(older_than_seconds=age, dry_run=dry_run):
+            click.echo(f"{word} unpinned set {set_id}")
     for set_id in store.delete_unpublished(older_than_seconds=grace_hours * 3600, dry_run=dry_run):
         click.echo(f"{word} unpublished attempt {set_id}")
 

@@ -24,7 +24,7 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
     """Wires the burn-in. Each branch's first span starts from the burn-in's span record."""
     spans = deployment.burn_in_spans
     state = SpanState(
-        records=paths.records,
+        records_folder=paths.records,
         branch=BURN_IN,
         span=spans[0],
         slots=("statistics", "fitted_statistics", "teacher"),
@@ -46,8 +46,8 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
         deployment, deployment.teacher_job(), read.examples, graph, state.outputs["teacher"]
     )
     publisher = SpanPublisher(
-        records=paths.records,
-        published=paths.published,
+        records_folder=paths.records,
+        copies_folder=paths.published,
         branch=BURN_IN,
         span=spans[-1],
         slots={

@@ -47,7 +47,7 @@ def student_branch(
 ) -> list[BaseComponent]:
     """Wires one span of a surface's student and control, in topological order."""
     state = SpanState(
-        records=paths.records,
+        records_folder=paths.records,
         branch=surface,
         span=span,
         slots=("transform_graph", "student", "control", "predictions"),
@@ -63,8 +63,8 @@ def student_branch(
     control_components, control_slots = _control(deployment, span, surface, examples, state)
     push_components, push_slots = _push(deployment, paths, span, surface, student, predictions)
     publisher = SpanPublisher(
-        records=paths.records,
-        published=paths.published,
+        records_folder=paths.records,
+        copies_folder=paths.published,
         branch=surface,
         span=span,
         slots={

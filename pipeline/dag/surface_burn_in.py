@@ -21,7 +21,7 @@ def surface_burn_in_components(deployment: Deployment, paths: RunPaths, surface:
     """Wires the burn-in of a surface, in topological order. The teacher's burn-in must be recorded."""
     spans = deployment.burn_in_spans
     state = SpanState(
-        records=paths.records,
+        records_folder=paths.records,
         branch=surface_burn_in(surface),
         span=spans[-1] + 1,
         slots=("transform_graph", "student", "control"),
@@ -36,8 +36,8 @@ def surface_burn_in_components(deployment: Deployment, paths: RunPaths, surface:
         for role, job in jobs.items()
     }
     publisher = SpanPublisher(
-        records=paths.records,
-        published=paths.published,
+        records_folder=paths.records,
+        copies_folder=paths.published,
         branch=surface_burn_in(surface),
         span=spans[-1],
         slots={role: model.next_base for role, model in models.items()},

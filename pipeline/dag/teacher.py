@@ -43,7 +43,7 @@ def teacher_branch(
     and students do not wait for the training.
     """
     state = SpanState(
-        records=paths.records,
+        records_folder=paths.records,
         branch=TEACHER,
         span=span,
         slots=("statistics", "fitted_statistics", "transform_graph", "teacher", "labels"),
@@ -62,8 +62,8 @@ def teacher_branch(
     for component in (labeller, trained.components[0]):
         component.add_upstream_node(read.validator)
     publisher = SpanPublisher(
-        records=paths.records,
-        published=paths.published,
+        records_folder=paths.records,
+        copies_folder=paths.published,
         branch=TEACHER,
         span=span,
         slots={
@@ -98,7 +98,7 @@ def relabel_components(
 
     With `supersede` it publishes a new revision of a label set that exists already.
     """
-    state = SpanState(records=paths.records, branch=TEACHER, span=span, slots=("teacher", "labels"))
+    state = SpanState(records_folder=paths.records, branch=TEACHER, span=span, slots=("teacher", "labels"))
     reader = read_events(deployment, paths, span, span, version)
     labeller = _labeller(
         deployment,
@@ -111,8 +111,8 @@ def relabel_components(
         supersede,
     )
     publisher = SpanPublisher(
-        records=paths.records,
-        published=paths.published,
+        records_folder=paths.records,
+        copies_folder=paths.published,
         branch=RELABELLED,
         span=span,
         slots={"labels": labeller.outputs["labels"]},

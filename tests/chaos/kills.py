@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tfx.orchestration.portable import launcher
 
 from components.label_store.delta.store import DeltaLabelStore
-from components.label_store.delta.table import Snapshot
+from components.label_store.delta.table import LabelTable
 from models import training
 from models.training import TrainingRun
 
@@ -53,7 +53,7 @@ def arm(kill):
     launcher.Launcher._prepare_execution = prepare_and_note
     launcher.Launcher._publish_successful_execution = publish_or_die
     around(DeltaLabelStore, "publish", is_point, "staged", "published")
-    around(Snapshot, "publish", is_point, "recorded", "committed")
+    around(LabelTable, "publish", is_point, "recorded", "committed")
     around(DeltaLabelStore, "pin", is_point, "before the pin", "pinned")
     around(TrainingRun, "_write_scalars", is_point, "trained", None)
     around(training, "write_state", is_point, None, "state written")

@@ -76,7 +76,7 @@ def test_no_label_set_stops_the_surface(join):
 
 def test_labels_of_too_old_a_teacher_stop_the_surface(join, uri):
     publish(uri, 3, SPAN_3)
-    with pytest.raises(BadInput, match="labels are too old: expected a teacher at most 0 spans behind"):
+    with pytest.raises(BadInput, match="labels are too old: expected a label age of at most 0 spans"):
         join("stop", floor=0.5, source=LabelSource(teacher="big", max_age_spans=0))
 
 

@@ -19,7 +19,7 @@ def resolve(records, target, span):
     SpanStateExecutor().Do(
         {},
         {"teacher": [model_at(target)]},
-        {"records": str(records), "branch": "teacher", "span": span},
+        {"records_folder": str(records), "branch": "teacher", "span": span},
     )
 
 
@@ -64,14 +64,14 @@ def test_copied_statistics_have_their_split_names(tmp_path):
     SpanStateExecutor().Do(
         {},
         {"statistics": [artifact]},
-        {"records": str(tmp_path / "records"), "branch": "teacher", "span": 4},
+        {"records_folder": str(tmp_path / "records"), "branch": "teacher", "span": 4},
     )
 
     assert artifact.split_names == '["train"]'
 
 
 def test_state_has_one_output_per_requested_slot_of_its_type():
-    state = SpanState(records="r", branch="tab_1", span=3, slots=("student", "predictions"))
+    state = SpanState(records_folder="r", branch="tab_1", span=3, slots=("student", "predictions"))
 
     assert {slot: channel.type_name for slot, channel in state.outputs.items()} == {
         "student": "Model",
@@ -84,7 +84,7 @@ def test_publishing_writes_the_span_record(tmp_path):
     SpanPublisherExecutor().Do(
         {"teacher": [model_at("/models/9")]},
         {},
-        {"records": records, "published": "", "branch": "teacher", "span": 5, "version": 2},
+        {"records_folder": records, "copies_folder": "", "branch": "teacher", "span": 5, "version": 2},
     )
 
     assert read_record(records, "teacher", 5) == SpanRecord(span=5, version=2, slots={"teacher": "/models/9"})
@@ -97,7 +97,8 @@ def test_with_a_published_folder_the_first_copy_of_a_version_is_kept(tmp_path):
         folder = tmp_path / "model" / "deep"
         folder.mkdir(parents=True)
         (folder / "weights").write_text(weights)
-        properties = {"records": records, "published": str(published), "branch": "teacher", "span": 5}
+        folders = {"records_folder": records, "copies_folder": str(published)}
+        properties = folders | {"branch": "teacher", "span": 5}
         SpanPublisherExecutor().Do(
             {"teacher": [model_at(tmp_path / "model")]}, {}, properties | {"version": version}
         )
@@ -112,9 +113,9 @@ def test_with_a_published_folder_the_first_copy_of_a_version_is_kept(tmp_path):
 
 
 def test_the_publisher_has_one_input_per_slot():
-    state = SpanState(records="r", branch="teacher", span=3, slots=("teacher",))
+    state = SpanState(records_folder="r", branch="teacher", span=3, slots=("teacher",))
     publisher = SpanPublisher(
-        records="r", branch="teacher", span=3, slots={"teacher": state.outputs["teacher"]}
+        records_folder="r", branch="teacher", span=3, slots={"teacher": state.outputs["teacher"]}
     )
 
     assert list(publisher.inputs) == ["teacher"]

@@ -60,7 +60,7 @@ def test_a_value_outside_its_domain_is_a_schema_anomaly(schema):
 def test_a_span_without_examples_is_a_schema_anomaly(schema):
     empty = statistics_pb2.DatasetFeatureStatisticsList(datasets=[{"num_examples": 0}])
 
-    assert "no examples at all" in anomaly_lines(find_anomalies(empty, schema, None, None))["schema"]
+    assert "the span has no examples" in anomaly_lines(find_anomalies(empty, schema, None, None))["schema"]
 
 
 def test_severity_stop_raises_with_span_and_feature():

@@ -1,7 +1,7 @@
 """Runs each BigQuery job exactly once, even if the server's answers are lost.
 
-The client chooses the id of each job. If the answer to a request is lost, the job is looked up by its id.
-A job runs again, under a new id, only if the previous attempt is DONE and failed for a transient reason.
+The client chooses the id of each job. If the answer to a request is lost, the client looks up the job by its
+id. A job runs again, under a new id, only if the previous attempt is DONE and failed for a transient reason.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TRANSIENT = (
     requests.exceptions.Timeout,
     ConnectionError,
 )
-"""Errors after which the server may or may not have done the work."""
+"""Errors that do not say whether the server has done the work."""
 _TRANSIENT_REASONS = frozenset(
     {
         "backendError",
@@ -47,9 +47,9 @@ _TRANSIENT_REASONS = frozenset(
         "tableUnavailable",
     }
 )
-"""Failure reasons of a job that may succeed if it runs again."""
+"""Reasons of failure after which a job may succeed in another attempt."""
 _CONFLICT = "Could not serialize access"
-"""BigQuery's message if two statements change one table at once; the failed one has changed nothing."""
+"""BigQuery's message if two statements change a table at once. The failed statement has changed nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,23 +66,23 @@ class JobRunner:
         """Runs one job until it is done.
 
         Args:
-            job_id: prefix of the attempts' ids. A second call with the same prefix, also from another
-                process, finds the first call's job.
-            submit: submits the job under the given id, without retries.
+            job_id: prefix of the attempts' ids. A second call with the same prefix does not start a second
+                job, not even from another process.
+            submit: function that submits the job under the given id, without retries.
 
         Returns:
             The successful job.
 
         Raises:
             RuntimeError: if the job failed for a reason that is not transient, or in every attempt.
-            TimeoutError: if the deadline passed; the job may still be running.
+            TimeoutError: if the deadline has passed; the job may still be running.
         """
         end = time.monotonic() + _DEADLINE_SECONDS
         failure: Any = None
         for attempt in range(_ATTEMPTS):
             attempt_id = f"{job_id}_{attempt}"
             job = None
-            while job is None:  # If the server does not know the job, it never ran: submit it again.
+            while job is None:  # A job that the server does not know has never run: submit it again.
                 job = self._wait(attempt_id, self._submit(attempt_id, submit, end), end)
             failure = job.error_result
             if not failure:
@@ -96,7 +96,7 @@ class JobRunner:
         raise RuntimeError(f"BigQuery job {job_id} failed: {failure}.")
 
     def run_statement(self, sql: str, config: bigquery.QueryJobConfig) -> Any:
-        """Runs an SQL statement once. A second call with the same text runs it again, as another job."""
+        """Runs an SQL statement exactly once; returns the successful job."""
         submit = functools.partial(self.client.query, sql, job_config=config, retry=None, job_retry=None)
         return self.run_once(f"rankdistill_{uuid.uuid4().hex}", lambda job_id: submit(job_id=job_id))
 
@@ -115,7 +115,7 @@ class JobRunner:
         return job
 
     def _find(self, attempt_id: str, end: float) -> Any:
-        """The job, or None if the server does not have it."""
+        """Returns the job, or None if the server does not know it."""
         turn = 0
         while True:
             try:

@@ -35,14 +35,15 @@ class BigQueryLocation:
     """A dataset and its endpoints. Picklable: each worker opens its own clients.
 
     Attributes:
-        project: Google Cloud project that owns the dataset and pays.
-        dataset: dataset of both tables.
-        staging: where workers write Parquet shards before they are loaded: `gs://bucket/prefix`, or a
-            folder that workers and driver share, from which the driver uploads them.
+        project: Google Cloud project that owns the dataset and is billed.
+        dataset: dataset of the tables `labels` and `label_sets`.
+        staging: place of the Parquet shards before they are loaded: `gs://bucket/prefix`, or a folder that
+            workers and driver share. The driver uploads shards from such a folder.
         location: region or multi-region of the dataset.
-        retention_days: number of days after which BigQuery drops a day of labels; None keeps them.
-        endpoint: another address of the REST interface. A plain `http:` address is an emulator: no
-            credentials are ever sent to it.
+        retention_days: partition expiration of `labels`: BigQuery deletes rows that many days after their
+            event date, also of pinned sets. None: never. `labels gc --retention-days` is another mechanism.
+        endpoint: address of the REST interface, if it is not Google's. A plain `http:` address is an
+            emulator; it gets no credentials.
         read_endpoint: address of an emulator's Storage Read API, `host:port`.
         billing_labels: key → value, set on tables and jobs.
     """
@@ -58,7 +59,7 @@ class BigQueryLocation:
 
     @property
     def uri(self) -> str:
-        """The URI from which `parse_location` makes this location."""
+        """The URI of this location; `parse_location` parses it."""
         values = {key: getattr(self, key) for key in _KEYS if getattr(self, key) is not None}
         labels = {_BILLING_PREFIX + key: value for key, value in self.billing_labels.items()}
         return f"{SCHEME}://{self.project}/{self.dataset}?{urlencode({**values, **labels}, safe=':/')}"
@@ -69,11 +70,11 @@ class BigQueryLocation:
         return self.endpoint is not None and self.endpoint.startswith("http:")
 
     def table(self, name: str) -> str:
-        """`project.dataset.table`, safe in SQL between backticks: `parse_location` has checked it."""
+        """Returns `project.dataset.table`. `parse_location` has checked the parts, so it is safe in SQL."""
         return f"{self.project}.{self.dataset}.{name}"
 
     def client(self) -> bigquery.Client:
-        """A REST client with application default credentials."""
+        """Opens a REST client with application default credentials; an emulator gets none."""
         options = {"api_endpoint": self.endpoint} if self.endpoint else None
         credentials = AnonymousCredentials() if self.is_emulator else None  # type: ignore[no-untyped-call]
         return bigquery.Client(
@@ -81,7 +82,7 @@ class BigQueryLocation:
         )
 
     def read_client(self) -> bigquery_storage.BigQueryReadClient:
-        """A client of the Storage Read API with application default credentials."""
+        """Opens a Storage Read API client with application default credentials; an emulator gets none."""
         if not self.is_emulator:
             return bigquery_storage.BigQueryReadClient()
         channel = grpc.insecure_channel(self.read_endpoint, options=[("grpc.max_receive_message_length", -1)])
@@ -149,9 +150,9 @@ def _check_endpoints(text: str, endpoint: str | None, read_endpoint: str | None)
     if emulator != (read_endpoint is not None):
         raise _refused(
             text,
-            "read_endpoint=host:port with an http: endpoint, and with no other",
+            "read_endpoint=host:port with an http: endpoint, and only then",
             repr(read_endpoint),
-            "Give an emulator both, real BigQuery neither.",
+            "Give endpoint and read_endpoint for an emulator; give neither for BigQuery.",
         )
 
 

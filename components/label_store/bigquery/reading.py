@@ -18,7 +18,7 @@ from eventlog.rows import SURFACE
 
 _STREAMS = 8
 _WAITING_BATCHES = 16
-"""Largest number of batches that are read but not yet consumed."""
+"""Maximum number of batches that are read but not yet consumed."""
 
 
 def read_rows(
@@ -32,7 +32,7 @@ def read_rows(
         location: the dataset.
         record: record of the set.
         schema: columns to read, and their types.
-        surface: reads only the rows of this surface; None reads all.
+        surface: the surface whose rows are read; None for all surfaces.
     """
     client = location.read_client()
     session = open_session(client, location, record, schema.names, surface)
@@ -48,7 +48,7 @@ def open_session(
     columns: Sequence[str],
     surface: str | None,
 ) -> Any:
-    """Opens a read session over a set's rows, with as many streams as the service gives; see `read_rows`."""
+    """Opens a read session over a set's rows, with at most `_STREAMS` streams; see `read_rows`."""
     restriction = [
         f"{LABEL_SET} = {_literal(record.set_id)}",
         f"{EVENT_DATE} >= {_literal(record.first_date)}",
@@ -71,13 +71,13 @@ def open_session(
 
 
 def _batches(client: Any, session: Any, stream: str) -> Iterator[pa.RecordBatch]:
-    """Batches of one stream. After a broken connection the client continues where it stopped."""
+    """Yields the batches of one stream. After a broken connection the client resumes the stream."""
     for page in client.read_rows(stream).rows(session).pages:
         yield page.to_arrow()
 
 
 def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
-    """Reads the streams in parallel, one thread each; raises the first error of any thread."""
+    """Yields the batches of all streams, read in parallel by one thread each; raises the first error."""
     batches: queue.Queue[Any] = queue.Queue(_WAITING_BATCHES)
     closed = threading.Event()
 
@@ -117,5 +117,5 @@ def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.Reco
 
 
 def _literal(text: str) -> str:
-    """A GoogleSQL string literal; GoogleSQL accepts all escapes of JSON."""
+    """Returns a GoogleSQL string literal; GoogleSQL accepts all escapes of JSON."""
     return json.dumps(text)

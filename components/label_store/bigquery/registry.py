@@ -1,9 +1,12 @@
 """Registry of label sets and pins: the table `label_sets` in BigQuery.
 
 Every change is one MERGE that also increments the *guard* row. If two statements update the same row,
-BigQuery runs them one after the other, or fails one. If two statements only insert, BigQuery runs both. So
-the guard row orders all changes. It ensures that a set's state goes `loading` → `published` or `barred` →
-`collected`, that the first attempt at a key to publish wins, and that a pin is written once.
+BigQuery runs them one after the other, or fails one. If two statements only insert, BigQuery runs both at
+once. So the guard row puts all changes in an order. It ensures three things:
+
+    1. The state of a set changes from `loading` to `published` or `barred`, and at last to `collected`.
+    2. Of several attempts with one key, the first that publishes wins.
+    3. A pin is written only once.
 
 Reference: BigQuery, Data manipulation language, "DML statement conflicts".
 """
@@ -53,19 +56,22 @@ _PIN_SET = """SELECT @entry, 'pin', set_id, NULL, NULL, NULL
 _BAR = """SELECT attempt, 'barred', attempt, NULL, NULL, NULL
   FROM UNNEST(@set_ids) AS attempt
   WHERE attempt NOT IN (SELECT entry FROM `{table}` WHERE state = 'published')"""
-_EXPIRABLE = """state = 'published' AND written_ms < UNIX_MILLIS(CURRENT_TIMESTAMP()) - @age_ms
+_UNPINNED = """state = 'published' AND written_ms < UNIX_MILLIS(CURRENT_TIMESTAMP()) - @age_ms
   AND set_id NOT IN (SELECT set_id FROM `{table}` WHERE state = 'pin')"""
-_EXPIRE = f"SELECT entry, 'barred', set_id, set_key, revision, record FROM `{{table}}` WHERE {_EXPIRABLE}"
+_BAR_UNPINNED = (
+    f"SELECT entry, 'barred', set_id, set_key, revision, record FROM `{{table}}` WHERE {_UNPINNED}"
+)
 _MARK_COLLECTED = "SELECT attempt, 'collected', attempt, NULL, NULL, NULL FROM UNNEST(@set_ids) AS attempt"
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One set's row of the registry.
+    """The registry's row of one attempt.
 
     Attributes:
-        set_id: id of the set.
-        state: `loading`, `published`, `barred` or `collected`.
+        set_id: id of the attempt.
+        state: `loading`, `published`, `barred` (can no longer be published) or `collected` (rows and files
+            deleted).
         record: record of the set; None if the attempt was barred before it began to load.
         age_seconds: seconds since the state last changed, by BigQuery's clock.
     """
@@ -89,11 +95,14 @@ class Registry:
     jobs: JobRunner
 
     def begin(self, draft: LabelSetRecord) -> None:
-        """Registers an attempt before it loads rows, so that its rows can be deleted if it dies."""
+        """Registers an attempt before it loads rows, so that `labels gc` finds it if it is killed."""
         self._change(_BEGIN, set_id=draft.set_id, set_key=draft.key.prefix, record=_dump(draft))
 
     def publish(self, draft: LabelSetRecord, supersede: bool) -> None:
-        """Publishes an attempt, unless another one is published; `state_and_newest` returns the outcome."""
+        """Publishes an attempt, unless the key has a published set and `supersede` is False.
+
+        Read the outcome with `state_and_newest`.
+        """
         self._change(
             _PUBLISH,
             set_id=draft.set_id,
@@ -103,20 +112,20 @@ class Registry:
         )
 
     def bar(self, set_ids: Sequence[str]) -> None:
-        """Bars attempts from being published. Published ones stay published."""
+        """Bars attempts from being published; keeps published sets."""
         self._change(_BAR, set_ids=list(set_ids))
 
-    def expire(self, older_than_seconds: float) -> None:
-        """Bars published sets that are older and not pinned."""
-        self._change(_EXPIRE, age_ms=int(older_than_seconds * 1000))
+    def bar_unpinned(self, older_than_seconds: float) -> None:
+        """Bars published sets that are older than this and not pinned; readers no longer see them."""
+        self._change(_BAR_UNPINNED, age_ms=int(older_than_seconds * 1000))
 
-    def expirable(self, older_than_seconds: float) -> list[str]:
-        """Ids of the sets that `expire` would bar, sorted."""
+    def unpinned(self, older_than_seconds: float) -> list[str]:
+        """Returns the ids of the sets that `bar_unpinned` would bar, sorted."""
         age_ms = int(older_than_seconds * 1000)
-        return sorted(entry.set_id for entry in self._entries(_EXPIRABLE, age_ms=age_ms))
+        return sorted(entry.set_id for entry in self._entries(_UNPINNED, age_ms=age_ms))
 
     def mark_collected(self, set_ids: Sequence[str]) -> None:
-        """Records that the rows and files of these barred sets are deleted."""
+        """Sets the state of barred sets to `collected`: their rows and files are deleted."""
         self._change(_MARK_COLLECTED, set_ids=list(set_ids))
 
     def pin(self, fleet: str, span: int, set_id: str) -> None:
@@ -124,21 +133,21 @@ class Registry:
         self._change(_PIN_SET, entry=_pin_entry(fleet, span), set_id=set_id)
 
     def read_pin(self, fleet: str, span: int) -> str | None:
-        """The id of the set that a fleet has pinned for a span, or None."""
+        """Returns the id of the set that a fleet has pinned for a span, or None."""
         rows = self._query("SELECT set_id FROM `{table}` WHERE entry = @entry", entry=_pin_entry(fleet, span))
         return rows[0].set_id if rows else None
 
     def entries(self, states: Sequence[str]) -> list[Entry]:
-        """Rows of all sets in one of these states, oldest first."""
+        """Returns the entries in one of these states, oldest first."""
         return self._entries("state IN UNNEST(@states)", states=list(states))
 
     def entry(self, set_id: str) -> Entry | None:
-        """One set's row, or None."""
+        """Returns the entry of one set, or None."""
         entries = self._entries("entry = @set_id", set_id=set_id)
         return entries[0] if entries else None
 
     def state_and_newest(self, set_id: str, key: LabelSetKey) -> tuple[str | None, LabelSetRecord | None]:
-        """An attempt's state (None: not registered), and the key's newest published record or None."""
+        """Returns an attempt's state (None: unregistered) and the key's newest published record (or None)."""
         entries = self._entries(
             "entry = @set_id OR (set_key = @set_key AND state = 'published')",
             set_id=set_id,
@@ -167,7 +176,9 @@ class Registry:
         sql, config = sql.format(table=self.location.table(LABEL_SETS)), self._config(values)
         try:
             return list(self.jobs.client.query_and_wait(sql, job_config=config))
-        except exceptions.Conflict:  # The answer was lost, and the client has submitted the same id again.
+        except (
+            exceptions.Conflict
+        ):  # The answer was lost, and the client has submitted the same job id again.
             return list(self.jobs.run_statement(sql, config).result())
         except exceptions.NotFound as error:
             raise missing_tables_error(self.location) from error
@@ -186,7 +197,7 @@ def missing_tables_error(location: BigQueryLocation) -> BadInput:
         "no label store in this dataset",
         where=location.uri,
         expected=f"tables {location.table('labels')} and {location.table(LABEL_SETS)}",
-        got="at least one of them missing",
+        got="at least one table is missing",
         fix="Run `rankdistill labels init`.",
     )
 

@@ -12,12 +12,13 @@ from components.label_store.bigquery.location import LABELS, BigQueryLocation
 from components.label_store.bigquery.tables import LABEL_SET
 from eventlog.rows import EXAMPLE_ID
 
-# BigQuery requires the filter on the partitions (dates); the id limits the scan to a cluster's blocks.
+# The dates are the partitions, on which BigQuery requires a filter. `labels` is clustered by set id, so the
+# id limits the scan to this set's blocks.
 _WHERE = f"{LABEL_SET} = @set_id AND {EVENT_DATE} BETWEEN @first_date AND @last_date"
 
 
 def count_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> tuple[int, int]:
-    """The number of rows of the attempt, and of their distinct example ids."""
+    """Returns the number of rows of an attempt and the number of its distinct example ids."""
     counts = f"COUNT(*) AS num_rows, COUNT(DISTINCT {EXAMPLE_ID}) AS num_ids"
     sql = f"SELECT {counts} FROM `{{table}}` WHERE {_WHERE}"
     (row,) = _run(location, jobs, sql, record).result()
@@ -25,7 +26,7 @@ def count_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetReco
 
 
 def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> list[str]:
-    """Example ids with several rows, sorted; at most three."""
+    """Returns example ids that have several rows: sorted, at most three."""
     sql = (
         f"SELECT {EXAMPLE_ID} FROM `{{table}}` WHERE {_WHERE} "
         f"GROUP BY {EXAMPLE_ID} HAVING COUNT(*) > 1 ORDER BY {EXAMPLE_ID} LIMIT 3"
@@ -34,7 +35,7 @@ def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRe
 
 
 def delete_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> None:
-    """Deletes the rows of an unpublished or expired set."""
+    """Deletes the rows of an attempt."""
     if record.first_date:
         _run(location, jobs, f"DELETE FROM `{{table}}` WHERE {_WHERE}", record)
 

@@ -25,9 +25,9 @@ from components.label_store.publication import collected_attempt_error, describe
 
 _FOLDER = "label_set="
 _FILES_A_JOB = 10_000
-"""BigQuery's limit of URIs in one load job."""
+"""Maximum number of URIs in one load job of BigQuery."""
 _ROWS_AN_UPLOAD = 5_000_000
-"""About 300 MB. BigQuery allows 1,500 load jobs a table and day, so several shards share an upload."""
+"""About 300 MB. BigQuery allows 1,500 load jobs per table and day, so several shards share one upload."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class BigQueryShardWriter(ShardWriter):
         return self.attempt
 
     def write(self, name: str, table: pa.Table) -> StagedShard:
-        """Writes a new file in every call. `publish` loads only the files it is given."""
+        """Writes a new file in every call; `publish` loads one file per shard name."""
         table = prepare_rows(name, table, self.columns)
         path = f"{staging_folder(self.staging, self.attempt)}/{name}-{uuid.uuid4().hex}.parquet"
         files, inner = open_files(path)
@@ -64,14 +64,14 @@ class BigQueryShardWriter(ShardWriter):
 
 
 def open_files(path: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a staging path, with application default credentials; and the path inside it."""
+    """Returns the file system of a staging path, and the path inside it."""
     if path.startswith("gs://"):
         return _cloud_storage(os.environ.get("STORAGE_EMULATOR_HOST")), path.removeprefix("gs://")
     return pafs.LocalFileSystem(), path
 
 
 def _cloud_storage(emulator: str | None) -> pafs.FileSystem:
-    """Cloud Storage, or its emulator. Google's clients read the emulator's variable, Arrow's does not."""
+    """Opens Cloud Storage or its emulator. Arrow does not read STORAGE_EMULATOR_HOST itself."""
     if emulator is None:
         return pafs.GcsFileSystem()
     scheme, _, host = emulator.partition("://")
@@ -93,7 +93,7 @@ def remove_staged(staging: str, set_id: str) -> None:
 
 
 def staged_before(staging: str, older_than_seconds: float) -> set[str]:
-    """Ids of the attempts whose newest staged file is older."""
+    """Returns the ids of the attempts whose newest staged file is older than this."""
     files, inner = open_files(staging)
     newest: dict[str, float] = {}
     for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True, recursive=True)):
@@ -109,7 +109,7 @@ def require_staged(set_id: str, shards: Sequence[StagedShard]) -> None:
     """Raises if a staged file is missing or changed.
 
     Raises:
-        BadInput: if a file is missing or has another size.
+        BadInput: if a file is missing or its size differs from `size_bytes`.
     """
     for shard in shards:
         files, inner = open_files(shard.path)
@@ -133,10 +133,10 @@ def load_shards(
         location: the dataset.
         jobs: runs the load jobs.
         set_id: id of the attempt.
-        tasks: tasks that the shards have columns of.
+        tasks: tasks of the shards' columns.
         shards: one copy of each shard.
         fields: columns of the table.
-        generation: number of earlier loads of the same shards whose rows were wrong and deleted.
+        generation: number of earlier loads of these shards whose rows have been deleted again.
     """
     from_cloud = location.staging.startswith("gs://")
     names = {LABEL_SET, *row_schema(tasks).names}
@@ -155,13 +155,13 @@ def load_shards(
 
 
 def job_id_of(set_id: str, shards: Sequence[StagedShard], generation: int) -> str:
-    """Base id of the job that loads these shards of a set; the same in every process."""
+    """Returns the id, without attempt number, of the job for these shards; the same in every process."""
     paths = "\n".join([set_id, str(generation), *sorted(shard.path for shard in shards)])
     return f"rankdistill_load_{hashlib.sha256(paths.encode()).hexdigest()[:40]}"
 
 
 def load_groups(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[list[StagedShard]]:
-    """Yields the shards of each load job, sorted by name, within the limits of files and of rows."""
+    """Yields the shards of each load job, sorted by name, within `_FILES_A_JOB` or `_ROWS_AN_UPLOAD`."""
     group: list[StagedShard] = []
     rows = 0
     for shard in sorted(shards, key=lambda shard: shard.name):

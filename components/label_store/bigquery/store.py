@@ -5,7 +5,9 @@
     1. Write a row with state `loading` to `label_sets`. If the process is killed, `labels gc` finds this row.
     2. Load the staged shards into `labels`, under the id of this attempt.
     3. Count rows and distinct example ids in BigQuery.
-    4. Set the row's state to `published` in one MERGE, unless another attempt is published already.
+    4. Set the row's state to `published` in one MERGE. Without `supersede`, the MERGE changes nothing if the
+    key
+       has a published set already.
 
 Readers read only sets whose state is `published`, so they never see the rows of an attempt before step 4.
 """
@@ -84,11 +86,11 @@ class BigQueryLabelStore(LabelStore):
     def publish(
         self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
     ) -> LabelSetRecord:
-        """See `LabelStore`. Publishes by one MERGE, then reads the registry for the outcome."""
+        """See `LabelStore`. Publishes by one MERGE, then reads the outcome from the registry."""
         if not isinstance(writer, BigQueryShardWriter):
             raise TypeError(f"publish a writer from this store's stage(), got {type(writer).__name__}.")
         set_id, key = writer.set_id, key_from_set_id(writer.set_id)
-        published = self._published(set_id, key, supersede)
+        published = self._published_record(set_id, key, supersede)
         if published is not None:
             return published
         shards = deduplicate_shards(shards)
@@ -99,9 +101,9 @@ class BigQueryLabelStore(LabelStore):
         self._registry.begin(draft)
         self._load(draft, list(writer.columns), shards, fields)
         self._registry.publish(draft, supersede)
-        published = self._published(set_id, key, supersede=False)
+        published = self._published_record(set_id, key, supersede=False)
         if published is None:
-            raise RuntimeError(f"{set_id} was neither published nor refused; check the table label_sets.")
+            raise RuntimeError(f"{set_id}: no published set after the MERGE; check the table label_sets.")
         remove_staged(self._location.staging, set_id)
         return published
 
@@ -122,7 +124,7 @@ class BigQueryLabelStore(LabelStore):
         """See `LabelStore`. Uses the Storage Read API.
 
         Raises:
-            BadInput: also at the end of the scan, if rows of the set have expired.
+            BadInput: also at the end of the scan, if BigQuery has deleted rows of the set (`retention_days`).
         """
         record = self.find_set(set_id)
         schema = row_schema(list(record.columns))
@@ -151,7 +153,7 @@ class BigQueryLabelStore(LabelStore):
         return self._registry.read_pin(require_name(fleet, "fleet name"), span)
 
     def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """See `LabelStore`. Bars the attempts, then deletes rows and files; resumes after a kill."""
+        """See `LabelStore`. Bars the attempts, then deletes rows and files. Resumes after a kill."""
         staging = self._location.staging
         entries = {entry.set_id: entry for entry in self._registry.entries([LOADING, PUBLISHED, BARRED])}
         old = staged_before(staging, older_than_seconds) - set(entries)
@@ -168,27 +170,36 @@ class BigQueryLabelStore(LabelStore):
         if not old:
             return []
         self._registry.bar(sorted(old))
-        barred = [entry for entry in self._registry.entries([BARRED]) if entry.set_id in old]
+        return self._delete_barred(old)
+
+    def delete_unpinned(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
+        """See `LabelStore`. Bars the sets, then deletes their rows."""
+        old = self._registry.unpinned(older_than_seconds)
+        if dry_run or not old:
+            return old
+        self._registry.bar_unpinned(
+            older_than_seconds
+        )  # Keeps a set that has been pinned since the last line.
+        return self._delete_barred(set(old))
+
+    def _delete_barred(self, set_ids: set[str]) -> list[str]:
+        """Deletes rows and files of the barred ones among these attempts; returns their ids, sorted."""
+        barred = [entry for entry in self._registry.entries([BARRED]) if entry.set_id in set_ids]
         for entry in barred:
             if entry.record is not None:
                 delete_rows(self._location, self._jobs, entry.record)
-            remove_staged(staging, entry.set_id)
-        removed = sorted(entry.set_id for entry in barred)
-        self._registry.mark_collected(removed)
-        return removed
+            remove_staged(self._location.staging, entry.set_id)
+        deleted = sorted(entry.set_id for entry in barred)
+        if deleted:
+            self._registry.mark_collected(deleted)
+        return deleted
 
-    def delete_expired(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """See `LabelStore`. Bars the sets, then deletes their rows."""
-        old = self._registry.expirable(older_than_seconds)
-        if dry_run or not old:
-            return old
-        self._registry.expire(older_than_seconds)
-        published = {record.set_id for record in self.list_sets()}  # A set may have been pinned since.
-        self.delete_unpublished(older_than_seconds=float("inf"))
-        return [set_id for set_id in old if set_id not in published]
+    def _published_record(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
+        """The newest published record of the key; None if this attempt still has to be published.
 
-    def _published(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
-        """The record that is already published for this key; None if this attempt is to be published."""
+        Raises:
+            BadInput: if the attempt is barred.
+        """
         state, newest = self._registry.state_and_newest(set_id, key)
         if state in (BARRED, COLLECTED):
             raise collected_attempt_error(set_id)
@@ -201,10 +212,10 @@ class BigQueryLabelStore(LabelStore):
         shards: Sequence[StagedShard],
         fields: Sequence[bigquery.SchemaField],
     ) -> None:
-        """Loads the shards and checks that `labels` holds each row of the attempt once.
+        """Loads the shards and checks that `labels` holds each row of the attempt exactly once.
 
-        If the server crashes during a load, it may report the job as failed although it loaded rows. Readers
-        do not see the attempt's rows yet, so they are deleted and loaded again.
+        If the server crashes during a load, it may report the job as failed although it has loaded rows. Then
+        all rows of the attempt are deleted and loaded again; readers do not see them yet.
 
         Raises:
             BadInput: if an example id appears twice.
@@ -225,7 +236,8 @@ class BigQueryLabelStore(LabelStore):
                 raise duplicate_labels_error(draft.set_id, duplicates)
             delete_rows(self._location, self._jobs, draft)
         raise RuntimeError(
-            f"{draft.set_id}: {draft.rows} labels given, {rows} loaded; nothing was published."
+            f"{draft.set_id}: expected {draft.rows} loaded rows, got {rows} in each of {_LOADS} loads; "
+            "nothing was published. Run the step again."
         )
 
 
@@ -240,5 +252,6 @@ def _require_rows(batches: Iterator[pa.RecordBatch], expected: int, set_id: str)
             where=f"label set {set_id}",
             expected=f"{expected} rows",
             got=str(rows),
-            fix="BigQuery drops rows older than retention_days; raise it and label the span again.",
+            fix="BigQuery deletes labels after retention_days. Raise it in the URI, run `labels init` "
+            "and label the span again.",
         )

@@ -29,15 +29,15 @@ LABEL_SET = "label_set"
 _CLUSTERING = [LABEL_SET, EXAMPLE_ID]
 _DAY_MS = 24 * 3600 * 1000
 _LOST_RACE = (exceptions.PreconditionFailed, exceptions.Conflict, exceptions.BadRequest)
-"""Raised if another process has changed the table: the first by BigQuery, the others by local-bigquery."""
+"""Errors if another process has changed the table: the first is BigQuery's, the rest are local-bigquery's."""
 _COLUMN_ATTEMPTS = 12
 
 _RETRY: Any = Retry(predicate=lambda error: isinstance(error, TRANSIENT), initial=0.1, timeout=300.0)
-"""For idempotent calls."""
+"""Retries of idempotent calls."""
 
 
 def make_tables(location: BigQueryLocation, client: bigquery.Client) -> list[str]:
-    """Creates the dataset and its two tables if they are missing; sets the retention of labels.
+    """Creates the dataset and its two tables if they are missing; sets the partition expiration of `labels`.
 
     Returns:
         The full names of the tables.
@@ -83,9 +83,8 @@ def add_columns(
         except exceptions.NotFound as error:
             raise missing_tables_error(location) from error
         undescribed = any(field.description is None for field in table.schema)
-        if (
-            undescribed and turn < _COLUMN_ATTEMPTS - 1
-        ):  # local-bigquery adds a column before its description.
+        # local-bigquery adds a column first and its description later.
+        if undescribed and turn < _COLUMN_ATTEMPTS - 1:
             continue
         missing = _missing_columns(location, table, columns)
         if not missing:
@@ -102,7 +101,7 @@ def add_columns(
 
 @functools.cache
 def fixed_fields(name: str) -> tuple[bigquery.SchemaField, ...]:
-    """Fixed columns of a table, from `schema/<name>.bq.json`."""
+    """Reads the fixed columns of a table from `schema/<name>.bq.json`."""
     fields = json.loads(shipped_schema(f"{name}.bq.json").read_text())
     return tuple(bigquery.SchemaField.from_api_repr(field) for field in fields)
 
@@ -138,7 +137,7 @@ def _require_same_shape(expected: bigquery.Table, existing: bigquery.Table) -> N
 
     if shape(expected) != shape(existing):
         raise BadInput(
-            "a table of that name has another shape",
+            "a table with this name has other columns, partitioning or clustering",
             where=f"{existing.project}.{existing.dataset_id}.{existing.table_id}",
             expected=str(shape(expected)),
             got=str(shape(existing)),

@@ -1,4 +1,4 @@
-"""Writes one Parquet shard of a Delta label set; runs in Beam workers."""
+"""Writes the Parquet shards of a Delta label set; runs in Beam workers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from components.label_store.base import ShardWriter, SoftColumn, StagedShard
 from components.label_store.publication import describe_shard, prepare_rows
 
 ROW_GROUP_ROWS = 32_768
-"""Small, so that a scan of one surface can skip row groups by their statistics."""
+"""Few rows, so that a scan of one surface can skip row groups by their statistics."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DeltaShardWriter(ShardWriter):
-    """Writes shards into the partition folder of the set. No snapshot names them before publication.
+    """Writes shards into the partition folder of the set. The Delta table does not list them before
+    publication.
 
     Attributes:
         root: folder of the Delta table.

@@ -38,7 +38,7 @@ from components.label_store.base import (
     unknown_set_error,
 )
 from components.label_store.delta.shards import DeltaShardWriter, flush_to_disk
-from components.label_store.delta.table import COLLECTED, Snapshot, make_snapshot, read_snapshot
+from components.label_store.delta.table import LabelTable, open_or_create_table, open_table
 from components.label_store.fingerprints import duplicated_ids
 from components.label_store.publication import (
     collected_attempt_error,
@@ -72,29 +72,29 @@ class DeltaLabelStore(LabelStore):
     def publish(
         self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
     ) -> LabelSetRecord:
-        """See `LabelStore`. Commits one Delta transaction, then reads the table for the outcome."""
+        """See `LabelStore`. Commits one Delta transaction, then reads the outcome from the table."""
         if not isinstance(writer, DeltaShardWriter):
             raise TypeError(f"publish a writer from this store's stage(), got {type(writer).__name__}.")
         key = key_from_set_id(writer.set_id)
         shards = deduplicate_shards(shards)
-        published = self._published(make_snapshot(self._root), writer, key, supersede)
+        published = self._published_record(open_or_create_table(self._root), writer, key, supersede)
         if published is not None:
             return published
         self._refuse_unfit(writer.set_id, shards)
-        # A set is visible by its files, so a set without rows needs a file too.
+        # A set is listed if the table has a file of it, so a set without rows needs an empty file.
         shards = shards or [writer.write("empty", row_schema(list(writer.columns)).empty_table())]
         failure: DeltaError | None = None
         for turn in range(_COMMIT_ATTEMPTS):
-            snapshot = make_snapshot(self._root)
-            published = self._published(snapshot, writer, key, supersede)
+            table = open_or_create_table(self._root)
+            published = self._published_record(table, writer, key, supersede)
             if published is not None:
                 return published
             try:
-                if not snapshot.add_columns(writer.columns):
-                    revision = snapshot.revision(key) + 1
+                if not table.add_columns(writer.columns):
+                    revision = table.revision(key) + 1
                     record = draft_record(writer.set_id, writer.columns, shards, facts, revision)
                     number = self._write_record(record)
-                    snapshot.publish(key, record.revision, writer.set_id, number, shards)
+                    table.publish(key, record.revision, writer.set_id, number, shards)
             except DeltaError as error:
                 failure = error
                 time.sleep(0.002 * turn * secrets.randbelow(8))
@@ -102,26 +102,26 @@ class DeltaLabelStore(LabelStore):
 
     def list_sets(self) -> list[LabelSetRecord]:
         """See `LabelStore`."""
-        snapshot = read_snapshot(self._root)
-        if snapshot is None:
+        table = open_table(self._root)
+        if table is None:
             return []
-        records = [self._read_record(snapshot, set_id) for set_id in snapshot.files()]
+        records = [self._read_record(table, set_id) for set_id in table.files()]
         return sorted(records, key=lambda record: (record.created_ms, record.set_id))
 
     def find_set(self, set_id: str) -> LabelSetRecord:
         """See `LabelStore`. Reads only this record."""
-        return self._read_record(self._snapshot_with(set_id), set_id)
+        return self._read_record(self._table_with(set_id), set_id)
 
     def scan(
         self, set_id: str, columns: Sequence[str], *, surface: str | None = None
     ) -> Iterator[pa.RecordBatch]:
         """See `LabelStore`. Reads only the set's files, and skips row groups by their surface statistics."""
-        snapshot = self._snapshot_with(set_id)
-        schema = row_schema(list(self._read_record(snapshot, set_id).columns))
+        table = self._table_with(set_id)
+        schema = row_schema(list(self._read_record(table, set_id).columns))
         for name in columns:
             if name not in schema.names:
                 raise unknown_column_error(set_id, str(self._root), name, schema.names)
-        files = [str(self._root / path) for path in snapshot.files()[set_id]]
+        files = [str(self._root / path) for path in table.files()[set_id]]
         dataset = ds.dataset(files, schema=schema, format="parquet")
         row_filter = None if surface is None else ds.field(SURFACE) == surface
         batches = dataset.to_batches(columns=list(columns), filter=row_filter, batch_size=_SCAN_ROWS)
@@ -156,24 +156,24 @@ class DeltaLabelStore(LabelStore):
 
     def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
         """See `LabelStore`. Bars the attempts in a commit, so a late `publish` fails; then deletes files."""
-        limit = time.time() - older_than_seconds
+        cutoff = time.time() - older_than_seconds
         if not dry_run:
             for pin in self._root.glob("_pins/*/.span-*"):
-                if _last_change([pin]) < limit:
+                if _last_change([pin]) < cutoff:
                     pin.unlink(missing_ok=True)
-        while staged := self._staged_files(limit):
-            snapshot = make_snapshot(self._root)
-            published = snapshot.files()
-            removed = sorted(set(staged) - set(published))
+        while idle := self._idle_files(cutoff):
+            table = open_or_create_table(self._root)
+            published = table.files()
+            removed = sorted(set(idle) - set(published))
             if dry_run:
                 return removed
             try:
-                # A barred attempt still has files if an earlier collection was killed.
-                snapshot.bar([set_id for set_id in staged if snapshot.record_number(set_id) is None])
-            except DeltaError:  # An attempt has just been published, or another process collects too.
+                # If an earlier garbage collection was killed, attempts that it barred still have files.
+                table.bar([set_id for set_id in removed if not table.is_barred(set_id)])
+            except DeltaError:  # Another process has published or barred one of the attempts.
                 continue
-            for set_id, paths in staged.items():
-                number = snapshot.record_number(set_id) or COLLECTED
+            for set_id, paths in idle.items():
+                number = table.record_number(set_id)
                 needed = {self._record_path(set_id, number)} if number else set()
                 needed |= {self._root / path for path in published.get(set_id, [])}
                 for path in set(paths) - needed:
@@ -183,48 +183,51 @@ class DeltaLabelStore(LabelStore):
             return removed
         return []
 
-    def delete_expired(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
+    def delete_unpinned(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
         """See `LabelStore`. Removes the sets in one Delta transaction, then deletes their files."""
         limit_ms = (time.time() - older_than_seconds) * 1000
         with self._pins_locked():
             pinned = {path.read_text() for path in self._root.glob("_pins/*/span-*")}
             old = {record.set_id for record in self.list_sets() if record.created_ms < limit_ms}
-            expired = sorted(old - pinned)
-            if dry_run or not expired:
-                return expired
-            make_snapshot(self._root).remove(expired)
-        for set_id in expired:
+            unpinned = sorted(old - pinned)
+            if dry_run or not unpinned:
+                return unpinned
+            open_or_create_table(self._root).remove(unpinned)
+        for set_id in unpinned:
             shutil.rmtree(self._root / f"label_set={set_id}", ignore_errors=True)
             for path in self._root.glob(f"_records/{set_id}-*.json"):
                 path.unlink()
-        return expired
+        return unpinned
 
     @contextlib.contextmanager
     def _pins_locked(self) -> Iterator[None]:
-        """Prevents a set from expiring while it is being pinned. A process that dies releases the lock."""
+        """Prevents the deletion of a set while it is being pinned. The lock of a dead process is released."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / "_pins.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _published(
-        self, snapshot: Snapshot, writer: DeltaShardWriter, key: LabelSetKey, supersede: bool
+    def _published_record(
+        self, table: LabelTable, writer: DeltaShardWriter, key: LabelSetKey, supersede: bool
     ) -> LabelSetRecord | None:
-        """The key's newest record if this attempt need not be published; None if it must be."""
-        number = snapshot.record_number(writer.set_id)
-        if number == COLLECTED:
+        """The newest published record of the key; None if this attempt still has to be published.
+
+        Raises:
+            BadInput: if the attempt is barred.
+        """
+        if table.is_barred(writer.set_id):
             raise collected_attempt_error(writer.set_id)
-        set_ids = [set_id for set_id in snapshot.files() if set_id.startswith(key.prefix)]
-        if number is None and (supersede or not set_ids):
+        set_ids = [set_id for set_id in table.files() if set_id.startswith(key.prefix)]
+        if table.record_number(writer.set_id) is None and (supersede or not set_ids):
             return None
-        records = [self._read_record(snapshot, set_id) for set_id in set_ids]
+        records = [self._read_record(table, set_id) for set_id in set_ids]
         return max(records, key=lambda record: record.revision)
 
-    def _snapshot_with(self, set_id: str) -> Snapshot:
-        snapshot = read_snapshot(self._root)
-        if snapshot is None or not snapshot.record_number(set_id):
+    def _table_with(self, set_id: str) -> LabelTable:
+        table = open_table(self._root)
+        if table is None or table.record_number(set_id) is None:
             raise unknown_set_error(set_id)
-        return snapshot
+        return table
 
     def _refuse_unfit(self, set_id: str, shards: Sequence[StagedShard]) -> None:
         refuse_faults(set_id, shards)
@@ -239,7 +242,7 @@ class DeltaLabelStore(LabelStore):
             raise duplicate_labels_error(set_id, duplicates)
 
     def _write_record(self, record: LabelSetRecord) -> int:
-        # Each commit has its own record file and names it by number, so that no record is overwritten.
+        # A random number gives each commit a new record file, so that no record is overwritten.
         number = secrets.randbelow(2**62 - 1) + 1
         path = self._record_path(record.set_id, number)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -247,8 +250,10 @@ class DeltaLabelStore(LabelStore):
         flush_to_disk(path)
         return number
 
-    def _read_record(self, snapshot: Snapshot, set_id: str) -> LabelSetRecord:
-        number = snapshot.record_number(set_id) or COLLECTED
+    def _read_record(self, table: LabelTable, set_id: str) -> LabelSetRecord:
+        number = table.record_number(set_id)
+        if number is None:
+            raise unknown_set_error(set_id)
         return _RECORD.validate_json(self._record_path(set_id, number).read_bytes())
 
     def _record_path(self, set_id: str, number: int) -> Path:
@@ -257,14 +262,14 @@ class DeltaLabelStore(LabelStore):
     def _pin_path(self, fleet: str, span: int) -> Path:
         return self._root / "_pins" / require_name(fleet, "fleet name") / f"span-{span:05d}"
 
-    def _staged_files(self, limit: float) -> dict[str, list[Path]]:
-        """Set id → files, for attempts, published or not, that have written nothing since `limit`."""
+    def _idle_files(self, cutoff: float) -> dict[str, list[Path]]:
+        """Set id → files, for attempts, published or not, whose newest file is older than `cutoff`."""
         files: dict[str, list[Path]] = {}
         for path in self._root.glob("label_set=*/*"):
             files.setdefault(path.parent.name.removeprefix("label_set="), []).append(path)
         for path in self._root.glob("_records/*.json"):
             files.setdefault(path.name.rpartition("-")[0], []).append(path)
-        return {set_id: paths for set_id, paths in files.items() if _last_change(paths) < limit}
+        return {set_id: paths for set_id, paths in files.items() if _last_change(paths) < cutoff}
 
 
 def _last_change(paths: Sequence[Path]) -> float:
@@ -272,6 +277,6 @@ def _last_change(paths: Sequence[Path]) -> float:
     for path in paths:
         try:
             changes.append(path.stat().st_mtime)
-        except FileNotFoundError:  # A hidden file was renamed just now, so the attempt is alive.
+        except FileNotFoundError:  # A writer has just renamed its temporary file, so the attempt is running.
             changes.append(float("inf"))
     return max(changes)

@@ -1,9 +1,10 @@
 """Commits to the Delta Lake table that holds label sets.
 
-The table is partitioned by `label_set`. One transaction makes a set visible. It names the set's files and two
-application transactions: `set:<key>` with the revision, and `attempt:<set id>` with the number of the record.
-Of two concurrent transactions with a common application id, Delta Lake accepts one. But it *accepts* the same
-id again later. So read both versions from the snapshot that the commit builds on, before each commit.
+The table is partitioned by `label_set`. One transaction makes a set visible. It adds the set's files and sets
+two application versions: `set:<key>` to the revision, and `attempt:<set id>` to the number of the record
+file. Delta Lake accepts only one of two concurrent transactions with a common application id. But a later
+transaction may set the same application id again. So before each commit, read the application versions from
+the table version that the commit builds on.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from components.label_store.publication import column_conflict_error
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 PARTITION = "label_set"
-COLLECTED = 0
-"""Record number of an attempt that garbage collection has barred; published attempts have one above 0."""
+_BARRED = 0
+"""Application version of a barred attempt. A published attempt has the number of its record file, above 0."""
 
 _FIXED = Schema(
     [
@@ -34,8 +35,11 @@ _FIXED = Schema(
 )
 
 
-class Snapshot:
-    """The table at one version. A commit fails if another transaction has changed what it depends on."""
+class LabelTable:
+    """The Delta table at one version; reads this version and commits the next one.
+
+    A commit fails if another process has committed a conflicting transaction since this version.
+    """
 
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
@@ -45,12 +49,15 @@ class Snapshot:
         return self._table.transaction_version(_set_application(key)) or 0
 
     def record_number(self, set_id: str) -> int | None:
-        """Number of the attempt's record; None if the attempt is unpublished, `COLLECTED` if it is barred."""
-        version: int | None = self._table.transaction_version(_attempt_application(set_id))
-        return version
+        """Number of a published set's record file; None if the set is unpublished or barred."""
+        return self._table.transaction_version(_attempt_application(set_id)) or None
+
+    def is_barred(self, set_id: str) -> bool:
+        """Whether garbage collection has barred the attempt from being published."""
+        return bool(self._table.transaction_version(_attempt_application(set_id)) == _BARRED)
 
     def files(self) -> dict[str, list[str]]:
-        """Set id → sorted paths of its shards inside the table, for all published sets."""
+        """Maps the id of each published set to the sorted paths of its shards inside the table's folder."""
         actions = self._table.get_add_actions(flatten=True)
         if actions.num_rows == 0:
             return {}
@@ -61,10 +68,11 @@ class Snapshot:
         return files
 
     def add_columns(self, columns: Mapping[str, SoftColumn]) -> bool:
-        """Adds the task columns that the table lacks. Delta Lake does not add a shard's new column itself.
+        """Adds the task columns that the table lacks. Delta Lake does not add the columns of a new file
+        itself.
 
         Returns:
-            Whether a column was added; this snapshot is then out of date.
+            Whether a column was added; this object is then out of date.
 
         Raises:
             BadInput: if a column exists with another meaning.
@@ -87,8 +95,8 @@ class Snapshot:
         """Commits the transaction that makes a set visible.
 
         Raises:
-            DeltaError: if another transaction conflicts. Sometimes also after a successful commit, because a
-                checkpoint is written after it; so read the table again for the outcome.
+            DeltaError: if another transaction conflicts, or if the checkpoint after a successful commit
+                fails. So open the table again to read the outcome.
         """
         adds = [
             AddAction(
@@ -110,10 +118,10 @@ class Snapshot:
         """Bars attempts from being published.
 
         Raises:
-            DeltaError: if one of them has been published since this snapshot.
+            DeltaError: if one of them has been published since this version.
         """
         if set_ids:
-            self._commit([], [Transaction(_attempt_application(set_id), COLLECTED) for set_id in set_ids])
+            self._commit([], [Transaction(_attempt_application(set_id), _BARRED) for set_id in set_ids])
 
     def remove(self, set_ids: Sequence[str]) -> None:
         """Removes published sets from the table and bars them, in one transaction.
@@ -122,7 +130,7 @@ class Snapshot:
             DeltaError: if another transaction conflicts.
         """
         names = ", ".join(f"'{set_id}'" for set_id in set_ids)
-        barred = [Transaction(_attempt_application(set_id), COLLECTED) for set_id in set_ids]
+        barred = [Transaction(_attempt_application(set_id), _BARRED) for set_id in set_ids]
         self._table.delete(
             f"{PARTITION} IN ({names})", commit_properties=CommitProperties(app_transactions=barred)
         )
@@ -137,26 +145,26 @@ class Snapshot:
         )
 
 
-def read_snapshot(root: Path) -> Snapshot | None:
-    """The newest snapshot, or None if the table does not exist."""
+def open_table(root: Path) -> LabelTable | None:
+    """Opens the newest version of the table; None if the table does not exist."""
     try:
-        return Snapshot(DeltaTable(str(root)))
+        return LabelTable(DeltaTable(str(root)))
     except TableNotFoundError:
         return None
 
 
-def make_snapshot(root: Path) -> Snapshot:
-    """The newest snapshot; creates the table if it does not exist."""
-    snapshot = read_snapshot(root)
-    if snapshot is not None:
-        return snapshot
+def open_or_create_table(root: Path) -> LabelTable:
+    """Opens the newest version of the table; creates the table if it does not exist."""
+    table = open_table(root)
+    if table is not None:
+        return table
     root.mkdir(parents=True, exist_ok=True)
     try:
         DeltaTable.create(str(root), _FIXED, mode="ignore", partition_by=[PARTITION])
     except DeltaError:
         if not DeltaTable.is_deltatable(str(root)):  # Otherwise another process has just created it.
             raise
-    return Snapshot(DeltaTable(str(root)))
+    return LabelTable(DeltaTable(str(root)))
 
 
 def _set_application(key: LabelSetKey) -> str:

@@ -17,7 +17,7 @@ def predicting(probability):
 def test_a_first_model_is_blessed_when_it_is_finite():
     verdict = candidate_verdict({"click": LABELS}, predicting(0.5), None, CLICK, margin=0.0)
     assert verdict.blessed
-    assert verdict.reason == "finite, and there is no predecessor"
+    assert verdict.reason == "all predictions are finite, and there is no predecessor"
     # One half everywhere equals the best constant prediction.
     assert verdict.candidate_loss == pytest.approx(1.0)
     assert verdict.predecessor_loss is None
@@ -70,7 +70,9 @@ def test_a_task_with_too_few_labels_does_not_count():
     labels[np.flatnonzero(labels > 0)[49:]] = np.nan  # 49 positives are left
     verdict = candidate_verdict({"click": labels}, predicting(0.1), predicting(0.9), CLICK, margin=0.0)
     assert verdict.blessed
-    assert verdict.reason == "finite, and no task has 50 labels to compare losses on"
+    assert verdict.reason.startswith(
+        "all predictions are finite, but no task has 50 labels (binary: 50 of each"
+    )
     labels[np.flatnonzero(np.isnan(labels))[0]] = 1.0
     assert not candidate_verdict(
         {"click": labels}, predicting(0.1), predicting(0.9), CLICK, margin=0.0

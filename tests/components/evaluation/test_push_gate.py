@@ -152,7 +152,7 @@ def test_without_a_control_the_candidate_check_decides_alone():
     for tables in ({}, {3: clicks(student=PERFECT, control=absent)}, {3: clicks(PERFECT, HALF).slice(0, 0)}):
         assert judge(tables) == GateVerdict(
             push=True,
-            reason="no labelled row of click that student and control both predicted",
+            reason="no labelled row of click has predictions of student and control",
             rests_on="candidate check",
             difference=None,
             lower_bound=None,

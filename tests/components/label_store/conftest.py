@@ -64,7 +64,7 @@ def uri(request, tmp_path) -> Iterator[str]:
         uri = server.store_uri(f"d{uuid.uuid4().hex}", tmp_path / "staging")
         open_store(uri).initialize()
         yield uri
-        server.expire_results()
+        server.drop_results()
 
 
 def _gcp_dataset() -> Iterator[str]:

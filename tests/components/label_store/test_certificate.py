@@ -31,5 +31,5 @@ def test_a_certificate_describes_the_set_and_reads_back_from_disk(tmp_path, labe
 
 
 def test_a_folder_without_a_certificate_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="no certificate: expected the folder of a labels artifact"):
+    with pytest.raises(BadInput, match="no certificate: expected the folder of a SoftLabels artifact"):
         read_certificate(tmp_path)

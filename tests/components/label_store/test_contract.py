@@ -154,7 +154,7 @@ def test_a_new_task_is_added_and_older_sets_still_read(store, labels):
 @without_stock
 def test_a_column_never_changes_its_meaning(store, labels):
     labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
-    with pytest.raises(BadInput, match="column soft_click already means something else"):
+    with pytest.raises(BadInput, match="column soft_click has another meaning already"):
         labels.publish(
             store, labels.make_key(4), labels.make_table(["a"], [0.5]), columns={"click": labels.WATCH}
         )
@@ -215,14 +215,14 @@ def test_a_dry_run_returns_the_attempts_and_deletes_nothing(store, labels):
 
 
 @without_stock
-def test_expiry_deletes_old_sets_but_never_a_pinned_one(store, labels):
+def test_old_sets_are_deleted_but_never_a_pinned_one(store, labels):
     pinned = labels.publish(store, labels.make_key(3), labels.make_table(["a"], [0.5]))
     loose = labels.publish(store, labels.make_key(4), labels.make_table(["b"], [0.5]))
     store.pin("phones", 3, pinned.set_id)
-    assert store.delete_expired(older_than_seconds=3600) == []
-    assert store.delete_expired(older_than_seconds=-1, dry_run=True) == [loose.set_id]
+    assert store.delete_unpinned(older_than_seconds=3600) == []
+    assert store.delete_unpinned(older_than_seconds=-1, dry_run=True) == [loose.set_id]
     assert store.list_sets() == [pinned, loose]
-    assert store.delete_expired(older_than_seconds=-1) == [loose.set_id]
+    assert store.delete_unpinned(older_than_seconds=-1) == [loose.set_id]
     assert store.list_sets() == [pinned]
     assert labels.read_rows(store, pinned.set_id) == [("a", 0.5)]
     with pytest.raises(BadInput, match="no published set"):
@@ -232,9 +232,9 @@ def test_expiry_deletes_old_sets_but_never_a_pinned_one(store, labels):
 
 
 @without_stock
-def test_an_expired_set_s_key_can_be_labelled_again(store, labels):
+def test_the_key_of_a_deleted_set_can_be_labelled_again(store, labels):
     labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
-    store.delete_expired(older_than_seconds=-1)
+    store.delete_unpinned(older_than_seconds=-1)
     again = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.75]))
     assert again.revision == 2
     assert store.list_sets() == [again]
@@ -246,7 +246,7 @@ def test_a_collected_attempt_can_no_longer_be_published(store, labels):
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
     store.delete_unpublished(older_than_seconds=-1)
-    with pytest.raises(BadInput, match="staged shards are gone"):
+    with pytest.raises(BadInput, match="staged shards are missing or changed"):
         store.publish(writer, shards, labels.FACTS)
     assert store.list_sets() == []
 
@@ -344,7 +344,7 @@ sys.exit(sum(os.wait()[1] for _ in range(4)))
         labels.publish(store, labels.make_key(), table, supersede=True)
     while students.poll() is None:
         store.delete_unpublished(older_than_seconds=-1)
-        store.delete_expired(older_than_seconds=-1)
+        store.delete_unpinned(older_than_seconds=-1)
         time.sleep(0.5)
     assert students.returncode == 0
     expected = f"{record.set_id} {sorted(zip(ids, clicks, strict=True))!r}"

@@ -58,7 +58,7 @@ def test_without_a_set_of_the_teacher_and_span_nothing_is_pinned(store, publish)
 
     with pytest.raises(
         BadInput,
-        match=r"label store, span 3: no label set: expected a set of teacher 'big', got none\. Let the",
+        match=r"label store, span 3: no label set: expected a set of teacher 'big', got none\. Label the",
     ):
         pin_span(store, "phones", BIG, 3)
     assert store.read_pin("phones", 3) is None
@@ -86,7 +86,7 @@ def test_a_set_id_is_chosen_even_if_a_newer_set_exists(store, publish):
 def test_labels_of_a_teacher_too_far_behind_are_refused(store, publish):
     record = publish()
 
-    with pytest.raises(BadInput, match="expected a teacher at most 0 spans behind, got one 1 spans behind"):
+    with pytest.raises(BadInput, match="expected a label age of at most 0 spans, got 1 spans"):
         pin_span(store, "phones", LabelSource(teacher="big", max_age_spans=0), 3)
     assert store.read_pin("phones", 3) is None
     assert pin_span(store, "phones", LabelSource(teacher="big", max_age_spans=1), 3) == record

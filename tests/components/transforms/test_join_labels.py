@@ -175,7 +175,7 @@ def test_an_id_labelled_in_two_sets_is_refused_with_the_set_ids(join, tmp_path):
     join.num_buckets = 1  # The bucket has rows of all three sets.
     join.set_ids = (*join.set_ids, publish(join.store_uri, 3, [("b", "feed", 0.9, 9.0)], teacher="other"))
     with pytest.raises(
-        BadInput, match=r"several labels: expected one label row .* got b\. Join sets"
+        BadInput, match=r"several labels: expected one label row .* got b\. Join each label set"
     ) as error:
         join_span(join, OPTIONS, str(tmp_path / "scratch"))
     assert join.set_ids[0] in str(error.value)
@@ -224,10 +224,10 @@ def test_counts_that_agree_become_the_report():
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        ({"examples_read": 1}, "4 examples went into the join, 3 came out"),
-        ({"fresh_rows": 2}, "3 examples went into the join, 5 came out"),
-        ({"labels_read": 1}, "3 labels went into the join, 2 came out"),
-        ({"buckets": 1}, "1 buckets went into the join, 2 came out"),
+        ({"examples_read": 1}, "expected 4 joined examples, got 3"),
+        ({"fresh_rows": 2}, "expected 3 joined examples, got 5"),
+        ({"labels_read": 1}, "expected 3 joined labels, got 2"),
+        ({"buckets": 1}, "expected 1 joined buckets, got 2"),
     ],
 )
 def test_lost_or_repeated_rows_are_an_error(lost, message):

@@ -178,7 +178,7 @@ def test_labels_that_drift_are_published_with_a_warning_or_refused(tmp_path, tea
     previous = label(tmp_path / "previous", teacher, rows=low).statistics
 
     with pytest.raises(
-        UnfitLabels, match=r"labels of span 3: .*kind drift: .* got feed, soft_click: .*Jensen"
+        UnfitLabels, match=r"labels of span 3: 2 drift anomalies: .* got feed, soft_click: .*Jensen"
     ):
         label(tmp_path, teacher, rows=high, previous=previous, checks=LabelChecks(**limits, on_drift="stop"))
     assert open_store(f"delta:{tmp_path}/labels").list_sets() == []

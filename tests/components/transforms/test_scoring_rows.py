@@ -98,7 +98,7 @@ def test_predictions_that_are_not_finite_reach_the_candidate_check(files, tmp_pa
 
 def test_a_model_that_lacks_a_task_is_refused(files, tmp_path):
     with pytest.raises(
-        BadInput, match="student: model lacks a task: expected outputs click, ltv, got none named ltv"
+        BadInput, match="student: model lacks a task: expected outputs click, ltv, got no output ltv"
     ):
         scoring_rows.predict_rows(files, model(tmp_path / "student", 0.5), TASKS)
 

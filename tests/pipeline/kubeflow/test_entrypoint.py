@@ -45,7 +45,7 @@ def span_state(folder, records):
     """Arguments of a SpanState with the slot `teacher`."""
     invocation = pipeline_spec_pb2.ExecutorInput()
     parameters = invocation.inputs.parameter_values
-    parameters["records"].string_value = str(records)
+    parameters["records_folder"].string_value = str(records)
     parameters["branch"].string_value = "teacher"
     parameters["span"].number_value = 4
     output = invocation.outputs.artifacts["teacher"].artifacts.add(

@@ -54,7 +54,7 @@ def uri(bigquery, tmp_path):
     open_store(uri).initialize()
     yield uri
     bigquery.set_faults([])
-    bigquery.expire_results()
+    bigquery.drop_results()
 
 
 @pytest.fixture(autouse=True)

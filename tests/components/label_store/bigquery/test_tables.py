@@ -48,7 +48,10 @@ def test_a_table_of_another_shape_is_refused(location):
     client = location.client()
     client.create_dataset(location.dataset)
     client.create_table(bq.Table(location.table("labels"), schema=[bq.SchemaField("x", "INT64")]))
-    with pytest.raises(BadInput, match="labels: a table of that name has another shape: expected "):
+    with pytest.raises(
+        BadInput,
+        match="labels: a table with this name has other columns, partitioning or clustering: expected ",
+    ):
         open_store(location.uri).initialize()
 
 

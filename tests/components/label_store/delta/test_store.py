@@ -11,7 +11,7 @@ from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError
 
 from components.label_store.delta.store import DeltaLabelStore
-from components.label_store.delta.table import Snapshot
+from components.label_store.delta.table import LabelTable
 
 KILLS = {
     "while a shard is being written": """
@@ -24,10 +24,10 @@ def write_half(table, path, **options):
 pq.write_table = write_half
 """,
     "between the record and the commit": """
-from components.label_store.delta.table import Snapshot
+from components.label_store.delta.table import LabelTable
 def die(*arguments):
     os.kill(os.getpid(), 9)
-Snapshot.publish = die
+LabelTable.publish = die
 """,
     "at the commit": """
 from deltalake import DeltaTable
@@ -102,7 +102,7 @@ def test_sets_and_columns_survive_a_checkpoint_without_the_older_log(root, label
     for entry in sorted(root.glob("_delta_log/*.json"))[:-1]:
         entry.unlink()
     assert labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.75])) == first
-    with pytest.raises(ValueError, match="column soft_click already means something else"):
+    with pytest.raises(ValueError, match="column soft_click has another meaning already"):
         labels.publish(
             store, labels.make_key(4), labels.make_table(["a"], [0.5]), columns={"click": labels.WATCH}
         )
@@ -130,14 +130,14 @@ def test_garbage_collection_deletes_nothing_of_a_set_published_meanwhile(root, l
     store = DeltaLabelStore(root)
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
-    bar, published = Snapshot.bar, []
+    bar, published = LabelTable.bar, []
 
-    def publish_first(snapshot, set_ids):
+    def publish_first(table, set_ids):
         if not published:
             published.append(store.publish(writer, shards, labels.FACTS))
-        bar(snapshot, set_ids)
+        bar(table, set_ids)
 
-    monkeypatch.setattr(Snapshot, "bar", publish_first)
+    monkeypatch.setattr(LabelTable, "bar", publish_first)
     assert store.delete_unpublished(older_than_seconds=-1) == []
     assert labels.read_rows(store, published[0].set_id) == [("a", 0.5)]
 
@@ -158,7 +158,7 @@ def test_an_attempt_with_a_missing_shard_is_not_published(root, labels):
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})
     shards = [writer.write("shard-0", labels.make_table(["a"], [0.5]))]
     (root / shards[0].path).unlink()
-    with pytest.raises(ValueError, match="staged shards are gone"):
+    with pytest.raises(ValueError, match="staged shards are missing or changed"):
         store.publish(writer, shards, labels.FACTS)
     assert store.list_sets() == []
 
