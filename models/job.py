@@ -29,7 +29,7 @@ class TrainingJob:
         distillation: by task; a task without an entry has strategy `none`.
         architecture: size and shape.
         optimizer: the optimizer and its stabilisers.
-        batch_size: examples per step.
+        batch_size: Examples per step.
         passes: number of passes over each span.
     """
 

@@ -1,4 +1,4 @@
-"""The cost of old labels: one teacher whose labels are 0 to 3 spans older than necessary.
+"""Measures the cost of old labels: the labels of one teacher are 0 to 3 spans older than necessary.
 
 Reference: Khani et al., RecSys '24, on teachers under changing data.
 """

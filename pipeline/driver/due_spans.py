@@ -45,7 +45,7 @@ def find_next_span(
     """The first span that a branch has not recorded; None if no span can be run now.
 
     Args:
-        deployment: Defines each branch's first span, and how long a late span is waited for.
+        deployment: Defines each branch's first span, and when a missing span is skipped.
         paths: The records and the event log.
         branches: The branches to consider.
         requested: The spans to run; None for all spans of the log.
@@ -92,7 +92,7 @@ def find_next_span(
 def lacks_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
     """Whether a surface must run its burn-in first; False for the teacher's branch.
 
-    A surface that has recorded a span has begun without a burn-in and stays so.
+    False also for a surface that has already run spans without a burn-in.
     """
     if branch == TEACHER or not deployment.surfaces[branch].burn_in:
         return False
@@ -113,7 +113,7 @@ def skip_late(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
 
 
 def labels_are_ready(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
-    """Whether a surface that runs apart from the teacher can run the span.
+    """Whether surfaces in a loop without the teacher can run the span.
 
     True if the span's labels are published, or if `label_wait_seconds` have passed since its arrival.
     """

@@ -21,10 +21,10 @@ _MAX_RESTARTS = 5
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One process.
+    """One process of the fleet.
 
     Attributes:
-        name: Its folder under the root.
+        name: Name of the process and of its folder under the root.
         branches: The branches that it runs.
     """
 
@@ -38,21 +38,24 @@ def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> lis
     Args:
         deployment: The configuration.
         processes: Maximum number of students' processes, beside the teacher's.
-        memory_gib: Memory for all processes together.
+        memory_gib: Memory of all processes together.
+
+    Returns:
+        The teacher's process, then the students' processes.
 
     Raises:
         BadInput: if the memory does not suffice for the teacher's process and one more.
     """
-    room = int(memory_gib / PROCESS_GIB) - 1
-    if processes < 1 or room < 1:
+    max_by_memory = int(memory_gib / PROCESS_GIB) - 1
+    if processes < 1 or max_by_memory < 1:
         raise BadInput(
-            "no room for a fleet", where="--processes, --memory-gib",
+            "too few processes or too little memory for a fleet", where="--processes, --memory-gib",
             expected=f"at least 1 process beside the teacher's and {2 * PROCESS_GIB:g} GiB",
             got=f"{processes} processes and {memory_gib:g} GiB",
             fix="Raise the limits, or run all branches in one process with `rankdistill serve-loop`.",
         )  # fmt: skip
     surfaces = tuple(deployment.surfaces)
-    number = min(processes, room, len(surfaces))
+    number = min(processes, max_by_memory, len(surfaces))
     students = [Member(f"students-{n}", surfaces[n::number]) for n in range(number)]
     return [Member(TEACHER, (TEACHER,)), *students]
 
@@ -64,14 +67,14 @@ def run_fleet(
     print_line: Callable[[str], None],
     stop: threading.Event,
 ) -> int:
-    """Starts the process of every member, restarts a killed one, and stops all of them at the end.
+    """Starts all processes, restarts a process that a signal killed, and stops all if one fails.
 
     Args:
         members: See `plan_fleet`.
         root: Each member has its own root in a folder below this one.
         options: Options of `serve-loop`, the same for all members.
-        print_line: Prints a line for people.
-        stop: Ends all members when it is set.
+        print_line: Prints a line on the console.
+        stop: Set to end all members.
 
     Returns:
         0, or the exit code of the first member that failed.

@@ -3,14 +3,14 @@ import pytest
 from experiments.advice.bench import Bench
 from experiments.advice.proposals import Proposal
 from experiments.protocol.settings import ExperimentProtocol
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 
 
 @pytest.fixture
 def make_bench(stream_folder, deployment, tmp_path):
     def make(protocol):
-        with TrialScheduler(stream_folder, tmp_path / "trials", 1, print) as schedule:
-            return Bench(protocol, deployment, schedule, print)
+        with TrialScheduler(stream_folder, tmp_path / "trials", 1, print) as scheduler:
+            return Bench(protocol, deployment, scheduler, print)
 
     return make
 

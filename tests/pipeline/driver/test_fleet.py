@@ -27,7 +27,7 @@ def test_there_are_at_most_as_many_processes_as_surfaces(deployment):
 
 def test_memory_limits_the_number_of_processes(deployment):
     assert len(plan_fleet(deployment, 3, 3 * PROCESS_GIB)) == 1 + 2
-    with pytest.raises(BadInput, match=r"no room for a fleet: .* got 2 processes and 3 GiB"):
+    with pytest.raises(BadInput, match=r"too little memory for a fleet: .* got 2 processes and 3 GiB"):
         plan_fleet(deployment, 2, 3.0)
 
 
