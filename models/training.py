@@ -50,7 +50,7 @@ class FnArgs(Protocol):
 def run_fn(fn_args: FnArgs) -> None:
     """Trains on the spans in ascending order, then writes training state and served model.
 
-    Deferred spans of the base model are trained on too. If a warm-started training diverges, the reason is
+    It also trains on deferred spans of the base model. If a warm-started training diverges, the reason is
     exported instead of a model, and the base model stays in use.
 
     Args:
@@ -64,7 +64,7 @@ def run_fn(fn_args: FnArgs) -> None:
     spans = shards_by_span([*deferred_shards(fn_args.base_model), *fn_args.train_files])
     state_uri = base_state_uri(fn_args.base_model)
     key = (to_json(job), feature_version(fn_args.transform_graph_path))
-    # Removed from the cache while in use: a run that fails must not be reused.
+    # Removed from the cache while in use, so that a failed run is not reused.
     run = _TRACED.pop(key, None) if state_uri is not None else None
     run = run or TrainingRun(job, fn_args.transform_graph_path)
     if state_uri is not None:

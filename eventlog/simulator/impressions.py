@@ -63,7 +63,7 @@ def draw_videos_shown(state: WorldState, surfaces: Array, random: np.random.Gene
 
 
 def _activity(state: WorldState, random: np.random.Generator) -> Array:
-    """`[users]` relative frequencies: the user's level, the span's heavy-tailed chance, and slow leaving."""
+    """`[users]` relative frequencies: the user's level, noise of the span, a slow decrease since arrival."""
     noise = np.float32(state.world.activity_noise) * normal(random, len(state.users))
     # Users leave as fast as new ones arrive, so that activity per user stays constant in a long log.
     leaving = state.world.new_users * (state.span - state.users.arrival)

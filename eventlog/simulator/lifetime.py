@@ -17,7 +17,7 @@ Array = Any
 def logging_error(state: WorldState, impressions: Impressions) -> Array:
     """`[rows]` float32, added to the log of each impression's logged seconds.
 
-    The sum of noise and the current bias of the impression's cell.
+    The sum of noise and the current bias of the impression's cell, see `World.logging_bias`.
     """
     random = generator(state.seed, state.span, Stream.LOGGING)
     trait = state.users.traits[:, 0][impressions.users]

@@ -16,14 +16,14 @@ Array = Any
 class Stream(enum.IntEnum):
     """The purposes that have a random stream of their own."""
 
-    GEOGRAPHY = 0
+    TASTE_SPACE = 0
     ARRIVALS = 1
     DRIFT = 2
     IMPRESSIONS = 3
     OUTCOMES = 4
     LOGGING = 5
     VISITS = 6
-    CANDIDATES = 7
+    ITEMS = 7
 
 
 def generator(seed: int, span: int, stream: Stream) -> np.random.Generator:

@@ -29,7 +29,7 @@ class WorldState:
         self.span = 0
         self._num_users = max(10, round(examples_per_span / world.impressions_per_user))
         self._num_videos = max(20, round(examples_per_span / world.impressions_per_video))
-        self._space = TasteSpace.draw(generator(seed, 0, Stream.GEOGRAPHY))
+        self._space = TasteSpace.draw(generator(seed, 0, Stream.TASTE_SPACE))
         random = generator(seed, 0, Stream.ARRIVALS)
         num_authors = max(5, round(self._num_videos / world.videos_per_author))
         self.users = draw_users(self._num_users, 0, self._space, world, random)

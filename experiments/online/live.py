@@ -189,7 +189,7 @@ def _visits(setting: LiveSettings) -> list[Visits]:
     """The visits of every span."""
     spans = simulated_visits(
         World(), setting.examples_per_span, setting.world_seed,
-        visits=setting.visits, candidates=setting.items,
+        visits=setting.visits, items=setting.items,
     )  # fmt: skip
     return list(itertools.islice(spans, setting.spans))
 

@@ -86,7 +86,7 @@ def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
     if (refusal := finished.label_refusal()) is not None:
         yield "labels", "refused", refusal
     if (certificate := finished.certificate()) is not None:
-        reason = f"{certificate.rows} rows, the teacher {certificate.label_age_spans} spans behind"
+        reason = f"{certificate.rows} rows, label age {certificate.label_age_spans} spans"
         yield "labels", "published", reason
     yield from _warnings("labels", finished.label_anomalies())
     if (report := finished.join_report()) is not None:
@@ -102,8 +102,8 @@ def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
 def _push(finished: FinishedSpan) -> _Outcome:
     gate = finished.gate_verdict()
     if gate is None:
-        return "push", "pushed", "rests on the candidate check: the surface has no gate"
-    return "push", "pushed" if gate.push else "held back", f"rests on the {gate.rests_on}: {gate.reason}"
+        return "push", "pushed", "based on the candidate check: the surface has no gate"
+    return "push", "pushed" if gate.push else "held back", f"based on the {gate.rests_on}: {gate.reason}"
 
 
 def _warnings(what: What, lines_by_kind: Mapping[str, list[str]]) -> Iterator[_Outcome]:
