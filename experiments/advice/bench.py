@@ -117,7 +117,7 @@ class Bench:
     def students(
         self, arm_runner: ArmRunner, pairs: Sequence[tuple[Proposal, int]], last: int
     ) -> list[Trial]:
-        """The students' trials of the pairs up to span `last`; registers their teachers in `arm_runner`."""
+        """The students' trials up to span `last`; registers their teachers in `arm_runner`."""
         for proposal, _ in pairs:
             teacher = proposal.teacher
             arm_runner.teachers[teacher.name] = teacher
@@ -156,7 +156,7 @@ class Bench:
         """The results, and an upper bound of the seconds that one more trial takes."""
         started = time.monotonic()
         results = self._schedule.run(trials)
-        # The wall clock includes tracing; a trial's own seconds include training that it shares with others.
+        # The wall clock includes tracing. `TrialResult.seconds` includes training that trials share.
         by_wall = (time.monotonic() - started) / len(trials)
         by_trial = float(np.mean([result.seconds for result in results])) / self._schedule.processes
         return results, min(by_wall, by_trial)

@@ -1,6 +1,6 @@
 """Replays a live experiment on random exposures: impressions that the log's policy drew at random.
 
-Any policy might have selected a random exposure. So the results of the exposures that a policy would have
+Any policy might have selected a random exposure. So the outcomes of the exposures that a policy would have
 shown estimate its effect without bias.
 
 Reference: Li et al., "Unbiased offline evaluation of contextual-bandit-based news article recommendation

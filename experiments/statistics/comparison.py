@@ -227,13 +227,13 @@ class _MetricTable:
         ]  # fmt: skip
 
     def recovered_gain_rows(self, pair: ArmPair) -> list[ResultRow]:
-        """Defined only if the interval of the teacher's gain excludes 0."""
+        """The share of the teacher's gain; undefined if the interval of that gain includes 0."""
         row = dataclasses.replace(
             self._base, arm=pair.arm, versus=pair.versus, metric=f"gain_recovered_{self._base.metric}"
         )
         gain = self._estimate((pair.teacher, pair.versus), difference).users_and_seeds
         if gain is None or not (gain[0] > 0 or gain[1] < 0):
-            return [dataclasses.replace(row, note="undefined: the teacher's own gain does not exclude 0")]
+            return [dataclasses.replace(row, note="undefined: the interval of the teacher's gain has 0")]
         return self._mean_rows(row, self._estimate((pair.arm, pair.versus, pair.teacher), recovered_gain))
 
     def _mean_rows(self, row: ResultRow, estimate: Estimate) -> list[ResultRow]:

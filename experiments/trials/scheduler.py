@@ -106,7 +106,7 @@ def group_by_graph(trials: Sequence[Trial], processes: int) -> list[tuple[str, l
 
 
 def _run_group(argument: tuple[Path, Path, Sequence[Trial]]) -> None:
-    """Runs trials in a worker process. `argument` has the folders of stream and results, and the trials."""
+    """Runs trials in a worker process; `argument`: folder of the stream, folder of the results, trials."""
     # Imports TensorFlow, which only worker processes need.
     from experiments.trials.soft_labels import soft_labels
     from experiments.trials.trial_runner import TrialRunner

@@ -30,7 +30,7 @@ def labels() -> None:
 @labels.command()
 @_store_option
 def init(uri: str) -> None:
-    """Create the store's tables. Only BigQuery needs it: dataset, tables and their retention."""
+    """Create the dataset and the tables of a BigQuery store. Other stores do not need it."""
     tables = _open(uri).initialize()
     for name in tables:
         click.echo(name)
@@ -59,7 +59,7 @@ def ls(uri: str) -> None:
 @_store_option
 @click.argument("set_id")
 def show(uri: str, set_id: str) -> None:
-    """Print the stored description of label set SET_ID, as JSON."""
+    """Print the record of label set SET_ID, as JSON: its key, number of rows, checksum and facts."""
     click.echo(json.dumps(dataclasses.asdict(_open(uri).find_set(set_id)), indent=1))
 
 
@@ -67,7 +67,7 @@ def show(uri: str, set_id: str) -> None:
 @_store_option
 @click.argument("set_id")
 def verify(uri: str, set_id: str) -> None:
-    """Check the rows and checksum of label set SET_ID against its record; exit code 1 if they differ."""
+    """Check the rows of label set SET_ID against its record; exit code 1 if they differ."""
     from components.label_store.inspection import verify_set
 
     faults = verify_set(_open(uri), set_id)

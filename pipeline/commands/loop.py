@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
-        "--label-store", default=None, help="URI of the label store; overrides the configuration's."
+        "--label-store", default=None, help="URI of the label store; replaces the one in the configuration."
     )(command)
     command = click.option(
-        "--root", type=FOLDER, required=True, help="Folder of the run. Run again on the same root to resume."
+        "--root",
+        type=FOLDER,
+        required=True,
+        help="Folder of the run. The same folder resumes an earlier run.",
     )(command)
     return config_option(events_option(command))
 
