@@ -89,7 +89,8 @@ class HistoryState:
             and not pc.all(pc.equal(table[IMPRESSION_SPAN], span), min_count=0).as_py()
         ):
             raise ValueError(
-                f"history: every row must have {IMPRESSION_SPAN} {span}, got other spans. Add only fresh rows."
+                f"history: every row must have {IMPRESSION_SPAN} {span}, got other spans too. "
+                "Add only fresh rows."
             )
         labels = {
             task: table[LABEL_PREFIX + task].to_numpy().astype(np.float64, copy=False)

@@ -50,8 +50,8 @@ def write_kuairand(source: Path, out: Path, on_span: Callable[[int, int], None] 
         The number of spans written.
 
     Raises:
-        BadInput: if files or columns are missing or unreadable, a day between others is missing, or `out`
-            holds a log of another source or a log that begins after the source.
+        BadInput: if files or columns are missing or unreadable, or a day between others is missing. Also if
+            the log in `out` is of another source, or begins after the source.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".kuairand-") as workspace:

@@ -14,8 +14,8 @@ Array = Any
 PRIOR_STRENGTH = 10.0
 """The global mean counts as this many labels in the smoothed mean of each entity and task.
 
-The strength p (1 - p) / variance - 1 of a beta-binomial, estimated by moments on KuaiRand-Pure: for click and
-long_view 6 between users and 8 to 9 between videos; for like 4 and 49. Half of the users have at most seven
+A beta-binomial has the strength p (1 - p) / variance - 1. Moments on KuaiRand-Pure give for click and
+long_view 6 between users and 8 to 9 between videos, for like 4 and 49. Half of the users have at most seven
 impressions in the whole log, so without a prior their rates would be mostly chance.
 """
 

@@ -16,7 +16,7 @@ class RunPaths:
         teacher_root: Root of the teacher's loop, if surfaces run in a separate loop. They copy its frozen
             transform graph.
         on_cluster: Whether steps run in pods. A later run cannot read their artifacts, so each span's results
-            are copied under the root; each branch also ends with a report for Kubeflow's UI.
+            are copied under the root. Each branch also ends with a report for Kubeflow's UI.
     """
 
     root: Path

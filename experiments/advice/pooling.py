@@ -15,9 +15,9 @@ Array = Any
 def pool_scores(scores: Mapping[Proposal, Sequence[float]]) -> dict[Proposal, float]:
     """Shrinks each proposal's mean towards the prediction from its width, tasks, strategy and weight.
 
-    The prediction is a linear model of the settings. A proposal keeps a larger share of its deviation from
-    the prediction if scores vary little between seeds, and if proposals deviate much from the model. If no
-    proposal has a second seed, each keeps half.
+    The prediction is a linear model of the settings. Each proposal keeps a share of its deviation from the
+    prediction. The share is large if scores vary little between seeds and proposals deviate much from the
+    model. It is one half if no proposal has a second seed.
 
     Args:
         scores: for each proposal, one score for each seed from 0 upward: its criterion minus that of the

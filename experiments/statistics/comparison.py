@@ -233,7 +233,7 @@ class _MetricTable:
         )
         gain = self._estimate((pair.teacher, pair.versus), difference).users_and_seeds
         if gain is None or not (gain[0] > 0 or gain[1] < 0):
-            return [dataclasses.replace(row, note="undefined: the interval of the teacher's gain has 0")]
+            return [dataclasses.replace(row, note="undefined: the interval of the teacher's gain includes 0")]
         return self._mean_rows(row, self._estimate((pair.arm, pair.versus, pair.teacher), recovered_gain))
 
     def _mean_rows(self, row: ResultRow, estimate: Estimate) -> list[ResultRow]:

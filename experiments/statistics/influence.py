@@ -41,7 +41,7 @@ def metric_values(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> di
     """The metrics of a kind of task by name, see `METRICS`; AUC is the row-weighted mean over spans.
 
     Args:
-        kind: `binary` or `regression`.
+        kind: kind of the task, `binary` or `regression`.
         spans: the labelled rows of each span. All metrics are NaN without rows, or if a prediction is not
             finite.
         num_clusters: number of clusters of the stream.

@@ -60,7 +60,7 @@ def run(runner: ArmRunner) -> list[ResultRow]:
 def is_worse_than_base_rate(runner: ArmRunner, result: TrialResult) -> bool:
     """True if a teacher's predictions of at least one span are worse than the base rates.
 
-    The interval of the criterion over resampled users must lie below 0; a gain below 0 by chance, such as on
+    The interval of the criterion over resampled users must lie below 0. A gain below 0 by chance, such as on
     the first span, is no divergence. Delayed tasks do not count: the first spans have no labels for them.
     Spans of the burn-in count.
     """

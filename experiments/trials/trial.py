@@ -16,9 +16,9 @@ class SoftLabelSource:
     Attributes:
         teacher: Key of the teacher's trial.
         first_span: Rows of earlier spans have no soft label.
-        treatment: `none`; `permuted`, the placebo, exchanges labels at random between rows of the same
-            surface and span, so that they carry no information; `calibrated` corrects their mean per surface
-            and task with the hard labels of earlier spans.
+        treatment: `none`, `permuted` or `calibrated`. `permuted`, the placebo, exchanges labels at random
+            between rows of the same surface and span, so that they carry no information. `calibrated`
+            corrects their mean per surface and task with the hard labels of earlier spans.
         bias: Added to the labels of one half of the slices and subtracted from those of the other half. The
             job's seed draws the halves. Unit: logits for a binary task, standard deviations of the hard
             labels for a regression.

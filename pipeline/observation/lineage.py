@@ -1,8 +1,8 @@
 """Lineage of a model from MLMD, and the guard against labels of a teacher that trained on the span.
 
-Uses `ml_metadata` without TFX, so that it starts in a second. The history of a model in MLMD is a chain: a
-Trainer continues from its base model, a CandidateCheck outputs the candidate or its predecessor, and a
-SpanState copies a model from another pipeline run or another root.
+Uses `ml_metadata` without TFX, so that it starts in a second. The history of a model in MLMD is a chain. A
+Trainer continues from its base model. A CandidateCheck outputs the candidate or its predecessor. A SpanState
+copies a model from another pipeline run or another root.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
         uri: URI of a Model artifact, or the folder of a pushed model.
 
     Raises:
-        BadInput: if MLMD lacks the model or an artifact that it was made from, if it is not a model, or if
+        BadInput: if MLMD lacks the model or an artifact that it was made from. Also if it is not a model, or
             its job cannot be read.
     """
     uri = uri.rstrip("/")
