@@ -100,7 +100,7 @@ def write_state(uri: str, record: StateRecord, **trackables: Any) -> None:
         file.write(to_json(record))
 
 
-def read_record(uri: str) -> StateRecord:
+def read_state_record(uri: str) -> StateRecord:
     """The record of a training state.
 
     Raises:
@@ -131,7 +131,7 @@ def restore_state(uri: str, **trackables: Any) -> None:
         raise _unreadable(uri, "the model's variables, slots and step", error) from error
 
 
-def check_resumable(uri: str, record: StateRecord, job: TrainingJob, feature_version: str) -> None:
+def check_warm_start(uri: str, record: StateRecord, job: TrainingJob, feature_version: str) -> None:
     """Checks that a warm start does not change the meaning of any variable.
 
     Learning rate, loss weights, temperatures, batch size, passes and seed may change between spans.

@@ -271,7 +271,7 @@ class Deployment:
             raise ValueError(f"{where}.push.task must not be delayed, got {rule.task!r}.")
 
     @property
-    def version(self) -> str:
+    def settings_hash(self) -> str:
         """12 hex digits of the settings' hash, which leaves out file locations, steps and cluster."""
         hashed = dataclasses.replace(self, schema=Path(self.schema).name, steps={}, cluster=Cluster())
         return hashlib.sha256(to_json(hashed).encode()).hexdigest()[:12]

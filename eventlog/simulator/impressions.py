@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eventlog.simulator.randomness import Stream, generator, normal
+from eventlog.simulator.randomness import RandomStream, generator, normal
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.world import SURFACES, Surface
 
@@ -40,7 +40,9 @@ class Impressions:
         return len(self.users)
 
 
-def draw_impressions(state: WorldState, number: int, stream: Stream = Stream.IMPRESSIONS) -> Impressions:
+def draw_impressions(
+    state: WorldState, number: int, stream: RandomStream = RandomStream.IMPRESSIONS
+) -> Impressions:
     """Draws users by activity, surfaces by share, and videos by the surface's exposure."""
     random = generator(state.seed, state.span, stream)
     milliseconds = _times_of_day(number, random)

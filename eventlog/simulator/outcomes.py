@@ -14,7 +14,7 @@ import numpy as np
 
 from eventlog.rows import IMMEDIATE_TASKS
 from eventlog.simulator.impressions import HOUR_MS, Impressions
-from eventlog.simulator.randomness import Stream, generator
+from eventlog.simulator.randomness import RandomStream, generator
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.world import SURFACES
 
@@ -127,7 +127,7 @@ def true_expectations(state: WorldState, impressions: Impressions) -> Expectatio
 
 def logged_outcomes(state: WorldState, expectations: Expectations) -> dict[str, Array]:
     """The outcomes of the current span's impressions in the log; see `draw_outcomes`."""
-    random = generator(state.seed, state.span, Stream.OUTCOMES)
+    random = generator(state.seed, state.span, RandomStream.OUTCOMES)
     return draw_outcomes(
         expectations, random.random((NUM_UNIFORMS, len(expectations.click)), dtype=np.float32)
     )

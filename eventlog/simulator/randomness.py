@@ -13,7 +13,7 @@ import numpy as np
 Array = Any
 
 
-class Stream(enum.IntEnum):
+class RandomStream(enum.IntEnum):
     """The purposes that have a random stream of their own."""
 
     TASTE_SPACE = 0
@@ -26,7 +26,7 @@ class Stream(enum.IntEnum):
     ITEMS = 7
 
 
-def generator(seed: int, span: int, stream: Stream) -> np.random.Generator:
+def generator(seed: int, span: int, stream: RandomStream) -> np.random.Generator:
     """The generator of one purpose in one span."""
     return np.random.default_rng([seed, span, int(stream)])
 

@@ -18,7 +18,7 @@ from eventlog.simulator.outcomes import (
     logged_outcomes,
     true_expectations,
 )
-from eventlog.simulator.randomness import Stream, generator
+from eventlog.simulator.randomness import RandomStream, generator
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.tables import entity_indices, fresh_table
 from eventlog.simulator.world import World
@@ -88,11 +88,11 @@ def simulated_visits(
 
 
 def _visits(state: WorldState, history: HistoryTotals, visits: int, items: int) -> Visits:
-    arrivals = draw_impressions(state, visits, Stream.VISITS)
+    arrivals = draw_impressions(state, visits, RandomStream.VISITS)
     surfaces = np.repeat(arrivals.surfaces, items)
     impressions = Impressions(
         users=np.repeat(arrivals.users, items),
-        videos=draw_videos_shown(state, surfaces, generator(state.seed, state.span, Stream.ITEMS)),
+        videos=draw_videos_shown(state, surfaces, generator(state.seed, state.span, RandomStream.ITEMS)),
         surfaces=surfaces,
         positions=np.ones(len(surfaces), np.int64),
         milliseconds=np.repeat(arrivals.milliseconds, items),

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from experiments.advice.bench import Bench
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pool_scores
+from experiments.advice.proposal_runner import ProposalRunner
 from experiments.advice.proposals import GROUPS, Proposal, proposals
 from experiments.protocol.arms import distillable_tasks, scale_widths
 from experiments.protocol.settings import ExperimentProtocol
@@ -72,10 +72,10 @@ def advise(
     def seconds_spent() -> float:
         return time.monotonic() - started
 
-    bench = Bench(protocol, deployment, scheduler, progress.print_line)
+    proposal_runner = ProposalRunner(protocol, deployment, scheduler, progress.print_line)
     all_proposals = proposals()
     rungs = halve(
-        all_proposals, bench.scores, pool_scores, bench.forecast,
+        all_proposals, proposal_runner.scores, pool_scores, proposal_runner.forecast,
         lambda: _SEARCH_SHARE * budget_seconds - seconds_spent(), seconds_spent,
     )  # fmt: skip
     for number, rung in enumerate(rungs, start=1):
@@ -85,10 +85,12 @@ def advise(
             f"round {number}: {num_proposals} proposals, {rung.seconds:.0f} s; best {best.name}, {score:+.4f}"
         )
     proposal, default = next(iter(rungs[-1].scores)), all_proposals[0]
-    seeds = bench.affordable_seeds(budget_seconds - seconds_spent())
+    seeds = proposal_runner.affordable_seeds(budget_seconds - seconds_spent())
     progress.print_line(f"evaluating {proposal.name} with {seeds} seeds")
-    figures = bench.reported_criteria(dict.fromkeys((proposal, default, None)), range(seeds))
-    gain, paper_gain = (bench.difference(figures[arm], figures[None]) for arm in (proposal, default))
+    figures = proposal_runner.reported_criteria(dict.fromkeys((proposal, default, None)), range(seeds))
+    gain, paper_gain = (
+        proposal_runner.difference(figures[arm], figures[None]) for arm in (proposal, default)
+    )
     return Advice(
         advised=best_with_evidence({proposal: gain, default: paper_gain}),
         search_best=proposal,

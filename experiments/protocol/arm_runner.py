@@ -134,8 +134,8 @@ class ArmRunner:
 
     def tune(self, arm: Arm) -> None:
         """Tunes an arm on the tuning spans and stores the result in `choices`."""
-        if arm.like is not None:
-            self.choices[arm.name] = self.choices[arm.like]
+        if arm.hyperparameters_of is not None:
+            self.choices[arm.name] = self.choices[arm.hyperparameters_of]
             return
         self._print_line(f"tuning {arm.name}")
         distilled = isinstance(arm, StudentArm) and bool(arm.teacher)

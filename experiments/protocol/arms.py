@@ -28,7 +28,7 @@ class TeacherArm:
         tasks: the tasks it trains on; None for all tasks of the deployment.
         per_surface: True for a separate teacher for each surface.
         age: number of spans that are added to the age of its labels.
-        like: name of the arm whose tuned hyperparameters it uses; None to tune this arm.
+        hyperparameters_of: name of the arm whose tuned hyperparameters it uses; None to tune this arm.
         stabilisers: the deployment's stabilisers that it keeps.
     """
 
@@ -38,7 +38,7 @@ class TeacherArm:
     tasks: tuple[str, ...] | None = None
     per_surface: bool = False
     age: int = 0
-    like: str | None = None
+    hyperparameters_of: str | None = None
     stabilisers: tuple[str, ...] = STABILISERS
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
@@ -84,7 +84,7 @@ class StudentArm:
             different distilled tasks share one traced graph.
         value_loss: loss of the regressions' hard heads, see `models.tasks.Task`.
         bias: see `experiments.trials.trial.SoftLabelSource`.
-        like: name of the arm whose tuned hyperparameters it uses; None to tune this arm.
+        hyperparameters_of: name of the arm whose tuned hyperparameters it uses; None to tune this arm.
     """
 
     name: str
@@ -98,7 +98,7 @@ class StudentArm:
     zero_weight_tasks: tuple[str, ...] = ()
     value_loss: Literal["squared", "ziln"] = "squared"
     bias: float = 0.0
-    like: str | None = None
+    hyperparameters_of: str | None = None
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
         """The training job over all surfaces; the control's differs only in role and soft losses."""

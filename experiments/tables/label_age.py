@@ -15,13 +15,15 @@ AGES = (0, 1, 2, 3)
 def run(runner: ArmRunner) -> list[ResultRow]:
     """Runs a teacher and a student for each age; all use the hyperparameters tuned for age 0."""
     teachers = [
-        TeacherArm(f"teacher-{age}-old", width=2.0, age=age, like="teacher-0-old" if age else None)
+        TeacherArm(
+            f"teacher-{age}-old", width=2.0, age=age, hyperparameters_of="teacher-0-old" if age else None
+        )
         for age in AGES
     ]
     students = [
         StudentArm(
             f"student-{age}-old", teacher=teacher.name, strategy="auxiliary",
-            like="student-0-old" if age else None,
+            hyperparameters_of="student-0-old" if age else None,
         )
         for age, teacher in zip(AGES, teachers, strict=True)
     ]  # fmt: skip

@@ -43,7 +43,10 @@ def run(
         arms: results of control, teacher and students, without bias.
         students: students of the same teacher; the first one's leak is the reference for the others.
     """
-    biased = [dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, like=arm.name) for arm in students]
+    biased = [
+        dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, hyperparameters_of=arm.name)
+        for arm in students
+    ]
     measurement = LeakMeasurement(runner, dict(arms) | runner.run(biased), students[0].teacher)
     distilled = tuple(runner.deployment.student.distillation)
     rows: list[ResultRow] = []

@@ -273,7 +273,7 @@ class Loop:
         if self.deployment.label_with == "previous":
             guards["SoftLabelBulkInferrer"] = functools.partial(_refuse_trained_teacher, span)
         # A changed configuration starts a new run: completed nodes of the old one may not fit the rest.
-        run_id = f"{dag.pipeline_info.pipeline_name}.{name}.{self.deployment.version}"
+        run_id = f"{dag.pipeline_info.pipeline_name}.{name}.{self.deployment.settings_hash}"
         runner = LocalRunner(self.progress, run_id, guards, self.is_stopping)
         with self.progress.pipeline(title):
             runner.run(dag)

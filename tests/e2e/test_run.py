@@ -27,7 +27,7 @@ from components.transforms.join_report import read_join_report
 from components.transforms.shards import HELD_OUT_SPLITS
 from eventlog.errors import BadInput
 from models.state import SERVING_FOLDER, STATE_FOLDER
-from models.state import read_record as read_state
+from models.state import read_state_record as read_state
 from pipeline.config_file import load_deployment
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress

@@ -26,7 +26,7 @@ from pipeline.config import Deployment, Student, Teacher
 _MAX_SEEDS, _MIN_SEEDS = 10, 3
 
 
-class Bench:
+class ProposalRunner:
     """Runs proposals and the control with the deployment's training settings.
 
     Args:
