@@ -87,9 +87,9 @@ def advise(
     proposal, default = next(iter(rungs[-1].scores)), all_proposals[0]
     seeds = proposal_runner.affordable_seeds(budget_seconds - seconds_spent())
     progress.print_line(f"evaluating {proposal.name} with {seeds} seeds")
-    figures = proposal_runner.reported_criteria(dict.fromkeys((proposal, default, None)), range(seeds))
+    criteria = proposal_runner.reported_criteria(dict.fromkeys((proposal, default, None)), range(seeds))
     gain, paper_gain = (
-        proposal_runner.difference(figures[arm], figures[None]) for arm in (proposal, default)
+        proposal_runner.difference(criteria[arm], criteria[None]) for arm in (proposal, default)
     )
     return Advice(
         advised=best_with_evidence({proposal: gain, default: paper_gain}),

@@ -99,17 +99,17 @@ def lacks_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
     return not any(recorded_spans(paths.records, name) for name in (branch, surface_burn_in(branch)))
 
 
-def skip(paths: RunPaths, due: SpanToRun, reason: str) -> None:
+def skip_span(paths: RunPaths, due: SpanToRun, reason: str) -> None:
     """Records that the branches skipped the span, with the reason."""
     _LOG.warning("span %d skipped: %s", due.span, reason)
     for branch in due.branches:
         write_record(paths.records, branch, SpanRecord(span=due.span, version=due.version, skipped=reason))
 
 
-def skip_late(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
+def skip_late_span(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
     """Skips a span that is late."""
     late_after = deployment.validation.late_after_spans
-    skip(paths, due, f"late: still missing when {late_after} later spans were complete")
+    skip_span(paths, due, f"late: still missing when {late_after} later spans were complete")
 
 
 def labels_are_ready(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:

@@ -20,7 +20,7 @@ _MAX_RESTARTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
+class FleetProcess:
     """One process of the fleet.
 
     Attributes:
@@ -32,7 +32,7 @@ class Member:
     branches: tuple[str, ...]
 
 
-def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> list[Member]:
+def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> list[FleetProcess]:
     """Distributes the surfaces over as many processes as requested and as the memory allows.
 
     Args:
@@ -56,12 +56,12 @@ def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> lis
         )  # fmt: skip
     surfaces = tuple(deployment.surfaces)
     number = min(processes, max_by_memory, len(surfaces))
-    students = [Member(f"students-{n}", surfaces[n::number]) for n in range(number)]
-    return [Member(TEACHER, (TEACHER,)), *students]
+    students = [FleetProcess(f"students-{n}", surfaces[n::number]) for n in range(number)]
+    return [FleetProcess(TEACHER, (TEACHER,)), *students]
 
 
 def run_fleet(
-    members: Sequence[Member],
+    members: Sequence[FleetProcess],
     root: Path,
     options: Sequence[str],
     print_line: Callable[[str], None],
@@ -103,7 +103,7 @@ def run_fleet(
     return status
 
 
-def _start(member: Member, root: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(member: FleetProcess, root: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
     member_root = root / member.name
     member_root.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "rankdistill", "serve-loop", "--root", str(member_root), *options]
@@ -115,5 +115,5 @@ def _start(member: Member, root: Path, options: Sequence[str]) -> subprocess.Pop
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
-def _log_file(member: Member, root: Path) -> Path:
+def _log_file(member: FleetProcess, root: Path) -> Path:
     return root / f"{member.name}.log"

@@ -37,8 +37,8 @@ from pipeline.driver.due_spans import (
     labels_are_ready,
     lacks_burn_in,
     require_spans,
-    skip,
-    skip_late,
+    skip_late_span,
+    skip_span,
 )
 from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
@@ -131,7 +131,7 @@ class Loop:
             if due is None:
                 break
             if due.is_missing:
-                skip_late(self.deployment, self.paths, due)
+                skip_late_span(self.deployment, self.paths, due)
                 continue
             if TEACHER not in self.branches and not labels_are_ready(self.deployment, self.paths, due):
                 break
@@ -242,7 +242,7 @@ class Loop:
         if fault is not None:
             if not isinstance(fault, EmptySpan) and self.deployment.validation.refused_span == "stop":
                 raise fault
-            skip(self.paths, due, str(fault))
+            skip_span(self.paths, due, str(fault))
             return None
         if "SpanPublisher" in refused:
             raise refused["SpanPublisher"]

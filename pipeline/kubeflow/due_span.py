@@ -23,8 +23,8 @@ from pipeline.driver.due_spans import (
     find_next_span,
     labels_are_ready,
     lacks_burn_in,
-    skip,
-    skip_late,
+    skip_late_span,
+    skip_span,
 )
 from pipeline.paths import RunPaths
 
@@ -116,12 +116,12 @@ def find_due_span(
 def _skip_if_late_or_empty(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
     """Records a late or empty span as skipped, as the loop on one machine does; returns whether it did."""
     if due.is_missing:
-        skip_late(deployment, paths, due)
+        skip_late_span(deployment, paths, due)
         return True
     try:
         check_span(paths.events, due.span, due.version)
     except EmptySpan as error:
-        skip(paths, due, str(error))
+        skip_span(paths, due, str(error))
         return True
     except BadInput:
         # SpanExampleGen raises it again, in the step where a person looks for the fault.

@@ -17,8 +17,8 @@ from pipeline.config import Deployment
 from pipeline.observation.finished_spans import FinishedSpan, finished_spans
 from pipeline.paths import RunPaths
 
-What = Literal["span", "data", "labels", "join", "candidate", "push", "revised"]
-_Outcome = tuple[What, str, str]
+DecisionKind = Literal["span", "data", "labels", "join", "candidate", "push", "revised"]
+_Outcome = tuple[DecisionKind, str, str]
 """Kind, outcome and reason of a decision."""
 
 _ROUTINE = ("published", "joined", "blessed", "pushed")
@@ -41,7 +41,7 @@ class Decision:
 
     span: int
     branch: str
-    what: What
+    what: DecisionKind
     outcome: str
     reason: str
 
@@ -106,7 +106,7 @@ def _push(finished: FinishedSpan) -> _Outcome:
     return "push", "pushed" if gate.push else "held back", f"based on the {gate.rests_on}: {gate.reason}"
 
 
-def _warnings(what: What, lines_by_kind: Mapping[str, list[str]]) -> Iterator[_Outcome]:
+def _warnings(what: DecisionKind, lines_by_kind: Mapping[str, list[str]]) -> Iterator[_Outcome]:
     for kind, lines in lines_by_kind.items():
         yield from ((what, "warned", f"{kind}: {line}") for line in lines)
 
