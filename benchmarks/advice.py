@@ -23,12 +23,12 @@ from rich.console import Console
 
 from eventlog.simulator import World, simulate
 from experiments.advice.advising import Advice, advise
-from experiments.advice.bench import Bench
+from experiments.advice.proposal_runner import ProposalRunner
 from experiments.advice.proposals import Proposal, proposals
 from experiments.protocol.settings import load_protocol
 from experiments.statistics.influence import MetricValue
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 
 WORLDS = {
     "default": World(),
@@ -103,13 +103,13 @@ def main() -> None:
                 progress.print_line(f"world {name}")
                 simulate(folder / "events", SPANS, arguments.examples_per_span, seed=1, world=WORLDS[name])
                 stream = load_stream(deployment, folder / "events", folder / "streams")
-                with TrialScheduler(stream, folder / "trials", 2, progress.on_done) as schedule:
+                with TrialScheduler(stream, folder / "trials", 2, progress.on_done) as scheduler:
                     advice = advise(
-                        protocol, deployment, schedule,
+                        protocol, deployment, scheduler,
                         budget_seconds=60 * arguments.minutes, progress=progress,
                     )  # fmt: skip
-                    bench = Bench(protocol, deployment, schedule, progress.print_line)
-                    result = evaluate(bench, advice, arguments.seeds, progress)
+                    proposal_runner = ProposalRunner(protocol, deployment, scheduler, progress.print_line)
+                    result = evaluate(proposal_runner, advice, arguments.seeds, progress)
                 file.write_text(json.dumps(dataclasses.asdict(result)))
             results[name] = WorldResult(**json.loads(file.read_text()))
             print(f"{name}: {results[name]}", flush=True)
@@ -117,25 +117,28 @@ def main() -> None:
 
 
 def evaluate(
-    bench: Bench, advice: Advice, num_seeds: tuple[int, int], progress: ExperimentProgress
+    proposal_runner: ProposalRunner, advice: Advice, num_seeds: tuple[int, int], progress: ExperimentProgress
 ) -> WorldResult:
     """Compares the advice with all proposals and with the control."""
     default = proposals()[0]
     few, many = (range(FIRST_SEED, FIRST_SEED + number) for number in num_seeds)
     progress.print_line("evaluating every proposal")
-    means = {proposal: _mean(figures) for proposal, figures in bench.figures(proposals(), few).items()}
+    means = {
+        proposal: _mean(figures)
+        for proposal, figures in proposal_runner.reported_criteria(proposals(), few).items()
+    }
     finalists = sorted(means, key=lambda proposal: -means[proposal])[:FINALISTS]
     progress.print_line("evaluating the best proposals with more seeds")
     arms: list[Proposal | None] = [None, *dict.fromkeys([*finalists, default, advice.search_best])]
-    figures = bench.figures(arms, many)
+    figures = proposal_runner.reported_criteria(arms, many)
     # The control is among the arms, with a gain of 0.
     gains = {arm: _mean(figures[arm]) - _mean(figures[None]) for arm in arms}
     best = max(gains, key=lambda arm: gains[arm])
-    lead = bench.difference(figures[best], figures[advice.advised])
+    lead = proposal_runner.difference(figures[best], figures[advice.advised])
     return WorldResult(
         best=_name(best),
         advised=_name(advice.advised),
-        within_noise=best == advice.advised or lead.both is None or lead.both[0] <= 0,
+        within_noise=best == advice.advised or lead.users_and_seeds is None or lead.users_and_seeds[0] <= 0,
         regret=gains[best] - gains[advice.advised],
         paper_regret=gains[best] - gains[default],
         gain=gains[best],

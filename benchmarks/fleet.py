@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.span_overhead import write_deployment
 from components.span_records import recorded_spans
 from eventlog.simulator import simulate
-from pipeline.driver.fleet import Member, plan_fleet
+from pipeline.driver.fleet import FleetProcess, plan_fleet
 from pipeline.paths import RunPaths
 
 BURN_IN = 2
@@ -74,7 +74,7 @@ def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, 
 
 
 def _feed(
-    members: Sequence[Member], whole: Path, log: Path, root: Path, spans: int, every: float
+    members: Sequence[FleetProcess], whole: Path, log: Path, root: Path, spans: int, every: float
 ) -> list[float]:
     """Adds a span to the log every `every` seconds, even if others are unfinished; returns their seconds."""
     start = time.monotonic()
@@ -101,7 +101,7 @@ def _publish(whole: Path, log: Path, span: int) -> None:
     (whole / f"span={span}").rename(log / f"span={span}")
 
 
-def _is_finished(members: Sequence[Member], root: Path, log: Path, span: int) -> bool:
+def _is_finished(members: Sequence[FleetProcess], root: Path, log: Path, span: int) -> bool:
     return all(
         span in recorded_spans(RunPaths(root / member.name, log).records, branch)
         for member in members
@@ -109,7 +109,9 @@ def _is_finished(members: Sequence[Member], root: Path, log: Path, span: int) ->
     )
 
 
-def _wait_for(members: Sequence[Member], root: Path, log: Path, span: int, limit_seconds: float) -> None:
+def _wait_for(
+    members: Sequence[FleetProcess], root: Path, log: Path, span: int, limit_seconds: float
+) -> None:
     started = time.monotonic()
     while not _is_finished(members, root, log, span):
         if time.monotonic() - started > limit_seconds:

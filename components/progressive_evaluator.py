@@ -23,7 +23,7 @@ from components.transforms.scoring_rows import has_model, read_matured_labels, s
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, split_files
 from eventlog.rows import MATURITY_SPANS
 from models.settings import from_json
-from models.state import STATE_FOLDER, read_record
+from models.state import STATE_FOLDER, read_state_record
 from models.tasks import Task
 
 
@@ -84,7 +84,9 @@ def _trained_on_same_spans(student_uri: str, control_uri: str) -> bool:
     """Whether student and control are comparable; True if either is missing."""
     if not (has_model(student_uri) and has_model(control_uri)):
         return True
-    student, control = (read_record(f"{uri}/{STATE_FOLDER}").spans for uri in (student_uri, control_uri))
+    student, control = (
+        read_state_record(f"{uri}/{STATE_FOLDER}").spans for uri in (student_uri, control_uri)
+    )
     return student == control
 
 

@@ -24,7 +24,7 @@ from components.transforms.label_shards import label_span
 from components.transforms.scoring_rows import has_model
 from eventlog.errors import BadInput
 from models.settings import from_json, to_json
-from models.state import STATE_FOLDER, StateRecord, read_record
+from models.state import STATE_FOLDER, StateRecord, read_state_record
 from models.tasks import Task
 
 _LOG = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
             "no teacher yet", where=f"labels of span {span}", expected="a blessed teacher",
             got="none", fix="Run the burn-in, and read the verdict of its CandidateCheck.",
         )  # fmt: skip
-    record = read_record(os.path.join(model_uri, STATE_FOLDER))
+    record = read_state_record(os.path.join(model_uri, STATE_FOLDER))
     if label_with == "previous" and span in record.spans:
         raise BadInput(
             "the teacher has trained on the span it labels", where=f"labels of span {span}",

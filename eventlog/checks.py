@@ -44,7 +44,10 @@ class SpanCounts:
 
 @dataclass
 class _RowKind:
-    """Counts of the fresh or of the matured rows, over all row groups read so far."""
+    """Counts of the fresh or of the matured rows, over all row groups read so far.
+
+    `tasks` have labels in these rows; labels of `foreign_tasks` must be null.
+    """
 
     name: str
     tasks: tuple[str, ...]

@@ -6,7 +6,7 @@ from __future__ import annotations
 class BadInput(ValueError):
     """Wrong input: a configuration, events, labels, a model or a command line.
 
-    The message is one complete line: where, what is wrong, what is expected, what was found, what to do.
+    The message is one complete line: where, what is wrong, what is expected, what the input has, what to do.
     The command line prints this line without a traceback and exits with code 2.
     """
 

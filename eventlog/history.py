@@ -32,7 +32,7 @@ _STATE_SCHEMA = pa.schema(
         *(pa.field(f"{kind}_{task}", pa.float64()) for kind in ("sum", "count") for task in IMMEDIATE_TASKS),
     ]
 )
-_START_ANEW = "Delete the event log and write it anew."
+_WRITE_LOG_AGAIN = "Delete the event log and write it again."
 
 
 class HistoryState:
@@ -59,14 +59,14 @@ class HistoryState:
             table: has `user_id`, `video_id` and `author_id`, string or dictionary of string, nullable.
 
         Returns:
-            `[rows]`, the columns HISTORY_COLUMNS, float32 and never null: a new entity, and a null id, has
-            count 0 and the global means.
+            `[rows]`, the columns HISTORY_COLUMNS, float32 and never null: a new entity or a null id has count
+            0 and the global means.
         """
         priors = self._totals.priors()
         columns = []
         for entity in HISTORY_ENTITIES:
             ids, codes = _unique_ids(table, entity)
-            # The last entry is a new entity; code -1 (a null id) selects it.
+            # Appends an entry for a new entity; code -1 (a null id) selects it.
             indices = np.append(_index_in(ids, self._ids[entity]), -1)
             features = self._totals.entities[entity].features(indices, priors)
             columns += [pa.array(feature[codes]) for feature in features]
@@ -89,7 +89,8 @@ class HistoryState:
             and not pc.all(pc.equal(table[IMPRESSION_SPAN], span), min_count=0).as_py()
         ):
             raise ValueError(
-                f"history: every row must have {IMPRESSION_SPAN} {span}, got others too. Add only fresh rows."
+                f"history: every row must have {IMPRESSION_SPAN} {span}, got other spans too. "
+                "Add only fresh rows."
             )
         labels = {
             task: table[LABEL_PREFIX + task].to_numpy().astype(np.float64, copy=False)
@@ -166,12 +167,12 @@ def _read_state(path: Path) -> pa.Table:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(
-            "unreadable history state", where=str(path), got=str(error), fix=_START_ANEW,
+            "unreadable history state", where=str(path), got=str(error), fix=_WRITE_LOG_AGAIN,
             expected="the Parquet file that an earlier run saved",
         ) from error  # fmt: skip
     if not table.schema.equals(_STATE_SCHEMA) or _SPAN_KEY not in (table.schema.metadata or {}):
         raise BadInput(
-            "history state of another version", where=str(path), fix=_START_ANEW,
+            "history state of another format", where=str(path), fix=_WRITE_LOG_AGAIN,
             expected=f"columns {', '.join(_STATE_SCHEMA.names)} and the span",
             got=f"columns {', '.join(table.schema.names)}",
         )  # fmt: skip

@@ -50,8 +50,8 @@ def write_kuairand(source: Path, out: Path, on_span: Callable[[int, int], None] 
         The number of spans written.
 
     Raises:
-        BadInput: if files or columns are missing or unreadable, a day between others is missing, or `out`
-            holds the log of another source or one that begins later.
+        BadInput: if files or columns are missing or unreadable, or a day between others is missing. Also if
+            the log in `out` is of another source, or begins after the source.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".kuairand-") as workspace:
@@ -80,7 +80,7 @@ def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
         span: the span to be written.
 
     Yields:
-        Tables of the log's columns in order of `event_time_ms`; none while no window has closed.
+        Tables of the log's columns in order of `event_time_ms`; nothing if no window has closed yet.
     """
     impression_span = span - MATURITY_SPANS
     if impression_span < 0:
@@ -128,7 +128,7 @@ def _span_tables(
 def _fresh_rows(log: Path, spans: range, columns: list[str] | None = None) -> Any:
     """A scanner of the fresh rows of consecutive spans."""
     files = [str(file) for span in spans for file in span_files(log, span)]
-    # The filter drops the matured rows of these files: all are of spans before the first one.
+    # The filter drops the matured rows: their impressions lie in spans before the first one.
     return ds.dataset(files).scanner(columns=columns, filter=ds.field(IMPRESSION_SPAN) >= spans.start)
 
 
@@ -140,14 +140,14 @@ def _add_to_history(history: HistoryState, log: Path, span: int) -> None:
 
 
 def _current_history(log: Path) -> HistoryState:
-    """The log's history, with the complete spans that a killed run had not yet added."""
+    """The log's history; first adds complete spans that a killed run has not added."""
     history = HistoryState.load(log / _HISTORY_FOLDER)
     last = _last_span(log)
     if history.span > last:
         raise BadInput(
             "history is ahead of the log", where=str(log / _HISTORY_FOLDER),
             expected=f"history of spans up to {last}", got=f"up to {history.span}",
-            fix="Delete the event log and write it anew.",
+            fix="Delete the event log and write it again.",
         )  # fmt: skip
     for span in range(history.span + 1, last + 1):
         _add_to_history(history, log, span)

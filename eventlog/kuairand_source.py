@@ -2,7 +2,7 @@
 
 Reference: Gao et al., "KuaiRand: An Unbiased Sequential Recommendation Dataset with Randomly Exposed
 Videos", CIKM '22, doi 10.1145/3511808.3557624. `video_features_statistic` is not read: it averages over a
-month that overlaps the log, so it would leak the future into the features.
+month that overlaps the log, so the features would contain information from the future.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MEMORY_LIMIT = "2GB"
 """Above this limit DuckDB spills to its temporary folder."""
 BATCH_ROWS = 131_072
 DRAWN_AT_RANDOM = "drawn_at_random"
-"""Name of the column that marks the random interventions of the release."""
+"""Name of the column that marks random exposures, `is_rand` in the release."""
 
 _BAD_FILES = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)
 """DuckDB's errors for a faulty file; any other error is a fault of this program."""
 _MISSING = -124
-"""The number by which the release marks a missing value."""
+"""The number that stands for a missing value in the release."""
 _NUM_TRAITS = 18
 _LOG_COLUMNS = (
     "user_id", "video_id", "date", "time_ms", "is_click", "is_like", "is_comment", "long_view",

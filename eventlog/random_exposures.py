@@ -1,6 +1,6 @@
-"""Ids of the impressions drawn at random instead of by a policy; `online --replay` needs them.
+"""Ids of random exposures: impressions whose video was drawn at random, not ranked; for `online --replay`.
 
-LOG/_random_exposures/span=N.parquet    `example_id`s of one span; no file for a span without any
+LOG/_random_exposures/span=N.parquet    `example_id`s of one span; no file if the span has none
 """
 
 from __future__ import annotations

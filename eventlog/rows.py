@@ -20,7 +20,7 @@ SOFT_PREFIX = "soft_"
 IMMEDIATE_TASKS = ("click", "long_view", "watch_time", "like", "profile_enter", "comment")
 DELAYED_TASKS = ("ltv",)
 LTV_WINDOW_SPANS = 2
-"""H: E(LTV) is the user's watch time over the H spans after the impression's span."""
+"""E(LTV) is the user's watch time over this number of spans after the impression's span."""
 MATURITY_SPANS = LTV_WINDOW_SPANS + 1
 """The log of span N holds the matured rows of span N - MATURITY_SPANS."""
 
@@ -59,6 +59,6 @@ HISTORY_COLUMNS = pa.schema(
         for figure in ("count", *IMMEDIATE_TASKS)
     ]
 )
-"""Per entity: `count`, log1p of its impressions, and the smoothed mean of each immediate label."""
+"""For each entity: `count`, the log1p of its impressions, and the smoothed mean of each immediate label."""
 
 LOG_SCHEMA = pa.schema([*FIXED_COLUMNS, *LABEL_COLUMNS, *FEATURE_COLUMNS, *HISTORY_COLUMNS])

@@ -12,10 +12,10 @@ from eventlog.rows import HISTORY_ENTITIES, IMMEDIATE_TASKS
 Array = Any
 
 PRIOR_STRENGTH = 10.0
-"""Weight of the global mean, in labels, in the smoothed mean of each entity and task.
+"""The global mean counts as this many labels in the smoothed mean of each entity and task.
 
-The beta-binomial's strength p (1 - p) / variance - 1, estimated by moments over KuaiRand-Pure: for click and
-long_view 6 between users and 8 to 9 between videos; for like 4 and 49. Half of the users have at most seven
+A beta-binomial has the strength p (1 - p) / variance - 1. Moments on KuaiRand-Pure give for click and
+long_view 6 between users and 8 to 9 between videos, for like 4 and 49. Half of the users have at most seven
 impressions in the whole log, so without a prior their rates would be mostly chance.
 """
 
@@ -50,7 +50,7 @@ class EntityTotals:
             labels: per immediate task `[rows]` float, NaN where the label is missing.
         """
         has_entity = indices >= 0
-        # Copying every array would cost time; most logs have an entity in every row.
+        # Most logs have an entity in every row; then no array is copied.
         all_rows = bool(has_entity.all())
         indices = indices if all_rows else indices[has_entity]
         size = len(self.impressions)
@@ -85,7 +85,7 @@ class EntityTotals:
         return features
 
     def all_features(self, num_entities: int, priors: Array) -> Array:
-        """The features of entities 0 to `num_entities - 1`; faster than `features`, which must select."""
+        """The features of entities 0 to `num_entities - 1`; faster than `features`."""
         features = _prior_features(num_entities, priors)
         features[:, : len(self.impressions)] = _smoothed(self.impressions, self.sums, self.counts, priors)
         return features

@@ -13,12 +13,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", required=True, type=_FILE, help="The deployment's YAML file.")
+@click.option("--config", required=True, type=_FILE, help="YAML file of the deployment.")
 @click.option("--out", type=_FOLDER, default=None, help="Output folder. Default: compiled/<name>.")
 def main(config: Path, out: Path | None) -> None:
-    """Write one YAML file per pipeline.
+    """Write one YAML file for each pipeline of a deployment.
 
-    These are burn-in, teacher and fleet, and for each surface burn-in-SURFACE and student-SURFACE.
+    The pipelines are burn-in, teacher and fleet, and burn-in-SURFACE and student-SURFACE for each surface.
     """
     from pipeline.config_file import load_deployment
     from pipeline.logging_setup import silence_other_packages

@@ -39,7 +39,7 @@ def main(
 @click.argument("files", type=_FILE, nargs=-1, required=True)
 @click.pass_obj
 def upload(client, files: tuple[Path, ...]) -> None:
-    """Upload FILES, each as a new version of its pipeline."""
+    """Upload the pipelines in FILES, each as a new version."""
     from pipeline.kubeflow.submission import read_package
 
     for package in [read_package(file) for file in files]:
@@ -53,11 +53,11 @@ def upload(client, files: tuple[Path, ...]) -> None:
 
 @main.command()
 @click.argument("file", type=_FILE)
-@click.option("--span", type=int, default=None, help="The span. Default: the next due span.")
+@click.option("--span", type=int, default=None, help="Span to run. Default: the next due span.")
 @click.option("--wait", is_flag=True, help="Wait until the run has succeeded.")
 @click.pass_obj
 def run(client, file: Path, span: int | None, wait: bool) -> None:
-    """Run FILE once."""
+    """Run the pipeline in FILE once."""
     from pipeline.kubeflow.submission import read_package
 
     package = read_package(file)
@@ -75,7 +75,10 @@ def run(client, file: Path, span: int | None, wait: bool) -> None:
 @click.option("--cron", required=True, help="Six fields, seconds first: '0 */10 * * * *'.")
 @click.pass_obj
 def schedule(client, file: Path, cron: str) -> None:
-    """Run FILE for the next due span at every tick. Replaces the pipeline's earlier schedules."""
+    """Run the pipeline in FILE on a schedule, each time for the next due span.
+
+    The new schedule replaces the pipeline's earlier ones.
+    """
     from pipeline.kubeflow.submission import read_package
 
     if len(cron.split()) != 6:
@@ -90,10 +93,10 @@ def schedule(client, file: Path, cron: str) -> None:
 
 @main.command()
 @click.argument("file", type=_FILE)
-@click.option("--spans", required=True, help="A:B, both included.")
+@click.option("--spans", required=True, help="First and last span, as FIRST:LAST.")
 @click.pass_obj
 def backfill(client, file: Path, spans: str) -> None:
-    """Run FILE for several spans, one after another."""
+    """Run the pipeline in FILE for several spans, one after another."""
     from eventlog.spans import parse_range
     from pipeline.kubeflow.submission import read_package
 

@@ -21,9 +21,9 @@ _MAX_STEPS_PER_CALL = 64
 class CompiledLearner(Learner):
     """A `Learner` whose step takes a third of the time.
 
-    Results equal those of `Learner` up to rounding and the units that dropout draws. Compilation takes
-    seconds. XLA needs static shapes: a block is cut into pieces of fixed length, padded with rows without
-    labels.
+    Results equal those of `Learner` up to rounding and the units that dropout selects. Compilation takes
+    seconds. XLA needs static shapes: a block is cut into pieces of fixed length; the last piece is padded
+    with rows without labels.
 
     Args:
         job: the training job.

@@ -24,12 +24,12 @@ class TrainingJob:
         role: the control is a student without distillation.
         surface: the one surface that the model ranks for; None for all.
         seed: seed of initial values, dropout and the order of examples; equal for a student and its control.
-        features: by raw column, only those of this model. No other column is parsed or served.
-        tasks: by name, in the order of every `[batch, tasks]` tensor.
-        distillation: by task; a task without an entry has strategy `none`.
-        architecture: size and shape.
+        features: this model's features by raw column. No other column is parsed or served.
+        tasks: tasks by name, in the order of every `[batch, tasks]` tensor.
+        distillation: distillation by task; a task without an entry has strategy `none`.
+        architecture: layers and embeddings.
         optimizer: the optimizer and its stabilisers.
-        batch_size: examples per step.
+        batch_size: Examples per step.
         passes: number of passes over each span.
     """
 
@@ -95,7 +95,7 @@ class TrainingJob:
 def graph_settings(job: TrainingJob) -> TrainingJob:
     """The job with seed, passes, learning rate and soft weights set to constants.
 
-    Jobs with equal results share one traced graph.
+    Jobs whose `graph_settings` are equal share one traced graph.
     """
     return dataclasses.replace(
         job,

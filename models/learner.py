@@ -95,7 +95,7 @@ class Learner:
         outputs = {}
         for (name, task), total, count in zip(self.job.tasks.items(), sums, counts, strict=True):
             if task.kind == "binary":
-                # Half a row of either class: the logit of a task without positives is finite.
+                # Adds half a row of each class, so that a task without positives has a finite logit.
                 outputs[name] = math.log((total + 0.5) / (count - total + 0.5))
             elif count:
                 outputs[name] = total / count
@@ -115,7 +115,7 @@ class Learner:
         return [*self.updates.variables, *self.updates.slots]
 
     def zero_sums(self) -> BlockSums:
-        """The sums over no batch."""
+        """The sums before the first batch: zeros."""
         hard, soft = len(self.job.tasks), len(self.job.distilled_tasks)
         return BlockSums(tf.constant(0), tf.constant(0.0), tf.zeros([hard]), tf.zeros([soft]))
 
@@ -156,14 +156,14 @@ class Learner:
     # tensors.
     @tf.autograph.experimental.do_not_convert
     def _train_step(self, features: Mapping[str, Tensor], targets: Targets) -> Losses:
-        # Seed and step in one number: every step of every seed drops other units.
-        draw = self._seed * 2**32 + tf.cast(self.updates.step, tf.int64)
+        # Combines seed and step, so that every step of every seed drops different units.
+        dropout_seed = self._seed * 2**32 + tf.cast(self.updates.step, tf.int64)
         with tf.GradientTape() as tape:
-            losses = self._objective(self.ranker(features, draw), targets)
+            losses = self._objective(self.ranker(features, dropout_seed), targets)
         self.updates.apply(tape.gradient(losses.total, self.updates.variables))
         return losses
 
 
 def add_sums(sums: BlockSums, more: BlockSums) -> BlockSums:
-    """The sums over the batches of both."""
+    """Adds two sums, element by element."""
     return BlockSums(*(total + value for total, value in zip(sums, more, strict=True)))

@@ -11,7 +11,7 @@ import tensorflow as tf
 Tensor = Any
 
 _MIN_PROBABILITY = 1e-6
-"""Bound of a teacher's probability: 0 and 1 have no finite logit to divide by the temperature."""
+"""The teacher's probabilities are clipped by this: 0 and 1 have no finite logit."""
 _MIN_LOG_DEVIATION = math.log(0.1)
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -150,7 +150,7 @@ def _softened(probabilities: Tensor, temperature: Tensor) -> Tensor:
 def _masked(predictions: Tensor, labels: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     """Predictions and labels as float32, 0 where masked.
 
-    The mask must come before the loss: a `tf.where` only after it lets a NaN into the gradient.
+    The mask must come before the loss: if only the loss is masked, a NaN reaches the gradient.
     """
     shapes = [tuple(tensor.shape) for tensor in (predictions, labels, where)]
     if len(set(shapes)) != 1 or len(shapes[0]) != 2:

@@ -50,13 +50,13 @@ class Objective:
     into hard labels. A row without a soft label has exactly the control's loss.
 
     Args:
-        job: names tasks, weights and distillation.
+        job: has the tasks, their weights and their distillation.
     """
 
     def __init__(self, job: TrainingJob) -> None:
         names = list(job.tasks)
         self._is_binary = [task.kind == "binary" for task in job.tasks.values()]
-        # Each task's column of (losses, zero-inflated losses) side by side.
+        # Each task's column in the concatenation of losses and zero-inflated losses.
         self._zero_inflated = [names.index(name) for name, task in job.tasks.items() if task.loss == "ziln"]
         self._hard_columns = [
             len(names) + self._zero_inflated.index(column) if column in self._zero_inflated else column
@@ -67,7 +67,7 @@ class Objective:
         self.soft_weights = tf.Variable(soft_weights(job), trainable=False, dtype=tf.float32)
         """`[distilled tasks]` float32; a variable, so that one traced graph serves several jobs."""
         self._temperatures = [job.distillation[name].temperature for name in job.distilled_tasks]
-        # Each distilled task's column of (hard logits, soft logits) side by side.
+        # Each distilled task's column in the concatenation of hard logits and soft logits.
         self._soft_columns = [
             len(names) + job.auxiliary_tasks.index(name) if name in job.auxiliary_tasks else names.index(name)
             for name in job.distilled_tasks

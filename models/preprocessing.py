@@ -19,9 +19,9 @@ _REGISTER_VALUES = 16
 """Number of float32 values in the widest vector register of current processors."""
 _FIXED_POINT = 2.0**30
 _LARGEST_NUMBER = 2.0**20
-"""Larger numbers are clipped: the sum of eight million of its squares still fits an int64."""
+"""Larger numbers are clipped, so that the sum of eight million squares fits an int64."""
 _MIN_VARIANCE = 1e-9
-"""Relative to 1 + mean², below the rounding error of the fixed point; a column with less is constant."""
+"""Relative to 1 + mean². A column with a smaller variance counts as constant: it is a rounding error."""
 
 
 def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, str]) -> dict[str, Tensor]:
@@ -82,8 +82,8 @@ def _log1p(values: Tensor) -> Tensor:
 def _z_scores(values: Tensor) -> Tensor:
     """`[values]` float32 z-scores; 0 in a constant column.
 
-    Differs from `tft.scale_to_z_score`: sums are of integers. Beam's order of addition varies: sums of
-    floats, and so the feature version, would differ from burn-in to burn-in.
+    Differs from `tft.scale_to_z_score`: it adds integers. Beam adds in a varying order, so that sums of
+    floats, and with them the feature version, would differ between two burn-ins.
     """
     numbers = tf.clip_by_value(tf.cast(values, tf.float64), -_LARGEST_NUMBER, _LARGEST_NUMBER)
     squares = numbers * numbers
@@ -105,7 +105,7 @@ def _hashed(values: Tensor, buckets: int) -> Tensor:
 
 
 def _finite(column: Tensor) -> Tensor:
-    """The column without NaN and infinity: one of them would spoil the mean of the whole column."""
+    """The column without NaN and infinity: one such value would make the mean of the column NaN."""
     values = tf.cast(column.values, tf.float32)
     return tf.sparse.retain(column.with_values(values), tf.math.is_finite(values))
 

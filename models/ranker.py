@@ -17,7 +17,7 @@ from models.seeds import path_seed
 
 Tensor = Any
 _INITIAL_POSITIVE_LOGIT = 3.0
-"""Initial logit of a zero-inflated task's label above 0."""
+"""Initial logit of the probability that a zero-inflated label is above 0."""
 
 
 class RankerLogits(NamedTuple):
@@ -55,12 +55,12 @@ class HiddenLayer(tf.keras.layers.Layer):
         self._dense.build(input_shape)
         super().build(input_shape)
 
-    def call(self, inputs: Tensor, draw: Tensor | None) -> Tensor:
-        """`[batch, width]` activations; without a draw nothing is dropped."""
+    def call(self, inputs: Tensor, dropout_seed: Tensor | None) -> Tensor:
+        """`[batch, width]` activations; without a `dropout_seed` no unit is dropped."""
         hidden = self._dense(inputs)
         if self._clip is not None:
             hidden = tf.minimum(hidden, self._clip)
-        return apply_dropout(hidden, self._dropout, self._dropout_path, draw)
+        return apply_dropout(hidden, self._dropout, self._dropout_path, dropout_seed)
 
 
 class Ranker(tf.keras.Model):
@@ -104,18 +104,18 @@ class Ranker(tf.keras.Model):
         self._soft_logits = {name: self._logit(f"soft_logit/{name}", last, 1) for name in self._soft_heads}
         self.built = True
 
-    def call(self, features: Mapping[str, Tensor], draw: Tensor | None = None) -> RankerLogits:
+    def call(self, features: Mapping[str, Tensor], dropout_seed: Tensor | None = None) -> RankerLogits:
         """Outputs of all heads.
 
         Args:
-            features: by name, from `TransformGraph`.
-            draw: scalar int64 that selects the units to drop, different in every step of every seed. None
-                outside training: nothing is dropped.
+            features: columns by name, from `TransformGraph`.
+            dropout_seed: scalar int64 that selects the units to drop; different in every step. None outside
+                training: no unit is dropped.
         """
-        trunk = self._run(self._trunk, self._inputs(features, draw), draw)
-        towers = {name: self._run(self._towers[name], trunk, draw) for name in self._tasks}
+        trunk = self._run(self._trunk, self._inputs(features, dropout_seed), dropout_seed)
+        towers = {name: self._run(self._towers[name], trunk, dropout_seed) for name in self._tasks}
         raw = {name: self._logits[name](towers[name]) for name in self._tasks}
-        soft = [self._soft(name, trunk, towers[name], draw) for name in self._soft_heads]
+        soft = [self._soft(name, trunk, towers[name], dropout_seed) for name in self._soft_heads]
         ziln_parameters = [raw[name] for name in self._zero_inflated]
         rows = tf.shape(trunk)[0]
         return RankerLogits(
@@ -144,7 +144,7 @@ class Ranker(tf.keras.Model):
         shared layers.
 
         Args:
-            outputs: by task, a logit, or an expected value on the task's scale.
+            outputs: for each task, a logit, or an expected value on the task's scale.
         """
         for heads in (self._logits, self._soft_logits):
             for name in outputs.keys() & heads.keys():
@@ -169,21 +169,21 @@ class Ranker(tf.keras.Model):
 
     @property
     def served_variables(self) -> list[Tensor]:
-        """The variables of the hard heads: those of the control, in the control's order."""
+        """The variables without those of the soft heads: the same, in the same order, as the control's."""
         soft_layers = [*self._soft_logits.values()]
         for tower in self._soft_towers.values():
             soft_layers.extend(tower)
         soft = {id(variable) for layer in soft_layers for variable in layer.trainable_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in soft]
 
-    def _inputs(self, features: Mapping[str, Tensor], draw: Tensor | None) -> Tensor:
+    def _inputs(self, features: Mapping[str, Tensor], dropout_seed: Tensor | None) -> Tensor:
         """`[batch, width]` float32: embeddings, then numbers."""
         columns = [self._embedded(name, features[name]) for name in self._embeddings]
         numbers = [features[name] for name, feature in self._features.items() if not feature.embedded]
         if numbers:
             columns.append(tf.stack(numbers, axis=1))
         inputs = apply_dropout(
-            tf.concat(columns, axis=1), self._architecture.input_dropout, "input/dropout", draw
+            tf.concat(columns, axis=1), self._architecture.input_dropout, "input/dropout", dropout_seed
         )
         crossed = inputs
         for layer in self._cross:
@@ -197,17 +197,17 @@ class Ranker(tf.keras.Model):
         present = tf.cast(ids > 0, tf.float32)[:, :, tf.newaxis]
         return tf.math.divide_no_nan(tf.reduce_sum(vectors * present, 1), tf.reduce_sum(present, 1))
 
-    def _soft(self, name: str, trunk: Tensor, tower: Tensor, draw: Tensor | None) -> Tensor:
+    def _soft(self, name: str, trunk: Tensor, tower: Tensor, dropout_seed: Tensor | None) -> Tensor:
         scale = self._soft_heads[name].trunk_gradient_scale
         if name not in self._soft_towers:
             return self._soft_logits[name](scale_gradient(tower, scale))
-        soft_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), draw)
+        soft_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), dropout_seed)
         return self._soft_logits[name](soft_tower)
 
     @staticmethod
-    def _run(layers: Sequence[HiddenLayer], inputs: Tensor, draw: Tensor | None) -> Tensor:
+    def _run(layers: Sequence[HiddenLayer], inputs: Tensor, dropout_seed: Tensor | None) -> Tensor:
         for layer in layers:
-            inputs = layer(inputs, draw)
+            inputs = layer(inputs, dropout_seed)
         return inputs
 
     def _embedding(self, name: str) -> Tensor:
@@ -219,7 +219,7 @@ class Ranker(tf.keras.Model):
     def _cross_layer(self, index: int, width: int) -> Tensor:
         path = f"cross/{index}"
         initializer = tf.keras.initializers.GlorotNormal(seed=path_seed(self._seed, path))
-        # Cross numbers its inner layer by a counter of the process; student and control need equal names.
+        # Cross names its inner layer by a counter of the process; student and control need equal names.
         tf.keras.backend.reset_uids()
         layer = tfrs.layers.feature_interaction.Cross(kernel_initializer=initializer, name=f"cross_{index}")
         layer(tf.zeros([1, width]))
@@ -243,15 +243,15 @@ class Ranker(tf.keras.Model):
         return layer
 
 
-def apply_dropout(values: Tensor, share: float, path: str, draw: Tensor | None) -> Tensor:
-    """Dropout of a share of `values`; without a draw the values are unchanged.
+def apply_dropout(values: Tensor, share: float, path: str, dropout_seed: Tensor | None) -> Tensor:
+    """Dropout of a share of `values`; without a seed the values are unchanged.
 
-    Dropout is stateless and depends only on path and draw. So a repeated or resumed run drops the same units,
+    Dropout is stateless and depends only on path and seed. So a repeated or resumed run drops the same units,
     and a soft head does not change the dropout of the shared layers.
     """
-    if not share or draw is None:
+    if not share or dropout_seed is None:
         return values
-    seed = tf.stack([tf.constant(path_seed(0, path), tf.int64), tf.cast(draw, tf.int64)])
+    seed = tf.stack([tf.constant(path_seed(0, path), tf.int64), tf.cast(dropout_seed, tf.int64)])
     return tf.nn.experimental.stateless_dropout(values, share, seed)
 
 

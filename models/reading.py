@@ -52,8 +52,8 @@ def shards_by_span(patterns: Iterable[str]) -> dict[int, list[str]]:
 class ExampleReader:
     """Parses and transforms the examples of a job, block by block.
 
-    A block contains many batches: per row, parsing and the transform graph take ten times as long on one
-    batch. They run outside tf.data, which would prepare their graph again for every pass. On a small span
+    A block contains many batches: on a single batch, parsing and the transform graph take ten times as long
+    per row. They run outside tf.data, which would prepare their graph again for every pass. On a small span
     that costs as much as training.
 
     Args:
@@ -117,7 +117,8 @@ class ExampleReader:
         """`[batch, tasks]` hard labels on their tasks' scales, and their mask."""
         logged = {name: labels[LABEL_PREFIX + name] for name in self._job.tasks}
         scaled = [to_task_scale(logged[name], task, tf.math.log1p) for name, task in self._job.tasks.items()]
-        # The mask is of the logged label: one without a logarithm must make training diverge, not go missing.
+        # The mask comes from the logged label: a label without a logarithm must not be masked, but make
+        # training diverge.
         return tf.stack(scaled, axis=1), ~tf.math.is_nan(tf.stack(list(logged.values()), axis=1))
 
 

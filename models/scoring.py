@@ -21,33 +21,35 @@ _TENSOR_TYPES = {pa.string(): tf.string, pa.int64(): tf.int64, pa.float32(): tf.
 
 
 class ServedGraph:
-    """Graph of a served model, which scores with the variables of any model that has this graph.
+    """Graph of a served model. It scores with the variables of any model that has the same graph.
 
     Models of one job differ only by their variables. Reading variables takes a fiftieth of the time to load
     and trace a graph.
 
     Args:
         uri: the SavedModel.
-        weights: fingerprint of its variables.
+        weights_fingerprint: fingerprint of its variables.
     """
 
-    def __init__(self, uri: str, weights: str) -> None:
+    def __init__(self, uri: str, weights_fingerprint: str) -> None:
         self._model = tf.saved_model.load(uri)
-        self._weights = weights
+        self._weights_fingerprint = weights_fingerprint
         self._signature = self._model.signatures[SIGNATURE]
         self._scoring_functions: dict[tuple[tuple[str, pa.DataType], ...], Any] = {}
         self._lock = threading.Lock()
         self.tasks: tuple[str, ...] = tuple(sorted(self._signature.structured_outputs))
         """Names of the outputs, sorted."""
 
-    def score(self, uri: str, weights: str, serialized: Tensor, carry: Mapping[str, pa.DataType]) -> Any:
+    def score(
+        self, uri: str, weights_fingerprint: str, serialized: Tensor, carry: Mapping[str, pa.DataType]
+    ) -> Any:
         """The carried columns of a batch of tf.Examples, and the scores by the SavedModel `uri`."""
         with self._lock:
-            if weights != self._weights:
-                # Unset while the variables are read: a failure leaves them undefined.
-                self._weights = ""
+            if weights_fingerprint != self._weights_fingerprint:
+                # Unset while the variables are read: a failed read leaves them undefined.
+                self._weights_fingerprint = ""
                 _restore(self._model, uri)
-                self._weights = weights
+                self._weights_fingerprint = weights_fingerprint
             return self._scoring_function(carry)(serialized)
 
     def _scoring_function(self, carry: Mapping[str, pa.DataType]) -> Any:
@@ -70,15 +72,15 @@ class Scorer:
     Args:
         graph: its graph, which may be shared with other scorers.
         uri: the SavedModel; its variables are read when the graph holds those of another model.
-        weights: fingerprint of its variables.
+        weights_fingerprint: fingerprint of its variables.
     """
 
-    def __init__(self, graph: ServedGraph, uri: str, weights: str) -> None:
+    def __init__(self, graph: ServedGraph, uri: str, weights_fingerprint: str) -> None:
         self.graph = graph
         self.tasks = graph.tasks
         """Names of the outputs, sorted."""
         self._uri = uri
-        self._weights = weights
+        self._weights_fingerprint = weights_fingerprint
 
     def score_files(
         self, files: Sequence[str], carry: Mapping[str, pa.DataType], batch_size: int = 4096
@@ -100,7 +102,7 @@ class Scorer:
         schema = pa.schema([*carry.items(), *((task, pa.float32()) for task in self.tasks)])
         try:
             for serialized in read_records(files, batch_size):
-                carried, scores = self.graph.score(self._uri, self._weights, serialized, carry)
+                carried, scores = self.graph.score(self._uri, self._weights_fingerprint, serialized, carry)
                 columns = [_arrow_column(carried[name], kind) for name, kind in carry.items()]
                 columns += [pa.array(scores[task].numpy(), pa.float32()) for task in self.tasks]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -117,7 +119,7 @@ class Scorer:
 _MAX_GRAPHS = 16
 """Enough for a teacher and the students and controls of its surfaces; one graph takes about 50 MB."""
 _GRAPHS: dict[str, ServedGraph] = {}
-"""By fingerprint of graph and assets, least recently used first."""
+"""Loaded graphs by fingerprint of graph and assets, least recently used first."""
 
 
 def load_scorer(model_uri: str) -> Scorer:
@@ -129,12 +131,12 @@ def load_scorer(model_uri: str) -> Scorer:
     uri = f"{model_uri}/{SERVING_FOLDER}"
     try:
         key = _fingerprint([f"{uri}/{GRAPH_FILE}", *tf.io.gfile.glob(f"{uri}/assets/*")])
-        weights = _fingerprint(tf.io.gfile.glob(f"{uri}/{VARIABLES_PREFIX}.*"))
-        graph = _GRAPHS.pop(key, None) or ServedGraph(uri, weights)
+        weights_fingerprint = _fingerprint(tf.io.gfile.glob(f"{uri}/{VARIABLES_PREFIX}.*"))
+        graph = _GRAPHS.pop(key, None) or ServedGraph(uri, weights_fingerprint)
         while len(_GRAPHS) >= _MAX_GRAPHS:
             del _GRAPHS[next(iter(_GRAPHS))]
         _GRAPHS[key] = graph
-        return Scorer(graph, uri, weights)
+        return Scorer(graph, uri, weights_fingerprint)
     except Exception as error:  # a damaged SavedModel raises errors of many types, also protobuf's
         raise _unreadable(uri, f'a SavedModel with a signature "{SIGNATURE}"', error) from error
 

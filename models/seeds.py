@@ -1,4 +1,4 @@
-"""Seeds by variable path: variables that two models share start equal, whatever else the models contain."""
+"""Seeds by variable path, so that variables that two models share have equal initial values."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import hashlib
 def path_seed(seed: int, path: str) -> int:
     """The seed of the initializer or dropout at `path`, in [0, 2**31).
 
-    With a global seed, an added head would shift the draws of every later variable. The student would then
-    not start from its control's values.
+    With one seed for the whole model, an added head would change the initial values of every later variable.
+    Student and control would then start from different values.
     """
     digest = hashlib.sha256(f"{seed}/{path}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

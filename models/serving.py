@@ -50,7 +50,7 @@ class ServedRanker(tf.Module):
             }
 
         self.serve = serve
-        # What all exports share: the graph and its assets, by path. `tf.Module` would save a plain dict.
+        # The files that all exports share, by path: graph and assets. `tf.Module` would save a plain dict.
         self.exported_graph = types.SimpleNamespace(files={})
 
 
@@ -72,7 +72,7 @@ def export_model(uri: str, served: ServedRanker) -> None:
 
 
 def _export_variables(uri: str, served: ServedRanker) -> None:
-    """Writes the variables and copies the graph: to save it again takes as long as training a small span."""
+    """Writes the variables and copies the graph: saving it takes as long as training on a small span."""
     tf.io.gfile.makedirs(f"{uri}/variables")
     tf.train.Checkpoint(root=served).write(f"{uri}/{VARIABLES_PREFIX}")
     # The graph last: a folder with a graph is complete.

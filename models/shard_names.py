@@ -27,7 +27,7 @@ def parse_shard_name(path: str) -> ShardName:
     """The inverse of `shard_name`; ignores the folder of `path`.
 
     Raises:
-        ValueError: if the file name is not a shard's.
+        ValueError: if it is not the file name of a shard.
     """
     name = path.rpartition("/")[2]
     match = _PATTERN.fullmatch(name)

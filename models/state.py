@@ -1,4 +1,4 @@
-"""Training state beside a served model, for warm starts: all heads, optimizer slots, step and a record."""
+"""Training state beside a served model, for warm starts: variables, optimizer slots, step, description."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from models.settings import from_json, settings, to_json
 from models.shard_names import SHARD_GLOB
 
 EMPTY_MARKER = "NONE"
-"""A Model artifact that contains only a file of this name stands for no model."""
+"""Name of the only file in a Model artifact that says that there is no model yet."""
 SERVING_FOLDER = "Format-Serving"
 STATE_FOLDER = "training-state"
 DEFERRED_FOLDER = "unlearned"
-"""Folder of the shards of deferred spans: the model has still to train on them."""
+"""Folder of the shards of deferred spans, on which the model must still train."""
 DIVERGED_FILE = "DIVERGED"
-"""File instead of a served model if training diverged; contains the reason."""
+"""File that is written instead of a served model if training diverged; contains the reason."""
 _RECORD_FILE = "state.json"
 _CHECKPOINT = "variables"
 
 
 @settings
 class StateRecord:
-    """Content of `state.json`, the record of a training state.
+    """Content of `state.json`, which describes a training state.
 
     Attributes:
         feature_version: version of the transform graph of the training.
@@ -100,7 +100,7 @@ def write_state(uri: str, record: StateRecord, **trackables: Any) -> None:
         file.write(to_json(record))
 
 
-def read_record(uri: str) -> StateRecord:
+def read_state_record(uri: str) -> StateRecord:
     """The record of a training state.
 
     Raises:
@@ -131,7 +131,7 @@ def restore_state(uri: str, **trackables: Any) -> None:
         raise _unreadable(uri, "the model's variables, slots and step", error) from error
 
 
-def check_resumable(uri: str, record: StateRecord, job: TrainingJob, feature_version: str) -> None:
+def check_warm_start(uri: str, record: StateRecord, job: TrainingJob, feature_version: str) -> None:
     """Checks that a warm start does not change the meaning of any variable.
 
     Learning rate, loss weights, temperatures, batch size, passes and seed may change between spans.

@@ -21,10 +21,10 @@ from models.state import (
     STATE_FOLDER,
     StateRecord,
     base_state_uri,
-    check_resumable,
+    check_warm_start,
     deferred_shards,
     job_hash,
-    read_record,
+    read_state_record,
     restore_state,
     write_state,
 )
@@ -50,7 +50,7 @@ class FnArgs(Protocol):
 def run_fn(fn_args: FnArgs) -> None:
     """Trains on the spans in ascending order, then writes training state and served model.
 
-    Deferred spans of the base model are trained on too. If a warm-started training diverges, the reason is
+    It also trains on deferred spans of the base model. If a warm-started training diverges, the reason is
     exported instead of a model, and the base model stays in use.
 
     Args:
@@ -64,11 +64,11 @@ def run_fn(fn_args: FnArgs) -> None:
     spans = shards_by_span([*deferred_shards(fn_args.base_model), *fn_args.train_files])
     state_uri = base_state_uri(fn_args.base_model)
     key = (to_json(job), feature_version(fn_args.transform_graph_path))
-    # Removed from the cache while in use: a run that fails must not be reused.
+    # Removed from the cache while in use, so that a failed run is not reused.
     run = _TRACED.pop(key, None) if state_uri is not None else None
     run = run or TrainingRun(job, fn_args.transform_graph_path)
     if state_uri is not None:
-        run.resume(state_uri)
+        run.warm_start(state_uri)
     writer = tf.summary.create_file_writer(fn_args.model_run_dir)
     try:
         with writer.as_default():
@@ -103,14 +103,14 @@ class TrainingRun:
         self.served = ServedRanker(self.learner.ranker, self.graph, job)
         self.spans: list[int] = []
 
-    def resume(self, state_uri: str) -> None:
+    def warm_start(self, state_uri: str) -> None:
         """Restores weights, optimizer slots, step and spans of a base model.
 
         Raises:
-            BadInput: if the state cannot be read or does not fit the job, see `check_resumable`.
+            BadInput: if the state cannot be read or does not fit the job, see `check_warm_start`.
         """
-        record = read_record(state_uri)
-        check_resumable(state_uri, record, self.job, self.feature_version)
+        record = read_state_record(state_uri)
+        check_warm_start(state_uri, record, self.job, self.feature_version)
         restore_state(state_uri, ranker=self.learner.ranker, updates=self.learner.updates.state)
         self.spans = list(record.spans)
         _LOG.info("%s: warm start from step %d, last span %s", self.job.role, record.step, record.spans[-1:])

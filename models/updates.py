@@ -69,7 +69,7 @@ _OPTIMIZERS = {
     ("adam", False): tf.keras.optimizers.Adam,
     ("adam", True): _StaticAdam,
 }
-"""By name and `static_shapes`."""
+"""Optimizer classes by name and `static_shapes`."""
 
 
 class Updates:

@@ -19,7 +19,7 @@ class Step:
         cpus: Limit of CPU cores, > 0.
         memory_gib: Limit of memory in GiB, > 0.
         gpus: Number of accelerators; the cluster sets their type.
-        image: Container image that replaces the cluster's; empty for the cluster's.
+        image: Container image of this step; empty for the cluster's image.
         beam: Beam options of this step, such as `--runner=FlinkRunner`. They override the deployment's.
     """
 
@@ -38,8 +38,8 @@ class Cluster:
         pipeline_root: Folder of all runs' artifacts: a `minio://`, `s3://` or `gs://` URI.
         image: Container image of the steps, built from `kubeflow/Dockerfile`.
         home: Folder of the repository's files inside the image.
-        shared: Folder that every step sees. It holds records, label store, pushed models and, in `events`,
-            the event log.
+        shared: Folder that every step sees. It holds span records, label store, pushed models and, in
+            `events`, the event log.
         volume: Volume claim mounted at `shared`; empty on Vertex AI, which mounts `/gcs` itself.
         secrets: Secret name -> key in the secret -> environment variable that receives the value.
         accelerator: Type of the GPUs: a Kubernetes resource name, or a Vertex AI type.
@@ -73,11 +73,11 @@ class Cluster:
 
 
 def find_step(steps: Mapping[str, Step], component_id: str) -> Step:
-    """Returns the settings of the longest key that `component_id` begins with; the defaults if none fits.
+    """The settings of the longest key that `component_id` begins with; the defaults if there is none.
 
     Args:
-        steps: By prefix of component ids; `Trainer_student` fits the students of all surfaces.
-        component_id: Such as `Trainer_student_tab_1`.
+        steps: Settings by prefix of component ids; `Trainer_student` fits the students of all surfaces.
+        component_id: Id of a component, such as `Trainer_student_tab_1`.
     """
     prefixes = [prefix for prefix in steps if component_id.startswith(prefix)]
     return steps[max(prefixes, key=len)] if prefixes else Step()

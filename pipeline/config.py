@@ -48,7 +48,7 @@ class Teacher:
         tasks: Names among the deployment's tasks; each becomes a column `soft_<task>`.
         architecture: Its layers.
         optimizer: Its optimizer and stabilisers.
-        batch_size: Examples a step.
+        batch_size: Examples per step.
         passes: Passes over each span, also during burn-in.
     """
 
@@ -68,10 +68,10 @@ class Student:
     Attributes:
         features: Names among the deployment's features; the serving signature has exactly these.
         tasks: Names among the deployment's tasks.
-        distillation: By task; a task without an entry trains on hard labels only.
+        distillation: Distillation of each task; a task without an entry trains on hard labels only.
         architecture: Its layers.
         optimizer: Its optimizer and stabilisers.
-        batch_size: Examples a step.
+        batch_size: Examples per step.
         passes: Passes over each span, also during burn-in.
     """
 
@@ -90,9 +90,9 @@ class Surface:
 
     Attributes:
         coverage_floor: Minimum share of the span's fresh rows with a soft label, in [0, 1].
-        without_labels: Policy if labels are missing, too old, or below the coverage floor. `stop`: the
-            surface's branch stops until labels come. `hard-only`: it trains on hard labels only. `last`: it
-            keeps the last models and does not train on the span.
+        without_labels: What the surface does if labels are missing, too old, or below the coverage floor.
+            `stop`: its branch stops until labels come. `hard-only`: it trains on hard labels only. `last`:
+            it keeps the last models and does not train on the span.
         label_wait_seconds: A surface that runs without the teacher waits this long for the span's labels,
             counted from the arrival of the span in the event log. Then `without_labels` applies.
         first_spans: First spans `A:B` of a new surface, after the teacher's burn-in. Its student trains on
@@ -100,7 +100,8 @@ class Surface:
             right after the burn-in.
         burn_in: Student and control first train on the burn-in's spans, on hard labels alone. False: they
             are untrained when their first soft labels arrive.
-        control_every: The control trains at every n-th span, on all spans since; 0 switches it off.
+        control_every: The control trains at every n-th span, on all spans since its last training; 0
+            switches it off.
         push: The gate between a blessed student and serving; None: every blessed student is pushed.
         student: Replaces the deployment's student on this surface.
         labels: Selects the label sets that the student reads; default: those of the deployment's own teacher.
@@ -125,8 +126,8 @@ class Validation(Severities):
     Attributes:
         refused_span: What happens if a span is faulty or an anomaly stops it. `stop`: the loop ends until the
             span is revised. `skip`: no model labels it or trains on it. An empty span is always skipped.
-        late_after_spans: A missing span is skipped once this many later spans are complete, and is not
-            trained on if it arrives after that; None waits without limit.
+        late_after_spans: A missing span is skipped when this many later spans are complete. No model trains
+            on it even if it arrives later. None waits without limit.
     """
 
     refused_span: Literal["stop", "skip"] = "stop"
@@ -163,7 +164,7 @@ class Deployment:
         name: Prefix of the TFX pipelines' names.
         seed: Seeds every initializer, shuffle and bootstrap.
         schema: TFMD schema of the event log; relative to the configuration file.
-        burn_in: Spans `A:B`, both included, on which the features are fitted and the teacher burns in.
+        burn_in: Spans `A:B`, both included, on which the features are fitted and the teacher first trains.
         tasks: The tasks by name. A task's labels are the column `label_<name>` of the event log.
         features: The features by name, which is their column of the event log.
         teacher: The large model.
@@ -179,7 +180,7 @@ class Deployment:
         spans_table: BigQuery table whose rows `span, version` name the complete spans. The teacher's loop
             watches it and copies these spans from `events_table` to the event log. None: another job writes
             the log.
-        validation: Which anomalies of a span stop it, and what follows.
+        validation: Which anomalies make a span refused, and what the loop does with a refused span.
         label_checks: Which labels of a teacher are doubtful, and whether they are published.
         evaluation: The candidate check, and the intervals.
         rows_per_shard: Rows per shard, the unit of Beam work.
@@ -217,7 +218,7 @@ class Deployment:
         """Checks the settings against each other.
 
         Raises:
-            ValueError: naming the key, what was expected and what was found.
+            ValueError: names the key, what was expected and what the configuration has.
         """
         try:
             _ = self.burn_in_spans
@@ -303,7 +304,7 @@ class Deployment:
             raise ValueError(f"{where}.push.task must not be delayed, got {rule.task!r}.")
 
     @property
-    def version(self) -> str:
+    def settings_hash(self) -> str:
         """12 hex digits of the settings' hash, which leaves out file locations, steps and cluster."""
         hashed = dataclasses.replace(self, schema=Path(self.schema).name, steps={}, cluster=Cluster())
         return hashlib.sha256(to_json(hashed).encode()).hexdigest()[:12]
@@ -340,15 +341,15 @@ class Deployment:
     def join_settings(self, surface: str) -> JoinSettings:
         """Settings of a surface's SoftLabelTransform."""
         fleet, source = self.label_source(surface)
-        policy = self.surfaces[surface]
+        surface_settings = self.surfaces[surface]
         return JoinSettings(
             fleet=fleet,
             source=source,
             tasks={name: self.tasks[name] for name in self.teacher.tasks},
             events_table=self.events_table if self.join == "bigquery" else None,
-            coverage_floor=policy.coverage_floor,
-            without_labels=policy.without_labels,
-            first_spans=policy.first_spans,
+            coverage_floor=surface_settings.coverage_floor,
+            without_labels=surface_settings.without_labels,
+            first_spans=surface_settings.first_spans,
         )
 
     def teacher_job(self) -> TrainingJob:

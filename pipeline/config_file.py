@@ -147,7 +147,7 @@ def _bad_value(path: Path, fault: Mapping[str, Any]) -> BadInput:
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    """The valid keys at a location in the YAML, from the types of the settings on the way there."""
+    """The valid keys at a location in the YAML, from the type of each setting on its path."""
     current: Any = Deployment
     for part in location:
         if dataclasses.is_dataclass(current):

@@ -13,10 +13,10 @@ class RunPaths:
     Attributes:
         root: Holds everything that the run writes. A second run with the same root continues it.
         events: The event log, which the run reads.
-        teacher_root: Root of the teacher's loop, if surfaces run in a separate loop: they take its frozen
+        teacher_root: Root of the teacher's loop, if surfaces run in a separate loop. They copy its frozen
             transform graph.
         on_cluster: Whether steps run in pods. A later run cannot read their artifacts, so each span's results
-            are copied under the root; each branch also ends with a report for Kubeflow's UI.
+            are copied under the root. Each branch also ends with a report for Kubeflow's UI.
     """
 
     root: Path
@@ -46,7 +46,7 @@ class RunPaths:
 
     @property
     def journal(self) -> Path:
-        """The loop's journal, one JSON object a line."""
+        """The loop's journal, one JSON object per line."""
         return self.root / "loop.jsonl"
 
     @property
@@ -55,7 +55,7 @@ class RunPaths:
         return self.root / "summary.json"
 
     def serving(self, surface: str) -> str:
-        """Folder to which a surface's blessed students are pushed, one subfolder a version."""
+        """Folder to which a surface's students are pushed, one subfolder per pushed model."""
         return str(self.root / "serving" / surface)
 
     def label_store(self, uri: str) -> str:

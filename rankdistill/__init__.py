@@ -1,7 +1,7 @@
 """Public Python names of rankdistill, knowledge distillation for online ranking.
 
 Each name is imported on first use, so `import rankdistill` imports neither TensorFlow nor TFX. This package
-may import all others; none imports it.
+may import all others; no other package imports it.
 
 Example:
     >>> import rankdistill

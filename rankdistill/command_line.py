@@ -34,7 +34,7 @@ from pipeline.errors import exit_on_bad_input
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--verbose", is_flag=True, help="Show the logs of TFX, Beam and TensorFlow.")
 def cli(verbose: bool) -> None:
-    """Train a teacher, its soft labels and a student per surface, for online ranking."""
+    """Train a teacher, and a student for each surface on the teacher's soft labels, for online ranking."""
     from pipeline.logging_setup import silence_other_packages
 
     if not verbose:

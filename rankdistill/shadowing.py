@@ -6,14 +6,14 @@ import importlib.util
 from pathlib import Path
 
 PACKAGES = ("eventlog", "models", "components", "pipeline", "experiments")
-"""Our import packages beside `rankdistill`; other distributions use some of these names too."""
+"""Our other import packages; packages of other distributions have some of these names too."""
 
 
 def refuse_shadowed_packages() -> None:
-    """Checks that Python would import each of our packages from beside `rankdistill`; imports none of them.
+    """Checks that Python finds each of our packages in the folder that holds `rankdistill`; imports none.
 
     Raises:
-        ImportError: if the first package of a name on `sys.path` is not ours, or there is none.
+        ImportError: if a package of another distribution comes first on `sys.path`, or ours is missing.
     """
     root = Path(__file__).resolve().parents[1]
     for package in PACKAGES:

@@ -34,7 +34,7 @@ class LabelChecks:
         calibration: Limit > 1 of the ratio of a task's mean soft label to its mean hard label on the same
             rows. The ratio must lie between 1 / `calibration` and `calibration`.
         min_rows: Minimum number of rows of a surface's task for the drift check, and of its hard labels for
-            the calibration check; of a binary task, of (expected) positives. With fewer, the check is skipped.
+            the calibration check; of a binary task, of positives. With fewer, the check is skipped.
         on_drift: If a task drifts: `warn` publishes the set, `stop` does not.
         on_skew: If a calibration is beyond its limit: `warn` publishes the set, `stop` does not.
     """

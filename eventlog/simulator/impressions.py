@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eventlog.simulator.randomness import Stream, generator, normal
+from eventlog.simulator.randomness import RandomStream, generator, normal
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.world import SURFACES, Surface
 
@@ -40,7 +40,9 @@ class Impressions:
         return len(self.users)
 
 
-def draw_impressions(state: WorldState, number: int, stream: Stream = Stream.IMPRESSIONS) -> Impressions:
+def draw_impressions(
+    state: WorldState, number: int, stream: RandomStream = RandomStream.IMPRESSIONS
+) -> Impressions:
     """Draws users by activity, surfaces by share, and videos by the surface's exposure."""
     random = generator(state.seed, state.span, stream)
     milliseconds = _times_of_day(number, random)
@@ -63,7 +65,7 @@ def draw_videos_shown(state: WorldState, surfaces: Array, random: np.random.Gene
 
 
 def _activity(state: WorldState, random: np.random.Generator) -> Array:
-    """`[users]` relative frequencies: the user's level, the span's heavy-tailed chance, and slow leaving."""
+    """`[users]` relative frequencies: the user's level, noise of the span, a slow decrease since arrival."""
     noise = np.float32(state.world.activity_noise) * normal(random, len(state.users))
     # Users leave as fast as new ones arrive, so that activity per user stays constant in a long log.
     leaving = state.world.new_users * (state.span - state.users.arrival)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eventlog.simulator.impressions import Impressions
-from eventlog.simulator.randomness import Stream, generator, normal
+from eventlog.simulator.randomness import RandomStream, generator, normal
 from eventlog.simulator.state import WorldState
 
 Array = Any
@@ -17,9 +17,9 @@ Array = Any
 def logging_error(state: WorldState, impressions: Impressions) -> Array:
     """`[rows]` float32, added to the log of each impression's logged seconds.
 
-    The sum of noise and the current bias of the impression's cell.
+    The sum of noise and the current bias of the impression's cell, see `World.logging_bias`.
     """
-    random = generator(state.seed, state.span, Stream.LOGGING)
+    random = generator(state.seed, state.span, RandomStream.LOGGING)
     trait = state.users.traits[:, 0][impressions.users]
     tag = state.videos.tags[:, 0][impressions.videos]
     bias = np.where(tag >= 0, state.logging_bias[trait, tag], np.float32(0))

@@ -1,8 +1,8 @@
 """Outcomes of impressions: true expectations per task, and labels drawn from them.
 
 The outcomes form a chain. Most long views follow a click. Watch time agrees with long_view and the duration.
-Most likes and comments follow a long view, most profile_enters a click. Clickbait raises the click and lowers
-all later outcomes, so engagement and satisfaction disagree there.
+Most likes and comments follow a long view; most profile_enters follow a click. Clickbait raises the click and
+lowers all later outcomes, so engagement and satisfaction disagree there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from eventlog.rows import IMMEDIATE_TASKS
 from eventlog.simulator.impressions import HOUR_MS, Impressions
-from eventlog.simulator.randomness import Stream, generator
+from eventlog.simulator.randomness import RandomStream, generator
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.world import SURFACES
 
@@ -22,7 +22,7 @@ Array = Any
 
 LONG_VIEW_SECONDS = 18.0
 """Shortest watch time of a long view; for a shorter video its duration, as in KuaiRand."""
-REPLAY = 1.1
+MAX_WATCH_DURATIONS = 1.1
 """The longest watch time, in durations of the video."""
 LONG_VIEW_UNCLICKED = 0.005
 """Probability of long_view without a click."""
@@ -120,14 +120,14 @@ def true_expectations(state: WorldState, impressions: Impressions) -> Expectatio
         profile_enter_clicked=_sigmoid(1.3 * generosity + (PROFILE_BASE + 2 * author)[video]),
         comment_viewed=_sigmoid(1.6 * generosity + (COMMENT_BASE + merit)[video]),
         threshold=threshold[video],
-        longest=np.log1p(np.float32(REPLAY) * videos.duration)[video],
+        longest=np.log1p(np.float32(MAX_WATCH_DURATIONS) * videos.duration)[video],
         long_watch=_sigmoid(0.5 * satisfaction),
     )
 
 
 def logged_outcomes(state: WorldState, expectations: Expectations) -> dict[str, Array]:
     """The outcomes of the current span's impressions in the log; see `draw_outcomes`."""
-    random = generator(state.seed, state.span, Stream.OUTCOMES)
+    random = generator(state.seed, state.span, RandomStream.OUTCOMES)
     return draw_outcomes(
         expectations, random.random((NUM_UNIFORMS, len(expectations.click)), dtype=np.float32)
     )
@@ -137,7 +137,7 @@ def draw_outcomes(expectations: Expectations, uniforms: Array) -> dict[str, Arra
     """Draws the outcomes of impressions.
 
     Args:
-        expectations: of `[rows]` impressions.
+        expectations: the expectations of `[rows]` impressions.
         uniforms: `[NUM_UNIFORMS, rows]` float32 in [0, 1). With equal numbers two policies differ only by the
             videos that they show.
 
@@ -168,7 +168,7 @@ def at_positions(expectations: Expectations, rows: Array, positions: Array, deca
     """Moves expectations from position 1 to other positions.
 
     Args:
-        expectations: of impressions at position 1.
+        expectations: the expectations of impressions at position 1.
         rows: `[n]` int64 indices of the impressions to select.
         positions: `[n]` int64, 1 is the best position.
         decay: logits that each doubling of the position takes from the click.

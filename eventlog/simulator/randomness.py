@@ -13,20 +13,20 @@ import numpy as np
 Array = Any
 
 
-class Stream(enum.IntEnum):
+class RandomStream(enum.IntEnum):
     """The purposes that have a random stream of their own."""
 
-    GEOGRAPHY = 0
+    TASTE_SPACE = 0
     ARRIVALS = 1
     DRIFT = 2
     IMPRESSIONS = 3
     OUTCOMES = 4
     LOGGING = 5
     VISITS = 6
-    CANDIDATES = 7
+    ITEMS = 7
 
 
-def generator(seed: int, span: int, stream: Stream) -> np.random.Generator:
+def generator(seed: int, span: int, stream: RandomStream) -> np.random.Generator:
     """The generator of one purpose in one span."""
     return np.random.default_rng([seed, span, int(stream)])
 

@@ -38,8 +38,8 @@ class SimulatedSpan:
         span: the number of the span.
         matured: rows whose LTV window closed with the previous span; None in the first spans.
         fresh: the rows of the span's own impressions.
-        truth: first of `matured`, then of `fresh`: the LTV without logging error of matured rows, and
-            probabilities and expectations of the immediate tasks of fresh rows.
+        truth: true expectations, first of `matured` (the LTV without logging error), then of `fresh` (the
+            immediate tasks).
     """
 
     span: int
@@ -96,7 +96,7 @@ def simulate(
     missing = {span for span in range(spans) if not (span_folder(out, span) / SUCCESS).exists()}
     if not missing:
         return
-    # Writing takes longer than simulating. One span ahead keeps both busy and bounds the memory.
+    # Writing takes longer than simulating. Simulating one span ahead keeps both busy and bounds the memory.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="span-writer") as executor:
         writing: Future[tuple[int, int]] | None = None
         for simulated in simulated_spans(world, examples_per_span, seed):
@@ -195,6 +195,6 @@ def _read_arguments(record: Path) -> dict[str, Any]:
     except ValueError as error:
         raise BadInput(
             "unreadable record of the simulation", where=str(record), expected="JSON", got=str(error),
-            fix="Delete the log and simulate it anew.",
+            fix="Delete the log and simulate it again.",
         ) from error  # fmt: skip
     return arguments if isinstance(arguments, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventlog.simulator.population import TasteSpace, concatenated, draw_authors, draw_users, draw_videos
-from eventlog.simulator.randomness import Stream, generator, normal, random_walk_step
+from eventlog.simulator.randomness import RandomStream, generator, normal, random_walk_step
 from eventlog.simulator.world import SURFACES, TASTES, TOPICS, TRAIT_VALUES, World
 
 
@@ -29,13 +29,13 @@ class WorldState:
         self.span = 0
         self._num_users = max(10, round(examples_per_span / world.impressions_per_user))
         self._num_videos = max(20, round(examples_per_span / world.impressions_per_video))
-        self._space = TasteSpace.draw(generator(seed, 0, Stream.GEOGRAPHY))
-        random = generator(seed, 0, Stream.ARRIVALS)
+        self._space = TasteSpace.draw(generator(seed, 0, RandomStream.TASTE_SPACE))
+        random = generator(seed, 0, RandomStream.ARRIVALS)
         num_authors = max(5, round(self._num_videos / world.videos_per_author))
         self.users = draw_users(self._num_users, 0, self._space, world, random)
         self.authors = draw_authors(num_authors, world, random)
         self.videos = draw_videos(self._num_videos, 0, self.authors, self._space, world, random)
-        drift = generator(seed, 0, Stream.DRIFT)
+        drift = generator(seed, 0, RandomStream.DRIFT)
         base = np.float32(world.base_drift)
         self.passing_taste = np.float32(world.taste_drift) * normal(drift, (self._num_users, TASTES))
         self.topic_trend = base * normal(drift, TOPICS)
@@ -49,7 +49,11 @@ class WorldState:
         self._arrive()
 
     def _drift(self) -> None:
-        world, random, step = self.world, generator(self.seed, self.span, Stream.DRIFT), random_walk_step
+        world, random, step = (
+            self.world,
+            generator(self.seed, self.span, RandomStream.DRIFT),
+            random_walk_step,
+        )
         self.topic_trend = step(self.topic_trend, world.base_persistence, world.base_drift, random)
         self.surface_trend = step(self.surface_trend, world.base_persistence, world.base_drift, random)
         self.logging_bias = step(
@@ -58,7 +62,7 @@ class WorldState:
         self.passing_taste = step(self.passing_taste, world.taste_persistence, world.taste_drift, random)
 
     def _arrive(self) -> None:
-        world, random = self.world, generator(self.seed, self.span, Stream.ARRIVALS)
+        world, random = self.world, generator(self.seed, self.span, RandomStream.ARRIVALS)
         num_users = max(1, round(self._num_users * world.new_users))
         num_videos = max(1, round(self._num_videos * world.new_videos))
         num_authors = max(1, round(num_videos / world.videos_per_author))

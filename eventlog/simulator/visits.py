@@ -18,7 +18,7 @@ from eventlog.simulator.outcomes import (
     logged_outcomes,
     true_expectations,
 )
-from eventlog.simulator.randomness import Stream, generator
+from eventlog.simulator.randomness import RandomStream, generator
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.tables import entity_indices, fresh_table
 from eventlog.simulator.world import World
@@ -33,7 +33,7 @@ class Visits:
 
     Attributes:
         span: the number of the span.
-        table: `[visits x candidates]` rows of the log's columns, without labels; the rows of a visit are
+        table: `[visits x items]` rows of the log's columns, without labels; the rows of a visit are
             consecutive.
         users: `[visits]` int64.
         expectations: true expectations of every row at position 1.
@@ -52,7 +52,7 @@ class Visits:
         Args:
             shown: `[rows]` int64 indices into `table`.
             positions: `[rows]` int64, 1 is the best position.
-            uniforms: `[NUM_UNIFORMS, visits x candidates]` float32 in [0, 1). With equal numbers two policies
+            uniforms: `[NUM_UNIFORMS, visits x items]` float32 in [0, 1). With equal numbers two policies
                 differ only by the rows that they show.
 
         Returns:
@@ -64,7 +64,7 @@ class Visits:
 
 
 def simulated_visits(
-    world: World, examples_per_span: int, seed: int, *, visits: int, candidates: int
+    world: World, examples_per_span: int, seed: int, *, visits: int, items: int
 ) -> Iterator[Visits]:
     """Visits in the world of `simulated_spans` with the same arguments, span by span, without end.
 
@@ -75,27 +75,27 @@ def simulated_visits(
         examples_per_span: fresh rows per span of the log.
         seed: seed of the world.
         visits: visits per span.
-        candidates: videos to rank per visit.
+        items: videos to rank per visit.
     """
     state = WorldState(world, examples_per_span, seed)
     history = HistoryTotals()
     while True:
-        yield _visits(state, history, visits, candidates)
+        yield _visits(state, history, visits, items)
         logged = draw_impressions(state, examples_per_span)
         outcomes = logged_outcomes(state, true_expectations(state, logged))
         history.add_span(state.span, entity_indices(state, logged), outcomes)
         state.advance()
 
 
-def _visits(state: WorldState, history: HistoryTotals, visits: int, candidates: int) -> Visits:
-    arrivals = draw_impressions(state, visits, Stream.VISITS)
-    surfaces = np.repeat(arrivals.surfaces, candidates)
+def _visits(state: WorldState, history: HistoryTotals, visits: int, items: int) -> Visits:
+    arrivals = draw_impressions(state, visits, RandomStream.VISITS)
+    surfaces = np.repeat(arrivals.surfaces, items)
     impressions = Impressions(
-        users=np.repeat(arrivals.users, candidates),
-        videos=draw_videos_shown(state, surfaces, generator(state.seed, state.span, Stream.CANDIDATES)),
+        users=np.repeat(arrivals.users, items),
+        videos=draw_videos_shown(state, surfaces, generator(state.seed, state.span, RandomStream.ITEMS)),
         surfaces=surfaces,
         positions=np.ones(len(surfaces), np.int64),
-        milliseconds=np.repeat(arrivals.milliseconds, candidates),
+        milliseconds=np.repeat(arrivals.milliseconds, items),
     )
     no_labels = dict.fromkeys(IMMEDIATE_TASKS, np.full(len(impressions), np.nan, np.float32))
     table = fresh_table(state, impressions, no_labels, history)

@@ -40,9 +40,9 @@ class World:
         activity_noise: standard deviation of a user's log activity between spans; it makes LTV noisy and
             heavy-tailed.
         logging_noise: standard deviation of the log error of each logged LTV.
-        logging_bias: standard deviation, between cells, of the log factor on the logged LTV of a cell (first
-            trait of the user x first tag of the video). It is independent of behaviour. A model that
-            crosses features fits it, and is wrong some spans later.
+        logging_bias: standard deviation between cells of the log factor on a cell's logged LTV. A cell is a
+            pair of the user's first trait and the video's first tag. The factor does not depend on
+            behaviour. A model that crosses features fits it, and is wrong some spans later.
         logging_bias_persistence: persistence of a cell's bias.
     """
 

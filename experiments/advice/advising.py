@@ -11,20 +11,20 @@ from typing import Any
 
 import yaml
 
-from experiments.advice.bench import Bench
 from experiments.advice.halving import halve
-from experiments.advice.pooling import pooled
+from experiments.advice.pooling import pool_scores
+from experiments.advice.proposal_runner import ProposalRunner
 from experiments.advice.proposals import GROUPS, Proposal, proposals
 from experiments.protocol.arms import distillable_tasks, scale_widths
 from experiments.protocol.settings import ExperimentProtocol
 from experiments.statistics.intervals import Estimate
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 from pipeline.config import Deployment
 from pipeline.config_file import read_document
 
 _SEARCH_SHARE = 0.75
-"""The search's share of the budget. The rest evaluates its best proposal with more seeds, on unseen spans."""
+"""The search's share of the budget. The rest evaluates its best proposal on the reporting spans."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +32,12 @@ class Advice:
     """Result of a search.
 
     Attributes:
-        advised: the better of the search's best proposal and the paper's advice; None if the interval of
-            neither is above 0.
-        search_best: the search's best proposal, also if it is not advised.
-        gain: criterion of `search_best` minus the control's, on the reporting spans.
+        advised: the better of `search_best` and the paper's advice; None if no interval lies above 0.
+        search_best: the best proposal of the search, advised or not.
+        gain: criterion of `search_best` minus that of the control, on the reporting spans.
         paper_gain: the same for the paper's advice.
-        seeds: number of seeds behind both gains.
-        rungs: estimate of each proposal by name, per round of the search.
+        seeds: number of seeds of both gains.
+        rungs: for each round of the search, the estimate of each proposal by name.
         seconds: duration of search and evaluation.
     """
 
@@ -54,7 +53,7 @@ class Advice:
 def advise(
     protocol: ExperimentProtocol,
     deployment: Deployment,
-    schedule: TrialScheduler,
+    scheduler: TrialScheduler,
     *,
     budget_seconds: float,
     progress: ExperimentProgress,
@@ -62,10 +61,10 @@ def advise(
     """Searches on the tuning spans and evaluates on the reporting spans.
 
     Args:
-        protocol: sets spans, tuning grid and batch size; the deployment has all other training settings.
+        protocol: sets spans and batch size; the deployment sets all other training settings.
         deployment: the deployment whose student is distilled.
-        schedule: runs trials.
-        budget_seconds: the time budget; the first round of the search runs in any case.
+        scheduler: runs trials.
+        budget_seconds: the time budget; the first round of the search runs regardless of it.
         progress: prints progress lines.
     """
     started = time.monotonic()
@@ -73,10 +72,10 @@ def advise(
     def seconds_spent() -> float:
         return time.monotonic() - started
 
-    bench = Bench(protocol, deployment, schedule, progress.print_line)
+    proposal_runner = ProposalRunner(protocol, deployment, scheduler, progress.print_line)
     all_proposals = proposals()
     rungs = halve(
-        all_proposals, bench.scores, pooled, bench.forecast,
+        all_proposals, proposal_runner.scores, pool_scores, proposal_runner.forecast,
         lambda: _SEARCH_SHARE * budget_seconds - seconds_spent(), seconds_spent,
     )  # fmt: skip
     for number, rung in enumerate(rungs, start=1):
@@ -86,10 +85,12 @@ def advise(
             f"round {number}: {num_proposals} proposals, {rung.seconds:.0f} s; best {best.name}, {score:+.4f}"
         )
     proposal, default = next(iter(rungs[-1].scores)), all_proposals[0]
-    seeds = bench.affordable_seeds(budget_seconds - seconds_spent())
+    seeds = proposal_runner.affordable_seeds(budget_seconds - seconds_spent())
     progress.print_line(f"evaluating {proposal.name} with {seeds} seeds")
-    figures = bench.figures(dict.fromkeys((proposal, default, None)), range(seeds))
-    gain, paper_gain = (bench.difference(figures[arm], figures[None]) for arm in (proposal, default))
+    criteria = proposal_runner.reported_criteria(dict.fromkeys((proposal, default, None)), range(seeds))
+    gain, paper_gain = (
+        proposal_runner.difference(criteria[arm], criteria[None]) for arm in (proposal, default)
+    )
     return Advice(
         advised=best_with_evidence({proposal: gain, default: paper_gain}),
         search_best=proposal,
@@ -102,9 +103,13 @@ def advise(
 
 
 def best_with_evidence(gains: Mapping[Proposal, Estimate]) -> Proposal | None:
-    """The proposal with the largest gain, of those whose interval is above 0; None if there is none."""
-    shown = [proposal for proposal, gain in gains.items() if gain.both is not None and gain.both[0] > 0]
-    return max(shown, key=lambda proposal: gains[proposal].value, default=None)
+    """The proposal with the largest gain whose interval lies above 0; None if there is none."""
+    with_evidence = [
+        proposal
+        for proposal, gain in gains.items()
+        if gain.users_and_seeds is not None and gain.users_and_seeds[0] > 0
+    ]
+    return max(with_evidence, key=lambda proposal: gains[proposal].value, default=None)
 
 
 def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path) -> str:
@@ -117,15 +122,15 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     document = {
         "advised": advice.advised.name if advice.advised else None,
         "search_best": dataclasses.asdict(advice.search_best),
-        "gain": dataclasses.asdict(advice.gain),
-        "paper_gain": dataclasses.asdict(advice.paper_gain),
+        "gain": _estimate_json(advice.gain),
+        "paper_gain": _estimate_json(advice.paper_gain),
         "seeds": advice.seeds,
         "rounds": advice.rungs,
         "seconds": advice.seconds,
     }
     (out / "advice.json").write_text(json.dumps(document, indent=1))
     evidence = (
-        f"criterion over the control with {advice.seeds} seeds: "
+        f"criterion minus the control's with {advice.seeds} seeds: "
         f"{advice.search_best.name} {_text(advice.gain)}, "
         f"the paper's advice {_text(advice.paper_gain)}; {advice.seconds:.0f} s spent"
     )
@@ -154,5 +159,14 @@ def _recommended(best: Proposal, deployment: Deployment, config: Path) -> Mappin
     return document
 
 
+def _estimate_json(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": estimate.value, "both": estimate.users_and_seeds, "seeds": estimate.seeds_only,
+        "p": estimate.p_value,
+    }  # fmt: skip
+
+
 def _text(gain: Estimate) -> str:
-    return f"{gain.value:+.4f}" + (f" [{gain.both[0]:+.4f}, {gain.both[1]:+.4f}]" if gain.both else "")
+    low_and_high = gain.users_and_seeds
+    interval = f" [{low_and_high[0]:+.4f}, {low_and_high[1]:+.4f}]" if low_and_high else ""
+    return f"{gain.value:+.4f}{interval}"

@@ -14,7 +14,7 @@ P = TypeVar("P", bound=Hashable)
 
 @dataclass(frozen=True)
 class Rung(Generic[P]):
-    """One round.
+    """One round of successive halving.
 
     Attributes:
         scores: estimate of each remaining proposal after the round, the best first.
@@ -36,16 +36,16 @@ def halve(
     """Halves the proposals until one is left or the budget does not allow another round.
 
     Args:
-        proposals: the first is the default without advice. The first round keeps it whatever its score.
-        measure: scores of (proposal, seed) pairs; higher is better.
-        estimate: an estimate per proposal from all scores so far, one score a seed. It also gets the scores
-            of the proposals that earlier rounds dropped.
-        forecast: seconds that `measure` will need for these pairs.
-        seconds_left: rest of the budget.
-        seconds_spent: seconds since the start.
+        proposals: the first is the paper's advice; the first round keeps it, with any score.
+        measure: returns the scores of (proposal, seed) pairs; higher is better.
+        estimate: returns an estimate for each proposal. Its argument has all scores so far, one per seed,
+            also of dropped proposals.
+        forecast: returns the seconds that `measure` will need for these pairs.
+        seconds_left: returns the rest of the budget.
+        seconds_spent: returns the seconds since the start.
 
     Returns:
-        The rounds, at least one: the first runs whatever the budget.
+        The rounds; the first runs regardless of the budget.
     """
     rungs: list[Rung[P]] = []
     scores: dict[P, tuple[float, ...]] = dict.fromkeys(proposals, ())

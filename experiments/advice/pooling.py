@@ -12,16 +12,16 @@ from experiments.advice.proposals import Proposal
 Array = Any
 
 
-def pooled(scores: Mapping[Proposal, Sequence[float]]) -> dict[Proposal, float]:
+def pool_scores(scores: Mapping[Proposal, Sequence[float]]) -> dict[Proposal, float]:
     """Shrinks each proposal's mean towards the prediction from its width, tasks, strategy and weight.
 
-    The prediction is a linear model of the settings. A proposal keeps more of its own deviation if scores
-    vary little between seeds, and if proposals deviate much from the model. Without a second seed for any
-    proposal it keeps half.
+    The prediction is a linear model of the settings. Each proposal keeps a share of its deviation from the
+    prediction. The share is large if scores vary little between seeds and proposals deviate much from the
+    model. It is one half if no proposal has a second seed.
 
     Args:
-        scores: per proposal one score a seed, from seed 0 upward: its criterion minus that of the control
-            with the same seed.
+        scores: for each proposal, one score for each seed from 0 upward: its criterion minus that of the
+            control with the same seed.
 
     Reference: Efron and Morris, "Data analysis using Stein's estimator and its generalizations", JASA 1975.
     """

@@ -24,9 +24,9 @@ class Proposal:
 
     Attributes:
         width: the teacher's width, as a multiple of the student's.
-        groups: key of `GROUPS`: the distilled task groups.
-        strategy: of all distilled tasks.
-        weight: of the soft losses.
+        groups: the distilled task groups, as a key of `GROUPS`.
+        strategy: the strategy of all distilled tasks.
+        weight: factor of the soft losses.
     """
 
     width: float

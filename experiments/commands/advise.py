@@ -14,26 +14,37 @@ from pipeline.commands.options import FOLDER, events_option
 @click.command()
 @events_option
 @click.option(
-    "--budget-minutes", type=click.FloatRange(min=0), required=True, help="Time to spend, in minutes."
+    "--budget-minutes",
+    type=click.FloatRange(min=0),
+    required=True,
+    help="Time budget in minutes; the first round of the search runs regardless of it.",
 )
-@click.option("--out", type=FOLDER, required=True, help="Folder for the advice and its configuration.")
+@click.option(
+    "--out",
+    type=FOLDER,
+    required=True,
+    help="Output folder: trials, advice.json and, with evidence, recommended.yaml. A rerun resumes.",
+)
 @protocol_option
 @processes_option
 def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, processes: int) -> None:
-    """Find the distillation settings that improve the student most, if any do."""
+    """Search for the distillation settings that improve the student most.
+
+    It compares teacher widths, tasks, strategies and weights. It reports if there is no evidence for any.
+    """
     from experiments.advice import advising
     from experiments.protocol.settings import deployment_file, load_protocol
     from experiments.trials.loading import load_stream
     from experiments.trials.progress import ExperimentProgress
-    from experiments.trials.schedule import TrialScheduler
+    from experiments.trials.scheduler import TrialScheduler
 
     protocol, deployment = load_protocol(protocol_file)
     stream = load_stream(deployment, events, out / "streams")
     with (
         ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress,
-        TrialScheduler(stream, out / "trials", processes, progress.on_done) as schedule,
+        TrialScheduler(stream, out / "trials", processes, progress.on_done) as scheduler,
     ):
         advice = advising.advise(
-            protocol, deployment, schedule, budget_seconds=60 * budget_minutes, progress=progress
+            protocol, deployment, scheduler, budget_seconds=60 * budget_minutes, progress=progress
         )
     click.echo(advising.write_advice(advice, deployment, deployment_file(protocol_file, protocol), out))

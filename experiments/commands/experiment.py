@@ -17,8 +17,8 @@ _NAMES = ("strategy", "size", "objectives", "stability", "label-age", "features"
 @click.argument("name", type=click.Choice(_NAMES))
 @events_option
 @seeds_option(default=10)
-@click.option("--out", type=FOLDER, required=True, help="Folder for results and trials; a rerun resumes.")
-@click.option("--cache", type=FOLDER, help="Folder of trials that experiments share.  [default: OUT]")
+@click.option("--out", type=FOLDER, required=True, help="Output folder: results and trials. A rerun resumes.")
+@click.option("--cache", type=FOLDER, help="Folder of trials; experiments can share it.  [default: OUT]")
 @protocol_option
 @processes_option
 @click.option("--per-surface", is_flag=True, help="Train a student per surface instead of one for all.")
@@ -28,7 +28,13 @@ def experiment(
 ) -> None:  # fmt: skip
     """Run one of the paper's experiments on an event log.
 
-    It compares distilled students with a tuned control and a placebo.
+    \b
+    strategy    direct and auxiliary distillation against a control and placebos
+    size        teachers of 1, 2, 4 and 8 times the student's width
+    objectives  the tasks to distil
+    stability   divergence rates of teachers with and without stabilisers
+    label-age   soft labels that are 0 to 3 spans older than necessary
+    features    teachers with and without history features, of all surfaces or one
     """
     from experiments.protocol.settings import load_protocol
     from experiments.tables.running import run_experiment

@@ -32,33 +32,45 @@ _SHARE = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
     "arm_list",
     default="control,student",
     show_default=True,
-    help="Models to compare: control, and student or teacher or both.",
+    help="Models to compare, separated by commas: control and at least one of student and teacher.",
 )
 @seeds_option(default=5)
-@click.option("--world", type=_NATURAL, default=1, show_default=True, help="Seed of the simulated world.")
-@click.option("--spans", type=_COUNT, default=10, show_default=True, help="Number of simulated spans.")
+@click.option("--world", type=_NATURAL, default=1, show_default=True, help="Seed of the simulator.")
+@click.option("--spans", type=_COUNT, default=10, show_default=True, help="Number of spans to simulate.")
 @click.option(
-    "--examples-per-span", type=_COUNT, default=6000, show_default=True, help="Examples to train on per span."
+    "--examples-per-span",
+    type=_COUNT,
+    default=6000,
+    show_default=True,
+    help="Number of simulated training examples in each span.",
 )
-@click.option("--visits", type=_COUNT, default=2000, show_default=True, help="Visits to rank per span.")
+@click.option(
+    "--visits",
+    type=_COUNT,
+    default=2000,
+    show_default=True,
+    help="Number of visits in each span that every model ranks.",
+)
 @click.option(
     "--aa-runs",
     type=_NATURAL,
     default=200,
     show_default=True,
-    help="Number of A/A runs, which compare the control with itself.",
+    help="Number of A/A runs. They compare the control with itself, to check the intervals.",
 )
-@click.option("--replay", type=FOLDER, help="Event log whose random exposures replace the simulation.")
+@click.option(
+    "--replay", type=FOLDER, help="Event log with random exposures, to replay instead of a simulation."
+)
 @click.option(
     "--share",
     type=_SHARE,
     default=0.2,
     show_default=True,
-    help="Share of the random exposures that a policy shows.",
+    help="With --replay: share of each span's random exposures that a model shows.",
 )
 @processes_option
 @click.option(
-    "--out", type=FOLDER, required=True, help="Folder for log, trials and results; a rerun resumes."
+    "--out", type=FOLDER, required=True, help="Output folder: log, trials and online.json. A rerun resumes."
 )
 def online(
     config_file: Path, arm_list: str, seeds: int, world: int, spans: int, examples_per_span: int, visits: int,
@@ -66,10 +78,10 @@ def online(
 ) -> None:  # fmt: skip
     """Compare models in an A/B experiment, simulated or replayed from a log.
 
-    It reports the change of engagement and satisfaction against the control.
+    For each model it reports the relative change of engagement and satisfaction against the control.
     """
     from experiments.online.effects import mean_changes
-    from experiments.online.live import Setting, changes, run_live
+    from experiments.online.live import LiveSettings, changes, run_live
     from experiments.online.policies import CONTROL
     from experiments.online.replay import run_replay
     from experiments.trials.progress import ExperimentProgress
@@ -89,7 +101,7 @@ def online(
             }
         else:
             _require_spans(spans, deployment)
-            setting = Setting(
+            setting = LiveSettings(
                 spans=spans, examples_per_span=examples_per_span, visits=visits, world_seed=world
             )
             experiment, policies = run_live(
@@ -136,9 +148,9 @@ def _print_changes(by_arm: Mapping[str, Mapping[str, Change]]) -> list[dict[str,
 
 
 def _run_checks(experiment: LiveExperiment, policy: Policy, runs: int) -> list[dict[str, Any]]:
-    """Prints and returns, by measure, the rates of false alarms and of detected changes of 1 %.
+    """Prints and returns, for each measure, the rates of false alarms and of detected changes of 1 %.
 
-    The rate of detected changes stands beside the power that the standard errors promise.
+    The detection rate is printed with the power expected from the standard errors.
     """
     from experiments.online.live import aa_changes
 

@@ -11,8 +11,8 @@ from pipeline.commands.options import FILE, FOLDER, require_root
 
 
 @click.command()
-@click.option("--experiment", type=FOLDER, help="Folder that `rankdistill experiment` had as --out.")
-@click.option("--config", type=FILE, help="A run's deployment; needs --events and --root.")
+@click.option("--experiment", type=FOLDER, help="Output folder of `rankdistill experiment`.")
+@click.option("--config", type=FILE, help="YAML file of a run's deployment; needs --events and --root.")
 @click.option("--events", type=FOLDER, help="Folder of the run's event log.")
 @click.option("--root", type=FOLDER, help="Folder of the run.")
 @click.option("--out", type=FILE, required=True, help="HTML file to write.")

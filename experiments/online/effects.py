@@ -16,7 +16,7 @@ Array = Any
 ENGAGEMENT, SATISFACTION = "engagement", "satisfaction"
 MEASURES = (ENGAGEMENT, SATISFACTION)
 
-_REACH = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+_HALF_WIDTH = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 """Half the width of a confidence interval, in standard errors."""
 
 
@@ -25,8 +25,8 @@ class Change:
     """A relative change.
 
     Attributes:
-        value: 0.01 is one per cent more.
-        error: its standard error.
+        value: the change; 0.01 is one per cent more.
+        error: standard error of `value`.
     """
 
     value: float
@@ -34,8 +34,8 @@ class Change:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Low and high of the 95 % confidence interval."""
-        return self.value - _REACH * self.error, self.value + _REACH * self.error
+        """The ends of the 95 % confidence interval."""
+        return self.value - _HALF_WIDTH * self.error, self.value + _HALF_WIDTH * self.error
 
     @property
     def excludes_zero(self) -> bool:
@@ -46,7 +46,7 @@ class Change:
     def power(self, effect: float) -> float:
         """The probability that an experiment of this size detects a true change of `effect`."""
         shift = effect / self.error
-        return float(stats.norm.cdf(shift - _REACH) + stats.norm.cdf(-shift - _REACH))
+        return float(stats.norm.cdf(shift - _HALF_WIDTH) + stats.norm.cdf(-shift - _HALF_WIDTH))
 
 
 def measures_of(outcomes: Mapping[str, Array]) -> dict[str, Array]:
@@ -61,7 +61,7 @@ def mean_changes(totals: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]
     """The mean change over seeds, by measure; its error covers users and seeds.
 
     Args:
-        totals: by seed, the users' totals by measure, under the policy and under the control; see `change`.
+        totals: for each seed, the users' totals by measure: under the policy, and under the control.
     """
     means = {}
     for measure in MEASURES:

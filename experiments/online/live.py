@@ -1,4 +1,4 @@
-"""Simulated live experiment: models train on a simulated log and rank the same visits before each span.
+"""Simulates a live experiment: models train on a simulated log, and all rank the same visits of each span.
 
 Every policy ranks every visit, and outcomes are drawn with common random numbers. So only the slates cause
 differences. The A/A runs check the intervals: they repeat one policy with other random numbers.
@@ -20,7 +20,7 @@ from experiments.online.effects import MEASURES, Change, change, mean_changes, m
 from experiments.online.policies import RANKING, scores_of, train_arms
 from experiments.online.slates import slates
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.stream import ExampleStream
 from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment
@@ -29,12 +29,11 @@ Array = Any
 
 
 @dataclass(frozen=True)
-class Setting:
+class LiveSettings:
     """The size of a live experiment.
 
     Attributes:
-        spans: number of spans of the log. Policies rank visits of the spans after the first that students
-            train on.
+        spans: number of spans of the log. Policies rank visits from the students' second span on.
         examples_per_span: impressions that the models train on.
         visits: number of visits of each span.
         items: number of items to rank in each visit.
@@ -66,7 +65,7 @@ class Policy:
 
 
 class LiveExperiment:
-    """Visits, and their outcomes under a policy.
+    """The visits of a live experiment, and their outcomes under any policy.
 
     Args:
         visits: one element per span.
@@ -89,14 +88,14 @@ class LiveExperiment:
         )
 
     def totals(self, policy: Policy, outcome_seed: int) -> dict[str, Array]:
-        """Every visitor's totals under a policy.
+        """Every visitor's total engagement and satisfaction under a policy.
 
         Args:
             policy: the slates.
             outcome_seed: seed of the outcomes; equal seeds give all policies common random numbers.
 
         Returns:
-            By measure, `[visitors]` float64.
+            For each measure, `[visitors]` float64.
         """
         num_users = int(self._visitors[-1]) + 1
         totals = {measure: np.zeros(num_users) for measure in MEASURES}
@@ -113,7 +112,7 @@ class LiveExperiment:
 
 def run_live(
     deployment: Deployment,
-    setting: Setting,
+    setting: LiveSettings,
     arms: Sequence[str],
     out: Path,
     *,
@@ -138,15 +137,15 @@ def run_live(
     )
     folder = load_stream(deployment, log, out / "streams", items)
 
-    with TrialScheduler(folder, out / "trials", processes, progress.on_done) as schedule:
-        outcomes = train_arms(deployment, schedule, arms, seeds, setting.spans - 1)
+    with TrialScheduler(folder, out / "trials", processes, progress.on_done) as scheduler:
+        results = train_arms(deployment, scheduler, arms, seeds, setting.spans - 1)
     experiment = LiveExperiment(visits, setting.items, setting.slots)
     return experiment, {
         arm: [
-            experiment.policy(_item_scores(schedule.stream, outcome, items, setting.ranking))
-            for outcome in of_arm
+            experiment.policy(_item_scores(scheduler.stream, result, items, setting.ranking))
+            for result in of_arm
         ]
-        for arm, of_arm in outcomes.items()
+        for arm, of_arm in results.items()
     }
 
 
@@ -171,10 +170,10 @@ def aa_changes(
         experiment: the visits.
         policy: the slates.
         runs: number of runs.
-        effect: relative increase of the first policy's measures, to check the power; 0.01 is one per cent.
+        effect: relative increase of one side's measures, to check the power; 0.01 is one per cent.
 
     Returns:
-        By measure, one change per run.
+        For each measure, one change per run.
     """
     by_measure: dict[str, list[Change]] = {measure: [] for measure in MEASURES}
     for run in range(runs):
@@ -186,25 +185,25 @@ def aa_changes(
     return by_measure
 
 
-def _visits(setting: Setting) -> list[Visits]:
+def _visits(setting: LiveSettings) -> list[Visits]:
     """The visits of every span."""
     spans = simulated_visits(
         World(), setting.examples_per_span, setting.world_seed,
-        visits=setting.visits, candidates=setting.items,
+        visits=setting.visits, items=setting.items,
     )  # fmt: skip
     return list(itertools.islice(spans, setting.spans))
 
 
 def _item_scores(
     stream: ExampleStream,
-    outcome: TrialResult,
+    result: TrialResult,
     items: Mapping[int, Any],
     ranking: Sequence[tuple[str, float]],
 ) -> dict[int, Array]:
-    """The scores of each span's items; their rows follow the span's impressions."""
-    row_scores = scores_of(outcome, ranking)
+    """For each span, the scores of the items to rank; the stream holds them after the span's impressions."""
+    row_scores = scores_of(result, ranking)
     scores = {}
     for span, table in items.items():
-        rows = np.flatnonzero(stream.spans[outcome.rows] == span)
+        rows = np.flatnonzero(stream.spans[result.rows] == span)
         scores[span] = row_scores[rows[-table.num_rows :]]
     return scores

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.protocol.arms import with_surface_feature
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.trial import SoftLabelSource, Trial
 from experiments.trials.trial_result import TrialResult
 from models.job import TrainingJob
@@ -23,40 +23,40 @@ RANKING = (("click", 1.0), ("long_view", 1.0), ("like", 2.0))
 
 
 def train_arms(
-    deployment: Deployment, schedule: TrialScheduler, arms: Sequence[str], seeds: int, last: int
+    deployment: Deployment, scheduler: TrialScheduler, arms: Sequence[str], seeds: int, last_span: int
 ) -> dict[str, list[TrialResult]]:
-    """Trains the deployment's models over the spans up to `last` with every seed.
+    """Trains the deployment's models over the spans up to `last_span` with every seed.
 
     Students and controls start after the burn-in, as in the deployment.
 
     Returns:
-        By arm, by seed.
+        For each arm, one result for each seed.
     """
     first = deployment.burn_in_spans[-1] + 1
     surface = next(iter(deployment.surfaces))
 
     def trial(job: TrainingJob, seed: int, first_span: int, labels: SoftLabelSource | None = None) -> Trial:
         seeded = with_surface_feature(dataclasses.replace(job, seed=seed, surface=None), deployment)
-        return Trial(job=seeded, first_span=first_span, last_span=last, kept_from=1, labels=labels)
+        return Trial(job=seeded, first_span=first_span, last_span=last_span, kept_from=1, labels=labels)
 
     teachers = [trial(deployment.teacher_job(), seed, 0) for seed in range(seeds)]
     # Students train on the teachers' labels, so the teachers run first.
-    outcomes = {TEACHER: schedule.run(teachers)} if {TEACHER, STUDENT} & set(arms) else {}
+    results = {TEACHER: scheduler.run(teachers)} if {TEACHER, STUDENT} & set(arms) else {}
     if CONTROL in arms:
         controls = [trial(deployment.control_job(surface), seed, first) for seed in range(seeds)]
-        outcomes[CONTROL] = schedule.run(controls)
+        results[CONTROL] = scheduler.run(controls)
     if STUDENT in arms:
         students = [
             trial(
                 deployment.student_job(surface), seed, first,
-                SoftLabelSource(teacher=schedule.key(teachers[seed]), first_span=first),
+                SoftLabelSource(teacher=scheduler.key(teachers[seed]), first_span=first),
             )
             for seed in range(seeds)
         ]  # fmt: skip
-        outcomes[STUDENT] = schedule.run(students)
-    return {arm: outcomes[arm] for arm in arms}
+        results[STUDENT] = scheduler.run(students)
+    return {arm: results[arm] for arm in arms}
 
 
-def scores_of(outcome: TrialResult, ranking: Sequence[tuple[str, float]] = RANKING) -> Array:
+def scores_of(result: TrialResult, ranking: Sequence[tuple[str, float]] = RANKING) -> Array:
     """`[kept rows]` float64: the weighted sum of predictions by which a policy ranks."""
-    return sum(weight * outcome.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)
+    return sum(weight * result.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)

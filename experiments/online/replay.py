@@ -4,7 +4,7 @@ Any policy might have selected a random exposure. So the outcomes of the exposur
 shown estimate its effect without bias.
 
 Reference: Li et al., "Unbiased offline evaluation of contextual-bandit-based news article recommendation
-algorithms", WSDM 2011. Differs: a policy shows the best share of each span's exposures, not one of a slate.
+algorithms", WSDM 2011. Differs: a policy shows a fixed share of each span's exposures, not one of a slate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from eventlog.spans import complete_spans, span_files
 from experiments.online.effects import measures_of
 from experiments.online.policies import scores_of, train_arms
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.stream import ExampleStream
 from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment
@@ -45,12 +45,12 @@ def run_replay(
     processes: int,
     progress: ExperimentProgress,
 ) -> dict[str, list[dict[str, Array]]]:
-    """Trains the arms over a log; each ranks the random exposures of a span before it trains on the span.
+    """Trains the arms over a log; each model ranks a span's random exposures before it trains on the span.
 
     Args:
         deployment: the models.
         log: an event log with random exposures after the first span that students train on.
-        arms: names; they include the control.
+        arms: names of the arms, the control among them.
         out: folder of streams and trials.
         share: share of each span's exposures that a policy shows, in (0, 1).
         seeds: number of runs of every arm.
@@ -58,10 +58,10 @@ def run_replay(
         progress: prints progress lines.
 
     Returns:
-        By arm, by seed: by measure, `[users]` float64, every user's total over the shown exposures.
+        For each arm and seed, by measure: `[users]` float64, every user's total over the shown exposures.
 
     Raises:
-        BadInput: if the folder is no event log, or these spans have no random exposures.
+        BadInput: if the folder is not an event log, or the ranked spans have no random exposures.
     """
     from experiments.trials.loading import load_stream
 
@@ -70,13 +70,13 @@ def run_replay(
     drawn = read_random_exposures(log, spans)
     progress.print_line(f"replaying {len(drawn)} random exposures of spans {spans.start} to {last}")
     folder = load_stream(deployment, log, out / "streams")
-    with TrialScheduler(folder, out / "trials", processes, progress.on_done) as schedule:
-        outcomes = train_arms(deployment, schedule, arms, seeds, last)
-        stream = schedule.stream
+    with TrialScheduler(folder, out / "trials", processes, progress.on_done) as scheduler:
+        results = train_arms(deployment, scheduler, arms, seeds, last)
+        stream = scheduler.stream
     exposures = [exposed_rows(stream, log, span, drawn) for span in spans]
     return {
-        arm: [user_totals(stream, exposures, outcome, share) for outcome in of_arm]
-        for arm, of_arm in outcomes.items()
+        arm: [user_totals(stream, exposures, result, share) for result in of_arm]
+        for arm, of_arm in results.items()
     }
 
 
@@ -90,34 +90,34 @@ def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array) -
         drawn: ids of the random exposures.
 
     Returns:
-        `[exposures]` int64, rising.
+        `[exposures]` int64, ascending.
     """
     ids = pa.concat_tables([pq.read_table(file, columns=[EXAMPLE_ID]) for file in span_files(log, span)])
     rows = stream.rows(span)
-    # A matured row has the id of its impression, but is no impression of this span.
+    # A matured row has the id of its impression, which lies in an earlier span.
     where = pc.is_in(ids[EXAMPLE_ID], value_set=drawn).to_numpy() & stream.fresh[rows]
     labels = stream.labels[rows][:, [stream.tasks.index(task) for task in _MEASURED_TASKS]]
     return rows.start + np.flatnonzero(where & ~np.isnan(labels).any(axis=1))
 
 
 def user_totals(
-    stream: ExampleStream, exposures: Sequence[Array], outcome: TrialResult, share: float
+    stream: ExampleStream, exposures: Sequence[Array], result: TrialResult, share: float
 ) -> dict[str, Array]:
     """Each user's totals over the exposures that a policy shows.
 
     Args:
         stream: the rows of the log.
-        exposures: by span, `[exposures]` rows of the stream.
-        outcome: predictions of the policy's model.
+        exposures: for each span, `[exposures]` rows of the stream.
+        result: predictions of the policy's model.
         share: share of each span's exposures that the policy shows, in (0, 1), rounded up.
 
     Returns:
-        By measure, `[users]` float64; the users of all exposures in the order of their cluster.
+        For each measure, `[users]` float64: the users of all exposures in the order of their cluster codes.
     """
-    scores = scores_of(outcome)
+    scores = scores_of(result)
     shown = []
     for rows in exposures:
-        span_scores = scores[np.searchsorted(outcome.rows, rows)]
+        span_scores = scores[np.searchsorted(result.rows, rows)]
         best = np.argsort(-span_scores, kind="stable")[: int(np.ceil(share * len(rows)))]
         shown.append(rows[best])
     shown_rows = np.concatenate(shown)

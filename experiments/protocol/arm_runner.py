@@ -13,7 +13,7 @@ from experiments.protocol.criterion import gains as gains_by_task
 from experiments.protocol.settings import ExperimentProtocol
 from experiments.protocol.tuning import Hyperparameters, TuningResult, choose_point
 from experiments.statistics.comparison import ALL_SURFACES, ArmPair, Comparison, ResultRow, largest_surface
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.trial import SoftLabelSource, Trial
 from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment
@@ -28,15 +28,15 @@ class ArmRunner:
     Args:
         protocol: the experiment's protocol.
         deployment: the models.
-        schedule: runs trials.
-        seeds: number of seeds with which an arm is reported.
+        scheduler: runs trials.
+        seeds: number of reported trials of each arm.
         per_surface: True for a separate student for each surface.
         print_line: prints a line about the current step.
         labels_from: the first span with soft labels; None for the first tuning span.
 
     Attributes:
         choices: the tuning result of each arm.
-        costs: of training and serving, by arm.
+        costs: costs of training and serving, by arm.
         curves: calibration curves of the primary endpoints' binary tasks, by task and arm.
         teachers: arms that students can name as their teacher.
     """
@@ -45,7 +45,7 @@ class ArmRunner:
         self,
         protocol: ExperimentProtocol,
         deployment: Deployment,
-        schedule: TrialScheduler,
+        scheduler: TrialScheduler,
         seeds: int,
         *,
         per_surface: bool,
@@ -54,22 +54,22 @@ class ArmRunner:
     ) -> None:
         self.protocol = protocol
         self.deployment = deployment
-        self.schedule = schedule
+        self.scheduler = scheduler
         self.seeds = seeds
         self.per_surface = per_surface
         self.choices: dict[str, TuningResult] = {}
         self.costs: dict[str, dict[str, Any]] = {}
         self.curves: dict[str, dict[str, Any]] = {}
         self.teachers: dict[str, TeacherArm] = {}
-        self._say = print_line
+        self._print_line = print_line
         self._labels_from = protocol.tuning_spans.start if labels_from is None else labels_from
-        self._tuning_labels = schedule.stream.known_labels(until=protocol.tuning_spans[-1])
+        self._tuning_labels = scheduler.stream.known_labels(until=protocol.tuning_spans[-1])
 
     def compare(
         self, name: str, arms: Mapping[str, Sequence[TrialResult]], pairs: Sequence[ArmPair]
     ) -> list[ResultRow]:
         """The result rows over all surfaces and on the largest one; fills `curves`."""
-        stream, protocol = self.schedule.stream, self.protocol
+        stream, protocol = self.scheduler.stream, self.protocol
         tasks, spans = self.deployment.tasks, protocol.reporting_spans
         comparison = Comparison(stream, tasks, arms, spans, protocol.resamples, protocol.min_positives)
         for endpoint in protocol.primary.endpoints:
@@ -83,7 +83,7 @@ class ArmRunner:
         The teachers of students must have run in an earlier call.
 
         Returns:
-            For each arm, one result a seed.
+            For each arm, one result for each seed.
         """
         self.teachers |= {arm.name: arm for arm in arms if isinstance(arm, TeacherArm)}
         for arm in arms:
@@ -94,8 +94,8 @@ class ArmRunner:
             for arm in arms
             for seed in range(self.seeds)
         ]
-        self._say(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
-        results = iter(self.schedule.run(trials))
+        self._print_line(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
+        results = iter(self.scheduler.run(trials))
         by_arm = {arm.name: [next(results) for _ in range(self.seeds)] for arm in arms}
         self.costs |= {arm.name: _cost(arm, by_arm[arm.name]) for arm in arms}
         return by_arm
@@ -107,7 +107,7 @@ class ArmRunner:
         if not (self.per_surface if isinstance(arm, StudentArm) else arm.per_surface):
             job = with_surface_feature(job, self.deployment)
         if isinstance(arm, TeacherArm):
-            # Calibration needs predictions of earlier spans, so they are kept from the first possible one.
+            # Calibrated labels need the predictions of earlier spans; the first span has none.
             return Trial(
                 job=job, first_span=0, last_span=last_span, kept_from=1, age=arm.age,
                 per_surface=arm.per_surface,
@@ -122,10 +122,10 @@ class ArmRunner:
         )
 
     def _labels(self, arm: StudentArm, seed: int, last_span: int) -> SoftLabelSource:
-        """The labels of the teacher's trial with the same seed."""
+        """The soft labels of the teacher's trial with the same seed."""
         teacher = self.trial(self.teachers[arm.teacher], self.choices[arm.teacher].point, seed, last_span)
         return SoftLabelSource(
-            teacher=self.schedule.key(teacher),
+            teacher=self.scheduler.key(teacher),
             first_span=self._labels_from,
             treatment=arm.treatment,
             bias=arm.bias,
@@ -134,24 +134,24 @@ class ArmRunner:
 
     def tune(self, arm: Arm) -> None:
         """Tunes an arm on the tuning spans and stores the result in `choices`."""
-        if arm.like is not None:
-            self.choices[arm.name] = self.choices[arm.like]
+        if arm.hyperparameters_of is not None:
+            self.choices[arm.name] = self.choices[arm.hyperparameters_of]
             return
-        self._say(f"tuning {arm.name}")
+        self._print_line(f"tuning {arm.name}")
         distilled = isinstance(arm, StudentArm) and bool(arm.teacher)
         choice = choose_point(
             self.protocol.grid, lambda pairs: self._measure(arm, pairs), distilled=distilled
         )
         self.choices[arm.name] = choice
         point = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(choice.point).items())
-        self._say(f"chose for {arm.name}: {point}")
+        self._print_line(f"chose for {arm.name}: {point}")
         if isinstance(arm, TeacherArm):
             # Its students are tuned on its labels, seed by seed.
             self._measure(arm, [(choice.point, seed) for seed in range(self.protocol.grid.seeds)])
 
     def _measure(self, arm: Arm, pairs: Sequence[tuple[Hyperparameters, int]]) -> list[dict[str, float]]:
         last = self.protocol.tuning_spans[-1]
-        results = self.schedule.run([self.trial(arm, point, seed, last) for point, seed in pairs])
+        results = self.scheduler.run([self.trial(arm, point, seed, last) for point, seed in pairs])
         return [self.gains(result) for result in results]
 
     def gains(self, result: TrialResult, spans: range | None = None) -> dict[str, float]:
@@ -159,7 +159,7 @@ class ArmRunner:
 
         Uses the labels that are known at the end of the tuning spans.
         """
-        stream, spans = self.schedule.stream, spans or self.protocol.tuning_spans
+        stream, spans = self.scheduler.stream, spans or self.protocol.tuning_spans
         where = np.isin(stream.spans[result.rows], spans)
         columns = [stream.tasks.index(name) for name in result.tasks]
         tasks = {name: self.deployment.tasks[name] for name in result.tasks}

@@ -22,13 +22,13 @@ class TeacherArm:
     """A teacher.
 
     Attributes:
-        name: in the results.
-        width: of its layers and embeddings, as a multiple of the student's.
+        name: the arm's name in the results.
+        width: factor of the student's layer and embedding widths.
         history: True for the features of the deployment's teacher, False for the student's.
         tasks: the tasks it trains on; None for all tasks of the deployment.
         per_surface: True for a separate teacher for each surface.
-        age: extra age of its labels in spans.
-        like: name of the arm whose tuned hyperparameters it uses; None to tune it.
+        age: number of spans that are added to the age of its labels.
+        hyperparameters_of: name of the arm whose tuned hyperparameters it uses; None to tune this arm.
         stabilisers: the deployment's stabilisers that it keeps.
     """
 
@@ -38,7 +38,7 @@ class TeacherArm:
     tasks: tuple[str, ...] | None = None
     per_surface: bool = False
     age: int = 0
-    like: str | None = None
+    hyperparameters_of: str | None = None
     stabilisers: tuple[str, ...] = STABILISERS
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
@@ -72,19 +72,19 @@ class StudentArm:
     """A student, or the control.
 
     Attributes:
-        name: in the results.
+        name: the arm's name in the results.
         teacher: name of the teacher's arm; empty for the control.
-        strategy: of every distilled task.
-        head: of an auxiliary soft head.
-        treatment: of the soft labels, see `experiments.trials.trial.SoftLabelSource`.
+        strategy: the strategy of every distilled task.
+        head: layers of an auxiliary soft head, see `models.distillation.Distillation`.
+        treatment: see `experiments.trials.trial.SoftLabelSource`.
         trunk_gradient_scale: see `models.distillation.Distillation`.
-        temperature: of the binary tasks.
-        tasks: the distilled tasks; None for the deployment's.
-        zero_weight_tasks: tasks with a soft loss of weight 0. They have no effect on training; they let arms
-            that distil different tasks share one traced graph.
-        value_loss: of the regressions' hard heads, see `models.tasks.Task`.
-        bias: of the soft labels, see `experiments.trials.trial.SoftLabelSource`.
-        like: name of the arm whose tuned hyperparameters it uses; None to tune it.
+        temperature: temperature of the binary tasks.
+        tasks: the distilled tasks; None for the tasks that the deployment distils.
+        zero_weight_tasks: tasks with a soft loss of weight 0. They do not affect training, but let arms with
+            different distilled tasks share one traced graph.
+        value_loss: loss of the regressions' hard heads, see `models.tasks.Task`.
+        bias: see `experiments.trials.trial.SoftLabelSource`.
+        hyperparameters_of: name of the arm whose tuned hyperparameters it uses; None to tune this arm.
     """
 
     name: str
@@ -98,7 +98,7 @@ class StudentArm:
     zero_weight_tasks: tuple[str, ...] = ()
     value_loss: Literal["squared", "ziln"] = "squared"
     bias: float = 0.0
-    like: str | None = None
+    hyperparameters_of: str | None = None
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
         """The training job over all surfaces; the control's differs only in role and soft losses."""
@@ -165,7 +165,7 @@ def scale_widths(architecture: Architecture, width: float) -> Architecture:
 
 
 def distillable_tasks(deployment: Deployment, groups: Sequence[str]) -> tuple[str, ...]:
-    """The student's tasks of these groups that the teacher predicts too."""
+    """The student's tasks in `groups` that the teacher also predicts."""
     return tuple(
         name
         for name in deployment.student.tasks

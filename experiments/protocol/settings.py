@@ -19,15 +19,15 @@ from pipeline.yaml_file import read_mapping
 
 @settings
 class Grid:
-    """The points that tuning tries, with one trial a point, for every arm and the control.
+    """The hyperparameter points that tuning tries, the same number for every arm and the control.
 
     Attributes:
         learning_rates: Of Adagrad.
         passes: Training passes over each span.
         input_dropouts: Dropout rates of embeddings and numeric features.
         soft_weights: Factors of the soft losses, assigned to the points at random. The best points are also
-            tried with the other factors. An arm without soft losses gets as many other learning rates.
-        finalists: Number of points that get all seeds; twice as many get all but one.
+            tried with the other factors. An arm without soft losses tries as many other learning rates.
+        finalists: Number of points that are tried with all seeds; twice as many with one seed less.
         seeds: Number of seeds of a finalist.
     """
 
@@ -80,13 +80,13 @@ class ExperimentProtocol:
         reporting: Reporting spans `A:B`: only they are reported, and no choice uses them.
         students_from: The first span that students and control train on. Soft labels start at the first
             tuning span; students train on hard labels alone before.
-        batch_size: Of all models, instead of the deployment's.
-        task_weights: Factors of the tasks' hard and soft losses, instead of the deployment's. They are the
+        batch_size: Batch size of all models; replaces the deployment's.
+        task_weights: Factors of the tasks' hard and soft losses; they replace the deployment's. They are the
             same for every arm, and chosen on the tuning spans.
         grid: The tuning grid.
         resamples: Number of resamples of clusters and seeds for each interval.
         min_positives: A binary task with fewer positives gives no evidence and is left out of the criterion.
-        slice_feature: The feature by whose values bias leak is measured.
+        slice_feature: The feature whose values are the slices on which bias leak is measured.
         primary: The claim.
     """
 

@@ -21,7 +21,7 @@ class Hyperparameters:
         learning_rate: of Adagrad.
         passes: training passes over each span.
         input_dropout: dropout rate of embeddings and numeric features.
-        soft_weight: factor of the soft losses, times the task's own weight; teachers and control ignore it.
+        soft_weight: factor of the soft losses beside the task's weight; unused by teachers and control.
     """
 
     learning_rate: float
@@ -31,7 +31,7 @@ class Hyperparameters:
 
 
 Measure = Callable[[Sequence[tuple[Hyperparameters, int]]], list[dict[str, float]]]
-"""Gains by task for each pair of a point and a seed."""
+"""Runs the trials of (point, seed) pairs; returns the gains by task for each pair."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def _best_first(results: Iterable[PointResult]) -> list[PointResult]:
 
 
 def _neighbours(point: Hyperparameters, grid: Grid, distilled: bool) -> list[Hyperparameters]:
-    """The point with each other soft weight, or with as many other learning rates if it is not distilled.
+    """The point with every other soft weight or, if it is not distilled, with as many other learning rates.
 
-    The learning rates lie within half an octave of the point's: +1/2, -1/2, +1/4, -1/4, ...
+    The other learning rates are the point's times 2 to the power of +1/2, -1/2, +1/4, -1/4, ...
     """
     others = [weight for weight in grid.soft_weights if weight != point.soft_weight]
     if distilled:

@@ -13,7 +13,7 @@ from components.evaluation.drawings import COLOURS, FLEET_SIZES, Bar, Drawing, i
 from components.evaluation.report_page import Section, Table, render_sections, with_interval
 from eventlog.errors import BadInput
 from experiments.protocol.arms import CONTROL
-from experiments.report.paper import PAPER
+from experiments.report.paper import PAPER_TABLES
 from experiments.report.results import RESULTS
 from experiments.statistics.comparison import USERS_AND_SEEDS
 
@@ -39,7 +39,7 @@ def experiment_page(folder: Path) -> str:
         raise BadInput(
             "no results", where=str(folder / RESULTS), expected="results of `rankdistill experiment`",
             got=f"{type(error).__name__}: {error}",
-            fix="Run the experiment, or give the folder that it had as --out.",
+            fix="Run the experiment, or give the folder that was its --out.",
         ) from error  # fmt: skip
     shown = [row for row in rows if row["interval"] == USERS_AND_SEEDS or row["metric"] == "divergence_rate"]
     sections = [
@@ -84,7 +84,7 @@ def _surface(rows: Sequence[Json], surface: str) -> Section:
 
 
 def _arms(rows: Sequence[Json], task: str, metric: str) -> Table:
-    """The difference to the control is the first column after the arm: a narrow page shows the first two."""
+    """A table of arms. The difference to the control comes second: a narrow page shows only two columns."""
     task_rows = [row for row in rows if row["task"] == task]
     metric_rows = [row for row in task_rows if row["metric"] == metric]
     differences = {row["arm"]: _difference(row) for row in metric_rows if row["versus"] == CONTROL.name}
@@ -144,7 +144,7 @@ def _cost(costs: Json) -> Section:
     if teachers and students and CONTROL.name in costs:
         sizes = np.array(FLEET_SIZES)
         student = costs[students[0]]["seconds"]
-        # The control needs a colour too.
+        # One colour is for the control.
         curves = {
             arm: (sizes, student + costs[arm]["seconds"] / sizes) for arm in teachers[: len(COLOURS) - 1]
         }
@@ -163,7 +163,9 @@ def _choices(choices: Json) -> Section:
 
 def _paper(rows: Sequence[Json]) -> Section:
     names = dict.fromkeys(row["experiment"] for row in rows)
-    return Section("The paper's figures", tables=[PAPER[name] for name in names if name in PAPER])
+    return Section(
+        "The paper's figures", tables=[PAPER_TABLES[name] for name in names if name in PAPER_TABLES]
+    )
 
 
 def _pair(row: Json) -> str:

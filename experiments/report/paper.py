@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from components.evaluation.report_page import Table
 
-PAPER = {
+PAPER_TABLES = {
     "strategy": Table(
         "The paper's Table 1: E(LTV), RMSE",
         ("student", "RMSE"),
@@ -28,4 +28,4 @@ PAPER = {
         ),
     ),
 }
-"""By experiment."""
+"""The paper's table for each experiment that reproduces one."""

@@ -23,7 +23,7 @@ def write_results(folder: Path, rows: Sequence[ResultRow], about: Mapping[str, A
     Args:
         folder: created if it is missing.
         rows: the results.
-        about: JSON-able: title, protocol, chosen settings, costs and calibration curves.
+        about: title, protocol, chosen settings, costs and calibration curves; JSON-ready.
     """
     folder.mkdir(parents=True, exist_ok=True)
     row_dicts = [dataclasses.asdict(row) for row in rows]

@@ -11,7 +11,7 @@ import numpy as np
 
 from components.evaluation.bootstrap import METRICS, SpanRows
 from components.evaluation.curves import calibration_curve
-from experiments.statistics.influence import MetricValue, figures
+from experiments.statistics.influence import MetricValue, metric_values
 from experiments.statistics.intervals import (
     Estimate,
     Resamples,
@@ -36,16 +36,16 @@ class ResultRow:
     """One row of results: a metric of an arm, or its difference to another arm.
 
     Attributes:
-        experiment, arm, surface, task, metric: what is measured; a metric `gain_recovered_*` is the share of
-            the teacher's gain over the control.
-        seeds: number of runs.
-        mean, low, high: of the arm.
+        experiment, arm, surface, task: names; `all` is all surfaces together.
+        metric: name of the metric; `gain_recovered_*` is the student's gain as a share of the teacher's gain.
+        seeds: number of trials of the arm.
+        mean, low, high: the arm's mean over seeds and its interval.
         versus: the arm that `arm` is compared with; empty without a comparison.
         difference, difference_low, difference_high: `arm` minus `versus`, on the same users and seeds.
         interval: what the intervals resample: `users and seeds` or `seeds`.
         positives: number of positives of a binary task; 0 for other tasks.
         p_holm: corrected p-value of a primary endpoint; else None.
-        note: why there is no evidence; empty if there is evidence.
+        note: the reason if there is no evidence, otherwise empty.
     """
 
     experiment: str
@@ -74,7 +74,7 @@ class ArmPair:
     Attributes:
         arm: the arm whose gain is measured.
         versus: the arm that it is compared with.
-        teacher: the arm whose gain over `versus` is the whole of `gain_recovered_*`; empty for none.
+        teacher: the arm whose gain over `versus` counts as 1 in `gain_recovered_*`; empty for none.
     """
 
     arm: str
@@ -88,10 +88,10 @@ class Comparison:
     Args:
         stream: the rows.
         tasks: all tasks.
-        arms: results by arm, one a seed.
+        arms: for each arm, one result for each seed.
         spans: the reporting spans.
         resamples: number of resamples for each interval.
-        min_positives: a binary task with fewer gives no evidence.
+        min_positives: a binary task with fewer positives gives no evidence.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class Comparison:
         self._min_positives = min_positives
         self._num_seeds = len(next(iter(arms.values())))
         self._resamples = Resamples(stream.num_clusters, self._num_seeds, resamples, seed=0)
-        # A per-surface model has no prediction before its first training. Only rows that every arm predicts
-        # count; a diverged arm does not remove rows.
+        # A per-surface model has no prediction before its first training. All arms are compared on the rows
+        # that every arm predicts, diverged arms excepted.
         self._predicted = np.ones(len(stream.spans), bool)
         for result in (result for results in arms.values() for result in results if not result.diverged):
             self._predicted[result.rows] &= np.isfinite(result.predictions).all(axis=1)
@@ -121,8 +121,8 @@ class Comparison:
         """Metrics of all arms and the differences of `pairs`, for each surface, task and metric.
 
         Args:
-            experiment: its name.
-            pairs: the comparisons.
+            experiment: name of the experiment.
+            pairs: the arms to compare.
             surfaces: names; `all` is all surfaces together.
         """
         return [
@@ -133,7 +133,7 @@ class Comparison:
         ]
 
     def calibration(self, task: str) -> dict[str, tuple[list[float], list[float]]]:
-        """For each arm, a binary task's mean prediction and share of positives in bins, over all seeds."""
+        """For each arm, the mean prediction and the share of positives in each bin, over all seeds."""
         curves = {}
         for arm, results in self._arms.items():
             spans = [rows for result in results if task in result.tasks
@@ -157,7 +157,7 @@ class Comparison:
         }
         positives, note = self._evidence(next(iter(spans_by_arm.values()))[0], task)
         figures_by_arm = {
-            arm: [figures(task.kind, spans, self._stream.num_clusters) for spans in spans_by_seed]
+            arm: [metric_values(task.kind, spans, self._stream.num_clusters) for spans in spans_by_seed]
             for arm, spans_by_seed in spans_by_arm.items()
         }
         for metric in METRICS[task.kind]:
@@ -216,24 +216,24 @@ class _MetricTable:
 
     def difference_rows(self, pair: ArmPair) -> list[ResultRow]:
         estimate = self._estimate((pair.arm, pair.versus), difference)
-        p = estimate.p if not self._base.note else None
+        p_value = estimate.p_value if not self._base.note else None
         arm_rows = {row.interval: row for row in self.arm_rows(pair.arm)}
         return [
             dataclasses.replace(
                 arm_rows[interval], versus=pair.versus, difference=_finite(estimate.value),
-                difference_low=low, difference_high=high, p_holm=p,
+                difference_low=low, difference_high=high, p_holm=p_value,
             )
             for interval, low, high in _intervals(estimate)
         ]  # fmt: skip
 
     def recovered_gain_rows(self, pair: ArmPair) -> list[ResultRow]:
-        """Defined only if the interval of the teacher's gain excludes 0."""
+        """The share of the teacher's gain; undefined if the interval of that gain includes 0."""
         row = dataclasses.replace(
             self._base, arm=pair.arm, versus=pair.versus, metric=f"gain_recovered_{self._base.metric}"
         )
-        gain = self._estimate((pair.teacher, pair.versus), difference).both
+        gain = self._estimate((pair.teacher, pair.versus), difference).users_and_seeds
         if gain is None or not (gain[0] > 0 or gain[1] < 0):
-            return [dataclasses.replace(row, note="undefined: the teacher's own gain does not exclude 0")]
+            return [dataclasses.replace(row, note="undefined: the interval of the teacher's gain includes 0")]
         return self._mean_rows(row, self._estimate((pair.arm, pair.versus, pair.teacher), recovered_gain))
 
     def _mean_rows(self, row: ResultRow, estimate: Estimate) -> list[ResultRow]:
@@ -270,10 +270,10 @@ def largest_surface(stream: ExampleStream, spans: range) -> str:
 
 
 def _intervals(estimate: Estimate) -> list[tuple[str, float | None, float | None]]:
-    """Kind, low and high of each interval."""
+    """The kind, the lower and the upper end of each interval."""
     return [
         (kind, *(bounds or (None, None)))
-        for kind, bounds in ((USERS_AND_SEEDS, estimate.both), (SEEDS_ONLY, estimate.seeds))
+        for kind, bounds in ((USERS_AND_SEEDS, estimate.users_and_seeds), (SEEDS_ONLY, estimate.seeds_only))
     ]
 
 

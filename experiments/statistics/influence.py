@@ -1,9 +1,9 @@
 """Metrics over several spans with the influence of each cluster, for fast intervals of many models.
 
-`components.evaluation.bootstrap` computes every resample exactly, which takes a second a model, task and
-surface. Here a resample of the clusters changes a metric by the sum of their influences (the infinitesimal
-jackknife), so that all models share one matrix product. A test compares the two: with thousands of clusters
-they agree closely.
+`components.evaluation.bootstrap` computes every resample exactly: a second for each model, task and surface.
+Here a resample of the clusters changes a metric by the sum of their influences (the infinitesimal jackknife).
+All models share one matrix product. A test compares the two methods: with thousands of clusters they agree
+closely.
 
 Reference: Efron, "Nonparametric estimates of standard error", Biometrika 1981; for AUC the influences are
 the placement values of DeLong et al., Biometrics 1988.
@@ -37,14 +37,14 @@ class MetricValue:
     influence: Array
 
 
-def figures(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str, MetricValue]:
-    """The metrics that `METRICS` names for a kind of task; AUC is the row-weighted mean over spans.
+def metric_values(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str, MetricValue]:
+    """The metrics of a kind of task by name, see `METRICS`; AUC is the row-weighted mean over spans.
 
     Args:
-        kind: `binary` or `regression`.
-        spans: the labelled rows of each span. All metrics are NaN if there are none, or if a prediction is
-            not finite.
-        num_clusters: of the stream.
+        kind: kind of the task, `binary` or `regression`.
+        spans: the labelled rows of each span. All metrics are NaN without rows, or if a prediction is not
+            finite.
+        num_clusters: number of clusters of the stream.
     """
     # NaN would rank above all other predictions.
     if not spans or not all(np.isfinite(rows.predictions).all() for rows in spans):
@@ -105,7 +105,7 @@ def _auc(rows: SpanRows, num_clusters: int) -> tuple[float, Array]:
 
 
 def _num_below(ordered: Array, values: Array) -> Array:
-    """For each value, how many of the `ordered` ones are smaller, ties counting 1/2."""
+    """For each of `values`, the number of smaller values in `ordered`; ties count 1/2."""
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
 
 

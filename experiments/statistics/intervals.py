@@ -23,26 +23,26 @@ class Estimate:
     """A value with its intervals; an interval is None if there are too few seeds or no value.
 
     Attributes:
-        value: over all clusters, the mean over seeds.
-        both: low and high; resamples clusters and seeds.
-        seeds: low and high of Student's t over the seeds, without resampling clusters.
-        p: two-sided p-value against 0, from the resamples; 1 if no resample is finite.
+        value: mean over seeds, with all clusters.
+        users_and_seeds: ends of the interval that resamples clusters and seeds.
+        seeds_only: ends of Student's t interval over the seeds; clusters are not resampled.
+        p_value: two-sided p-value against 0, from the resamples; 1 if no resample is finite.
     """
 
     value: float
-    both: tuple[float, float] | None
-    seeds: tuple[float, float] | None
-    p: float
+    users_and_seeds: tuple[float, float] | None
+    seeds_only: tuple[float, float] | None
+    p_value: float
 
 
 class Resamples:
     """Resamples of clusters and seeds, the same for all arms.
 
     Args:
-        num_clusters: of the stream.
-        num_seeds: of each arm.
+        num_clusters: number of clusters of the stream.
+        num_seeds: number of seeds of each arm.
         draws: number of resamples.
-        seed: of the resampling.
+        seed: seed of the resampling.
     """
 
     def __init__(self, num_clusters: int, num_seeds: int, draws: int, seed: int) -> None:
@@ -53,10 +53,10 @@ class Resamples:
         self._seeds = random.integers(0, num_seeds, (draws, num_seeds))
 
     def replicates(self, figures: Sequence[Sequence[MetricValue]]) -> Array:
-        """Resampled means over seeds of several arms.
+        """The mean over seeds of each arm in each resample.
 
         Args:
-            figures: for each arm, one a seed.
+            figures: for each arm, one value for each seed.
 
         Returns:
             `[draws, arms]` float64.
@@ -74,12 +74,12 @@ class Resamples:
     def estimate(
         self, figures: Sequence[Sequence[MetricValue]], combine: Callable[[Array], Array], replicates: Array
     ) -> Estimate:
-        """A function of several arms' metrics with its intervals, such as a difference.
+        """Estimates a function of several arms' metrics, such as a difference, with its intervals.
 
         Args:
-            figures: for each arm, one a seed.
-            combine: `[..., arms]` to `[...]`.
-            replicates: `[draws, arms]`, from the method `replicates`, of the same arms.
+            figures: for each arm, one value for each seed.
+            combine: the function, from `[..., arms]` to `[...]`.
+            replicates: `[draws, arms]`, the result of `replicates` for the same arms.
         """
         by_seed = np.array([[figure.value for figure in arm] for arm in figures])
         value = float(combine(by_seed.mean(axis=1)))

@@ -1,4 +1,4 @@
-"""Inputs of the teacher: with and without history features, all surfaces or one, and the student's width.
+"""Compares teachers: with or without history features, of all surfaces or one, of the student's width.
 
 Reference: Khani et al., RecSys '24, future work (one teacher of all surfaces).
 """

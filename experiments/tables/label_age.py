@@ -1,4 +1,4 @@
-"""The cost of old labels: one teacher whose labels are 0 to 3 spans older than necessary.
+"""Measures the cost of old labels: the labels of one teacher are 0 to 3 spans older than necessary.
 
 Reference: Khani et al., RecSys '24, on teachers under changing data.
 """
@@ -15,13 +15,15 @@ AGES = (0, 1, 2, 3)
 def run(runner: ArmRunner) -> list[ResultRow]:
     """Runs a teacher and a student for each age; all use the hyperparameters tuned for age 0."""
     teachers = [
-        TeacherArm(f"teacher-{age}-old", width=2.0, age=age, like="teacher-0-old" if age else None)
+        TeacherArm(
+            f"teacher-{age}-old", width=2.0, age=age, hyperparameters_of="teacher-0-old" if age else None
+        )
         for age in AGES
     ]
     students = [
         StudentArm(
             f"student-{age}-old", teacher=teacher.name, strategy="auxiliary",
-            like="student-0-old" if age else None,
+            hyperparameters_of="student-0-old" if age else None,
         )
         for age, teacher in zip(AGES, teachers, strict=True)
     ]  # fmt: skip

@@ -6,7 +6,7 @@ of the first half and subtracted from those of the second.
     contrast  a model's mean signed error on the first half minus that on the second
     leak      (contrast of the arm - contrast of the control) / contrast that the bias adds to the labels
 
-Seeds come in pairs with the halves swapped, so that errors which a model has on a slice anyway cancel out.
+Seeds come in pairs with swapped halves, so that a model's other errors on a slice cancel out.
 
 Reference: Khani et al., RecSys '24, on the bias that leaks under direct distillation.
 """
@@ -30,7 +30,7 @@ from experiments.trials.trial_result import TrialResult
 Array = Any
 
 BIAS = 1.0
-"""Logits, or standard deviations of a regression's labels."""
+"""In logits for a binary task, in standard deviations of the hard labels for a regression."""
 
 
 def run(
@@ -41,9 +41,12 @@ def run(
     Args:
         runner: has tuned the arms.
         arms: results of control, teacher and students, without bias.
-        students: of one teacher; the leak of the first is the reference of the others.
+        students: students of the same teacher; the first one's leak is the reference for the others.
     """
-    biased = [dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, like=arm.name) for arm in students]
+    biased = [
+        dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, hyperparameters_of=arm.name)
+        for arm in students
+    ]
     measurement = LeakMeasurement(runner, dict(arms) | runner.run(biased), students[0].teacher)
     distilled = tuple(runner.deployment.student.distillation)
     rows: list[ResultRow] = []
@@ -57,13 +60,13 @@ class LeakMeasurement:
     """Measures the leak of arms over all surfaces.
 
     Args:
-        runner: names the stream, the reporting spans and the slices.
-        arms: results by arm, one a seed; the control among them.
-        teacher: the arm whose predictions were biased.
+        runner: has the stream and the protocol.
+        arms: for each arm, one result for each seed; includes the control.
+        teacher: name of the arm whose predictions were biased.
     """
 
     def __init__(self, runner: ArmRunner, arms: Mapping[str, Sequence[TrialResult]], teacher: str) -> None:
-        self._stream = runner.schedule.stream
+        self._stream = runner.scheduler.stream
         self._arms = arms
         self._tasks = runner.deployment.tasks
         self._teacher = arms[teacher]
@@ -79,7 +82,7 @@ class LeakMeasurement:
         return self._row(name, "leak", tasks, (name, CONTROL.name), difference)
 
     def leak_minus_half_of(self, name: str, other: str, tasks: Sequence[str]) -> ResultRow:
-        """The arm's leak minus half of the other's: negative if it leaks less than half as much."""
+        """The leak of arm `name` minus half the leak of arm `other`."""
 
         def minus_half_of(arms: Array) -> Array:
             leak, other_leak = arms[..., 0] - arms[..., 2], arms[..., 1] - arms[..., 2]
@@ -98,7 +101,7 @@ class LeakMeasurement:
     ) -> ResultRow:
         contrasts = [self._contrast_shares(arm, tasks) for arm in arms]
         estimate = self._resamples.estimate(contrasts, combine, self._resamples.replicates(contrasts))
-        low, high = estimate.both or (None, None)
+        low, high = estimate.users_and_seeds or (None, None)
         return ResultRow(
             "strategy", name, ALL_SURFACES, tasks[0] if len(tasks) == 1 else ALL_TASKS, metric,
             len(contrasts[0]), float(estimate.value), low, high, interval=USERS_AND_SEEDS,

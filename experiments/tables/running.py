@@ -15,7 +15,7 @@ from experiments.report.results import write_results
 from experiments.statistics.comparison import ALL_SURFACES, ResultRow, apply_holm_correction, largest_surface
 from experiments.tables import features, label_age, objectives, size, stability, strategy
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.stream import ExampleStream
 from models.settings import to_json
 from pipeline.config import Deployment
@@ -64,12 +64,12 @@ def run_experiment(
 
     progress.print_line(f"reading {events}")
     folder = load_stream(deployment, events, cache / "streams")
-    with TrialScheduler(folder, cache / "trials", processes, progress.on_done) as schedule:
+    with TrialScheduler(folder, cache / "trials", processes, progress.on_done) as scheduler:
         runner = ArmRunner(
-            protocol, deployment, schedule, seeds, per_surface=per_surface, print_line=progress.print_line
+            protocol, deployment, scheduler, seeds, per_surface=per_surface, print_line=progress.print_line
         )
         rows = EXPERIMENTS[name](runner)
-    rows = apply_holm_correction(rows, lambda row: _is_primary(row, protocol, schedule.stream))
+    rows = apply_holm_correction(rows, lambda row: _is_primary(row, protocol, scheduler.stream))
     about = {
         "title": f"{name}: {'a student for each surface' if per_surface else 'one student for all surfaces'}",
         "protocol": _protocol_text(protocol, deployment, seeds),

@@ -32,8 +32,8 @@ WIDTH = 2.0
 def run(runner: ArmRunner) -> list[ResultRow]:
     """Tunes the teacher without stabilisers, then runs all teachers up to the last tuning span.
 
-    A run has diverged if its loss or a weight is not finite, or if `is_worse_than_base_rate`. One bad span
-    counts: an online teacher publishes labels every span, and later spans do not correct them.
+    A run has diverged if its loss or a weight is not finite, or if `is_worse_than_base_rate`. A single bad
+    span counts: an online teacher publishes labels for every span, and later spans do not correct them.
     """
     naive = TeacherArm("naive", width=WIDTH, stabilisers=())
     runner.tune(naive)
@@ -48,7 +48,7 @@ def run(runner: ArmRunner) -> list[ResultRow]:
     for factor in LEARNING_RATE_FACTORS:
         point = dataclasses.replace(tuned_point, learning_rate=factor * tuned_point.learning_rate)
         for arm in arms:
-            results = runner.schedule.run([runner.trial(arm, point, seed, last) for seed in seeds])
+            results = runner.scheduler.run([runner.trial(arm, point, seed, last) for seed in seeds])
             gains = [criterion(runner.gains(result)) for result in results]
             diverged = [
                 bool(result.diverged) or is_worse_than_base_rate(runner, result) for result in results
@@ -58,10 +58,11 @@ def run(runner: ArmRunner) -> list[ResultRow]:
 
 
 def is_worse_than_base_rate(runner: ArmRunner, result: TrialResult) -> bool:
-    """True if a teacher's predictions of some span, burn-in included, are worse than the base rates.
+    """True if a teacher's predictions of at least one span are worse than the base rates.
 
-    The interval of the criterion over resampled users must lie below 0; a gain below 0 by chance, such as on
+    The interval of the criterion over resampled users must lie below 0. A gain below 0 by chance, such as on
     the first span, is no divergence. Delayed tasks do not count: the first spans have no labels for them.
+    Spans of the burn-in count.
     """
     for span in range(1, runner.protocol.tuning_spans.stop):
         gain_by_task = {
@@ -78,7 +79,7 @@ def is_worse_than_base_rate(runner: ArmRunner, result: TrialResult) -> bool:
 
 def _resampled_criterion(runner: ArmRunner, result: TrialResult, span: int, tasks: Sequence[str]) -> Array:
     """`[resamples]` criteria of a span's predictions; resamples users, but not the base rates."""
-    stream = runner.schedule.stream
+    stream = runner.scheduler.stream
     where = stream.spans[result.rows] == span
     rows, span_predictions = result.rows[where], result.predictions[where]
     users, user_of_row = np.unique(stream.clusters[rows], return_inverse=True)

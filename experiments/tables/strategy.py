@@ -28,11 +28,17 @@ STUDENTS = (
     StudentArm("placebo-direct", teacher="teacher", strategy="direct", treatment="permuted"),
     StudentArm("auxiliary-same-size", teacher="teacher-same-size", strategy="auxiliary"),
     # Each variant changes one setting and keeps the hyperparameters of its base arm.
-    dataclasses.replace(AUXILIARY, name="auxiliary-scaled", trunk_gradient_scale=0.3, like=AUXILIARY.name),
-    dataclasses.replace(AUXILIARY, name="auxiliary-calibrated", treatment="calibrated", like=AUXILIARY.name),
-    dataclasses.replace(AUXILIARY, name="auxiliary-soft", temperature=2.0, like=AUXILIARY.name),
-    dataclasses.replace(AUXILIARY, name="auxiliary-ziln", value_loss="ziln", like=AUXILIARY.name),
-    dataclasses.replace(CONTROL, name="control-ziln", value_loss="ziln", like=CONTROL.name),
+    dataclasses.replace(
+        AUXILIARY, name="auxiliary-scaled", trunk_gradient_scale=0.3, hyperparameters_of=AUXILIARY.name
+    ),
+    dataclasses.replace(
+        AUXILIARY, name="auxiliary-calibrated", treatment="calibrated", hyperparameters_of=AUXILIARY.name
+    ),
+    dataclasses.replace(AUXILIARY, name="auxiliary-soft", temperature=2.0, hyperparameters_of=AUXILIARY.name),
+    dataclasses.replace(
+        AUXILIARY, name="auxiliary-ziln", value_loss="ziln", hyperparameters_of=AUXILIARY.name
+    ),
+    dataclasses.replace(CONTROL, name="control-ziln", value_loss="ziln", hyperparameters_of=CONTROL.name),
 )
 
 

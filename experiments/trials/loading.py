@@ -36,7 +36,7 @@ from pipeline.config import Deployment
 Array = Any
 
 _FORMAT = 1
-"""Part of the key; to be raised when the files' format changes."""
+"""Part of the key; raise it when the format of the files changes."""
 _ROWS_PER_BATCH = 8192
 
 
@@ -48,7 +48,7 @@ def load_stream(
     Args:
         deployment: names features and tasks; the features are fitted on its burn-in.
         log: the event log.
-        folder: holds streams.
+        folder: folder of all streams.
         extra_rows: by span, rows that models score but never train on; the log does not hold them.
 
     Returns:

@@ -14,12 +14,12 @@ MAX_CACHED_PREFIXES = 8
 
 
 class TrainedPrefix(NamedTuple):
-    """A model at the end of the shared prefix.
+    """The state of a model that has trained on the shared prefix.
 
     Attributes:
         values: see `Learner.values`.
         has_trained: False if the prefix has no row to train on.
-        seconds: of training on the prefix.
+        seconds: duration of the training.
     """
 
     values: list[Array]
@@ -40,7 +40,7 @@ def prefix_end(trial: Trial) -> int:
     """The first span that is not part of the shared prefix.
 
     Distillation settings do not affect training before the first soft label. A trial that returns predictions
-    of earlier spans has no prefix: a cached prefix holds none.
+    of earlier spans has no prefix: a cached prefix holds no predictions.
     """
     labels = trial.labels
     if labels is None or trial.age or trial.kept_from < labels.first_span:
@@ -48,12 +48,12 @@ def prefix_end(trial: Trial) -> int:
     return max(trial.first_span, labels.first_span)
 
 
-def prefix_key(stream: str, trial: Trial, surface: int | None, compiled: bool) -> str:
-    """Equal for trials that train identically up to `prefix_end`.
+def prefix_key(stream_key: str, trial: Trial, surface: int | None, compiled: bool) -> str:
+    """A key that is equal for trials that train identically up to `prefix_end`.
 
     Args:
-        stream: key of the stream.
-        trial: its soft weights, soft labels and last span do not change the key.
+        stream_key: see `ExampleStream.key`.
+        trial: the trial; its soft weights, soft labels and last span do not change the key.
         surface: code of the model's surface; None for all surfaces.
         compiled: whether XLA compiles the steps, which changes their rounding.
     """
@@ -63,4 +63,4 @@ def prefix_key(stream: str, trial: Trial, surface: int | None, compiled: bool) -
     }
     job = dataclasses.replace(job, distillation=equal_weights)
     prefix = dataclasses.replace(trial, job=job, labels=None, last_span=prefix_end(trial))
-    return f"{to_json(prefix)} {stream} {surface} {compiled}"
+    return f"{to_json(prefix)} {stream_key} {surface} {compiled}"

@@ -1,4 +1,4 @@
-"""Soft labels from a teacher's progressive predictions: unchanged, permuted, calibrated or biased."""
+"""Makes soft labels from the predictions of a teacher's trial: unchanged, permuted, calibrated or biased."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def soft_labels(
         stream: the rows.
         teacher: result of the teacher's trial.
         tasks: the distilled tasks.
-        source: names the first span and the treatment.
-        seed: of the permutation and of the slices' signs.
+        source: the first labelled span, the treatment and the bias.
+        seed: decides which rows exchange labels, and in which slices the bias is added.
 
     Returns:
-        `[rows, tasks]` float32; NaN where there is no label.
+        `[rows, tasks]` float32; NaN where there is no soft label.
     """
-    labels = np.full((len(stream.spans), len(tasks)), np.nan, np.float32)
+    predictions = np.full((len(stream.spans), len(tasks)), np.nan, np.float32)
     where = stream.spans[teacher.rows] >= source.first_span
-    labels[teacher.rows[where]] = teacher.columns(tuple(tasks))[where]
+    predictions[teacher.rows[where]] = teacher.columns(tuple(tasks))[where]
     if source.treatment == "permuted":
-        return permute_labels(stream, labels, seed)
+        return permute_labels(stream, predictions, seed)
     if source.treatment == "calibrated":
-        return calibrate_labels(stream, labels, tasks)
+        return calibrate_labels(stream, predictions, tasks)
     if source.bias:
-        return bias_labels(stream, labels, tasks, source, seed)
-    return labels
+        return bias_labels(stream, predictions, tasks, source, seed)
+    return predictions
 
 
 def permute_labels(stream: ExampleStream, predictions: Array, seed: int) -> Array:
-    """Permutes the label rows at random within surface and span, which keeps every distribution."""
+    """Exchanges predictions at random between fresh rows of the same surface and span."""
     random = np.random.default_rng(seed)
     permuted = np.array(predictions)
     fresh = np.flatnonzero(stream.fresh & ~np.isnan(predictions).all(axis=1))
@@ -60,9 +60,10 @@ def permute_labels(stream: ExampleStream, predictions: Array, seed: int) -> Arra
 
 
 def calibrate_labels(stream: ExampleStream, predictions: Array, tasks: Mapping[str, Task]) -> Array:
-    """Corrects the mean per surface with the labels known before the span, over the 3 previous spans.
+    """Shifts each span's predictions by the teacher's mean error on the 3 previous spans.
 
-    The odds of a probability are multiplied by one factor; an expected value is shifted.
+    Each surface and task has a shift of its own, from the hard labels that are known before the span.
+    Probabilities are shifted in logits, expected values on the task's scale.
     """
     calibrated = np.array(predictions)
     columns = [stream.tasks.index(name) for name in tasks]
@@ -76,11 +77,11 @@ def calibrate_labels(stream: ExampleStream, predictions: Array, tasks: Mapping[s
             rows = current[stream.surfaces[current] == surface]
             on_surface = stream.surfaces[earlier] == surface
             for column, task in enumerate(tasks.values()):
-                labels = known_labels[on_surface, column]
+                hard_labels = known_labels[on_surface, column]
                 earlier_predictions = predictions[earlier[on_surface], column]
-                where = ~np.isnan(labels) & ~np.isnan(earlier_predictions)
+                where = ~np.isnan(hard_labels) & ~np.isnan(earlier_predictions)
                 if where.any():
-                    shift = _calibration_shift(labels[where], earlier_predictions[where], task)
+                    shift = _calibration_shift(hard_labels[where], earlier_predictions[where], task)
                     calibrated[rows, column] = shift_predictions(predictions[rows, column], shift, task)
     return calibrated
 
@@ -88,7 +89,7 @@ def calibrate_labels(stream: ExampleStream, predictions: Array, tasks: Mapping[s
 def bias_labels(
     stream: ExampleStream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
 ) -> Array:
-    """Adds `SoftLabelSource.bias` to one half of the slices and subtracts it from the other half."""
+    """Adds `source.bias` to the predictions of one half of the slices; subtracts it in the other half."""
     signs = slice_signs(stream, source.sliced_by, seed)
     biased = np.array(predictions)
     for column, (name, task) in enumerate(tasks.items()):
@@ -98,14 +99,15 @@ def bias_labels(
 
 
 def bias_unit(stream: ExampleStream, name: str, task: Task) -> float:
-    """The unit of `SoftLabelSource.bias`: 1 logit, or a regression's standard deviation of the labels."""
+    """The unit of `SoftLabelSource.bias`: 1 logit, or a regression's standard deviation of hard labels."""
     return 1.0 if task.kind == "binary" else float(np.nanstd(stream.labels[:, stream.tasks.index(name)]))
 
 
 def slice_signs(stream: ExampleStream, feature: str, seed: int) -> Array:
     """`[rows]` float32: +1 for one half of a feature's values, -1 for the other half.
 
-    Seeds 2k and 2k + 1 have opposite signs, so that errors that do not depend on the signs cancel out.
+    A slice is all rows with one value of the feature. Seeds 2k and 2k + 1 have opposite signs, so that errors
+    that do not depend on the signs cancel out.
     """
     values = np.asarray(stream.features[feature])
     codes, code_of_row = np.unique(values if values.ndim == 1 else values[:, 0], return_inverse=True)
@@ -122,10 +124,10 @@ def shift_predictions(predictions: Array, shift: Any, task: Task) -> Array:
     return (1 / (1 + (1 - clipped) / clipped * np.exp(-shift))).astype(np.float32)
 
 
-def _calibration_shift(labels: Array, predictions: Array, task: Task) -> float:
+def _calibration_shift(hard_labels: Array, predictions: Array, task: Task) -> float:
     if task.kind != "binary":
-        return float(labels.mean() - predictions.mean())
+        return float(hard_labels.mean() - predictions.mean())
     # Adds half a row of each class, so that a surface without positives has a finite shift.
-    rate = (labels.sum() + 0.5) / (len(labels) + 1)
+    rate = (hard_labels.sum() + 0.5) / (len(hard_labels) + 1)
     mean = np.clip(predictions.mean(dtype=np.float64), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     return float(np.log(rate / (1 - rate)) - np.log(mean / (1 - mean)))

@@ -23,14 +23,14 @@ class ExampleStream:
     Attributes:
         key: changes with the log, the features and the tasks.
         tasks: the names of the label columns.
-        surface_names: by code.
-        features: by name, as `TransformGraph` returns them; `[rows, longest bag]` int32 for bags.
-        labels: `[rows, tasks]` float32 on the tasks' scales, NaN where masked.
+        surface_names: the surfaces' names, indexed by code.
+        features: columns by name, as `TransformGraph` returns them; `[rows, longest bag]` int32 for bags.
+        labels: `[rows, tasks]` float32 hard labels on the tasks' scales, NaN where masked.
         spans: int32, the span in which the row lies; ascending.
-        twins: int64; of a fresh row its own index; of a matured row the index of its impression, -1 if the
-            log does not hold it.
-        clusters: int32 codes.
-        surfaces: int32 codes.
+        twins: int64, the index of the impression's fresh row: a fresh row's own index; -1 if the log does
+            not hold the fresh row.
+        clusters: int32 codes of the users.
+        surfaces: int32 codes of the surfaces.
         held_out: bool, True for rows that no model trains on.
     """
 
@@ -56,7 +56,7 @@ class ExampleStream:
         return int(self.clusters.max()) + 1
 
     def rows(self, span: int) -> slice:
-        """The rows of a span."""
+        """The slice of a span's rows."""
         return self._slice(range(span, span + 1))
 
     def fresh_rows(self, spans: range) -> Array:
@@ -65,7 +65,7 @@ class ExampleStream:
         return rows.start + np.flatnonzero(self.fresh[rows])
 
     def known_labels(self, until: int | None = None) -> Array:
-        """`[rows, tasks]` float32: the labels, with a matured row's labels copied to its impression's row.
+        """`[rows, tasks]` float32: the hard labels, with a matured row's labels copied to its fresh row.
 
         Args:
             until: the last span whose matured rows are used; None uses all spans.
@@ -83,7 +83,7 @@ class ExampleStream:
 
 
 def write_stream(stream: ExampleStream, folder: Path) -> None:
-    """Writes one file an array; the description comes last and marks the stream as complete."""
+    """Writes one file for each array. The description is written last and marks the stream as complete."""
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for name, column in stream.features.items():
         np.save(folder / "features" / f"{name}.npy", column)

@@ -16,13 +16,13 @@ class SoftLabelSource:
     Attributes:
         teacher: Key of the teacher's trial.
         first_span: Rows of earlier spans have no soft label.
-        treatment: `none`; `permuted`, the placebo, exchanges the labels of rows at random within surface and
-            span: it shows the effect of a soft head whose labels carry no information; `calibrated` corrects
-            their mean per surface and task with the hard labels of earlier spans.
-        bias: Added to the labels of one half of the slices and subtracted from those of the other half; the
-            job's seed draws the halves. Logits for a probability, standard deviations of the labels for a
-            regression.
-        sliced_by: The feature whose values are the slices; empty if `bias` is 0.
+        treatment: `none`, `permuted` or `calibrated`. `permuted`, the placebo, exchanges labels at random
+            between rows of the same surface and span, so that they carry no information. `calibrated`
+            corrects their mean per surface and task with the hard labels of earlier spans.
+        bias: Added to the labels of one half of the slices and subtracted from those of the other half. The
+            job's seed draws the halves. Unit: logits for a binary task, standard deviations of the hard
+            labels for a regression.
+        sliced_by: The feature whose values define the slices; empty if `bias` is 0.
     """
 
     teacher: str
@@ -43,8 +43,7 @@ class Trial:
         kept_from: The first span whose predictions are returned.
         per_surface: True trains a separate model for each surface.
         labels: The soft labels of a distilled student; None for a teacher or control.
-        age: The model that scores a span has not trained on the `age` spans before it; 0 scores a span with
-            the model that has trained on all earlier spans.
+        age: Number of spans directly before a scored span that the model has not trained on yet.
     """
 
     job: TrainingJob
@@ -55,6 +54,6 @@ class Trial:
     labels: SoftLabelSource | None = None
     age: int = 0
 
-    def key(self, stream: str) -> str:
-        """16 hex digits; equal for equal settings on the same stream, whose key is `stream`."""
-        return hashlib.sha256(f"{stream} {to_json(self)}".encode()).hexdigest()[:16]
+    def key(self, stream_key: str) -> str:
+        """16 hex digits; equal for equal settings on the same stream."""
+        return hashlib.sha256(f"{stream_key} {to_json(self)}".encode()).hexdigest()[:16]

@@ -21,9 +21,9 @@ class TrialResult:
         rows: `[rows]` int64, stream indices of the fresh rows from span `Trial.kept_from` on.
         tasks: names of the job's tasks.
         predictions: `[rows, tasks]` float32, NaN for a row that no model scored.
-        diverged: why training diverged; empty if it did not.
-        seconds: of training and scoring, without the tracing of graphs.
-        num_parameters: of the served model.
+        diverged: the reason if training diverged, otherwise empty.
+        seconds: duration of training and scoring; tracing is not included.
+        num_parameters: number of weights of the served model.
         flops_per_row: multiplications and additions to serve one row.
     """
 

@@ -1,4 +1,4 @@
-"""Worker processes that keep their traced graphs: a worker gets the work whose graph it has traced."""
+"""Worker processes that keep their traced graphs; work goes first to a worker that has traced its graph."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 from pipeline.logging_setup import silence_other_packages
 
 _MIN_SECONDS_TO_TRACE_AGAIN = 20.0
-"""A shorter item is not worth a second tracing of its graph."""
+"""A second worker traces a graph only if the graph's items take longer than this."""
 
 
 class WorkItem(NamedTuple):
     """Work for one call of a worker.
 
     Attributes:
-        graph: name of the graph that the work needs; tracing it takes a worker seconds.
-        argument: what the function of `WorkerPool` is called with.
+        graph: name of the graph that the work needs; a worker traces it in a few seconds.
+        argument: passed to the function of `WorkerPool`.
     """
 
     graph: str
@@ -35,8 +35,8 @@ class WorkerPool:
     """Processes with one core each, started with their first item.
 
     Args:
-        processes: their number.
-        function: called in a process with an item's `argument`; a function of a module.
+        processes: number of processes.
+        function: called in a process with an item's `argument`; defined at module level, to be picklable.
     """
 
     def __init__(self, processes: int, function: Callable[[Any], None]) -> None:
@@ -79,10 +79,10 @@ class WorkerPool:
 def next_item(
     pending: Sequence[WorkItem], traced: Sequence[set[str]], seconds: Mapping[str, float], worker: int
 ) -> WorkItem | None:
-    """The next item for an idle worker: first by graphs it has traced, then by untraced graphs.
+    """The next item for an idle worker: first a graph that it has traced, then a graph that no worker has.
 
     None if the only pending item is short and another worker has traced its graph. That worker finishes the
-    item before the idle one could trace the graph.
+    item before the idle worker could trace the graph.
 
     Args:
         pending: items that no worker has started.

@@ -11,13 +11,13 @@ from pipeline.commands.options import FILE
 
 @click.group()
 def config() -> None:
-    """Look at a deployment's configuration."""
+    """Check a deployment's configuration."""
 
 
 @config.command()
 @click.argument("file", type=FILE)
 def check(file: Path) -> None:
-    """Read FILE and print its first error, or a summary of what it deploys."""
+    """Check FILE and print its first error, or a summary of the deployment."""
     from pipeline.config_file import load_deployment
 
     deployment = load_deployment(file)

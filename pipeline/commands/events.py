@@ -22,7 +22,7 @@ def events() -> None:
 @click.option("--source", type=FOLDER, required=True, help="Folder of KuaiRand's CSV files (its data/).")
 @out_option
 def kuairand(source: Path, out: Path) -> None:
-    """Convert KuaiRand (Pure, 1K or 27K); one span per day."""
+    """Convert the KuaiRand data set (Pure, 1K or 27K); a span is a day."""
     from eventlog.kuairand import write_kuairand
 
     with span_progress(None) as on_span:
@@ -30,12 +30,12 @@ def kuairand(source: Path, out: Path) -> None:
 
 
 @events.command()
-@click.option("--spans", type=int, required=True, help="Number of spans of the log.")
-@click.option("--examples-per-span", type=int, required=True, help="Number of fresh rows per span.")
+@click.option("--spans", type=int, required=True, help="Number of spans to write.")
+@click.option("--examples-per-span", type=int, required=True, help="Number of impressions in each span.")
 @click.option("--seed", type=int, required=True, help="Seed; the same seed writes the same log.")
 @out_option
 def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
-    """Simulate a world with known truth, with KuaiRand's columns."""
+    """Simulate users, items and their true response rates; the columns are KuaiRand's."""
     from eventlog.simulator import simulate as simulate_world
 
     with span_progress(spans) as on_span:
@@ -47,7 +47,7 @@ def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
     "--store",
     "uri",
     required=True,
-    help="URI of a BigQuery label store; its project, location and endpoints are used.",
+    help="URI of a BigQuery label store. Only its project, location and endpoints are used.",
 )
 @click.option(
     "--table", required=True, help="PROJECT.DATASET.TABLE with the log's columns and the column span."
@@ -66,11 +66,11 @@ def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
 
 
 class span_progress:  # noqa: N801 - used like a function, as contextlib's are
-    """Shows a bar on a terminal, a line per span in a log; yields the callback for sources.
+    """Shows progress: a bar on a terminal, elsewhere a line per span. Yields the function to call per span.
 
     Args:
         total: number of spans; None if unknown.
-        lines: whether to print the lines in a log.
+        lines: whether to print a line per span if there is no terminal.
     """
 
     def __init__(self, total: int | None, *, lines: bool = True) -> None:

@@ -30,7 +30,7 @@ def labels() -> None:
 @labels.command()
 @_store_option
 def init(uri: str) -> None:
-    """Create the tables of the store (BigQuery: dataset, tables and their partition expiration)."""
+    """Create the dataset and the tables of a BigQuery store. Other stores do not need it."""
     tables = _open(uri).initialize()
     for name in tables:
         click.echo(name)
@@ -41,8 +41,8 @@ def init(uri: str) -> None:
 @labels.command()
 @_store_option
 def ls(uri: str) -> None:
-    """List the published sets, oldest first."""
-    table = Table("set", "teacher", "span", "revision", "rows", "age of teacher", box=None)
+    """List the published label sets, oldest first."""
+    table = Table("set", "teacher", "span", "revision", "rows", "label age", box=None)
     for record in _open(uri).list_sets():
         table.add_row(
             record.set_id,
@@ -59,7 +59,7 @@ def ls(uri: str) -> None:
 @_store_option
 @click.argument("set_id")
 def show(uri: str, set_id: str) -> None:
-    """Print the record of a set, as JSON."""
+    """Print the record of label set SET_ID, as JSON: its key, number of rows, checksum and facts."""
     click.echo(json.dumps(dataclasses.asdict(_open(uri).find_set(set_id)), indent=1))
 
 
@@ -67,7 +67,7 @@ def show(uri: str, set_id: str) -> None:
 @_store_option
 @click.argument("set_id")
 def verify(uri: str, set_id: str) -> None:
-    """Compare a set's rows and checksum with its record; exit code 1 if they differ."""
+    """Check the rows of label set SET_ID against its record; exit code 1 if they differ."""
     from components.label_store.inspection import verify_set
 
     faults = verify_set(_open(uri), set_id)
@@ -83,7 +83,7 @@ def verify(uri: str, set_id: str) -> None:
 @click.argument("first")
 @click.argument("second")
 def diff(uri: str, first: str, second: str) -> None:
-    """Compare the labels of two sets."""
+    """Compare the labels of two label sets, given by their ids."""
     from components.label_store.inspection import diff_sets
 
     difference = diff_sets(_open(uri), first, second)
@@ -103,23 +103,24 @@ def diff(uri: str, first: str, second: str) -> None:
     "--grace-hours",
     type=click.FloatRange(0),
     default=24.0,
-    help="Keep unpublished attempts younger than this.",
+    show_default=True,
+    help="Delete only unpublished attempts that are older than this.",
 )
 @click.option(
     "--retention-days",
     type=click.FloatRange(0),
     default=None,
-    help="Also delete published sets that are older and that no fleet has pinned. Default: keep them.",
+    help="Also delete published label sets that are older than this and not pinned. Default: delete none.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be deleted; delete nothing.")
 def gc(uri: str, grace_hours: float, retention_days: float | None, dry_run: bool) -> None:
-    """Delete unpublished attempts and, with --retention-days, old sets that no fleet has pinned."""
+    """Delete unpublished attempts and, with --retention-days, old label sets that are not pinned."""
     store = _open(uri)
     word = "would remove" if dry_run else "removed"
     if retention_days is not None:
         age = retention_days * _SECONDS_A_DAY
         for set_id in store.delete_unpinned(older_than_seconds=age, dry_run=dry_run):
-            click.echo(f"{word} unpinned set {set_id}")
+            click.echo(f"{word} old label set {set_id}")
     for set_id in store.delete_unpublished(older_than_seconds=grace_hours * 3600, dry_run=dry_run):
         click.echo(f"{word} unpublished attempt {set_id}")
 

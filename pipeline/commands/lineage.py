@@ -1,4 +1,4 @@
-"""`rankdistill lineage`: the spans, label sets and teachers of a model."""
+"""`rankdistill lineage`: shows the spans, label sets and teachers from which a model was trained."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def lineage(model: Path, root: Path | None, as_json: bool) -> None:
-    """Show the spans, label sets, teachers, schema and settings of a model.
+    """Show the spans, label sets, teachers, schema and settings from which MODEL was trained.
 
-    MODEL is the folder of a Model artifact or of a pushed version.
+    MODEL is the folder of a Model artifact or of a pushed model.
     """
     from pipeline.observation.lineage import METADATA_FILE, find_root, model_lineage, open_metadata
 
@@ -65,7 +65,7 @@ def _table(history: Lineage) -> Table:
 
 
 def _ranges(spans: Sequence[int]) -> Iterable[str]:
-    """Spans as on the command line: `A:B` for consecutive spans, both included."""
+    """Yields the spans as ranges: `A:B` for consecutive spans, `A` for a single one."""
     first = None
     for span, following in zip(spans, [*spans[1:], None], strict=True):
         first = span if first is None else first

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
-        "--label-store", default=None, help="URI of the label store; overrides the configuration's."
+        "--label-store", default=None, help="URI of the label store; replaces the one in the configuration."
     )(command)
     command = click.option(
-        "--root", type=FOLDER, required=True, help="Folder of the run. Run again on the same root to resume."
+        "--root",
+        type=FOLDER,
+        required=True,
+        help="Folder of the run. The same folder resumes an earlier run.",
     )(command)
     return config_option(events_option(command))
 
@@ -34,7 +37,11 @@ def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_deployment_options
 @click.option("--spans", default=None, help=f"{SPANS} Default: all spans of the log.")
 def run(config_file: Path, events: Path, root: Path, label_store: str | None, spans: str | None) -> None:
-    """Run the burn-in and every due span, then print the summary."""
+    """Run the burn-in and every due span, then print the summary.
+
+    A span is due if the event log has it and a branch has not finished it yet. To run a span means to label
+    it, to train all models on it and to push the students that pass their checks.
+    """
     from eventlog.spans import complete_spans, parse_range
 
     deployment = load_with_store(config_file, label_store)
@@ -55,13 +62,13 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     "--branch",
     "branches",
     multiple=True,
-    help="A branch to run: teacher or a surface; repeatable. Default: all.",
+    help="Branch to run: teacher, or the name of a surface; repeatable. Default: all branches.",
 )
 @click.option(
     "--teacher-root",
     type=FOLDER,
     default=None,
-    help="Root of the teacher's loop, for surfaces that run apart from it.",
+    help="Root of the loop that runs the teacher, if this loop runs only surfaces.",
 )
 @click.option(
     "--poll-seconds",
@@ -71,7 +78,7 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     help="Seconds between two reads of the log.",
 )
 @click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
-@click.option("--metrics-port", type=PORT, default=None, help="Port on which to serve Prometheus metrics.")
+@click.option("--metrics-port", type=PORT, default=None, help="Port for Prometheus to read metrics from.")
 def serve_loop(
     config_file: Path,
     events: Path,
@@ -83,22 +90,24 @@ def serve_loop(
     until_caught_up: bool,
     metrics_port: int | None,
 ) -> None:
-    """Watch the log and run every complete span until stopped.
+    """Watch the event log and run every new span until stopped.
 
-    SIGTERM or Ctrl-C ends it after the current step. After a kill at any moment, the next start resumes the
-    interrupted step. Metrics are written to ROOT/metrics.prom.
+    To run a span means to label it, to train all models on it and to push the students that pass their
+    checks. The command does not answer ranking requests. SIGTERM or Ctrl-C ends it after the current step.
+    After a kill at any moment, the next start resumes the interrupted step. Metrics are written to
+    ROOT/metrics.prom.
     """
     deployment = load_with_store(config_file, label_store)
     _check_branches(deployment, branches)
     paths = RunPaths(root.resolve(), events.resolve(), teacher_root.resolve() if teacher_root else None)
     console = Console(soft_wrap=True)
     with open_loop(deployment, paths, console, branches) as loop:
-        from pipeline.driver.serving_loop import serve
+        from pipeline.driver.serving_loop import run_until_stopped
         from pipeline.observation.metrics import serve_metrics
 
         if metrics_port is not None:
             serve_metrics(metrics_port, deployment, paths)
-        num_done, errors = serve(loop, poll_seconds, until_caught_up)
+        num_done, errors = run_until_stopped(loop, poll_seconds, until_caught_up)
         if until_caught_up:
             _summarize(loop, console, num_done)
             for error in errors.values():
@@ -114,10 +123,10 @@ def serve_loop(
 def backfill(
     config_file: Path, events: Path, root: Path, label_store: str | None, spans: str, supersede: bool
 ) -> None:
-    """Label the past spans that have no label set yet.
+    """Label past spans that have no label set yet.
 
-    Each span is labelled by the last teacher that had not trained on it. A fleet that has pinned a span
-    keeps its pinned revision.
+    Each span is labelled by the latest teacher that has not trained on it. A fleet that has pinned a label
+    set keeps it.
     """
     from eventlog.spans import parse_range
 
@@ -136,10 +145,10 @@ def backfill(
     type=click.IntRange(min=1),
     default=2,
     show_default=True,
-    help="Maximum number of student processes; the teacher has one more.",
+    help="Maximum number of processes for the students; the teacher has a process of its own.",
 )
 @click.option(
-    "--memory-gib", type=Number(0), default=12.0, show_default=True, help="Memory for all processes together."
+    "--memory-gib", type=Number(0), default=12.0, show_default=True, help="Memory of all processes together."
 )
 @click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
 def fleet(
@@ -151,11 +160,11 @@ def fleet(
     memory_gib: float,
     until_caught_up: bool,
 ) -> None:
-    """Run the teacher and the students in several processes.
+    """Run serve-loop in several processes: one for the teacher, the others for the students.
 
-    The processes share the label store; the students also read the teacher's folder. Each has a folder and
-    a log under ROOT. A killed process is restarted. With --until-caught-up the students start when the
-    teacher has finished.
+    The command supervises these processes and restarts a killed one. Each has a folder and a log file under
+    ROOT. All share the label store; the students also read the teacher's folder. With --until-caught-up the
+    students start when the teacher has finished.
     """
     from pipeline.driver.fleet import plan_fleet, run_fleet
     from pipeline.driver.signals import stop_on_signal
@@ -200,7 +209,7 @@ def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
 def open_loop(
     deployment: Deployment, paths: RunPaths, console: Console, branches: tuple[str, ...] = ()
 ) -> Iterator[Loop]:
-    """The loop of a root, with the root's lock; TFX is imported after the lock is taken."""
+    """Yields the loop of a root and holds the root's lock; imports TFX after taking the lock."""
     from pipeline.driver.journal import Journal
     from pipeline.driver.lock import exclusive_loop_lock
 
@@ -224,4 +233,4 @@ def _summarize(loop: Loop, console: Console, num_done: int) -> None:
         summary = summarize(loop.deployment, loop.paths)
         write_summary(summary, loop.paths.summary)
     console.print(render_summary(summary))
-    console.print(f"{num_done} spans run now; all figures: {loop.paths.summary}")
+    console.print(f"{num_done} spans run by this command; all figures: {loop.paths.summary}")

@@ -48,16 +48,16 @@ class Number(click.ParamType):
 FOLDER = _SafePath(path_type=Path, file_okay=False)
 FILE = _SafePath(path_type=Path, dir_okay=False)
 PORT = click.IntRange(0, 65535)
-SPANS = "A:B, both included."
+SPANS = "First and last span, as A:B."
 
 _Command = Callable[..., Any]
 
 
 def config_option(command: _Command) -> _Command:
     """`--config`: the deployment's YAML, as `config_file`."""
-    return click.option("--config", "config_file", type=FILE, required=True, help="The deployment's YAML.")(
-        command
-    )
+    return click.option(
+        "--config", "config_file", type=FILE, required=True, help="YAML file of the deployment."
+    )(command)
 
 
 def events_option(command: _Command) -> _Command:
@@ -66,12 +66,12 @@ def events_option(command: _Command) -> _Command:
 
 
 def out_option(command: _Command) -> _Command:
-    """`--out`: the folder of the log that a source writes, as `out`."""
+    """`--out`: the folder of the event log to write, as `out`."""
     return click.option(
         "--out",
         type=FOLDER,
         required=True,
-        help="Folder of the log. Its complete spans are not written again.",
+        help="Folder of the event log to write. Complete spans in it are not written again.",
     )(command)
 
 

@@ -29,10 +29,10 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
         span=spans[0],
         slots=("statistics", "fitted_statistics", "teacher"),
     )
-    read = ingest(deployment, paths, spans[0], spans[-1], state)
+    ingested = ingest(deployment, paths, spans[0], spans[-1], state)
     transform = Transform(
-        examples=read.examples,
-        schema=read.schema,
+        examples=ingested.examples,
+        schema=ingested.schema,
         preprocessing_fn=f"{preprocessing_fn.__module__}.{preprocessing_fn.__qualname__}",
         splits_config=transform_pb2.SplitsConfig(analyze=[FRESH_SPLITS[0]], transform=[]),
         materialize=False,
@@ -40,10 +40,10 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
         disable_statistics=True,
         custom_config=features_config(deployment.features),
     )
-    transform.add_upstream_node(read.validator)
+    transform.add_upstream_node(ingested.validator)
     graph = transform.outputs["transform_graph"]
     teacher = train_and_check(
-        deployment, deployment.teacher_job(), read.examples, graph, state.outputs["teacher"]
+        deployment, deployment.teacher_job(), ingested.examples, graph, state.outputs["teacher"]
     )
     publisher = SpanPublisher(
         records_folder=paths.records,
@@ -52,9 +52,9 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
         span=spans[-1],
         slots={
             "transform_graph": graph,
-            "fitted_statistics": read.statistics,
-            "statistics": read.statistics,
+            "fitted_statistics": ingested.statistics,
+            "statistics": ingested.statistics,
             "teacher": teacher.next_base,
         },
     )
-    return [state, *read.components, transform, *teacher.components, publisher]
+    return [state, *ingested.components, transform, *teacher.components, publisher]

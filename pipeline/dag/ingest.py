@@ -20,8 +20,8 @@ from pipeline.paths import RunPaths
 
 
 @dataclasses.dataclass(frozen=True)
-class Ingest:
-    """The validated examples of a span.
+class IngestedSpans:
+    """The validated examples of a span or of the burn-in, and the components that read and validate them.
 
     Attributes:
         components: In topological order.
@@ -46,7 +46,10 @@ def read_events(
     version: IntOrPlaceholder = 0,
     surface: str = "",
 ) -> SpanExampleGen:
-    """Wires the reading of spans `first` to `last`, both included, of one surface; empty for all surfaces."""
+    """Wires the reading of the spans from `first` to `last`, both included.
+
+    It reads the rows of one surface, or of all surfaces if `surface` is empty.
+    """
     return SpanExampleGen(
         events=str(paths.events),
         first_span=first,
@@ -64,7 +67,7 @@ def ingest(
     last: IntOrPlaceholder,
     state: SpanState,
     version: IntOrPlaceholder = 0,
-) -> Ingest:
+) -> IngestedSpans:
     """Wires the reading of spans and their validation.
 
     Args:
@@ -89,7 +92,7 @@ def ingest(
         span=last,
         severities=to_json(deployment.validation.severities),
     )
-    return Ingest(
+    return IngestedSpans(
         components=[schema, reader, statistics, validator],
         examples=examples,
         statistics=statistics.outputs["statistics"],

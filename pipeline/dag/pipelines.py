@@ -70,7 +70,7 @@ def span_components(
     surfaces = [branch for branch in branches if branch != TEACHER]
     if TEACHER in branches:
         teacher = teacher_branch(deployment, paths, span, version)
-        first, labelled = teacher.components, LabelledExamples(teacher.read.examples, teacher.labeller)
+        first, labelled = teacher.components, LabelledExamples(teacher.ingested.examples, teacher.labeller)
     else:
         surface = surfaces[0] if len(surfaces) == 1 else ""
         reader = read_events(deployment, paths, span, span, version, surface)

@@ -14,7 +14,7 @@ from components.span_publisher import SpanPublisher
 from components.span_records import RELABELLED, TEACHER
 from components.span_state import SpanState
 from pipeline.config import Deployment
-from pipeline.dag.ingest import Ingest, ingest, read_events
+from pipeline.dag.ingest import IngestedSpans, ingest, read_events
 from pipeline.dag.training import train_and_check
 from pipeline.paths import RunPaths
 
@@ -25,12 +25,12 @@ class TeacherBranch:
 
     Attributes:
         components: In topological order.
-        read: The span's validated examples.
+        ingested: The span's validated examples.
         labeller: Publishes the span's label set.
     """
 
     components: list[BaseComponent]
-    read: Ingest
+    ingested: IngestedSpans
     labeller: BaseComponent
 
 
@@ -48,19 +48,19 @@ def teacher_branch(
         span=span,
         slots=("statistics", "fitted_statistics", "transform_graph", "teacher", "labels"),
     )
-    read = ingest(deployment, paths, span, span, state, version)
+    ingested = ingest(deployment, paths, span, span, state, version)
     trained = train_and_check(
         deployment,
         deployment.teacher_job(),
-        read.examples,
+        ingested.examples,
         state.outputs["transform_graph"],
         state.outputs["teacher"],
     )
     previous = deployment.label_with == "previous"
     model = state.outputs["teacher"] if previous else trained.next_base
-    labeller = _labeller(deployment, paths, span, version, state, read.examples, model)
+    labeller = _labeller(deployment, paths, span, version, state, ingested.examples, model)
     for component in (labeller, trained.components[0]):
-        component.add_upstream_node(read.validator)
+        component.add_upstream_node(ingested.validator)
     publisher = SpanPublisher(
         records_folder=paths.records,
         copies_folder=paths.published,
@@ -69,9 +69,9 @@ def teacher_branch(
         slots={
             "teacher": trained.next_base,
             "teacher_blessing": trained.blessing,
-            "statistics": read.statistics,
-            "anomalies": read.validator.outputs["anomalies"],
-            "examples": read.examples,
+            "statistics": ingested.statistics,
+            "anomalies": ingested.validator.outputs["anomalies"],
+            "examples": ingested.examples,
             "labels": labeller.outputs["labels"],
         },
         version=version,
@@ -83,7 +83,9 @@ def teacher_branch(
         publisher.add_upstream_node(report)
     labelling = [labeller, *trained.components] if previous else [*trained.components, labeller]
     return TeacherBranch(
-        components=[state, *read.components, *labelling, *reports, publisher], read=read, labeller=labeller
+        components=[state, *ingested.components, *labelling, *reports, publisher],
+        ingested=ingested,
+        labeller=labeller,
     )
 
 

@@ -48,7 +48,7 @@ def train_and_check(
         job: The training job.
         examples: Channel of the span's Examples; for students joined with soft labels.
         transform_graph: Channel of the frozen transform graph.
-        predecessor: Channel of the last good Model, or of the empty marker.
+        predecessor: Channel of the last blessed Model, or of an empty marker if there is none.
     """
     name = f"{job.role}_{job.surface}" if job.surface else job.role
     trainer = Trainer(

@@ -45,7 +45,7 @@ def find_next_span(
     """The first span that a branch has not recorded; None if no span can be run now.
 
     Args:
-        deployment: Defines each branch's first span, and how long a late span is waited for.
+        deployment: Defines each branch's first span, and when a missing span is skipped.
         paths: The records and the event log.
         branches: The branches to consider.
         requested: The spans to run; None for all spans of the log.
@@ -92,28 +92,28 @@ def find_next_span(
 def lacks_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
     """Whether a surface must run its burn-in first; False for the teacher's branch.
 
-    A surface that has recorded a span has begun without a burn-in and stays so.
+    False also for a surface that has already run spans without a burn-in.
     """
     if branch == TEACHER or not deployment.surfaces[branch].burn_in:
         return False
     return not any(recorded_spans(paths.records, name) for name in (branch, surface_burn_in(branch)))
 
 
-def skip(paths: RunPaths, due: SpanToRun, reason: str) -> None:
+def skip_span(paths: RunPaths, due: SpanToRun, reason: str) -> None:
     """Records that the branches skipped the span, with the reason."""
     _LOG.warning("span %d skipped: %s", due.span, reason)
     for branch in due.branches:
         write_record(paths.records, branch, SpanRecord(span=due.span, version=due.version, skipped=reason))
 
 
-def skip_late(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
+def skip_late_span(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
     """Skips a span that is late."""
     late_after = deployment.validation.late_after_spans
-    skip(paths, due, f"late: still missing when {late_after} later spans were complete")
+    skip_span(paths, due, f"late: still missing when {late_after} later spans were complete")
 
 
 def labels_are_ready(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
-    """Whether a surface that runs apart from the teacher can run the span.
+    """Whether surfaces in a loop without the teacher can run the span.
 
     True if the span's labels are published, or if `label_wait_seconds` have passed since its arrival.
     """

@@ -20,11 +20,11 @@ _MAX_RESTARTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """One process.
+class FleetProcess:
+    """One process of the fleet.
 
     Attributes:
-        name: Its folder under the root.
+        name: Name of the process and of its folder under the root.
         branches: The branches that it runs.
     """
 
@@ -32,46 +32,49 @@ class Member:
     branches: tuple[str, ...]
 
 
-def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> list[Member]:
+def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> list[FleetProcess]:
     """Distributes the surfaces over as many processes as requested and as the memory allows.
 
     Args:
         deployment: The configuration.
         processes: Maximum number of students' processes, beside the teacher's.
-        memory_gib: Memory for all processes together.
+        memory_gib: Memory of all processes together.
+
+    Returns:
+        The teacher's process, then the students' processes.
 
     Raises:
         BadInput: if the memory does not suffice for the teacher's process and one more.
     """
-    room = int(memory_gib / PROCESS_GIB) - 1
-    if processes < 1 or room < 1:
+    max_by_memory = int(memory_gib / PROCESS_GIB) - 1
+    if processes < 1 or max_by_memory < 1:
         raise BadInput(
-            "no room for a fleet", where="--processes, --memory-gib",
+            "too few processes or too little memory for a fleet", where="--processes, --memory-gib",
             expected=f"at least 1 process beside the teacher's and {2 * PROCESS_GIB:g} GiB",
             got=f"{processes} processes and {memory_gib:g} GiB",
             fix="Raise the limits, or run all branches in one process with `rankdistill serve-loop`.",
         )  # fmt: skip
     surfaces = tuple(deployment.surfaces)
-    number = min(processes, room, len(surfaces))
-    students = [Member(f"students-{n}", surfaces[n::number]) for n in range(number)]
-    return [Member(TEACHER, (TEACHER,)), *students]
+    number = min(processes, max_by_memory, len(surfaces))
+    students = [FleetProcess(f"students-{n}", surfaces[n::number]) for n in range(number)]
+    return [FleetProcess(TEACHER, (TEACHER,)), *students]
 
 
 def run_fleet(
-    members: Sequence[Member],
+    members: Sequence[FleetProcess],
     root: Path,
     options: Sequence[str],
     print_line: Callable[[str], None],
     stop: threading.Event,
 ) -> int:
-    """Starts the process of every member, restarts a killed one, and stops all of them at the end.
+    """Starts all processes, restarts a process that a signal killed, and stops all if one fails.
 
     Args:
         members: See `plan_fleet`.
         root: Each member has its own root in a folder below this one.
         options: Options of `serve-loop`, the same for all members.
-        print_line: Prints a line for people.
-        stop: Ends all members when it is set.
+        print_line: Prints a line on the console.
+        stop: Set to end all members.
 
     Returns:
         0, or the exit code of the first member that failed.
@@ -100,7 +103,7 @@ def run_fleet(
     return status
 
 
-def _start(member: Member, root: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(member: FleetProcess, root: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
     member_root = root / member.name
     member_root.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "rankdistill", "serve-loop", "--root", str(member_root), *options]
@@ -112,5 +115,5 @@ def _start(member: Member, root: Path, options: Sequence[str]) -> subprocess.Pop
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
-def _log_file(member: Member, root: Path) -> Path:
+def _log_file(member: FleetProcess, root: Path) -> Path:
     return root / f"{member.name}.log"

@@ -37,14 +37,14 @@ from pipeline.driver.due_spans import (
     labels_are_ready,
     lacks_burn_in,
     require_spans,
-    skip,
-    skip_late,
+    skip_late_span,
+    skip_span,
 )
 from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
 from pipeline.driver.runner import LocalRunner
 from pipeline.observation.finished_spans import require_artifacts
-from pipeline.observation.lineage import labelling_model, refuse_leaking_teacher
+from pipeline.observation.lineage import labelling_model, refuse_trained_teacher
 from pipeline.paths import RunPaths
 
 _INGEST = ("SpanExampleGen", "SpanStatistics", "SpanValidator")
@@ -52,7 +52,7 @@ _INGEST = ("SpanExampleGen", "SpanStatistics", "SpanValidator")
 
 @dataclasses.dataclass
 class Loop:
-    """The loop of one root: all branches, or some while other processes run the rest.
+    """Runs the spans of one root, for all branches or for some of them.
 
     Attributes:
         deployment: The configuration.
@@ -68,7 +68,7 @@ class Loop:
     branches: Sequence[str] = ()
     is_stopping: Callable[[], bool] = lambda: False
     _checked_versions: dict[int, int] = dataclasses.field(default_factory=dict, init=False)
-    """Past span → version checked for a revision: a long run does not check all spans again."""
+    """Span → span version that has been checked for a revision, so that it is not checked again."""
 
     def __post_init__(self) -> None:
         self.branches = tuple(self.branches) or all_branches(self.deployment)
@@ -77,16 +77,18 @@ class Loop:
             self.paths.events.mkdir(parents=True, exist_ok=True)
 
     def burn_in(self) -> None:
-        """Runs the burn-in unless it is recorded; without the teacher's branch, adopts another root's graph.
+        """Runs the burn-in unless it is recorded.
+
+        A loop without the teacher's branch copies the transform graph of the teacher's root instead.
 
         Raises:
-            BadInput: if the log lacks a span of the burn-in, a span is faulty, or there is no graph to adopt.
+            BadInput: if the log lacks a span of the burn-in, a span is faulty, or there is no graph to copy.
         """
         if recorded_spans(self.paths.records, BURN_IN):
             return
         spans = self.deployment.burn_in_spans
         if TEACHER not in self.branches:
-            self._adopt_graph()
+            self._copy_transform_graph()
             return
         require_spans(self.paths.events, spans, "the burn-in")
         self._run_burn_in(burn_in_pipeline(self.deployment, self.paths), f"burn-in {spans[0]}:{spans[-1]}")
@@ -131,7 +133,7 @@ class Loop:
             if due is None:
                 break
             if due.is_missing:
-                skip_late(self.deployment, self.paths, due)
+                skip_late_span(self.deployment, self.paths, due)
                 continue
             if TEACHER not in self.branches and not labels_are_ready(self.deployment, self.paths, due):
                 break
@@ -170,19 +172,19 @@ class Loop:
             ) from error  # fmt: skip
 
     def relabel(self, span: int, version: int, superseded: LabelSetRecord | None = None) -> None:
-        """Labels a past span with the teacher of that time; no model trains on it.
+        """Labels a past span with the latest teacher that has not trained on it; no model trains on it.
 
         Args:
             span: The span.
             version: The span version.
-            superseded: The newest label set of the span version, which the new set supersedes; pins keep it.
-                None if there is no set, or if an existing set may stay.
+            superseded: The newest label set of the span version, which the new set supersedes; pins to it
+                stay. None if there is no set, or if an existing set is kept.
 
         Raises:
             BadInput: if the span is faulty.
         """
-        # The superseded set is part of the run id: a run with a known id would skip its completed nodes. Its
-        # revision would not do: a set of another teacher version has another key, and starts at revision 1.
+        # The superseded set is part of the run id: a run with a known id would skip its completed nodes. The
+        # set's revision is not unique: sets of another teacher version start at revision 1 again.
         suffix = f"-after-{superseded.set_id}" if superseded else ""
         refused = self._run(
             relabel_pipeline(self.deployment, self.paths, span, version, supersede=superseded is not None),
@@ -211,7 +213,7 @@ class Loop:
         not_trained = [span for span in spans if span not in trained or span not in newest]
         if not_trained:
             raise BadInput(
-                "no teacher of that time", where=f"--spans {spans[0]}:{spans[-1]}",
+                "no teacher for a span", where=f"--spans {spans[0]}:{spans[-1]}",
                 expected=f"spans that the teacher has run ({trained[:1]} to {trained[-1:]})",
                 got=str(not_trained[0]), fix="Run them with `rankdistill run`, which labels them too.",
             )  # fmt: skip
@@ -242,7 +244,7 @@ class Loop:
         if fault is not None:
             if not isinstance(fault, EmptySpan) and self.deployment.validation.refused_span == "stop":
                 raise fault
-            skip(self.paths, due, str(fault))
+            skip_span(self.paths, due, str(fault))
             return None
         if "SpanPublisher" in refused:
             raise refused["SpanPublisher"]
@@ -250,7 +252,7 @@ class Loop:
         return {surface: refused[node] for surface, node in publishers.items() if node in refused}
 
     def _burn_in_surfaces(self) -> dict[str, BadInput]:
-        """Runs the burn-in of every surface that needs one; returns the error of each that has none now."""
+        """Runs the burn-in of every surface that needs one; returns the error of each that failed."""
         errors = {}
         for branch in self.branches:
             try:
@@ -271,9 +273,9 @@ class Loop:
     ) -> dict[str, BadInput]:
         guards = {}
         if self.deployment.label_with == "previous":
-            guards["SoftLabelBulkInferrer"] = functools.partial(_refuse_leak, span)
+            guards["SoftLabelBulkInferrer"] = functools.partial(_refuse_trained_teacher, span)
         # A changed configuration starts a new run: completed nodes of the old one may not fit the rest.
-        run_id = f"{dag.pipeline_info.pipeline_name}.{name}.{self.deployment.version}"
+        run_id = f"{dag.pipeline_info.pipeline_name}.{name}.{self.deployment.settings_hash}"
         runner = LocalRunner(self.progress, run_id, guards, self.is_stopping)
         with self.progress.pipeline(title):
             runner.run(dag)
@@ -283,7 +285,8 @@ class Loop:
     def _relabel_changed_spans(self, requested: range | None) -> None:
         """Labels revised spans, and spans that arrived after they were skipped.
 
-        No model trains on them: a model cannot forget the earlier version, and spans are trained in order.
+        No model trains on them: training on the earlier version cannot be undone, and spans are trained in
+        order.
         """
         if TEACHER not in self.branches:
             return
@@ -311,7 +314,7 @@ class Loop:
             record = SpanRecord(span=span, version=version, skipped=str(error))
             write_record(self.paths.records, RELABELLED, record)
 
-    def _adopt_graph(self) -> None:
+    def _copy_transform_graph(self) -> None:
         """Copies the transform graph from the records of the teacher's root."""
         source = self.paths.teacher_root / "records" if self.paths.teacher_root else None
         spans = recorded_spans(str(source), BURN_IN) if source else []
@@ -327,8 +330,8 @@ class Loop:
         write_record(self.paths.records, BURN_IN, SpanRecord(span=record.span, slots=graph))
 
 
-def _refuse_leak(span: int | None, handle: metadata.Metadata, run_id: str) -> None:
+def _refuse_trained_teacher(span: int | None, handle: metadata.Metadata, run_id: str) -> None:
     with handle as connection:
         model = labelling_model(connection.store, run_id)
         if model is not None and span is not None:
-            refuse_leaking_teacher(connection.store, model, span)
+            refuse_trained_teacher(connection.store, model, span)

@@ -1,4 +1,4 @@
-"""Progress of a run for people: a live line on a terminal, plain lines in a log."""
+"""Shows the progress of a run: a live line on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pipeline.driver.journal import Journal
 
 
 class Progress:
-    """Prints each pipeline, and in a log each step, with its seconds; writes both to the journal.
+    """Prints pipelines and steps with their seconds, and writes them to the journal.
 
     Args:
-        console: Shows an animation only if it is a terminal.
+        console: Where to print; a terminal shows only the current step.
         journal: Gets the same events; None for no journal.
     """
 

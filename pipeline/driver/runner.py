@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 _PIPELINE_CONTEXT, _NODE_CONTEXT = constants.PIPELINE_CONTEXT_TYPE_NAME, constants.NODE_CONTEXT_TYPE_NAME
 
 Guard = Callable[[metadata.Metadata, str], None]
-"""Checks MLMD just before a node of this run id is launched; raises BadInput to refuse the launch."""
+"""Called with MLMD and the run id just before a node is launched; raises BadInput to refuse the launch."""
 
 
 class Stopped(Exception):  # noqa: N818 - no error
@@ -38,7 +38,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
     Args:
         progress: Reports each node.
         run_id: Id of the run.
-        guards: Checks by node id.
+        guards: Guards by node id.
         is_stopping: Whether to stop; called before each node.
     """
 
@@ -79,7 +79,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         handle = metadata.Metadata(getattr(deployment.metadata_connection_config, chosen))
         for number, wrapped in enumerate(ir.nodes, 1):
             node = wrapped.pipeline_node
-            # The first refused upstream node: later ones may only be its consequence.
+            # The error of the first refused upstream node: later errors may only follow from it.
             cause = next(
                 (error for node_id, error in self.refused.items() if node_id in node.upstream_nodes), None
             )
@@ -146,8 +146,8 @@ def _limit_queries_to_run(ir: pipeline_pb2.Pipeline, run_id: str) -> None:
     """Makes nodes find their inputs without reading all earlier spans from MLMD.
 
     TFX takes a node's inputs from the intersection of three contexts and reads each context as a whole. The
-    pipeline's context has every execution of every span, and a node's context has one execution per span. Our
-    channels never reach into another run. So each node gets one context per run, and queries of the
+    pipeline's context has every execution of every span, and a node's context has one execution per span.
+    Our channels read only from the same run. So each node gets one context per run, and queries of the
     pipeline's context are removed.
     """
     for wrapped in ir.nodes:

@@ -1,4 +1,4 @@
-"""The unattended loop: polls the event log, waits for missing inputs, stops on a signal."""
+"""The loop of `rankdistill serve-loop`: polls the event log, waits for missing inputs, stops on a signal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from pipeline.driver.signals import stop_on_signal
 from pipeline.observation.metrics import write_metrics
 
 _RETRY_SECONDS = 60.0
-"""Wait before a stopped surface is tried again, unless a new span arrives earlier."""
+"""Wait before a failed surface is tried again, unless a new span arrives earlier."""
 
 
-def serve(loop: Loop, poll_seconds: float, until_caught_up: bool) -> tuple[int, dict[str, BadInput]]:
+def run_until_stopped(
+    loop: Loop, poll_seconds: float, until_caught_up: bool
+) -> tuple[int, dict[str, BadInput]]:
     """Runs every span that is ready, waits, and repeats.
 
     SIGTERM or SIGINT finishes the step in progress and returns; the next start resumes the span.

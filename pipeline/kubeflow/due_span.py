@@ -23,8 +23,8 @@ from pipeline.driver.due_spans import (
     find_next_span,
     labels_are_ready,
     lacks_burn_in,
-    skip,
-    skip_late,
+    skip_late_span,
+    skip_span,
 )
 from pipeline.paths import RunPaths
 
@@ -69,7 +69,7 @@ def DueSpan(  # noqa: N802 - called like a class
 def find_due_span(
     deployment: Deployment, paths: RunPaths, branches: tuple[str, ...], wanted: int
 ) -> SpanToRun:
-    """Returns the span that `DueSpan` writes.
+    """The span that `DueSpan` writes.
 
     Raises:
         BadInput: see `DueSpan`.
@@ -87,11 +87,11 @@ def find_due_span(
             fix=f"Run burn-in-{surface}.yaml, or set surfaces.{surface}.burn_in: false.",
         )  # fmt: skip
     due = find_next_span(deployment, paths, branches, None)
-    while due is not None and _is_skipped(deployment, paths, due):
+    while due is not None and _skip_if_late_or_empty(deployment, paths, due):
         due = find_next_span(deployment, paths, branches, None)
     if due is None:
         raise InputNotReady(
-            "nothing is due", where=str(paths.events), expected="a complete span that has not been run",
+            "no span is due", where=str(paths.events), expected="a complete span that has not been run",
             got="none", fix="Wait for the next span. A schedule may tick more often than spans arrive.",
         )  # fmt: skip
     if wanted not in (NEXT_SPAN, due.span):
@@ -113,17 +113,17 @@ def find_due_span(
     return due
 
 
-def _is_skipped(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
-    """Records a late or empty span as skipped, as the loop on one machine does; False for any other span."""
+def _skip_if_late_or_empty(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
+    """Records a late or empty span as skipped, as the loop on one machine does; returns whether it did."""
     if due.is_missing:
-        skip_late(deployment, paths, due)
+        skip_late_span(deployment, paths, due)
         return True
     try:
         check_span(paths.events, due.span, due.version)
     except EmptySpan as error:
-        skip(paths, due, str(error))
+        skip_span(paths, due, str(error))
         return True
     except BadInput:
-        # SpanExampleGen raises it again: a person looks for the fault there.
+        # SpanExampleGen raises it again, in the step where a person looks for the fault.
         return False
     return False

@@ -22,9 +22,9 @@ _SAFE_TO_RETRY = (429, 503)
 """HTTP statuses with which the server has not acted on the request."""
 _PAGE_SIZE = 100
 _NOT_A_SPEC = (KeyError, TypeError, AttributeError, StopIteration)
-"""Errors of reading YAML that has another structure than a PipelineSpec."""
+"""Errors of reading YAML that is not structured like a PipelineSpec."""
 _SUCCEEDED = "SUCCEEDED"
-_FINISHED_OTHERWISE = ("FAILED", "CANCELED", "SKIPPED", "ERROR")
+_NOT_SUCCEEDED = ("FAILED", "CANCELED", "SKIPPED", "ERROR")
 _EXPECTED_AND_FIX = {
     401: ("a valid token", "Give a token with --token or KFP_TOKEN."),
     403: ("an authorized user", "Request access, or give another token or --namespace."),
@@ -125,7 +125,7 @@ class KubeflowClient:
         """Uploads a pipeline, or a new version of it.
 
         Returns:
-            Ids of pipeline and version, and whether the version is new.
+            The pipeline's id, the version's id, and whether the version is new.
 
         Raises:
             BadInput: if the host cannot be reached, is not Kubeflow Pipelines, or refuses the request.
@@ -187,7 +187,7 @@ class KubeflowClient:
             cron: Six fields, seconds first.
 
         Returns:
-            Id of the recurring run, and the number of deleted ones.
+            The id of the recurring run, and the number of deleted recurring runs.
 
         Raises:
             BadInput: see `upload`.
@@ -252,7 +252,7 @@ class KubeflowClient:
                 state = self._runs.get_run(run_id).state
             if state == _SUCCEEDED:
                 return
-            if state in _FINISHED_OTHERWISE:
+            if state in _NOT_SUCCEEDED:
                 raise BadInput(
                     "a run did not succeed", where=title, expected=_SUCCEEDED, got=f"{state}, run {run_id}",
                     fix="See the run in the UI; then continue with this span.",

@@ -44,7 +44,7 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
         KFP's pipeline spec 2.1; the second has the volume and the secrets, if there are any.
 
     Raises:
-        BadInput: if a setting cannot be compiled once for all spans, or a name does not fit Kubeflow.
+        BadInput: if a setting cannot be the same for all spans, or Kubeflow does not accept a name.
     """
     on_cluster = adapt_to_cluster(deployment)
     branches = {
@@ -58,7 +58,7 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
 
 
 def compile_one(deployment: Deployment, name: str, branches: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The documents of one pipeline: of a burn-in if `branches` is empty, else of one span of these."""
+    """The documents of one pipeline: a burn-in if `branches` is empty, otherwise one span of `branches`."""
     runner = KubeflowV2DagRunner(runner_config(deployment))
     compiled: Mapping[str, Any] = runner.run(build_pipeline(deployment, name, branches), write_out=False)
     return complete_spec(compiled["pipelineSpec"], deployment, {SPAN: NEXT_SPAN} if branches else {})

@@ -1,6 +1,6 @@
 """Decisions of a run by branch and span, read from the files that finished steps have written.
 
-Imports neither TFX nor TensorFlow, so that `rankdistill status` answers at once.
+Imports neither TFX nor TensorFlow, so that `rankdistill status` starts fast.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pipeline.config import Deployment
 from pipeline.observation.finished_spans import FinishedSpan, finished_spans
 from pipeline.paths import RunPaths
 
-What = Literal["span", "data", "labels", "join", "candidate", "push", "revised"]
-_Outcome = tuple[What, str, str]
+DecisionKind = Literal["span", "data", "labels", "join", "candidate", "push", "revised"]
+_Outcome = tuple[DecisionKind, str, str]
 """Kind, outcome and reason of a decision."""
 
 _ROUTINE = ("published", "joined", "blessed", "pushed")
@@ -27,7 +27,7 @@ _SET_ID = re.compile(r"[\w-]+\.[\w-]+\.span-0*(\d+)\.\d+\.[0-9a-f]{12}")
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """One decision. It has no set id, time or folder, so that two runs of the same data can be compared.
+    """One decision. It has no label set id, time or folder: two runs on the same data have equal decisions.
 
     Attributes:
         span: The span.
@@ -36,18 +36,18 @@ class Decision:
             `join` (joined, hard-only, last), `candidate` (blessed, discarded), `push` (pushed, held back; for
             blessed candidates), `revised` (a revised or late span: labelled again, not labelled).
         outcome: One of the words in brackets.
-        reason: One line. A candidate's begins with its role; a push's begins with what it rests on.
+        reason: One line. For a candidate it begins with the role, for a push with the check that decided.
     """
 
     span: int
     branch: str
-    what: What
+    what: DecisionKind
     outcome: str
     reason: str
 
     @property
     def is_routine(self) -> bool:
-        """Whether the outcome is the expected one; a person should see the others."""
+        """True for an expected outcome, False for one that a person should see."""
         return self.outcome in _ROUTINE
 
 
@@ -86,7 +86,7 @@ def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
     if (refusal := finished.label_refusal()) is not None:
         yield "labels", "refused", refusal
     if (certificate := finished.certificate()) is not None:
-        reason = f"{certificate.rows} rows, the teacher {certificate.label_age_spans} spans behind"
+        reason = f"{certificate.rows} rows, label age {certificate.label_age_spans} spans"
         yield "labels", "published", reason
     yield from _warnings("labels", finished.label_anomalies())
     if (report := finished.join_report()) is not None:
@@ -102,17 +102,17 @@ def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
 def _push(finished: FinishedSpan) -> _Outcome:
     gate = finished.gate_verdict()
     if gate is None:
-        return "push", "pushed", "rests on the candidate check: the surface has no gate"
-    return "push", "pushed" if gate.push else "held back", f"rests on the {gate.rests_on}: {gate.reason}"
+        return "push", "pushed", "based on the candidate check: the surface has no gate"
+    return "push", "pushed" if gate.push else "held back", f"based on the {gate.rests_on}: {gate.reason}"
 
 
-def _warnings(what: What, lines_by_kind: Mapping[str, list[str]]) -> Iterator[_Outcome]:
+def _warnings(what: DecisionKind, lines_by_kind: Mapping[str, list[str]]) -> Iterator[_Outcome]:
     for kind, lines in lines_by_kind.items():
         yield from ((what, "warned", f"{kind}: {line}") for line in lines)
 
 
 def _revised(finished: FinishedSpan, of_teacher: FinishedSpan | None) -> Iterator[_Outcome]:
-    """The decision on a late or revised span. A backfill of a span that the teacher has run is none."""
+    """The decision on a late or revised span; nothing for a backfilled span that the teacher has run."""
     if of_teacher is None or of_teacher.skipped or finished.version > of_teacher.version:
         outcome = "not labelled" if finished.certificate() is None else "labelled again"
         yield "revised", outcome, f"version {finished.version}; no model trains on it"

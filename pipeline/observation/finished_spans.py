@@ -1,7 +1,7 @@
-"""Reads what a branch left of a finished span: its record, and the files in its output artifacts.
+"""Reads the record of a finished span and the files in its output artifacts.
 
 The only reader of these files outside the components. It imports neither TFX nor TensorFlow, so that
-`rankdistill status` answers at once.
+`rankdistill status` starts fast.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ T = TypeVar("T")
 class FinishedSpan(SpanRecord):
     """A branch's record of a span, and the typed content of its output artifacts.
 
-    A reader returns None, or an empty mapping, if the branch has no such artifact or file. Predictions are
-    different: every surface that ran the span has them.
+    A method returns None, or an empty mapping, if the branch has no such artifact or file. Only predictions
+    are never missing: every surface that has run the span has written them.
 
     Attributes:
         time: When the span was finished, Unix seconds.
 
     Raises:
-        BadInput: from every reader, if a file cannot be read.
+        BadInput: from every method, if a file cannot be read.
     """
 
     time: float

@@ -41,7 +41,7 @@ class Freshness:
     Attributes:
         span: The span.
         branch: `teacher`, whose last mark is the published labels, or a surface.
-        label_age_spans: By how many spans the teacher was behind the labelled span; None without labels.
+        label_age_spans: The label age; None without labels.
         seconds: Seconds by stage of `STAGES`; None if a mark is missing.
     """
 
@@ -88,7 +88,7 @@ def freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness]:
 
 
 def percentiles(spans: Sequence[Freshness]) -> dict[str, dict[str, dict[str, float]]]:
-    """Branch → stage → `p50` and `p95` over its spans, in seconds; without stages that no span has."""
+    """Branch → stage → `p50` and `p95` over its spans, in seconds; stages without a value are left out."""
     seconds: dict[str, dict[str, list[float]]] = {}
     for span in spans:
         stages = seconds.setdefault(span.branch, {})

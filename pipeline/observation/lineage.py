@@ -1,8 +1,8 @@
 """Lineage of a model from MLMD, and the guard against labels of a teacher that trained on the span.
 
-Uses `ml_metadata` without TFX, so that it answers in a second. The history of a model in MLMD is a chain: a
-Trainer continues from its base model, a CandidateCheck outputs the candidate or its predecessor, and a
-SpanState copies a model from another pipeline run or another root.
+Uses `ml_metadata` without TFX, so that it starts in a second. The history of a model in MLMD is a chain. A
+Trainer continues from its base model. A CandidateCheck outputs the candidate or its predecessor. A SpanState
+copies a model from another pipeline run or another root.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Lineage:
     """The history of a model. The training of discarded candidates is not part of it.
 
     Attributes:
-        uri: URI of the Model artifact; for a pushed version, of the model that was pushed.
+        uri: URI of the Model artifact; for a pushed model, of the artifact that was pushed.
         role: `teacher`, `student` or `control`.
         surface: The surface that the model ranks; None for all.
         spans: Every span that the model has trained on, ascending, including the burn-in.
-        label_sets: Ids of the joined label sets in the order of training; empty unless a student's.
+        label_sets: Ids of the joined label sets in the order of training; empty for teacher and control.
         teachers: `<teacher>.<version>` of these sets, in the same order.
         transform_graph: URI of the transform graph, as Transform wrote it.
         schema: URI of the Schema that the graph was fitted with.
@@ -62,10 +62,10 @@ def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
 
     Args:
         store: The MLMD of the model's root.
-        uri: URI of a Model artifact, or the folder of a pushed version.
+        uri: URI of a Model artifact, or the folder of a pushed model.
 
     Raises:
-        BadInput: if MLMD lacks the model or an artifact that it was made from, if it is not a model, or if
+        BadInput: if MLMD lacks the model or an artifact that it was made from. Also if it is not a model, or
             its job cannot be read.
     """
     uri = uri.rstrip("/")
@@ -98,7 +98,7 @@ def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
     )
 
 
-def refuse_leaking_teacher(store: metadata_store.MetadataStore, model_uri: str, span: int) -> None:
+def refuse_trained_teacher(store: metadata_store.MetadataStore, model_uri: str, span: int) -> None:
     """Raises if the teacher trained on the span. Uses MLMD lineage, not the model's own metadata.
 
     Args:
@@ -183,7 +183,7 @@ class _Product:
 
     @property
     def is_predecessor(self) -> bool:
-        """Whether this is a copy of the last good model, with a deferred span."""
+        """Whether this is a copy of the last blessed model, with a deferred span."""
         if self.kind != "CandidateCheck":
             return self.kind == "TrainingDeferral"
         blessing = _artifacts(self.store, self.execution, _OUTPUT)["blessing"]
@@ -252,7 +252,7 @@ def _find(store: metadata_store.MetadataStore, uri: str) -> _Product:
     if product is None:
         raise BadInput(
             "unknown to MLMD", where=uri, expected="an artifact of a finished step",
-            got="no such artifact in the metadata of this root or of its own root",
+            got="no such artifact in the metadata of this root, or of the root that holds the artifact",
             fix="Name a folder under ROOT/artifacts or ROOT/serving, at the path where the run wrote it.",
         )  # fmt: skip
     return product
@@ -338,6 +338,6 @@ def _kind(execution: metadata_store_pb2.Execution) -> str:
 
 def _not_a_model(uri: str, got: str) -> BadInput:
     return BadInput(
-        "not a model", where=uri, expected="a Model artifact or a pushed version", got=got,
+        "not a model", where=uri, expected="a Model artifact or a pushed model", got=got,
         fix="Name a folder such as ROOT/artifacts/CandidateCheck_teacher/next_base/N.",
     )  # fmt: skip

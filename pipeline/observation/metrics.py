@@ -1,4 +1,4 @@
-"""Prometheus metrics of the loop, computed from its records, so that counters survive restarts."""
+"""Prometheus metrics of the loop, computed from its span records, so that counters survive restarts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STUDENT_ROLES = ("student", "control")
 
 
 class LoopMetrics(Collector):
-    """Reads a root at every scrape; leaves out branches without a record, which run elsewhere.
+    """Computes the metrics of a root at every scrape; leaves out branches that run in another root.
 
     Args:
         deployment: The configuration.
@@ -55,7 +55,7 @@ class LoopMetrics(Collector):
 
     def _progress(self, finished: dict[str, list[FinishedSpan]]) -> Iterator[Metric]:
         last = _gauge("last_span", "Number of the last finished span.", "branch")
-        # The time, not the age: an age would stand still in a file that is not rewritten.
+        # A timestamp, not an age: the file is not rewritten while the age grows.
         finish_time = _gauge("last_span_timestamp_seconds", "When the last span was finished.", "branch")
         behind = _gauge("spans_behind", "Complete spans of the log that are not finished.", "branch")
         for branch, spans in finished.items():
@@ -66,9 +66,7 @@ class LoopMetrics(Collector):
         yield from (last, finish_time, behind)
 
     def _freshness(self) -> Iterator[Metric]:
-        age = _gauge(
-            "label_age_spans", "By how many spans the teacher was behind the last labelled span.", "branch"
-        )
+        age = _gauge("label_age_spans", "Label age of the last labelled span, in spans.", "branch")
         stages = _gauge("stage_seconds", "Seconds of each stage of the last span.", "branch", "stage")
         newest = {span.branch: span for span in freshness(self._deployment, self._paths)}
         for branch, span in newest.items():
@@ -91,7 +89,7 @@ class LoopMetrics(Collector):
             for role in _ROLES.get(branch, _STUDENT_ROLES):
                 discarded.add_metric([branch, role], counts["candidate", "discarded", branch, role])
         refused = _counter(
-            "labels_refused", "Spans whose labels were not published because they were unfit.", "branch"
+            "labels_refused", "Spans whose labels were not published because a check refused them.", "branch"
         )
         if TEACHER in branches:
             for branch in (TEACHER, RELABELLED):
@@ -99,7 +97,10 @@ class LoopMetrics(Collector):
         pushes = _counter("pushes", "Students pushed to serving.", "surface")
         held_back = _counter("pushes_held_back", "Blessed students held back by the push gate.", "surface")
         unlabelled = _counter(
-            "spans_without_labels", "Spans without joined labels, by the policy applied.", "surface", "policy"
+            "spans_without_labels",
+            "Spans that a surface ran without joined labels, by its setting without_labels.",
+            "surface",
+            "policy",
         )
         for surface in (branch for branch in branches if branch != TEACHER):
             pushes.add_metric([surface], counts["push", "pushed", surface, ""])

@@ -29,7 +29,7 @@ class Run:
     """One run of a pipeline: the burn-in, a span, or the relabelling of a span.
 
     Attributes:
-        id: Pipeline name, span and version of the configuration.
+        id: Pipeline name, span, and hash of the configuration.
         steps: State -> number of step attempts that ended in it.
         failed: Steps without a complete attempt.
         seconds: From the start of the first step to the end of the last one, including the pause of a

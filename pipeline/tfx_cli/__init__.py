@@ -1,4 +1,4 @@
-"""What the `tfx` command runs: the next due span with its local engine, the fleet's pipeline on Vertex AI.
+"""Pipelines for the `tfx` command: the next due span on this machine, all branches on Vertex AI.
 
-May import all of `pipeline` but `commands`.
+May import all of `pipeline` except `commands`.
 """

@@ -33,9 +33,9 @@ CONFIG, EVENTS, ROOT = "RANKDISTILL_CONFIG", "RANKDISTILL_EVENTS", "RANKDISTILL_
 
 
 class DueSpanRunner(local_dag_runner.LocalDagRunner):
-    """Registers the pipeline that it is given, but runs the next due span.
+    """Runs the next due span instead of the pipeline that is passed to `run`.
 
-    TFX's command line replaces `LocalDagRunner.run` only while it registers a pipeline.
+    The passed pipeline is only registered: TFX's command line replaces `LocalDagRunner.run` for that.
     """
 
     def __init__(self, deployment: Deployment, paths: RunPaths) -> None:
@@ -57,7 +57,7 @@ class DueSpanRunner(local_dag_runner.LocalDagRunner):
             due = find_next_span(self._deployment, self._paths, loop.branches, None)
             if due is None:
                 raise InputNotReady(
-                    "nothing is due", where=str(self._paths.events), expected="a span that has not been run",
+                    "no span is due", where=str(self._paths.events), expected="a span that has not been run",
                     got="none", fix="Write the next span with `rankdistill events`.",
                 )  # fmt: skip
             _, errors = loop.catch_up(range(due.span, due.span + 1))
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def path_from_environment(name: str) -> Path:
-    """Returns the absolute path in an environment variable.
+    """The absolute path in an environment variable.
 
     Raises:
         BadInput: if the variable is missing or empty.

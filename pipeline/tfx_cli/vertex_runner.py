@@ -26,7 +26,7 @@ from pipeline.tfx_cli.local_runner import CONFIG, path_from_environment
 
 
 class VertexRunner(KubeflowV2DagRunner):
-    """TFX's compiler; completes the pipeline spec before it writes it, as `kubeflow/compile.py` does."""
+    """TFX's compiler; completes the pipeline spec before writing it, as `kubeflow/compile.py` does."""
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(runner_config(deployment))
@@ -39,7 +39,7 @@ class VertexRunner(KubeflowV2DagRunner):
         write_out: bool | None = True,
     ) -> dict[str, Any]:
         """See the base class."""
-        # TFX's command line patches the base class's `run` to set the output file: so it must be called.
+        # TFX's command line sets the output file in a patched `run` of the base class.
         job: dict[str, Any] = super().run(pipeline, parameter_values, write_out=False)
         job["pipelineSpec"] = complete_spec(job["pipelineSpec"], self._deployment, {SPAN: NEXT_SPAN})[0]
         if write_out:

@@ -17,7 +17,7 @@ from components.span_records import TEACHER, read_record, recorded_spans
 from eventlog.simulator import simulate
 from eventlog.spans import span_files, write_span
 from models.state import STATE_FOLDER
-from models.state import read_record as read_state
+from models.state import read_state_record as read_state
 from pipeline.config_file import load_deployment
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress

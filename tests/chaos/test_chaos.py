@@ -19,7 +19,7 @@ from tfx.orchestration import metadata
 from components.label_store.schemes import open_store
 from components.span_records import BURN_IN, TEACHER, read_record, recorded_spans
 from models.state import STATE_FOLDER
-from models.state import read_record as read_state
+from models.state import read_state_record as read_state
 from pipeline.config_file import load_deployment
 from pipeline.dag.pipelines import burn_in_pipeline, span_pipeline, surface_burn_in_pipeline
 from pipeline.driver.lock import exclusive_loop_lock

@@ -12,7 +12,7 @@ from components.span_records import TEACHER, read_record, recorded_spans
 from components.transforms.join_report import read_join_report
 from eventlog.simulator import simulate
 from models.state import STATE_FOLDER
-from models.state import read_record as read_state
+from models.state import read_state_record as read_state
 from pipeline.config_file import load_deployment
 from pipeline.paths import RunPaths
 from tests.chaos.world import SURFACES, write_config

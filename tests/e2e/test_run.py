@@ -27,11 +27,11 @@ from components.transforms.join_report import read_join_report
 from components.transforms.shards import HELD_OUT_SPLITS
 from eventlog.errors import BadInput
 from models.state import SERVING_FOLDER, STATE_FOLDER
-from models.state import read_record as read_state
+from models.state import read_state_record as read_state
 from pipeline.config_file import load_deployment
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
-from pipeline.observation.lineage import labelling_model, model_lineage, open_metadata, refuse_leaking_teacher
+from pipeline.observation.lineage import labelling_model, model_lineage, open_metadata, refuse_trained_teacher
 from pipeline.observation.summary import summarize, write_summary
 from pipeline.paths import RunPaths
 
@@ -334,9 +334,9 @@ def test_every_labelling_model_may_label_its_span_but_not_an_earlier_one(paths, 
         spans.append(labelling.custom_properties["span"].int_value)
         model = labelling_model(mlmd, run.name)
         assert [artifact.uri for artifact in read if artifact.type == "Model"] == [model]
-        refuse_leaking_teacher(mlmd, model, spans[-1])
+        refuse_trained_teacher(mlmd, model, spans[-1])
         with pytest.raises(BadInput, match=rf"labels of span {spans[-1] - 1}: the teacher has trained"):
-            refuse_leaking_teacher(mlmd, model, spans[-1] - 1)
+            refuse_trained_teacher(mlmd, model, spans[-1] - 1)
     assert sorted(spans) == SPANS
 
 
@@ -348,7 +348,7 @@ def test_mlmd_refuses_a_teacher_whose_own_state_omits_the_span(paths, mlmd):
         state.write_text(json.dumps(json.loads(content) | {"spans": [0, 1]}))
         assert teacher_record(teacher, SPANS[-1], "previous").spans == [0, 1], "reads only the state"
         with pytest.raises(BadInput, match=rf"got {teacher}: Trainer execution \d+ read span 5\."):
-            refuse_leaking_teacher(mlmd, teacher, SPANS[-1])
+            refuse_trained_teacher(mlmd, teacher, SPANS[-1])
     finally:
         state.write_text(content)
 

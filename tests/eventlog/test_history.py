@@ -113,7 +113,7 @@ def test_a_span_out_of_order_is_refused_and_changes_nothing() -> None:
 
 
 def test_matured_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match="every row must have impression_span 0, got others too"):
+    with pytest.raises(ValueError, match="every row must have impression_span 0, got other spans too"):
         HistoryState().add_span(0, pa.concat_tables([random_span(0), random_span(1)]))
 
 
@@ -125,5 +125,5 @@ def test_an_unreadable_state_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_state_with_other_columns_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / STATE_FILE)
-    with pytest.raises(BadInput, match="history state of another version: expected columns entity, id"):
+    with pytest.raises(BadInput, match="history state of another format: expected columns entity, id"):
         HistoryState.load(tmp_path)

@@ -229,8 +229,8 @@ def test_the_version_depends_on_the_settings_and_not_on_file_locations(tmp_path,
     moved = dataclasses.replace(first, schema=str(tmp_path / "impressions.pbtxt"))
     changed = dataclasses.replace(first, seed=first.seed + 1)
 
-    assert len(first.version) == 12
-    assert moved.version == first.version != changed.version
+    assert len(first.settings_hash) == 12
+    assert moved.settings_hash == first.settings_hash != changed.settings_hash
 
 
 def test_a_surface_begins_after_the_burn_in_or_with_its_own_first_spans():

@@ -10,7 +10,7 @@ from experiments.advice.proposals import Proposal, proposals
 from experiments.protocol.settings import ExperimentProtocol
 from experiments.statistics.intervals import Estimate
 from experiments.trials.progress import ExperimentProgress
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 
 BEST = Proposal(4.0, "pet", "direct", 4.0)
 
@@ -66,12 +66,12 @@ def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatc
     )
     with (tmp_path / "log").open("w") as log:
         progress = ExperimentProgress(Console(file=log, width=200))
-        with TrialScheduler(stream_folder, tmp_path / "trials", 2, progress.on_done) as schedule:
-            result = advising.advise(protocol, deployment, schedule, budget_seconds=1, progress=progress)
+        with TrialScheduler(stream_folder, tmp_path / "trials", 2, progress.on_done) as scheduler:
+            result = advising.advise(protocol, deployment, scheduler, budget_seconds=1, progress=progress)
     assert "round 1: 2 proposals" in (tmp_path / "log").read_text()
     assert result.search_best in few and result.seeds == 3
     assert len(result.rungs) == 1 and set(result.rungs[0]) == {proposal.name for proposal in few}
-    low, high = result.gain.both
+    low, high = result.gain.users_and_seeds
     assert np.isfinite(result.gain.value) and low < result.gain.value < high
     assert result.advised in (result.search_best, few[0], None)
     assert result.seconds > 0

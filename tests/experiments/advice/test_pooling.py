@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.advice.pooling import pooled
+from experiments.advice.pooling import pool_scores
 from experiments.advice.proposals import Proposal, proposals
 
 OUTLIER = Proposal(1.0, "pet", "auxiliary", 1.0)
@@ -34,12 +34,12 @@ def test_pooling_improves_estimates_from_few_seeds(seeds):
     for seed in range(20):
         scores = noisy_scores(seeds, noise=0.02, seed=seed)
         means = {proposal: np.mean(values) for proposal, values in scores.items()}
-        num_better += error(pooled(scores)) < error(means)
+        num_better += error(pool_scores(scores)) < error(means)
     assert num_better >= 18
 
 
 def test_many_seeds_keep_the_deviation_of_one_proposal():
-    estimates = pooled(noisy_scores(16, noise=0.002))
+    estimates = pool_scores(noisy_scores(16, noise=0.002))
     assert max(estimates, key=estimates.get) == OUTLIER
     assert error(estimates) < 0.002
 
@@ -50,9 +50,9 @@ def test_proposals_with_different_seeds_are_comparable_despite_the_error_of_the_
         proposal: values if index % 2 else values[:1]
         for index, (proposal, values) in enumerate(scores.items())
     }
-    assert error(pooled(mixed)) < 0.003
+    assert error(pool_scores(mixed)) < 0.003
 
 
 def test_two_proposals_keep_their_means():
     scores = {Proposal(2.0, "pet", "direct", 1.0): (0.1,), Proposal(4.0, "all", "auxiliary", 4.0): (0.3,)}
-    assert list(pooled(scores).values()) == pytest.approx([0.1, 0.3])
+    assert list(pool_scores(scores).values()) == pytest.approx([0.1, 0.3])

@@ -11,7 +11,7 @@ VISITS, ITEMS, SLOTS = 1500, 10, 4
 
 @pytest.fixture(scope="module")
 def visits():
-    spans = simulated_visits(World(), 2000, 3, visits=VISITS, candidates=ITEMS)
+    spans = simulated_visits(World(), 2000, 3, visits=VISITS, items=ITEMS)
     return [next(spans) for _ in range(2)]
 
 

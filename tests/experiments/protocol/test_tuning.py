@@ -101,6 +101,7 @@ def test_soft_weights_add_no_points():
 def test_the_front_holds_the_points_that_none_dominates():
     point = Hyperparameters(0.1, 1, 0.0, 1.0)
     results = tuple(
-        PointResult(point, ({"click": click, "like": like},)) for click, like in ((1, 2), (2, 1), (1, 1))
+        PointResult(point, ({"click": click, "like": hyperparameters_of},))
+        for click, hyperparameters_of in ((1, 2), (2, 1), (1, 1))
     )
     assert TuningResult(point, results).front == results[:2]

@@ -85,12 +85,12 @@ def test_a_pair_has_both_intervals_of_the_difference_and_the_recovered_gain(rows
     assert share.mean == pytest.approx(gain.difference / (teacher - control))
 
 
-def test_the_recovered_gain_is_undefined_if_the_teachers_gain_does_not_exclude_0(stream):
+def test_the_recovered_gain_is_undefined_if_the_interval_of_the_teachers_gain_includes_0(stream):
     arms = {"teacher": arm(stream, 0.3), "student": arm(stream, 0.6), "control": arm(stream, 0.3)}
     comparison = Comparison(stream, TASKS, arms, range(2, 4), resamples=50, min_positives=1)
     rows = comparison.rows("strategy", [ArmPair("student", "control", "teacher")], ("all",))
     share = only(rows, task="watch", metric="gain_recovered_rmse")
-    assert share.mean is None and share.note.startswith("undefined: the teacher's own gain")
+    assert share.mean is None and share.note.startswith("undefined: the interval of the teacher's gain")
 
 
 def test_a_diverged_seed_removes_the_metrics_of_its_arm_only(stream):

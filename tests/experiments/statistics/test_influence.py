@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.evaluation.bootstrap import SpanFigures, SpanRows, cluster_counts
-from experiments.statistics.influence import figures
+from experiments.statistics.influence import metric_values
 from experiments.statistics.intervals import Resamples, difference, first_arm, holm, recovered_gain
 
 
@@ -25,7 +25,7 @@ def spans_of(seed, kind="binary", rows=3000, clusters=800, skill=1.0):
 def test_values_equal_the_exact_metrics(kind):
     spans = spans_of(1, kind)
     exact = SpanFigures(kind, spans, 800).unweighted()
-    for metric, figure in figures(kind, spans, 800).items():
+    for metric, figure in metric_values(kind, spans, 800).items():
         assert figure.value == pytest.approx(exact[metric], abs=1e-12)
 
 
@@ -36,7 +36,7 @@ def test_the_influence_is_the_derivative_with_respect_to_the_clusters_weight(kin
     counts = np.ones((800, 2))
     counts[7, 1] += 1e-6
     moved = exact.weighted(counts)
-    for metric, figure in figures(kind, spans, 800).items():
+    for metric, figure in metric_values(kind, spans, 800).items():
         slope = (moved[metric][1] - moved[metric][0]) / 1e-6
         assert figure.influence[7] == pytest.approx(slope, rel=1e-2, abs=1e-9)
 
@@ -46,29 +46,29 @@ def test_replicates_agree_with_exact_resamples(kind):
     spans = spans_of(3, kind)
     exact = SpanFigures(kind, spans, 800).weighted(cluster_counts(800, range(200), 5))
     resamples = Resamples(800, num_seeds=1, draws=200, seed=5)
-    for metric, figure in figures(kind, spans, 800).items():
+    for metric, figure in metric_values(kind, spans, 800).items():
         replicates = resamples.replicates([[figure]])[:, 0]
         assert np.std(replicates) == pytest.approx(np.std(exact[metric]), rel=0.05)
         assert np.corrcoef(replicates, exact[metric])[0, 1] > 0.99
 
 
 def test_a_difference_is_paired_over_users_and_seeds():
-    arms = [[figures("regression", spans_of(seed, "regression"), 800)["rmse"] for seed in (4, 5)]] * 2
+    arms = [[metric_values("regression", spans_of(seed, "regression"), 800)["rmse"] for seed in (4, 5)]] * 2
     resamples = Resamples(800, num_seeds=2, draws=50, seed=0)
     estimate = resamples.estimate(arms, difference, resamples.replicates(arms))
-    assert (estimate.value, estimate.both, estimate.seeds) == (0.0, (0.0, 0.0), (0.0, 0.0))
+    assert (estimate.value, estimate.users_and_seeds, estimate.seeds_only) == (0.0, (0.0, 0.0), (0.0, 0.0))
     single = resamples.estimate(arms, first_arm, resamples.replicates(arms))
-    assert single.both[0] < single.value < single.both[1]
+    assert single.users_and_seeds[0] < single.value < single.users_and_seeds[1]
 
 
 def test_differences_between_seeds_widen_the_interval():
-    figure = figures("regression", spans_of(6, "regression"), 800)["rmse"]
+    figure = metric_values("regression", spans_of(6, "regression"), 800)["rmse"]
     shifted = [dataclasses.replace(figure, value=figure.value + shift) for shift in (-0.1, 0.1, 0.0)]
     resamples = Resamples(800, num_seeds=3, draws=400, seed=0)
     same, differing = [
         resamples.estimate([arm], first_arm, resamples.replicates([arm])) for arm in ([figure] * 3, shifted)
     ]
-    assert np.ptp(differing.both) > 3 * np.ptp(same.both)
+    assert np.ptp(differing.users_and_seeds) > 3 * np.ptp(same.users_and_seeds)
 
 
 def test_the_recovered_gain_is_the_students_gain_divided_by_the_teachers():
@@ -78,11 +78,11 @@ def test_the_recovered_gain_is_the_students_gain_divided_by_the_teachers():
 
 def test_without_rows_all_metrics_are_undefined():
     for kind in ("binary", "regression"):
-        for figure in figures(kind, [], 4).values():
+        for figure in metric_values(kind, [], 4).values():
             assert np.isnan(figure.value) and not figure.influence.any()
             resamples = Resamples(4, num_seeds=1, draws=9, seed=0)
             estimate = resamples.estimate([[figure]], first_arm, resamples.replicates([[figure]]))
-            assert (estimate.both, estimate.seeds, estimate.p) == (None, None, 1.0)
+            assert (estimate.users_and_seeds, estimate.seeds_only, estimate.p_value) == (None, None, 1.0)
 
 
 def test_holm_by_hand():
@@ -97,10 +97,12 @@ def test_the_interval_has_its_nominal_coverage():
         random = np.random.default_rng(seed)
         cluster_of_row = np.repeat(np.arange(200), 5)
         labels = random.normal(size=200)[cluster_of_row] + random.normal(size=1000)
-        figure = figures("regression", [SpanRows(labels + 10, cluster_of_row, np.full(1000, 10.0))], 200)[
-            "rmse"
-        ]
+        figure = metric_values(
+            "regression", [SpanRows(labels + 10, cluster_of_row, np.full(1000, 10.0))], 200
+        )["rmse"]
         resamples = Resamples(200, num_seeds=1, draws=300, seed=seed)
-        low, high = resamples.estimate([[figure]], first_arm, resamples.replicates([[figure]])).both
+        low, high = resamples.estimate(
+            [[figure]], first_arm, resamples.replicates([[figure]])
+        ).users_and_seeds
         num_covered += low <= np.sqrt(2) <= high
     assert 88 <= num_covered <= 99

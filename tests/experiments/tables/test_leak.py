@@ -27,7 +27,7 @@ def runner():
         surfaces=np.zeros(NUM_ROWS, np.int32), held_out=np.zeros(NUM_ROWS, bool),
     )  # fmt: skip
     return types.SimpleNamespace(
-        schedule=types.SimpleNamespace(stream=stream),
+        scheduler=types.SimpleNamespace(stream=stream),
         protocol=types.SimpleNamespace(slice_feature="hour", reporting_spans=range(6, 8), resamples=400),
         deployment=types.SimpleNamespace(tasks={"click": Task(kind="binary", group="pet")}),
         seeds=NUM_SEEDS,
@@ -48,7 +48,7 @@ def results(stream, share, by_hour=0.0):
 
 @pytest.fixture(scope="module")
 def measurement(runner):
-    stream = runner.schedule.stream
+    stream = runner.scheduler.stream
     arms = {"teacher": results(stream, 0.0), "control": results(stream, 0.0)}
     arms |= {name: results(stream, 0.0) for name in ARMS}
     arms |= {"direct@bias": results(stream, 0.8), "auxiliary-logit@bias": results(stream, 0.2)}
@@ -83,7 +83,7 @@ def test_an_error_that_depends_on_the_hour_alone_is_no_leak(measurement):
 
 
 def test_two_seeds_of_a_pair_have_opposite_halves_of_the_slices(runner):
-    stream = runner.schedule.stream
+    stream = runner.scheduler.stream
     hours = stream.features["hour"]
     signs_by_seed = [slice_signs(stream, "hour", seed) for seed in range(NUM_SEEDS)]
     for signs in signs_by_seed:

@@ -25,8 +25,8 @@ def runner(deployment):
         clusters=np.arange(rows), surfaces=np.zeros(rows, np.int32), held_out=np.zeros(rows, bool),
     )  # fmt: skip
     protocol = ExperimentProtocol(deployment="", tuning="2:3", reporting="4:5", min_positives=10)
-    schedule = types.SimpleNamespace(stream=stream)
-    return ArmRunner(protocol, deployment, schedule, 1, per_surface=False, print_line=print)
+    scheduler = types.SimpleNamespace(stream=stream)
+    return ArmRunner(protocol, deployment, scheduler, 1, per_surface=False, print_line=print)
 
 
 def result(clicks, ltv=0.0):
@@ -54,7 +54,7 @@ def test_one_bad_span_is_a_divergence_even_in_the_burn_in(runner, span):
 
 def test_a_base_rate_that_is_wrong_by_chance_is_no_divergence(runner):
     predictions, first = good_predictions(), slice(0, ROWS_PER_SPAN)
-    predictions[first] = runner.schedule.stream.labels[first, 0].mean() + 0.02
+    predictions[first] = runner.scheduler.stream.labels[first, 0].mean() + 0.02
     assert runner.gains(result(predictions), range(1, 2))["click"] < 0
     assert not is_worse_than_base_rate(runner, result(predictions))
     predictions[first] += 0.2
@@ -67,7 +67,7 @@ def test_the_interval_resamples_users_and_not_rows(runner):
     wrong = slice(0, ROWS_PER_SPAN // 2)
     predictions[wrong] = 0.01 + 0.98 * (predictions[wrong] < 0.5)
     assert is_worse_than_base_rate(runner, result(predictions))
-    runner.schedule.stream.clusters[:ROWS_PER_SPAN] = np.arange(ROWS_PER_SPAN) < ROWS_PER_SPAN // 2
+    runner.scheduler.stream.clusters[:ROWS_PER_SPAN] = np.arange(ROWS_PER_SPAN) < ROWS_PER_SPAN // 2
     assert not is_worse_than_base_rate(runner, result(predictions))
 
 

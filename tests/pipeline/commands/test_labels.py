@@ -79,7 +79,7 @@ def test_gc_removes_the_sets_that_a_dry_run_lists(run, publish, uri):
     loser = store.stage(old.key, {"click": CLICK})
     loser.write("s", rows([0.75]))
     options = ("--grace-hours", "0", "--retention-days", "0")
-    expected = [f"unpinned set {old.set_id}", f"unpublished attempt {loser.set_id}"]
+    expected = [f"old label set {old.set_id}", f"unpublished attempt {loser.set_id}"]
     assert run("gc", *options, "--dry-run").output.splitlines() == [
         f"would remove {line}" for line in expected
     ]

@@ -5,7 +5,7 @@ import pytest
 
 from eventlog.errors import BadInput
 from pipeline.config_file import load_deployment
-from pipeline.driver.fleet import PROCESS_GIB, Member, plan_fleet, run_fleet
+from pipeline.driver.fleet import PROCESS_GIB, FleetProcess, plan_fleet, run_fleet
 
 
 @pytest.fixture
@@ -15,9 +15,9 @@ def deployment():
 
 def test_surfaces_are_distributed_over_processes_and_the_teacher_has_its_own(deployment):
     assert plan_fleet(deployment, 2, 100.0) == [
-        Member("teacher", ("teacher",)),
-        Member("students-0", ("tab_1", "tab_4")),
-        Member("students-1", ("tab_0",)),
+        FleetProcess("teacher", ("teacher",)),
+        FleetProcess("students-0", ("tab_1", "tab_4")),
+        FleetProcess("students-1", ("tab_0",)),
     ]
 
 
@@ -27,13 +27,13 @@ def test_there_are_at_most_as_many_processes_as_surfaces(deployment):
 
 def test_memory_limits_the_number_of_processes(deployment):
     assert len(plan_fleet(deployment, 3, 3 * PROCESS_GIB)) == 1 + 2
-    with pytest.raises(BadInput, match=r"no room for a fleet: .* got 2 processes and 3 GiB"):
+    with pytest.raises(BadInput, match=r"too little memory for a fleet: .* got 2 processes and 3 GiB"):
         plan_fleet(deployment, 2, 3.0)
 
 
 def test_a_process_that_fails_ends_the_fleet_with_its_exit_code(tmp_path):
     lines = []
-    status = run_fleet([Member("teacher", ("teacher",))], tmp_path, [], lines.append, threading.Event())
+    status = run_fleet([FleetProcess("teacher", ("teacher",))], tmp_path, [], lines.append, threading.Event())
 
     assert status == 2
     assert lines == [f"teacher ended with exit code 2; its log is {tmp_path / 'teacher.log'}"]

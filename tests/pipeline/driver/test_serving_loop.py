@@ -13,7 +13,7 @@ from pipeline.config_file import load_deployment
 from pipeline.driver.due_spans import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
-from pipeline.driver.serving_loop import serve
+from pipeline.driver.serving_loop import run_until_stopped
 from pipeline.observation.finished_spans import require_artifacts
 from pipeline.paths import RunPaths
 from tests.conftest import REPOSITORY
@@ -51,7 +51,7 @@ def test_it_waits_for_the_burn_in_reports_it_once_and_ends_at_a_signal(loop, out
     before = signal.getsignal(number)
     loop.catch_up = polls = SignalAfterPolls(loop, number)
 
-    assert serve(loop, 0.0, until_caught_up=False) == (0, {})
+    assert run_until_stopped(loop, 0.0, until_caught_up=False) == (0, {})
     assert polls.polls == 3
     assert output.getvalue().count("waiting: ") == 1
     assert "the burn-in needs span 0: expected spans 0 to 4, got no spans" in output.getvalue()
@@ -60,7 +60,7 @@ def test_it_waits_for_the_burn_in_reports_it_once_and_ends_at_a_signal(loop, out
 
 def test_until_caught_up_it_does_not_wait(loop):
     with pytest.raises(InputNotReady, match="the burn-in needs span 0"):
-        serve(loop, 0.0, until_caught_up=True)
+        run_until_stopped(loop, 0.0, until_caught_up=True)
 
 
 def test_surfaces_apart_wait_for_the_teachers_features(loop, tmp_path):

@@ -69,7 +69,7 @@ def test_only_the_due_span_can_be_requested(deployment, paths):
 
 def test_nothing_is_due_when_every_span_has_been_run(deployment, paths):
     record(paths, TEACHER, 3, 4)
-    with pytest.raises(BadInput, match="nothing is due"):
+    with pytest.raises(BadInput, match="no span is due"):
         find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
 
 

@@ -126,7 +126,7 @@ def test_a_run_without_a_due_span_fails_with_one_line(deployment, backend, capfd
     with pytest.raises(FailedError, match="DueSpan"):
         backend.run(compile_all(deployment)["teacher"])
 
-    assert "nothing is due: expected a complete span" in capfd.readouterr().err
+    assert "no span is due: expected a complete span" in capfd.readouterr().err
 
 
 def test_a_step_with_remote_beam_workers_uses_the_workspace(deployment, backend, tmp_path):

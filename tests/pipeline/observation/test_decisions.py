@@ -24,7 +24,7 @@ def test_a_routine_span_has_labels_joins_candidates_and_pushes_in_the_order_of_t
     run.surface(5, "tab_1")
     run.teacher(5)
     assert tuples(run) == [
-        (5, "teacher", "labels", "published", "300 rows, the teacher 1 spans behind"),
+        (5, "teacher", "labels", "published", "300 rows, label age 1 spans"),
         (5, "teacher", "candidate", "blessed", "teacher: finite"),
         *(
             decision
@@ -33,7 +33,7 @@ def test_a_routine_span_has_labels_joins_candidates_and_pushes_in_the_order_of_t
                 (5, surface, "join", "joined", "coverage 0.9950"),
                 (5, surface, "candidate", "blessed", "student: finite"),
                 (5, surface, "candidate", "blessed", "control: finite"),
-                (5, surface, "push", "pushed", "rests on the candidate check: the surface has no gate"),
+                (5, surface, "push", "pushed", "based on the candidate check: the surface has no gate"),
             )
         ),
     ]
@@ -60,8 +60,8 @@ def test_the_reason_of_a_push_has_its_basis(run):
     run.surface(6, gate=(True, "candidate check", "no control"))
     pushes = [decision for decision in tuples(run) if decision[2] == "push"]
     assert pushes == [
-        (5, "tab_1", "push", "held back", f"rests on the control: {GATE[2]}"),
-        (6, "tab_1", "push", "pushed", "rests on the candidate check: no control"),
+        (5, "tab_1", "push", "held back", f"based on the control: {GATE[2]}"),
+        (6, "tab_1", "push", "pushed", "based on the candidate check: no control"),
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_discarded_student_has_no_push_decision(run):
 def test_each_anomaly_of_the_labels_is_a_warning(run):
     anomalies = {"anomalies": {"drift": ["click: 0.4"], "skew": []}}
     run.teacher(5, labels=certificate_files(5, rows=3, label_age_spans=2) | anomalies)
-    assert (5, "teacher", "labels", "published", "3 rows, the teacher 2 spans behind") in tuples(run)
+    assert (5, "teacher", "labels", "published", "3 rows, label age 2 spans") in tuples(run)
     assert (5, "teacher", "labels", "warned", "drift: click: 0.4") in tuples(run)
 
 

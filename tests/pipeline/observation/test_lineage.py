@@ -26,7 +26,7 @@ from pipeline.observation.lineage import (
     labelling_model,
     model_lineage,
     open_metadata,
-    refuse_leaking_teacher,
+    refuse_trained_teacher,
 )
 
 TYPES = {
@@ -266,14 +266,14 @@ def test_a_teacher_that_read_the_span_is_refused_even_if_its_own_state_omits_the
     state.write_text(json.dumps({"spans": [0, 1, 2]}))
 
     with pytest.raises(BadInput, match=r"labels of span 3: the teacher has trained on the span") as refused:
-        refuse_leaking_teacher(run.store, good.uri, 3)
+        refuse_trained_teacher(run.store, good.uri, 3)
 
     got = f"got {good.uri}: Trainer execution {Path(reader.uri).name} read span 3."
     assert got in str(refused.value)
     with pytest.raises(BadInput, match=r"labels of span 1: the teacher has trained on the span"):
-        refuse_leaking_teacher(run.store, burned_in.uri, 1)
-    refuse_leaking_teacher(run.store, good.uri, 5)
-    refuse_leaking_teacher(run.store, burned_in.uri, 3)
+        refuse_trained_teacher(run.store, burned_in.uri, 1)
+    refuse_trained_teacher(run.store, good.uri, 5)
+    refuse_trained_teacher(run.store, burned_in.uri, 3)
 
 
 def test_a_teacher_that_read_the_span_as_a_deferred_span_is_refused(run):
@@ -281,9 +281,9 @@ def test_a_teacher_that_read_the_span_as_a_deferred_span_is_refused(run):
     defer(base.uri, 3)
     after = run.train(run.read(4), base)
 
-    refuse_leaking_teacher(run.store, base.uri, 3)
+    refuse_trained_teacher(run.store, base.uri, 3)
     with pytest.raises(BadInput, match=r"labels of span 3: the teacher has trained on the span"):
-        refuse_leaking_teacher(run.store, after.uri, 3)
+        refuse_trained_teacher(run.store, after.uri, 3)
 
 
 def test_the_labelling_model_is_the_teacher_that_span_state_outputs_in_that_run(run):
@@ -308,7 +308,7 @@ def test_an_examples_artifact_is_not_a_model(run):
 def test_the_empty_marker_may_label_and_is_not_a_model(run):
     marker = run.state("teacher", "").uri
 
-    refuse_leaking_teacher(run.store, marker, 3)
+    refuse_trained_teacher(run.store, marker, 3)
     with pytest.raises(BadInput, match=r"not a model: .* got the empty marker: there is no model yet\."):
         model_lineage(run.store, marker)
 
@@ -331,7 +331,7 @@ def test_an_incomplete_chain_is_refused(run):
     with pytest.raises(
         BadInput, match=r"/gone/artifacts/CandidateCheck_teacher/next_base/8: unknown to MLMD"
     ):
-        refuse_leaking_teacher(run.store, orphan.uri, 3)
+        refuse_trained_teacher(run.store, orphan.uri, 3)
 
 
 def test_a_training_job_of_another_version_is_refused(run):

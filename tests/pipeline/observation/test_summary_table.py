@@ -32,7 +32,7 @@ SUMMARY = {
         "feed": {"coverage": None, "tasks": {}},
     },
     "decisions": [
-        {"span": 3, "branch": "home", "what": "push", "outcome": "pushed", "reason": "rests on the control"},
+        {"span": 3, "branch": "home", "what": "push", "outcome": "pushed", "reason": "based on the control"},
         {"span": 4, "branch": "home", "what": "join", "outcome": "hard-only", "reason": "no [label] set"},
     ],
     "freshness": {
@@ -91,7 +91,7 @@ def test_only_unusual_decisions_are_shown():
     text = printed(width=80)
     assert "unusual decisions, all 1\n" in text
     assert line(text, "   4 ").split() == ["4", "home", "join", "hard-only", "no", "[label]", "set"]
-    assert "rests on the control" not in text
+    assert "based on the control" not in text
     assert "decisions: all routine" in printed(SUMMARY | {"decisions": SUMMARY["decisions"][:1]}, width=80)
 
 

@@ -18,9 +18,9 @@ from models.settings import to_json
 
 MAX_TRIALS_PER_GROUP = 6
 _STREAMS: dict[Path, ExampleStream] = {}
-"""Streams that this worker process has mapped, by folder."""
+"""The streams that this worker process has mapped into memory, by folder."""
 _PREFIXES = PrefixCache()
-"""Of this worker process."""
+"""The shared prefixes that this worker process has trained."""
 
 
 class TrialScheduler:
@@ -57,7 +57,7 @@ class TrialScheduler:
     def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
         """Results of `trials`, in their order; runs those that have no result yet.
 
-        The teacher of a distilled student must have run before.
+        A distilled student's teacher must have a result already.
 
         Raises:
             BadInput: if a worker process is killed, for example because memory ran out.
@@ -89,10 +89,10 @@ class TrialScheduler:
 
 
 def group_by_graph(trials: Sequence[Trial], processes: int) -> list[tuple[str, list[Trial]]]:
-    """Groups trials that share one traced graph, at most `len(trials) / processes` a group.
+    """Groups trials that share one traced graph, with at most `len(trials) / processes` trials in a group.
 
     Returns:
-        The graph's settings as JSON and the trials, for each group.
+        For each group, the graph's settings as JSON and the trials.
     """
     trials_of_graph: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -106,6 +106,7 @@ def group_by_graph(trials: Sequence[Trial], processes: int) -> list[tuple[str, l
 
 
 def _run_group(argument: tuple[Path, Path, Sequence[Trial]]) -> None:
+    """Runs trials in a worker process; `argument`: folder of the stream, folder of the results, trials."""
     # Imports TensorFlow, which only worker processes need.
     from experiments.trials.soft_labels import soft_labels
     from experiments.trials.trial_runner import TrialRunner

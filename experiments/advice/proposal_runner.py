@@ -16,9 +16,9 @@ from experiments.protocol.arms import CONTROL
 from experiments.protocol.criterion import criterion
 from experiments.protocol.settings import ExperimentProtocol
 from experiments.protocol.tuning import Hyperparameters, TuningResult
-from experiments.statistics.influence import MetricValue, figures
+from experiments.statistics.influence import MetricValue, metric_values
 from experiments.statistics.intervals import Estimate, Resamples, difference
-from experiments.trials.schedule import TrialScheduler
+from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.trial import Trial
 from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment, Student, Teacher
@@ -26,13 +26,13 @@ from pipeline.config import Deployment, Student, Teacher
 _MAX_SEEDS, _MIN_SEEDS = 10, 3
 
 
-class Bench:
+class ProposalRunner:
     """Runs proposals and the control with the deployment's training settings.
 
     Args:
         protocol: the experiment's protocol.
         deployment: the deployment whose student is distilled.
-        schedule: runs trials.
+        scheduler: runs trials.
         print_line: prints a progress line.
     """
 
@@ -40,16 +40,16 @@ class Bench:
         self,
         protocol: ExperimentProtocol,
         deployment: Deployment,
-        schedule: TrialScheduler,
+        scheduler: TrialScheduler,
         print_line: Callable[[str], Any],
     ) -> None:
         self._protocol = protocol
         self._deployment = deployment
-        self._schedule = schedule
+        self._schedule = scheduler
 
         def arm_runner(labels_from: int) -> ArmRunner:
             return ArmRunner(
-                protocol, deployment, schedule, _MAX_SEEDS,
+                protocol, deployment, scheduler, _MAX_SEEDS,
                 per_surface=False, print_line=print_line, labels_from=labels_from,
             )  # fmt: skip
 
@@ -64,15 +64,20 @@ class Bench:
         self._teacher_point = _point(deployment.teacher)
 
     def scores(self, pairs: Sequence[tuple[Proposal, int]]) -> list[float]:
-        """Each (proposal, seed) pair's criterion on the tuning spans, minus that of the seed's control."""
+        """For each (proposal, seed) pair, the student's criterion minus that of the control with this seed.
+
+        Both are measured on the tuning spans.
+        """
         last = self._protocol.tuning_spans[-1]
         seeds = sorted({seed for _, seed in pairs})
         controls, students = self._run(self.search, pairs, seeds, last)
         gains = self.search.gains
-        of_controls = {seed: criterion(gains(outcome)) for seed, outcome in zip(seeds, controls, strict=True)}
+        control_criteria = {
+            seed: criterion(gains(result)) for seed, result in zip(seeds, controls, strict=True)
+        }
         return [
-            criterion(gains(outcome)) - of_controls[seed]
-            for outcome, (_, seed) in zip(students, pairs, strict=True)
+            criterion(gains(result)) - control_criteria[seed]
+            for result, (_, seed) in zip(students, pairs, strict=True)
         ]
 
     def forecast(self, pairs: Sequence[tuple[Proposal, int]]) -> float:
@@ -82,27 +87,29 @@ class Bench:
         return self.teacher_seconds * len(teachers | controls) + self.student_seconds * len(pairs)
 
     def affordable_seeds(self, seconds: float) -> int:
-        """Number of seeds of two proposals, the control and the teachers that can run in this time."""
+        """The number of seeds with which two proposals, their teachers and the control run in `seconds`."""
         num_spans = self._protocol.reporting_spans[-1] + 1
         longer = num_spans / (self._protocol.tuning_spans[-1] + 1)
         per_seed = longer * (3 * self.teacher_seconds + 2 * self.student_seconds)
         return int(np.clip(seconds / per_seed, _MIN_SEEDS, _MAX_SEEDS))
 
-    def figures(
+    def reported_criteria(
         self, proposals: Iterable[Proposal | None], seeds: Sequence[int]
     ) -> dict[Proposal | None, list[MetricValue]]:
-        """The criterion on the reporting spans, by proposal (None is the control) and by seed."""
+        """For each proposal (None is the control) and seed, the criterion on the reporting spans."""
         last, arms = self._protocol.reporting_spans[-1], list(proposals)
         pairs = [(proposal, seed) for proposal in arms if proposal for seed in seeds]
         controls, students = self._run(self.evaluation, pairs, seeds if None in arms else (), last)
-        outcomes = iter(students)
+        results = iter(students)
         return {
-            arm: [self._figure(next(outcomes)) for _ in seeds] if arm else list(map(self._figure, controls))
+            arm: [self._reported_criterion(next(results)) for _ in seeds]
+            if arm
+            else list(map(self._reported_criterion, controls))
             for arm in arms
         }
 
     def difference(self, first: Sequence[MetricValue], second: Sequence[MetricValue]) -> Estimate:
-        """The first minus the second, both by seed, with intervals over clusters and seeds."""
+        """Mean of `first` minus mean of `second` over seeds, with intervals over clusters and seeds."""
         num_clusters = int(self._schedule.stream.clusters.max()) + 1
         resamples = Resamples(num_clusters, len(first), self._protocol.resamples, seed=0)
         return resamples.estimate((first, second), difference, resamples.replicates((first, second)))
@@ -110,7 +117,7 @@ class Bench:
     def students(
         self, arm_runner: ArmRunner, pairs: Sequence[tuple[Proposal, int]], last: int
     ) -> list[Trial]:
-        """The trials of (proposal, seed) pairs in one of the two laboratories, up to span `last`."""
+        """The students' trials up to span `last`; registers their teachers in `arm_runner`."""
         for proposal, _ in pairs:
             teacher = proposal.teacher
             arm_runner.teachers[teacher.name] = teacher
@@ -132,48 +139,48 @@ class Bench:
         control_seeds: Sequence[int],
         last: int,
     ) -> tuple[list[TrialResult], list[TrialResult]]:
-        """Outcomes of the controls, and of the students; proposals of one width and seed share a teacher."""
+        """Results of the controls and of the students; equal widths share the teacher of each seed."""
         students = self.students(arm_runner, pairs, last)
         teachers = dict.fromkeys((proposal.teacher, seed) for proposal, seed in pairs)
-        # Trials without soft labels run first, and of these the widest teachers.
+        # Trials without soft labels run first, the widest teachers before all others.
         trials = [
             arm_runner.trial(teacher, self._teacher_point, seed, last)
             for teacher, seed in sorted(teachers, key=lambda pair: -pair[0].width)
         ]
         trials += [arm_runner.trial(CONTROL, self._student_point, seed, last) for seed in control_seeds]
-        outcomes, self.teacher_seconds = self._timed(trials)
-        of_students, self.student_seconds = self._timed(students)
-        return outcomes[len(teachers) :], of_students
+        results, self.teacher_seconds = self._timed(trials)
+        student_results, self.student_seconds = self._timed(students)
+        return results[len(teachers) :], student_results
 
     def _timed(self, trials: Sequence[Trial]) -> tuple[list[TrialResult], float]:
-        """Outcomes, and an upper bound of the seconds that one more trial takes."""
+        """The results, and an upper bound of the seconds that one more trial takes."""
         started = time.monotonic()
-        outcomes = self._schedule.run(trials)
-        # The wall clock includes tracing; a trial's own seconds include training that it shares with others.
+        results = self._schedule.run(trials)
+        # The wall clock includes tracing. `TrialResult.seconds` includes training that trials share.
         by_wall = (time.monotonic() - started) / len(trials)
-        by_trial = float(np.mean([outcome.seconds for outcome in outcomes])) / self._schedule.processes
-        return outcomes, min(by_wall, by_trial)
+        by_trial = float(np.mean([result.seconds for result in results])) / self._schedule.processes
+        return results, min(by_wall, by_trial)
 
-    def _figure(self, outcome: TrialResult) -> MetricValue:
+    def _reported_criterion(self, result: TrialResult) -> MetricValue:
         """The criterion on the reporting spans, with each cluster's influence on it.
 
         The criterion is linear in the losses, so the influences follow from those of the losses.
         """
         stream, protocol = self._schedule.stream, self._protocol
         all_labels = stream.known_labels()
-        reported = np.isin(stream.spans[outcome.rows], protocol.reporting_spans)
+        reported = np.isin(stream.spans[result.rows], protocol.reporting_spans)
         gains, influences = [], []
-        for column, name in enumerate(outcome.tasks):
+        for column, name in enumerate(result.tasks):
             task = self._deployment.tasks[name]
-            task_labels = all_labels[outcome.rows, stream.tasks.index(name)]
+            task_labels = all_labels[result.rows, stream.tasks.index(name)]
             where = reported & ~np.isnan(task_labels)
             labels = task_labels[where].astype(np.float64)
             positives = (labels > 0.5).sum()
             num_rare = min(positives, len(labels) - positives) if task.kind == "binary" else len(labels)
             if num_rare < protocol.min_positives:
                 continue
-            rows = SpanRows(labels, stream.clusters[outcome.rows[where]], outcome.predictions[where, column])
-            losses = figures(task.kind, [rows], int(stream.clusters.max()) + 1)
+            rows = SpanRows(labels, stream.clusters[result.rows[where]], result.predictions[where, column])
+            losses = metric_values(task.kind, [rows], int(stream.clusters.max()) + 1)
             if task.kind == "binary":
                 mean = labels.mean()
                 scale = 1 / (mean * np.log(mean) + (1 - mean) * np.log1p(-mean))

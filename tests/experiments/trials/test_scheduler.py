@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eventlog.errors import BadInput
-from experiments.trials.schedule import TrialScheduler, group_by_graph
+from experiments.trials.scheduler import TrialScheduler, group_by_graph
 from experiments.trials.trial import SoftLabelSource, Trial
 from models.distillation import Distillation
 
@@ -40,8 +40,8 @@ def test_trials_run_in_worker_processes_and_a_second_call_reads_their_results(
         kept_from=1,
     )
     num_left = []
-    with TrialScheduler(stream_folder, tmp_path, 2, lambda trial, left: num_left.append(left)) as schedule:
-        teacher_result = schedule.run([teacher])[0]
+    with TrialScheduler(stream_folder, tmp_path, 2, lambda trial, left: num_left.append(left)) as scheduler:
+        teacher_result = scheduler.run([teacher])[0]
         job = dataclasses.replace(
             deployment.student_job("tab_1"), surface=None, batch_size=512,
             distillation={"click": Distillation(strategy="direct", weight=50.0)},
@@ -49,13 +49,13 @@ def test_trials_run_in_worker_processes_and_a_second_call_reads_their_results(
         students = [
             Trial(
                 job=job, first_span=0, last_span=4, kept_from=3,
-                labels=SoftLabelSource(teacher=schedule.key(teacher), first_span=2, treatment=treatment),
+                labels=SoftLabelSource(teacher=scheduler.key(teacher), first_span=2, treatment=treatment),
             )
             for treatment in ("none", "permuted")
         ]  # fmt: skip
-        student, placebo = schedule.run(students)
+        student, placebo = scheduler.run(students)
         assert num_left == [0, 1, 0]
-        again = schedule.run([*students, teacher])
+        again = scheduler.run([*students, teacher])
     assert num_left == [0, 1, 0]
     np.testing.assert_array_equal(again[0].predictions, student.predictions)
     # With so heavy a soft loss on the hard logit, the student predicts what its teacher predicts.
@@ -79,6 +79,6 @@ def test_a_killed_worker_raises_with_one_line(stream_folder, deployment, tmp_pat
             process.kill()
 
     raises = pytest.raises(BadInput, match=r"a worker was killed.*fewer --processes")
-    with TrialScheduler(stream_folder, tmp_path, 1, kill) as schedule, raises:
-        schedule.run(trials)
+    with TrialScheduler(stream_folder, tmp_path, 1, kill) as scheduler, raises:
+        scheduler.run(trials)
     assert len(list(tmp_path.glob("*.npz"))) == 1
