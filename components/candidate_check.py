@@ -19,7 +19,7 @@ from components.transforms.scoring_rows import has_model, predict_rows, read_lab
 from components.transforms.shards import HELD_OUT_SPLITS, split_files
 from models.job import TrainingJob
 from models.settings import from_json
-from models.state import divergence_reason
+from models.state import STATE_FOLDER, divergence_reason, read_state_record
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,8 +36,9 @@ def CandidateCheck(
 ) -> None:
     """Compares candidate and predecessor on the held-out clusters, on which no model trains.
 
-    A candidate is discarded if it is worse or its training diverged. Then the predecessor stays the good
-    model, and the span becomes a deferred span: the next candidate trains on it too.
+    A candidate is discarded if it is worse, its training diverged, or it had no row to train on. Then the
+    predecessor stays the good model, and the span becomes a deferred span, on which the next candidate
+    trains too.
 
     Args:
         candidate: The newly trained model.
@@ -75,9 +76,9 @@ def judge_candidate(
         job: The candidate's training job; its tasks are compared.
         margin: See `candidate_verdict`.
     """
-    diverged = divergence_reason(candidate)
-    if diverged is not None:
-        verdict = CandidateVerdict(False, diverged, None, None, {}, {})
+    reason = divergence_reason(candidate) or _untrained_reason(candidate, predecessor)
+    if reason is not None:
+        verdict = CandidateVerdict(False, reason, None, None, {}, {})
     else:
         verdict = candidate_verdict(
             read_labels(files, job.tasks),
@@ -89,6 +90,15 @@ def judge_candidate(
     if not verdict.blessed:
         _LOG.warning("%s of %s discarded: %s", job.role, job.surface or "all surfaces", verdict.reason)
     return verdict
+
+
+def _untrained_reason(candidate: str, predecessor: str | None) -> str | None:
+    """The reason against a candidate without a step since its predecessor; None if it made one."""
+    steps = [
+        read_state_record(os.path.join(model, STATE_FOLDER)).step if model is not None else 0
+        for model in (candidate, predecessor)
+    ]
+    return "it had no row to train on" if steps[0] == steps[1] else None
 
 
 def write_decision(

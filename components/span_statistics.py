@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
+from tensorflow_data_validation.types import FeaturePath, PerFeatureStatsConfig
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx import types
 from tfx.components import StatisticsGen
@@ -17,6 +18,7 @@ from tfx.utils import io_utils, json_utils
 from tfx_bsl.coders import example_coder
 
 from components.beam_executor import BeamExecutor
+from components.output_files import VALIDATED_SPLIT
 from components.transforms.shards import split_files
 from models.records import read_records
 
@@ -36,7 +38,8 @@ class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
     ) -> None:
         """See the base class."""
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-        if examples.get_int_custom_property("fresh_rows") > IN_MEMORY_ROWS:
+        rows = sum(examples.get_int_custom_property(name) for name in ("fresh_rows", "matured_rows"))
+        if rows > IN_MEMORY_ROWS:
             super().Do(input_dict, output_dict, exec_properties)
             return
         excluded = json_utils.loads(exec_properties[standard_component_specs.EXCLUDE_SPLITS_KEY])
@@ -54,11 +57,13 @@ class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
             folder = artifact_utils.get_split_uri([statistics], split)
             fileio.makedirs(folder)
             with fileio.open(os.path.join(folder, "FeatureStats.pb"), "wb") as file:
-                file.write(split_statistics(examples.uri, split, schema).SerializeToString())
+                # Only drift and skew need histograms, which take nine tenths of the time.
+                computed = split_statistics(examples.uri, split, schema, histograms=split == VALIDATED_SPLIT)
+                file.write(computed.SerializeToString())
 
 
 def split_statistics(
-    examples_uri: str, split: str, schema: schema_pb2.Schema
+    examples_uri: str, split: str, schema: schema_pb2.Schema, *, histograms: bool = True
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Computes TFDV's statistics of one split of an Examples artifact in memory.
 
@@ -66,6 +71,7 @@ def split_statistics(
         examples_uri: URI of the artifact.
         split: Name of the split.
         schema: Schema of the examples.
+        histograms: False leaves out the distributions of numbers.
     """
     decoder = example_coder.ExamplesToRecordBatchDecoder(schema.SerializeToString())
     batches = [
@@ -74,7 +80,11 @@ def split_statistics(
     ]
     rows = pa.Table.from_batches(batches or [decoder.DecodeBatch([])]).combine_chunks()
     (batch,) = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
-    return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions(schema=schema))
+    options = tfdv.StatsOptions(schema=schema)
+    if not histograms:
+        no_feature = PerFeatureStatsConfig([FeaturePath([""])], PerFeatureStatsConfig.INCLUDE)
+        options = tfdv.StatsOptions(schema=schema, per_feature_stats_config=no_feature)
+    return stats_impl.generate_statistics_in_memory(batch, options)
 
 
 class SpanStatistics(StatisticsGen):

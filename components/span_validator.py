@@ -19,11 +19,17 @@ from tfx.utils import io_utils
 
 from components.evaluation.severities import Severities, anomaly_lines
 from components.output_files import ANOMALIES_FILE, VALIDATED_SPLIT
+from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS
 from eventlog.errors import BadInput
 from models.settings import from_json
 from models.state import EMPTY_MARKER
 
 _LOG = logging.getLogger(__name__)
+_OTHER_SPLITS = {
+    **dict.fromkeys(set(FRESH_SPLITS) - {VALIDATED_SPLIT}, "fresh"),
+    **dict.fromkeys(MATURED_SPLITS, "matured"),
+}
+"""Split → environment. Held-out labels decide candidate checks, and models train on matured labels."""
 
 
 @component
@@ -36,7 +42,7 @@ def SpanValidator(
     span: Parameter[int],
     severities: Parameter[str],
 ) -> None:
-    """Validates the fresh rows of a span (split `train`).
+    """Validates all rows of a span: against the schema every split, for drift and skew the split `train`.
 
     Args:
         statistics: Statistics of the span, from StatisticsGen.
@@ -55,12 +61,17 @@ def SpanValidator(
     proto = find_anomalies(
         _load(statistics.uri), rules, _load(previous_statistics.uri), _load(fitted_statistics.uri)
     )
+    lines_by_kind = anomaly_lines(proto)
+    for split, environment in _OTHER_SPLITS.items():
+        found = _load(statistics.uri, split)
+        if found is not None and found.datasets[0].num_examples:
+            schema_lines = anomaly_lines(find_anomalies(found, rules, None, None, environment))["schema"]
+            lines_by_kind["schema"] += [f"{split}: {line}" for line in schema_lines]
     folder = os.path.join(anomalies.uri, f"Split-{VALIDATED_SPLIT}")
     fileio.makedirs(folder)
     with fileio.open(os.path.join(folder, ANOMALIES_FILE), "wb") as file:
         file.write(proto.SerializeToString())
     anomalies.split_names = artifact_utils.encode_split_names([VALIDATED_SPLIT])
-    lines_by_kind = anomaly_lines(proto)
     anomalies.set_json_value_custom_property("anomalies", lines_by_kind)
     apply_severities(span, lines_by_kind, dataclasses.asdict(from_json(Severities, severities)))
 
@@ -70,10 +81,19 @@ def find_anomalies(
     schema: schema_pb2.Schema,
     previous: statistics_pb2.DatasetFeatureStatisticsList | None,
     fitted: statistics_pb2.DatasetFeatureStatisticsList | None,
+    environment: str = "fresh",
 ) -> anomalies_pb2.Anomalies:
-    """Finds TFDV's anomalies against the schema, the previous span (drift) and the fitted spans (skew)."""
+    """Finds TFDV's anomalies against the schema, the previous span (drift) and the fitted spans (skew).
+
+    Args:
+        statistics: Of one split.
+        schema: The rules, by environment.
+        previous: Statistics of the previous span; None for no drift check.
+        fitted: Statistics of the spans that the features were fitted on; None for no skew check.
+        environment: `fresh` or `matured`: which labels a row of the split has.
+    """
     return tfdv.validate_statistics(
-        statistics, schema, environment="fresh", previous_statistics=previous, serving_statistics=fitted
+        statistics, schema, environment=environment, previous_statistics=previous, serving_statistics=fitted
     )
 
 
@@ -96,7 +116,8 @@ def apply_severities(span: int, lines_by_kind: dict[str, list[str]], severities:
             _LOG.warning("span %d: %s anomaly: %s", span, kind, line)
 
 
-def _load(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+def _load(uri: str, split: str = VALIDATED_SPLIT) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+    file = os.path.join(uri, f"Split-{split}", "FeatureStats.pb")
     if fileio.exists(os.path.join(uri, EMPTY_MARKER)):
         return None
-    return tfdv.load_stats_binary(os.path.join(uri, f"Split-{VALIDATED_SPLIT}", "FeatureStats.pb"))
+    return tfdv.load_stats_binary(file)

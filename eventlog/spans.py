@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
-from eventlog.rows import EVENT_TIME_MS, LOG_SCHEMA
+from eventlog.rows import EVENT_TIME_MS, LOG_SCHEMA, SURFACE
 
 SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
@@ -137,6 +139,20 @@ def span_files(log: Path, span: int, version: int | None = None) -> list[Path]:
             fix="Write the span again.",
         )  # fmt: skip
     return files
+
+
+def count_surfaces(log: Path, spans: Iterable[int]) -> dict[str, int]:
+    """Number of rows of each surface in some spans, largest first.
+
+    Raises:
+        BadInput: if a span is missing.
+    """
+    counts: Counter[str] = Counter()
+    for span in spans:
+        for file in span_files(log, span):
+            values = pc.value_counts(pq.read_table(file, columns=[SURFACE])[SURFACE].combine_chunks())
+            counts.update({value["values"]: value["counts"] for value in values.to_pylist()})
+    return dict(counts.most_common())
 
 
 def parse_range(text: str) -> range:

@@ -13,7 +13,6 @@ from components.span_example_gen import SpanExampleGen
 from components.span_state import SpanState
 from components.span_statistics import SpanStatistics
 from components.span_validator import SpanValidator
-from components.transforms.shards import HELD_OUT_SPLITS, MATURED_SPLITS
 from models.settings import to_json
 from pipeline.config import Deployment
 from pipeline.paths import RunPaths
@@ -81,9 +80,7 @@ def ingest(
     schema = ImportSchemaGen(schema_file=deployment.schema)
     reader = read_events(deployment, paths, first, last, version)
     examples = reader.outputs["examples"]
-    statistics = SpanStatistics(
-        examples=examples, schema=schema.outputs["schema"], exclude_splits=[*HELD_OUT_SPLITS, *MATURED_SPLITS]
-    )
+    statistics = SpanStatistics(examples=examples, schema=schema.outputs["schema"])
     validator = SpanValidator(
         statistics=statistics.outputs["statistics"],
         previous_statistics=state.outputs["statistics"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import logging
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from components.label_store.schemes import open_store
 from components.span_records import TEACHER, SpanRecord, recorded_spans, surface_burn_in, write_record
 from eventlog.errors import BadInput
-from eventlog.spans import span_folder, span_versions
+from eventlog.spans import count_surfaces, span_folder, span_versions
 from pipeline.config import Deployment
 from pipeline.paths import RunPaths
 
@@ -127,6 +128,25 @@ def labels_are_ready(deployment: Deployment, paths: RunPaths, due: SpanToRun) ->
     arrived = span_folder(paths.events, due.span, due.version).stat().st_ctime
     wait_seconds = max(deployment.surfaces[surface].label_wait_seconds for surface in due.branches)
     return teachers <= labelled_by or time.time() - arrived > wait_seconds
+
+
+def require_rows(events: Path, spans: range, surface: str) -> None:
+    """Checks that a surface has rows in a range of spans.
+
+    Raises:
+        BadInput: with the surfaces of the log, and the name that is meant if one is similar.
+    """
+    in_log = count_surfaces(events, spans)
+    if surface in in_log:
+        return
+    near = difflib.get_close_matches(surface, in_log, n=1)
+    fix = f"Did you mean {near[0]!r}?" if near else "Rename the surface."
+    raise BadInput(
+        "a surface without rows", where=f"surfaces.{surface}",
+        expected=f"rows of {surface!r} in spans {spans[0]} to {spans[-1]}",
+        got=f"rows of {', '.join(in_log)}"[:200],
+        fix=f"{fix} If it is a new surface, set surfaces.{surface}.burn_in: false.",
+    )  # fmt: skip
 
 
 def require_spans(events: Path, spans: range, purpose: str) -> None:

@@ -36,6 +36,7 @@ from pipeline.driver.due_spans import (
     find_next_span,
     labels_are_ready,
     lacks_burn_in,
+    require_rows,
     require_spans,
     skip_late_span,
     skip_span,
@@ -101,6 +102,7 @@ class Loop:
         """
         spans = self.deployment.burn_in_spans
         require_spans(self.paths.events, spans, f"the burn-in of {surface}")
+        require_rows(self.paths.events, spans, surface)
         dag = surface_burn_in_pipeline(self.deployment, self.paths, surface)
         self._run_burn_in(dag, f"burn-in {spans[0]}:{spans[-1]} of {surface}")
 

@@ -4,12 +4,20 @@ import pytest
 from tfx.components.util import model_utils
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing
 
-from components.candidate_check import CandidateCheck
+from components.candidate_check import CandidateCheck, judge_candidate
 from components.training_deferral import TrainingDeferral, defer_span
 from components.transforms.shards import SPLITS, split_folder, write_records
 from models.job import TrainingJob
 from models.settings import to_json
-from models.state import DIVERGED_FILE, EMPTY_MARKER, SERVING_FOLDER, deferred_shards
+from models.state import (
+    DIVERGED_FILE,
+    EMPTY_MARKER,
+    SERVING_FOLDER,
+    STATE_FOLDER,
+    StateRecord,
+    deferred_shards,
+    job_hash,
+)
 from tests.models.tiny_world import job
 
 
@@ -88,3 +96,25 @@ def test_a_diverged_candidate_is_discarded_and_its_span_deferred_with_the_predec
     assert blessing.get_string_custom_property("reason") == "span 3: training diverged"
     assert (tmp_path / "good" / SERVING_FOLDER / "saved_model.pb").read_text() == "weights"
     assert len(deferred_files(good.uri)) == 2
+
+
+@pytest.mark.parametrize("predecessor_step", [None, 7])
+def test_a_candidate_that_made_no_step_is_discarded(tmp_path, predecessor_step):
+    """As if the surface had no row: with a predecessor of the same step, or as the first model."""
+    step = predecessor_step or 0
+    for name in ("candidate", "predecessor"):
+        folder = tmp_path / name / STATE_FOLDER
+        folder.mkdir(parents=True)
+        teacher = job("teacher")
+        record = StateRecord(
+            feature_version="f", step=step, spans=[], role="teacher", surface=None,
+            job_hash=job_hash(teacher), job=teacher,
+        )  # fmt: skip
+        (folder / "state.json").write_text(to_json(record))
+        (tmp_path / name / SERVING_FOLDER).mkdir()
+    predecessor = str(tmp_path / "predecessor") if predecessor_step is not None else None
+
+    verdict = judge_candidate(str(tmp_path / "candidate"), predecessor, [], teacher, margin=1.0)
+
+    assert not verdict.blessed
+    assert verdict.reason == "it had no row to train on"
