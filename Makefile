@@ -49,7 +49,7 @@ tables: $(READY) ## Run the experiments of the paper's three tables on simulated
 	@$(call EXPERIMENT,objectives)
 
 test: $(READY) ## Run the tests of every component and one whole pipeline (at most 10 minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not chaos"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not chaos"
 
 test-slow: $(READY) ## Run the other tests: whole pipelines, faults, kills, Kubeflow, packaging, a sample of chaos
 	$(BIN)/python -m pytest -m "slow and not chaos"

@@ -23,14 +23,6 @@ FEATURES = (
 """Features of the small world, at least one of each kind."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Each file runs in one of pytest-xdist's processes; all files that share the whole run in the same."""
-    for item in items:
-        shared = "finished_run" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("finished_run" if shared else item.nodeid.partition("::")[0]))
-
-
 @pytest.fixture(scope="session")
 def small_log(tmp_path_factory):
     """Seven spans of 1,500 simulated impressions."""

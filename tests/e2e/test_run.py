@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from pipeline.config_file import load_deployment
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.observation.lineage import labelling_model, model_lineage, open_metadata, refuse_trained_teacher
+from pipeline.observation.run_page import run_page
 from pipeline.observation.summary import summarize, write_summary
 from pipeline.paths import RunPaths
 
@@ -215,6 +217,55 @@ def test_steps_are_printed_as_plain_lines(paths):
 
     assert "span 5 [" in text and "Trainer_teacher" in text
     assert "\x1b" not in text
+
+
+@pytest.fixture(scope="module")
+def page(deployment, paths, summary):
+    return run_page(deployment, paths, summary)
+
+
+def section(page, heading):
+    return page.split(f"<h2>{heading}</h2>")[1].split("<h2>")[0]
+
+
+@pytest.mark.parametrize("surface", ["tab_1", "tab_0"])
+def test_every_surface_has_a_table_and_a_chart_of_gains(page, surface):
+    text = section(page, f"Surface {surface}")
+    assert "watch_time" in text and "student - control" in text
+    assert f"{surface}: gain from distillation" in text
+
+
+def test_a_task_with_few_positives_has_their_number_instead_of_figures(page):
+    row = section(page, "Surface tab_0").split("<td>comment</td>")[1].split("</tr>")[0]
+    assert re.search(r"<td>auc</td><td>-</td><td>-</td><td>-</td><td>too few positives: \d+</td>", row)
+
+
+@pytest.mark.parametrize("surface", ["tab_1", "tab_0"])
+def test_every_surface_has_the_roles_and_the_difference_by_span(page, surface):
+    text = section(page, f"Surface {surface}")
+    for task, metric in (("click", "auc"), ("watch_time", "rmse")):
+        drawing = text.split(f"<figcaption>{surface}, {task}: {metric} by span</figcaption>")[1].split(
+            "</svg>"
+        )[0]
+        assert all(f">{role}<" in drawing for role in ("teacher", "student", "control"))
+        # On the smaller surface, no span has enough clicks for an interval.
+        has_intervals = surface == "tab_1" or metric == "rmse"
+        assert (f"{surface}, {task}: {metric}, student - control by span" in text) == has_intervals
+    assert "like: auc by span" not in text, "one task of each kind"
+
+
+def test_labels_and_costs_are_listed(page):
+    labels = section(page, "Labels")
+    rows = re.findall(r"<tr><td>[^<]+</td><td>(\d+)</td><td>(\d+)</td>", labels)
+    assert sorted(int(span) for span, _ in rows) == [2, 3, 4, 5]
+    assert all(int(num_rows) == 1500 for _, num_rows in rows)
+    assert labels.count("<svg") == 2
+    cost = section(page, "Cost")
+    assert "as the fleet grows" in cost and "Trainer_teacher" in cost
+
+
+def test_every_surface_has_a_calibration_chart(page):
+    assert section(page, "Calibration").count("<svg") == 2
 
 
 KILLED = """

@@ -63,7 +63,7 @@ def test_the_auc_difference_by_hand():
 def test_a_worse_student_is_held_back_with_the_difference_in_the_reason():
     verdict = judge({3: clicks(student=HALF, control=PERFECT)})
     assert (verdict.push, verdict.difference, verdict.lower_bound) == (False, -0.5, -0.5)
-    assert "by -0.5000, 95 % lower bound -0.5000 not above minus the margin 0.01" in verdict.reason
+    assert "-0.5000, its 95 % lower bound -0.5000 is not above -0.01" in verdict.reason
     assert judge({3: clicks(student=HALF, control=PERFECT)}, PushRule(task="click", margin=0.51)).push
     assert not judge({3: clicks(student=HALF, control=PERFECT)}, PushRule(task="click", margin=0.5)).push
 

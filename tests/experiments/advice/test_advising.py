@@ -30,7 +30,7 @@ def test_the_advice_is_a_configuration_that_loads(deployment, small_config, tmp_
     weighted = dataclasses.replace(deployment, tasks=tasks)
     line = advising.write_advice(advice(BEST, 0.01), weighted, small_config, tmp_path)
     assert line.startswith(
-        "Advice: direct pet of 4x, weight 4. Evidence: criterion over the control with 5 seeds"
+        "Advice: direct pet of 4x, weight 4. Evidence: criterion minus the control's with 5 seeds"
     )
     assert "direct pet of 4x, weight 4 +0.0200 [+0.0100, +0.0300], the paper's advice +0.0200" in line
     recommended = load_deployment(tmp_path / "recommended.yaml")

@@ -164,7 +164,6 @@ def test_settings_of_one_step_leave_the_defaults_of_others(deployment):
     [
         ({"name": "KuaiRand"}, "name: invalid pipeline name"),
         ({"surfaces": ["Home"]}, "surfaces.Home: invalid pipeline name"),
-        ({"surfaces": ["tab.1"]}, "surfaces.tab.1: invalid pipeline name"),
         ({"surfaces": ["tab_1", "tab-1"]}, "surfaces.tab-1: two surfaces of one name"),
     ],
 )
@@ -246,8 +245,8 @@ def test_settings_that_cannot_be_compiled_once_for_all_spans_are_refused(deploym
         (lambda: Cluster(shared="mnt"), "shared must be an absolute path"),
         (lambda: Cluster(home="opt"), "home must be an absolute path"),
         (lambda: Cluster(volume="", shared="/mnt/x"), "without a volume"),
-        (lambda: Cluster(retries=-1), "retries must be >= 0"),
-        (lambda: Step(cpus=0), "cpus and memory_gib must be > 0"),
+        (lambda: Cluster(retries=-1), "greater than or equal to 0"),
+        (lambda: Step(cpus=0), "greater than 0"),
     ],
 )
 def test_an_invalid_cluster_is_refused(invalid, message):
