@@ -283,6 +283,19 @@ class LabelStore(abc.ABC):
         raise unknown_set_error(set_id)
 
 
+class LostFile(BadInput):
+    """A published label set has lost a file."""
+
+
+def lost_file_error(set_id: str, path: str) -> LostFile:
+    """The error for a published set with a missing file."""
+    return LostFile(
+        "a published label set has lost a file", where=f"label set {set_id}", expected=path,
+        got="no such file",
+        fix="Restore the file, or label the span again with `rankdistill backfill --supersede`.",
+    )  # fmt: skip
+
+
 def unknown_set_error(set_id: str) -> BadInput:
     """Error for a set id that is not published."""
     return BadInput(

@@ -31,7 +31,9 @@ def labels() -> None:
 @_store_option
 def init(uri: str) -> None:
     """Create the dataset and the tables of a BigQuery store. Other stores do not need it."""
-    tables = _open(uri).initialize()
+    from components.label_store.schemes import open_store
+
+    tables = open_store(uri).initialize()
     for name in tables:
         click.echo(name)
     if not tables:
@@ -68,9 +70,13 @@ def show(uri: str, set_id: str) -> None:
 @click.argument("set_id")
 def verify(uri: str, set_id: str) -> None:
     """Check the rows of label set SET_ID against its record; exit code 1 if they differ."""
+    from components.label_store.base import LostFile
     from components.label_store.inspection import verify_set
 
-    faults = verify_set(_open(uri), set_id)
+    try:
+        faults = verify_set(_open(uri), set_id)
+    except LostFile as error:
+        faults = [str(error)]
     for fault in faults:
         click.echo(f"{set_id}: {fault}", err=True)
     if faults:
@@ -132,9 +138,11 @@ def _open(uri: str) -> Any:
     if scheme == "delta":
         from eventlog.errors import BadInput
 
-        if not Path(path.removeprefix("//")).is_dir():
+        folder = Path(path.removeprefix("//"))
+        if not (folder / "_delta_log").is_dir():
             raise BadInput(
-                "no label store", where=f"--store {uri}", expected="the folder of a store",
-                got="no such folder", fix="The store of a run is delta:ROOT/labels.",
+                "no label store", where=f"--store {uri}", expected="a Delta table, with a folder _delta_log",
+                got="a folder without it" if folder.is_dir() else "no such folder",
+                fix="The store of a run is delta:ROOT/labels; it exists once a span is labelled.",
             )  # fmt: skip
     return open_store(uri)

@@ -33,6 +33,7 @@ from components.label_store.base import (
     ShardWriter,
     SoftColumn,
     StagedShard,
+    lost_file_error,
     require_name,
     row_schema,
     unknown_set_error,
@@ -122,6 +123,9 @@ class DeltaLabelStore(LabelStore):
             if name not in schema.names:
                 raise unknown_column_error(set_id, str(self._root), name, schema.names)
         files = [str(self._root / path) for path in table.files()[set_id]]
+        for file in files:
+            if not Path(file).is_file():
+                raise lost_file_error(set_id, file)
         dataset = ds.dataset(files, schema=schema, format="parquet")
         row_filter = None if surface is None else ds.field(SURFACE) == surface
         batches = dataset.to_batches(columns=list(columns), filter=row_filter, batch_size=_SCAN_ROWS)
@@ -186,18 +190,23 @@ class DeltaLabelStore(LabelStore):
     def delete_unpinned(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
         """See `LabelStore`. Removes the sets in one Delta transaction, then deletes their files."""
         limit_ms = (time.time() - older_than_seconds) * 1000
+        if dry_run:
+            return self._unpinned(limit_ms)
         with self._pins_locked():
-            pinned = {path.read_text() for path in self._root.glob("_pins/*/span-*")}
-            old = {record.set_id for record in self.list_sets() if record.created_ms < limit_ms}
-            unpinned = sorted(old - pinned)
-            if dry_run or not unpinned:
-                return unpinned
+            unpinned = self._unpinned(limit_ms)
+            if not unpinned:
+                return []
             open_or_create_table(self._root).remove(unpinned)
         for set_id in unpinned:
             shutil.rmtree(self._root / f"label_set={set_id}", ignore_errors=True)
             for path in self._root.glob(f"_records/{set_id}-*.json"):
                 path.unlink()
         return unpinned
+
+    def _unpinned(self, limit_ms: float) -> list[str]:
+        pinned = {path.read_text() for path in self._root.glob("_pins/*/span-*")}
+        old = {record.set_id for record in self.list_sets() if record.created_ms < limit_ms}
+        return sorted(old - pinned)
 
     @contextlib.contextmanager
     def _pins_locked(self) -> Iterator[None]:
@@ -254,7 +263,11 @@ class DeltaLabelStore(LabelStore):
         number = table.record_number(set_id)
         if number is None:
             raise unknown_set_error(set_id)
-        return _RECORD.validate_json(self._record_path(set_id, number).read_bytes())
+        path = self._record_path(set_id, number)
+        try:
+            return _RECORD.validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            raise lost_file_error(set_id, str(path)) from error
 
     def _record_path(self, set_id: str, number: int) -> Path:
         return self._root / "_records" / f"{set_id}-{number:016x}.json"

@@ -94,6 +94,32 @@ def test_init_reports_that_a_delta_store_needs_no_tables(run):
 
 def test_a_missing_store_is_refused_and_not_created(tmp_path):
     runner = click.testing.CliRunner()
-    with pytest.raises(BadInput, match="no label store: expected the folder of a store, got no such folder"):
+    with pytest.raises(BadInput, match="no label store: expected a Delta table, .* got no such folder"):
         runner.invoke(labels, ["ls", "--store", f"delta:{tmp_path}/nowhere"], catch_exceptions=False)
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["gc", "--dry-run"], ["gc"], ["verify", "x"], ["show", "x"]])
+def test_a_folder_that_is_no_store_is_refused_and_left_as_it_is(run, tmp_path, arguments):
+    with pytest.raises(BadInput, match=r"no label store: expected a Delta table, .* got a folder without it"):
+        run(*arguments)
+    assert list((tmp_path / "labels").iterdir()) == []
+
+
+def test_a_dry_run_of_gc_writes_nothing(run, publish, tmp_path):
+    publish(3, [0.5])
+    before = sorted(tmp_path.rglob("*"))
+    run("gc", "--grace-hours", "0", "--retention-days", "0", "--dry-run")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("lost", ["label_set={}/*.parquet", "_records/{}-*.json"])
+def test_verify_names_the_file_that_a_set_has_lost(run, publish, tmp_path, lost):
+    record = publish(3, [0.5])
+    (file,) = (tmp_path / "labels").glob(lost.format(record.set_id))
+    file.unlink()
+    result = run("verify", record.set_id)
+    assert result.exit_code == 1
+    assert f"has lost a file: expected {file}, got no such file" in result.output
+    with pytest.raises(BadInput, match="has lost a file"):
+        list(open_store(f"delta:{tmp_path}/labels").scan(record.set_id, ["example_id"]))
