@@ -146,7 +146,9 @@ def _files(source: Path, kind: str, columns: tuple[str, ...]) -> list[Path]:
 
 def _check_header(file: Path, columns: tuple[str, ...]) -> None:
     try:
-        with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as lines:
+        # A spreadsheet may have written a byte order mark.
+        opened = gzip.open if file.suffix == ".gz" else open
+        with opened(file, "rt", encoding="utf-8-sig") as lines:
             header = lines.readline().strip().replace('"', "").split(",")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise BadInput(
@@ -186,9 +188,14 @@ def _traits() -> str:
 _MACROS = f"""
 CREATE MACRO flag(value) AS nullif(CAST(value AS BIGINT), {_MISSING});
 CREATE MACRO word(value) AS nullif(nullif(trim(value), ''), '{_MISSING}');
-CREATE MACRO number(value) AS nullif(TRY_CAST(value AS DOUBLE), {_MISSING});
--- A column of whole numbers holds `1.0` instead of `1` if its file has missing values.
-CREATE MACRO integer_text(value) AS CAST(CAST(number(value) AS BIGINT) AS VARCHAR);
+CREATE MACRO finite(value) AS CASE WHEN isfinite(value) THEN value END;
+CREATE MACRO number(value) AS nullif(finite(TRY_CAST(value AS DOUBLE)), {_MISSING});
+-- A column of whole numbers holds `1.0` instead of `1` if its file has missing values. An id beyond 2^53 has
+-- no exact DOUBLE, so whole numbers are read as such.
+CREATE MACRO whole(value) AS
+  CASE WHEN regexp_full_match(trim(value), '-?[0-9]+') THEN TRY_CAST(value AS BIGINT)
+  ELSE CAST(number(value) AS BIGINT) END;
+CREATE MACRO integer_text(value) AS CAST(nullif(whole(value), {_MISSING}) AS VARCHAR);
 -- greatest() ignores nulls: without CASE it would turn an unknown age into 0.
 CREATE MACRO age(today, born) AS CASE WHEN born IS NOT NULL THEN greatest(today - born, 0) END;
 CREATE MACRO non_empty(items) AS CASE WHEN len(items) > 0 THEN items END;

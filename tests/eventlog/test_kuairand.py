@@ -357,3 +357,25 @@ def test_the_real_release_converts_to_a_log_that_passes_every_check(tmp_path: Pa
     assert complete_spans(tmp_path / "log") == list(range(num_spans))
     counts = [check_span(tmp_path / "log", span) for span in range(num_spans)]
     assert [count.matured for count in counts[3:]] == [count.fresh for count in counts[:-3]]
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-inf", ""])
+def test_a_number_that_is_not_finite_is_missing(tmp_path: Path, text: str) -> None:
+    log = convert(tmp_path, [impression(1, 7, 0)], users=[user_features(1, follow_user_num=text)])
+    check_span(log, 0)
+    (row,) = read_span(log, 0)
+    assert row["follow_user_num"] is None
+
+
+def test_ids_beyond_the_precision_of_a_double_stay_apart(tmp_path: Path) -> None:
+    videos = [video_features(7, author_id=2**53), video_features(8, author_id=2**53 + 1)]
+    log = convert(tmp_path, [impression(1, 7, 0), impression(1, 8, 0, 13.0)], videos=videos)
+    assert [row["author_id"] for row in read_span(log, 0)] == [str(2**53), str(2**53 + 1)]
+
+
+def test_a_byte_order_mark_is_taken_off(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", [impression(1, 7, 0)])
+    for file in source.iterdir():
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    write_kuairand(source, tmp_path / "log")
+    assert len(read_span(tmp_path / "log", 0)) == 1

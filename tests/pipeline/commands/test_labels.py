@@ -94,7 +94,7 @@ def test_init_reports_that_a_delta_store_needs_no_tables(run):
 
 def test_a_missing_store_is_refused_and_not_created(tmp_path):
     runner = click.testing.CliRunner()
-    with pytest.raises(BadInput, match="no label store: expected a Delta table, .* got no such folder"):
+    with pytest.raises(BadInput, match=r"no label store: expected a Delta table, .* got no such folder"):
         runner.invoke(labels, ["ls", "--store", f"delta:{tmp_path}/nowhere"], catch_exceptions=False)
     assert not (tmp_path / "nowhere").exists()
 
