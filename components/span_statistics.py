@@ -38,8 +38,8 @@ class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
     ) -> None:
         """See the base class."""
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-        rows = sum(examples.get_int_custom_property(name) for name in ("fresh_rows", "matured_rows"))
-        if rows > IN_MEMORY_ROWS:
+        # The other splits need no histogram, and so little time.
+        if examples.get_int_custom_property("fresh_rows") > IN_MEMORY_ROWS:
             super().Do(input_dict, output_dict, exec_properties)
             return
         excluded = json_utils.loads(exec_properties[standard_component_specs.EXCLUDE_SPLITS_KEY])

@@ -29,7 +29,7 @@ _SPANS = "5:9"
     help="Folder of KuaiRand's CSV files. Default: simulated impressions.",
 )  # fmt: skip
 @click.option(
-    "--examples-per-span", type=click.IntRange(min=100), default=10_000, show_default=True,
+    "--examples-per-span", type=click.IntRange(min=100), default=6_000, show_default=True,
     help="Number of simulated impressions a day.",
 )  # fmt: skip
 @click.option("--label-store", default=None, help="URI of the label store; overrides the configuration's.")
