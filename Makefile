@@ -83,7 +83,7 @@ bench: $(READY) ## Run the benchmarks
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.simulate
 	$(BIN)/python -m benchmarks.label_store
-	$(BIN)/python -m benchmarks.trials
+	$(BIN)/python -m benchmarks.compiled_steps
 	$(BIN)/python -m benchmarks.span_overhead
 	$(BIN)/python -m benchmarks.micro_spans
 	$(BIN)/python -m benchmarks.fleet

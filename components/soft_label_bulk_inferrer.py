@@ -44,8 +44,8 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
         If the labels are unfit, none are published, and the output holds the reason instead of a certificate.
 
         Raises:
-            BadInput: if there is no readable teacher. Also if the teacher has trained on the span under
-                `label_with: previous`: its labels would leak the hard labels of the examples.
+            BadInput: if there is no readable teacher. With `label_with: previous`, also if the teacher has
+                trained on the span: its labels would leak the hard labels of the examples.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         teacher = artifact_utils.get_single_instance(input_dict["model"])
@@ -189,7 +189,7 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
             model: Channel of the teacher's Model.
             previous_labels: Channel of the last span's SoftLabels, or of the empty marker.
             store: URI of the label store.
-            teacher: The teacher's name. With `span` and `span_version` it is the key of the label set.
+            teacher: The teacher's name; with the model's version, `span` and `span_version` the set's key.
             span: The span to label.
             span_version: The span version.
             tasks: Name → task of the teacher; each task becomes a `soft_<task>` column.

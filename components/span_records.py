@@ -1,8 +1,8 @@
 """Span records: one JSON file per branch and finished span, from which later spans start.
 
 A branch is `teacher`, a surface, a burn-in or the relabelling. The record of span N has the URIs of the
-artifacts that later spans need, one per slot. The last step of the span writes it under a temporary name and
-renames it. An interrupted span has no record.
+artifacts that later spans need. A *slot* is an artifact's use, such as `student`. The last step of the span
+writes the record under a temporary name and renames it. An interrupted span has no record.
 
 Functions import TFX's fileio when called: it imports TensorFlow, and quick commands import this module.
 """

@@ -18,7 +18,7 @@ from tfx.utils import io_utils, json_utils
 from tfx_bsl.coders import example_coder
 
 from components.beam_executor import BeamExecutor
-from components.output_files import VALIDATED_SPLIT
+from components.output_files import COMPARED_SPLIT
 from components.transforms.shards import split_files
 from models.records import read_records
 
@@ -58,7 +58,7 @@ class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
             fileio.makedirs(folder)
             with fileio.open(os.path.join(folder, "FeatureStats.pb"), "wb") as file:
                 # Only drift and skew need histograms, which take nine tenths of the time.
-                computed = split_statistics(examples.uri, split, schema, histograms=split == VALIDATED_SPLIT)
+                computed = split_statistics(examples.uri, split, schema, histograms=split == COMPARED_SPLIT)
                 file.write(computed.SerializeToString())
 
 

@@ -18,7 +18,7 @@ from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Sc
 from tfx.utils import io_utils
 
 from components.evaluation.severities import Severities, anomaly_lines
-from components.output_files import ANOMALIES_FILE, VALIDATED_SPLIT
+from components.output_files import ANOMALIES_FILE, COMPARED_SPLIT
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS
 from eventlog.errors import BadInput
 from models.settings import from_json
@@ -26,10 +26,13 @@ from models.state import EMPTY_MARKER
 
 _LOG = logging.getLogger(__name__)
 _OTHER_SPLITS = {
-    **dict.fromkeys(set(FRESH_SPLITS) - {VALIDATED_SPLIT}, "fresh"),
+    **dict.fromkeys(set(FRESH_SPLITS) - {COMPARED_SPLIT}, "fresh"),
     **dict.fromkeys(MATURED_SPLITS, "matured"),
 }
-"""Split → environment. Held-out labels decide candidate checks, and models train on matured labels."""
+"""Further splits that are checked against the schema, with their environment.
+
+Held-out labels decide candidate checks, and models train on matured labels.
+"""
 
 
 @component
@@ -67,11 +70,11 @@ def SpanValidator(
         if found is not None and found.datasets[0].num_examples:
             schema_lines = anomaly_lines(find_anomalies(found, rules, None, None, environment))["schema"]
             lines_by_kind["schema"] += [f"{split}: {line}" for line in schema_lines]
-    folder = os.path.join(anomalies.uri, f"Split-{VALIDATED_SPLIT}")
+    folder = os.path.join(anomalies.uri, f"Split-{COMPARED_SPLIT}")
     fileio.makedirs(folder)
     with fileio.open(os.path.join(folder, ANOMALIES_FILE), "wb") as file:
         file.write(proto.SerializeToString())
-    anomalies.split_names = artifact_utils.encode_split_names([VALIDATED_SPLIT])
+    anomalies.split_names = artifact_utils.encode_split_names([COMPARED_SPLIT])
     anomalies.set_json_value_custom_property("anomalies", lines_by_kind)
     apply_severities(span, lines_by_kind, dataclasses.asdict(from_json(Severities, severities)))
 
@@ -116,7 +119,7 @@ def apply_severities(span: int, lines_by_kind: dict[str, list[str]], severities:
             _LOG.warning("span %d: %s anomaly: %s", span, kind, line)
 
 
-def _load(uri: str, split: str = VALIDATED_SPLIT) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+def _load(uri: str, split: str = COMPARED_SPLIT) -> statistics_pb2.DatasetFeatureStatisticsList | None:
     file = os.path.join(uri, f"Split-{split}", "FeatureStats.pb")
     if fileio.exists(os.path.join(uri, EMPTY_MARKER)):
         return None

@@ -101,6 +101,8 @@ def _tables(progressive: dict, coverage: float, joined: Examples, blessing: Mode
     decision = joined.get_string_custom_property("decision")
     reason = blessing.get_string_custom_property("reason")
     return [
-        Table("Span", ["coverage", "labels", "student's verdict"], [[coverage, decision, reason]]),
+        Table(
+            "Span", ["coverage", "decision of the join", "student's verdict"], [[coverage, decision, reason]]
+        ),
         Table("Progressive figures", ["task", "role", *_COLUMNS], rows),
     ]

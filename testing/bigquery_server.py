@@ -45,8 +45,8 @@ class BigQueryServer:
 
     Args:
         data: folder of the server, kept between starts; `gs://` URIs are stored under `data/gcs`.
-        patched: True starts `bigquery_emulator`, with job recovery and fault injection; False starts the
-            unchanged command of local-bigquery.
+        patched: True starts local-bigquery through `testing/bigquery_emulator.py`, which adds job recovery
+            and fault injection; False starts it unchanged.
         threads: threads of each statement; None: all cores. 1 is fastest for tables with few rows. Ignored
             if not `patched`.
 

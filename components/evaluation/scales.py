@@ -1,4 +1,4 @@
-"""Converts hard labels from their logged unit to the scale of the models' predictions."""
+"""Converts hard labels from their unit in the event log to the scale of the models' predictions."""
 
 from __future__ import annotations
 

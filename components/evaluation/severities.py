@@ -47,5 +47,6 @@ def anomaly_lines(anomalies: anomalies_pb2.Anomalies) -> dict[str, list[str]]:
 def _kind(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
     if not anomalies_pb2.AnomalyInfo.Type.Name(reason.type).startswith("COMPARATOR_"):
         return "schema"
-    # Skew and drift anomalies have the same type; only the description names the serving data.
+    # Skew and drift have the same type. SpanValidator passes the burn-in as TFDV's serving statistics, so
+    # only the description of a skew contains "serving".
     return "skew" if "serving" in reason.description else "drift"

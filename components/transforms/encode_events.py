@@ -26,7 +26,7 @@ _HASH_BUCKETS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Slice:
+class RowRange:
     """Rows `first_row` to `first_row + num_rows` of a Parquet file, for shard `shard` of each split."""
 
     shard: int
@@ -35,7 +35,7 @@ class Slice:
     num_rows: int
 
 
-def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[Slice]:
+def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[RowRange]:
     """Cuts files into slices of about equal size, in time order.
 
     Args:
@@ -51,12 +51,12 @@ def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[S
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard must be >= 1, got {rows_per_shard}.")
-    slices: list[Slice] = []
+    slices: list[RowRange] = []
     for file, num_rows in files:
         num_slices = max(1, -(-num_rows // rows_per_shard))
         bounds = [num_rows * position // num_slices for position in range(num_slices + 1)]
         for first, end in itertools.pairwise(bounds):
-            slices.append(Slice(shard=len(slices), file=file, first_row=first, num_rows=end - first))
+            slices.append(RowRange(shard=len(slices), file=file, first_row=first, num_rows=end - first))
     return slices
 
 
@@ -87,7 +87,7 @@ def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
     return parts
 
 
-def read_slice(piece: Slice) -> pa.Table:
+def read_row_range(piece: RowRange) -> pa.Table:
     """Reads the rows of a slice; reads only the row groups that contain them."""
     parquet = pq.ParquetFile(piece.file)
     sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
@@ -144,11 +144,11 @@ class EncodeEvents(beam.PTransform):
             pipeline
             | "Slices" >> beam.Create(slices)
             | "Spread" >> beam.Reshuffle()
-            | "Encode" >> beam.ParDo(_EncodeSlice(self.span, self.output_uri, len(slices), self.surface))
+            | "Encode" >> beam.ParDo(_EncodeRows(self.span, self.output_uri, len(slices), self.surface))
         )
 
 
-class _EncodeSlice(beam.DoFn):
+class _EncodeRows(beam.DoFn):
     """Writes one slice as its shard of every split."""
 
     def __init__(self, span: int, output_uri: str, num_shards: int, surface: str | None) -> None:
@@ -157,9 +157,9 @@ class _EncodeSlice(beam.DoFn):
         self._num_shards = num_shards
         self._surface = surface
 
-    def process(self, piece: Slice) -> Iterator[dict[str, int]]:
+    def process(self, piece: RowRange) -> Iterator[dict[str, int]]:
         """Yields the shard, the number of rows read and the rows written per split."""
-        table = read_slice(piece)
+        table = read_row_range(piece)
         counts = {"shard": piece.shard, "read": table.num_rows}
         if self._surface is not None:
             table = table.filter(pc.equal(table[SURFACE], self._surface))

@@ -13,7 +13,7 @@ REPORT_FILE = "join_report.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JoinReport:
-    """Row counts of a join, and the policy's decision.
+    """Row counts of a join, and whether models train on the span (see the setting `without_labels`).
 
     Attributes:
         surface: the surface.
@@ -22,10 +22,11 @@ class JoinReport:
         matured_rows: number of matured rows; coverage does not count them.
         labelled_matured_rows: number of matured rows with a soft label.
         labels_without_example: number of label rows of the surface without an example.
-        decision: `joined`: models train with soft labels; `hard-only`: without soft labels; `last`: models do
-            not train on the span.
+        decision: `joined`: models train with soft labels; `hard-only`: without soft labels; `last`: the last
+            models stay and do not train on the span.
         reason: the reason for `hard-only` or `last`; else empty.
-        label_sets: ids of the joined sets, first the set of the span; set only by `read_join_report`.
+        label_sets: ids of the joined label sets; the first is the span's own. Only `read_join_report` fills
+            it.
     """
 
     surface: str

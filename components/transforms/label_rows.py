@@ -14,7 +14,7 @@ from components.label_store.schemes import open_store
 
 @dataclasses.dataclass
 class ReadLabels(beam.PTransform):
-    """Reads label sets. One Beam element is a set; the store reads a set in parallel.
+    """Reads label sets. Beam distributes whole sets; within a set, the store reads in parallel.
 
     Attributes:
         store_uri: URI of the label store, see `open_store`.

@@ -120,7 +120,7 @@ def label_span(
         return labelled | "Describe" >> beam.Map(dataclasses.asdict)
 
     staged = [StagedShard(**fields) for fields in run_and_collect(build, beam_options, scratch)]
-    missing = {shard_label(file) for file in files} - {shard.name for shard in staged}
+    missing = {staged_shard_name(file) for file in files} - {shard.name for shard in staged}
     if missing:
         raise RuntimeError(
             f"span {key.span}: the Beam runner lost shards {', '.join(sorted(missing))}. "
@@ -197,7 +197,7 @@ class _ScoreShard(beam.DoFn):
     def process(self, file: str) -> Iterator[tuple[str, pa.Table]]:
         """Yields the name of the staged shard and its labels."""
         scorer = self._shared.acquire(lambda: load_scorer(self._model_uri), tag=self._model_uri)
-        name, rows = shard_label(file), score_shard(scorer, file, self._tasks)
+        name, rows = staged_shard_name(file), score_shard(scorer, file, self._tasks)
         # The order of the hashes does not depend on time or surface, and is the same in every attempt.
         order = np.argsort(hash_ids(rows[EXAMPLE_ID]), kind="stable")[: self._sampled_rows]
         _write_sample(f"{self._samples}/{name}.parquet", rows.take(pa.array(order)))
@@ -249,7 +249,7 @@ def label_table(scored: pa.Table, tasks: Sequence[str]) -> pa.Table:
     return pa.table([*columns.values(), *soft], schema=row_schema(tasks))
 
 
-def shard_label(file: str) -> str:
+def staged_shard_name(file: str) -> str:
     """Returns the name of a file's staged shard: split and shard, the same in every attempt."""
     path = PurePosixPath(file)
     return f"{path.parent.name.removeprefix('Split-')}-{path.name.removesuffix('.gz')}"

@@ -25,7 +25,10 @@ SERIALIZED = pa.schema(
         pa.field(EXAMPLE, pa.large_binary()),
     ]
 )
-"""A serialized example with its id, time and surface; large_binary, because a bucket may exceed 2 GiB."""
+"""A serialized example with its id, time and surface.
+
+It is large_binary, because the examples of one bucket of the join may exceed 2 GiB.
+"""
 
 _READ_ROWS = 8192
 _SPEC = {

@@ -34,7 +34,7 @@ def experiment(
     objectives  the tasks to distil
     stability   divergence rates of teachers with and without stabilisers
     label-age   soft labels that are 0 to 3 spans older than necessary
-    features    teachers with and without history features, of all surfaces or one
+    features    teachers with and without history features; one for all surfaces, or one each
     """
     from experiments.protocol.settings import load_protocol
     from experiments.tables.running import run_experiment

@@ -23,13 +23,13 @@ from components.label_store.certificate import FILE_NAME, Certificate, read_cert
 from components.output_files import (
     ANOMALIES_FILE,
     CANDIDATE_VERDICT_FILE,
+    COMPARED_SPLIT,
     FIGURES_FILE,
     FRESH_FILE,
     GATE_VERDICT_FILE,
     LABEL_ANOMALIES_FILE,
     LABEL_REFUSAL_FILE,
     MATURED_FILE,
-    VALIDATED_SPLIT,
 )
 from components.span_records import SpanRecord, parse_record
 from components.transforms.join_report import REPORT_FILE, JoinReport, read_join_report
@@ -108,7 +108,7 @@ class FinishedSpan(SpanRecord):
 
     def anomalies(self) -> anomalies_pb2.Anomalies | None:
         """The anomalies of the span's fresh rows."""
-        name = f"Split-{VALIDATED_SPLIT}/{ANOMALIES_FILE}"
+        name = f"Split-{COMPARED_SPLIT}/{ANOMALIES_FILE}"
         return self._read(
             "anomalies", name, lambda path: anomalies_pb2.Anomalies.FromString(path.read_bytes())
         )

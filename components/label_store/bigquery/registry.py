@@ -4,7 +4,8 @@ Every change is one MERGE that also increments the *guard* row. If two statement
 BigQuery runs them one after the other, or fails one. If two statements only insert, BigQuery runs both at
 once. So the guard row puts all changes in an order. It ensures three things:
 
-    1. The state of a set changes from `loading` to `published` or `barred`, and at last to `collected`.
+    1. A set's state changes from `loading` to `published` or `barred`, from `published` to `barred` when an
+       old set is deleted, and from `barred` to `collected`.
     2. Of several attempts with one key, the first that publishes wins.
     3. A pin is written only once.
 
@@ -70,8 +71,8 @@ class Entry:
 
     Attributes:
         set_id: id of the attempt.
-        state: `loading`, `published`, `barred` (can no longer be published) or `collected` (rows and files
-            deleted).
+        state: `loading`, `published`, `barred` (not readable, and not to be published) or `collected` (rows
+            and files deleted).
         record: record of the set; None if the attempt was barred before it began to load.
         age_seconds: seconds since the state last changed, by BigQuery's clock.
     """
@@ -125,7 +126,7 @@ class Registry:
         return sorted(entry.set_id for entry in self._entries(_UNPINNED, age_ms=age_ms))
 
     def mark_collected(self, set_ids: Sequence[str]) -> None:
-        """Sets the state of barred sets to `collected`: their rows and files are deleted."""
+        """Records that the rows and files of these barred sets have been deleted (state `collected`)."""
         self._change(_MARK_COLLECTED, set_ids=list(set_ids))
 
     def pin(self, fleet: str, span: int, set_id: str) -> None:

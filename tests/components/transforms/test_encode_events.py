@@ -9,10 +9,10 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from components.transforms.encode_events import (
     EncodeEvents,
-    Slice,
+    RowRange,
     holdout_mask,
     plan_shards,
-    read_slice,
+    read_row_range,
     split_rows,
 )
 from components.transforms.shards import SPLITS, read_shards, split_files
@@ -59,14 +59,14 @@ def encode(log: Path, uri: Path, rows_per_shard: int, expected: list[dict[str, i
 
 def test_shards_are_even_contiguous_and_within_one_file() -> None:
     assert plan_shards([("a", 5), ("b", 3)], rows_per_shard=3) == [
-        Slice(shard=0, file="a", first_row=0, num_rows=2),
-        Slice(shard=1, file="a", first_row=2, num_rows=3),
-        Slice(shard=2, file="b", first_row=0, num_rows=3),
+        RowRange(shard=0, file="a", first_row=0, num_rows=2),
+        RowRange(shard=1, file="a", first_row=2, num_rows=3),
+        RowRange(shard=2, file="b", first_row=0, num_rows=3),
     ]
 
 
 def test_a_file_without_rows_is_one_shard_without_rows() -> None:
-    assert plan_shards([("a", 0)], rows_per_shard=3) == [Slice(shard=0, file="a", first_row=0, num_rows=0)]
+    assert plan_shards([("a", 0)], rows_per_shard=3) == [RowRange(shard=0, file="a", first_row=0, num_rows=0)]
 
 
 def test_zero_rows_per_shard_is_refused() -> None:
@@ -100,7 +100,7 @@ def test_a_slice_is_read_across_row_groups(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(spans, "ROW_GROUP_ROWS", 2)
     log = log_with(tmp_path, rows_of(["u"] * 7, SPAN, 0))
     (file,) = spans.span_files(log, SPAN)
-    ids = read_slice(Slice(shard=0, file=str(file), first_row=3, num_rows=3))["example_id"].to_pylist()
+    ids = read_row_range(RowRange(shard=0, file=str(file), first_row=3, num_rows=3))["example_id"].to_pylist()
     assert ids == ["3-3", "3-4", "3-5"]
 
 

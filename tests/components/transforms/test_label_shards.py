@@ -17,7 +17,7 @@ from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, Stage
 from components.label_store.certificate import certify
 from components.label_store.publication import UnfitLabels
 from components.label_store.schemes import open_store
-from components.transforms.label_shards import LabelShards, label_span, shard_label, soft_column
+from components.transforms.label_shards import LabelShards, label_span, soft_column, staged_shard_name
 from components.transforms.shards import SPLITS, split_files, split_folder, write_shard
 from eventlog.errors import BadInput
 from models.shard_names import shard_name
@@ -223,7 +223,7 @@ def test_a_truncated_shard_is_refused(tmp_path, teacher):
 
 def test_a_staged_shard_is_named_after_split_and_shard():
     file = "gs://bucket/examples/Split-holdout/span-00003-00000-of-00004.gz"
-    assert shard_label(file) == "holdout-span-00003-00000-of-00004"
+    assert staged_shard_name(file) == "holdout-span-00003-00000-of-00004"
 
 
 def test_a_soft_column_describes_its_task():

@@ -1,8 +1,8 @@
 """Compares the speed of training steps compiled by XLA with that of the plain graph.
 
-Usage: `python -m benchmarks.trials [--rows 12800] [--batch-size 128] [--rounds 3]`. The demo's student (with
-soft heads) and its teacher train on random rows, in each round once plain and once compiled. Training uses
-one core, like a worker of an experiment.
+Usage: `python -m benchmarks.compiled_steps [--rows 12800] [--batch-size 128] [--rounds 3]`. The demo's
+student (with soft heads) and its teacher train on random rows, in each round once plain and once compiled.
+Training uses one core, like a worker of an experiment.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def compare(job: TrainingJob, rows: int, rounds: int) -> dict[str, float]:
     """Compares a plain and a compiled learner.
 
     Returns:
-        `<learner>_ms_a_step` (median over rounds), `times_as_fast` (median over rounds of plain over
-        compiled), and `<learner>_ready_seconds` until the end of the first block.
+        `<learner>_ms_a_step` (median of the rounds), `times_as_fast` (plain time / compiled time, median of
+        the rounds), and `<learner>_ready_seconds` until the end of the first block.
     """
     features, targets = random_rows(job, rows)
     spec = (
-        {name: _open(column) for name, column in features.items()},
-        Targets(*map(_open, targets)),
+        {name: _spec_of_any_length(column) for name, column in features.items()},
+        Targets(*map(_spec_of_any_length, targets)),
     )
     first = (
         {name: column[:2] for name, column in features.items()},
@@ -104,7 +104,7 @@ def random_rows(job: TrainingJob, rows: int) -> tuple[dict[str, Any], Targets]:
     )  # fmt: skip
 
 
-def _open(column: Any) -> tf.TensorSpec:
+def _spec_of_any_length(column: Any) -> tf.TensorSpec:
     return tf.TensorSpec([None, *column.shape[1:]], column.dtype)
 
 
