@@ -55,6 +55,8 @@ def name_fault(
 
 def path_fault(path: str | Path) -> Fault | None:
     """What is wrong with a local path; None if every character of its absolute form is safe."""
+    if not str(path):
+        return Fault("the name of a folder or file", "nothing", "Give a name.")
     if _SCHEME.match(str(path)):
         return Fault("a local path", repr(str(path)), "Other places are not supported here.")
     absolute = os.path.abspath(path)  # noqa: PTH100 - also for a path that no system call accepts

@@ -191,11 +191,19 @@ loop_commands = (run, serve_loop, fleet, backfill)
 
 
 def load_with_store(config_file: Path, label_store: str | None) -> Deployment:
-    """Reads a deployment; `label_store` overrides its label store."""
+    """Reads a deployment; `label_store` overrides its label store.
+
+    Raises:
+        BadInput: see `load_deployment`; or if `label_store` is not the URI of a store.
+    """
+    from components.label_store.schemes import open_store
     from pipeline.config_file import load_deployment
 
     deployment = load_deployment(config_file)
-    return deployment if label_store is None else dataclasses.replace(deployment, label_store=label_store)
+    if label_store is None:
+        return deployment
+    open_store(label_store)
+    return dataclasses.replace(deployment, label_store=label_store)
 
 
 def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:

@@ -69,3 +69,7 @@ def test_a_relative_path_below_an_unsafe_folder_is_a_fault(tmp_path, monkeypatch
 @pytest.mark.parametrize("path", ["s3://bucket/x", "gs:x", "file:///x"])
 def test_a_uri_is_no_local_path(path):
     assert "expected a local path" in str(path_fault(path))
+
+
+def test_an_empty_path_is_a_fault():
+    assert "expected the name of a folder or file, got nothing" in str(path_fault(""))
