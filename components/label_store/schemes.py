@@ -42,6 +42,16 @@ def store_uri_fault(uri: str) -> Fault | None:
     return path_fault(location) if scheme == "delta" else None
 
 
+def require_store_uri(uri: str) -> None:
+    """Raises BadInput with `store_uri_fault`."""
+    fault = store_uri_fault(uri)
+    if fault is not None:
+        raise BadInput(
+            "not the URI of a label store", where=f"store {uri!r}", expected=fault.expected, got=fault.got,
+            fix=fault.fix,
+        )  # fmt: skip
+
+
 def open_store(uri: str) -> LabelStore:
     """Opens a label store.
 
@@ -52,11 +62,6 @@ def open_store(uri: str) -> LabelStore:
     Raises:
         BadInput: if no backend has that scheme, or what follows is no place for it.
     """
-    fault = store_uri_fault(uri)
-    if fault is not None:
-        raise BadInput(
-            "not the URI of a label store", where=f"store {uri!r}", expected=fault.expected, got=fault.got,
-            fix=fault.fix,
-        )  # fmt: skip
+    require_store_uri(uri)
     scheme, _, location = uri.partition(":")
     return SCHEMES[scheme](location.removeprefix("//"))

@@ -196,13 +196,13 @@ def load_with_store(config_file: Path, label_store: str | None) -> Deployment:
     Raises:
         BadInput: see `load_deployment`; or if `label_store` is not the URI of a store.
     """
-    from components.label_store.schemes import open_store
+    from components.label_store.schemes import require_store_uri
     from pipeline.config_file import load_deployment
 
     deployment = load_deployment(config_file)
     if label_store is None:
         return deployment
-    open_store(label_store)
+    require_store_uri(label_store)
     return dataclasses.replace(deployment, label_store=label_store)
 
 
