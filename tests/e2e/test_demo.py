@@ -10,7 +10,28 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-LIVE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+TOKEN = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)")
+
+
+def lines_on_terminal(output):
+    """The lines that stay on a terminal: `\\r` and erasing overwrite a line, rich's live lines move up."""
+    lines, row = [""], 0
+    for token in TOKEN.split(output):
+        if token == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif token in ("\r", "\x1b[2K"):
+            lines[row] = "" if token == "\x1b[2K" else lines[row]
+        elif token == "\x1b[1A":
+            row = max(row - 1, 0)
+        elif not token.startswith("\x1b"):
+            lines[row] += token
+    return lines
+
+
+def test_a_live_line_leaves_nothing_on_the_terminal():
+    live = "a\r\n\x1b[?25lone\r\x1b[2Ktwo\r\n\x1b[?25h\r\x1b[1A\x1b[2Kb\r\n"
+    assert lines_on_terminal(live) == ["a", "b", ""]
 
 
 def run_on_terminal(command, cwd):
@@ -25,9 +46,7 @@ def run_on_terminal(command, cwd):
             output += os.read(reader, 65536)
         except OSError:
             break
-    # A carriage return, or an erased line, is overwritten by what follows.
-    text = output.replace(b"\r\n", b"\n")
-    lines = [LIVE.sub(b"", re.split(rb"\r|\x1b\[2K", line)[-1]).decode() for line in text.split(b"\n")]
+    lines = lines_on_terminal(output.decode())
     return process.wait(), [line for line in lines if line.strip()]
 
 
