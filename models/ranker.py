@@ -85,6 +85,7 @@ class Ranker(tf.keras.Model):
         self._seed = job.seed
         self._architecture = architecture
         embedded = [name for name, feature in self._features.items() if feature.embedded]
+        # Training states have these attributes' names as keys: another name makes existing states unreadable.
         self._embeddings = {name: self._embedding(name) for name in embedded}
         width = architecture.embedding_size * len(embedded) + len(self._features) - len(embedded)
         self._cross = [self._cross_layer(index, width) for index in range(architecture.cross_layers)]
@@ -92,7 +93,7 @@ class Ranker(tf.keras.Model):
         towers = {name: self._hidden(f"tower/{name}", architecture.tower, width) for name in self._tasks}
         self._towers = {name: layers for name, (layers, _) in towers.items()}
         last = architecture.tower[-1] if architecture.tower else width
-        self._logit_layers = {
+        self._logits = {
             name: self._logit_layer(f"logit/{name}", last, 3 if name in self._zero_inflated else 1)
             for name in self._tasks
         }
@@ -101,7 +102,7 @@ class Ranker(tf.keras.Model):
             for name, soft_head in self._soft_heads.items()
             if soft_head.head == "tower"
         }
-        self._soft_logit_layers = {
+        self._soft_logits = {
             name: self._logit_layer(f"soft_logit/{name}", last, 1) for name in self._soft_heads
         }
         self.built = True
@@ -116,7 +117,7 @@ class Ranker(tf.keras.Model):
         """
         trunk = self._run(self._trunk, self._inputs(features, dropout_seed), dropout_seed)
         towers = {name: self._run(self._towers[name], trunk, dropout_seed) for name in self._tasks}
-        raw = {name: self._logit_layers[name](towers[name]) for name in self._tasks}
+        raw = {name: self._logits[name](towers[name]) for name in self._tasks}
         soft = [self._soft(name, trunk, towers[name], dropout_seed) for name in self._soft_heads]
         ziln_parameters = [raw[name] for name in self._zero_inflated]
         rows = tf.shape(trunk)[0]
@@ -130,7 +131,7 @@ class Ranker(tf.keras.Model):
         """`[batch, tasks]` float32 outputs of the hard heads, as served. Traces no soft head."""
         trunk = self._run(self._trunk, self._inputs(features, None), None)
         towers = {name: self._run(self._towers[name], trunk, None) for name in self._tasks}
-        return self._hard({name: self._logit_layers[name](tower) for name, tower in towers.items()})
+        return self._hard({name: self._logits[name](tower) for name, tower in towers.items()})
 
     def _hard(self, raw: Mapping[str, Tensor]) -> Tensor:
         columns = [
@@ -148,10 +149,10 @@ class Ranker(tf.keras.Model):
         Args:
             outputs: for each task, a logit, or an expected value on the task's scale.
         """
-        for heads in (self._logit_layers, self._soft_logit_layers):
+        for heads in (self._logits, self._soft_logits):
             for name in outputs.keys() & heads.keys():
                 output = outputs[name]
-                if heads is self._logit_layers and name in self._zero_inflated:
+                if heads is self._logits and name in self._zero_inflated:
                     # The share of zeros is unknown: start with few zeros and a standard deviation of 1.
                     mean = output * (1 + math.exp(-_INITIAL_POSITIVE_LOGIT))
                     heads[name].bias.assign([_INITIAL_POSITIVE_LOGIT, mean, 0.0])
@@ -172,7 +173,7 @@ class Ranker(tf.keras.Model):
     @property
     def served_variables(self) -> list[Tensor]:
         """The variables without those of the soft heads: the same, in the same order, as the control's."""
-        soft_layers = [*self._soft_logit_layers.values()]
+        soft_layers = [*self._soft_logits.values()]
         for tower in self._soft_towers.values():
             soft_layers.extend(tower)
         soft = {id(variable) for layer in soft_layers for variable in layer.trainable_variables}
@@ -202,9 +203,9 @@ class Ranker(tf.keras.Model):
     def _soft(self, name: str, trunk: Tensor, tower: Tensor, dropout_seed: Tensor | None) -> Tensor:
         scale = self._soft_heads[name].trunk_gradient_scale
         if name not in self._soft_towers:
-            return self._soft_logit_layers[name](scale_gradient(tower, scale))
+            return self._soft_logits[name](scale_gradient(tower, scale))
         soft_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), dropout_seed)
-        return self._soft_logit_layers[name](soft_tower)
+        return self._soft_logits[name](soft_tower)
 
     @staticmethod
     def _run(layers: Sequence[HiddenLayer], inputs: Tensor, dropout_seed: Tensor | None) -> Tensor:

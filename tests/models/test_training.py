@@ -143,7 +143,9 @@ def test_a_state_contains_weights_slots_and_step(span_3: Path) -> None:
     # 2 embeddings; kernel and bias of cross, trunk, 3 towers, 3 logits, 1 soft tower, 2 soft logits.
     assert len(slots) == len(weights) == 2 + 2 * 11
     assert steps == [10, 10]
-    assert any("_soft_logits" in name for name in weights)
+    # States of existing roots have these keys.
+    layers = {name.split("/")[1] for name in weights}
+    assert layers == {"_embeddings", "_cross", "_trunk", "_towers", "_logits", "_soft_towers", "_soft_logits"}
 
 
 def test_the_empty_marker_means_no_base_model(graph_dir: Path, shards: Path, tmp_path: Path) -> None:
