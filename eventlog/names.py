@@ -15,7 +15,7 @@ from typing import NamedTuple
 from eventlog.errors import BadInput
 
 MAX_NAME_LENGTH = 40
-"""TFX allows 63 characters for a pipeline's name, which has a suffix."""
+"""TFX allows 63 characters for a pipeline's name, which has a prefix or suffix."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _UNSAFE = "[]*?%#\\"
 """Characters that TensorFlow reads as a pattern, or a label store as a part of a URL."""
@@ -45,7 +45,9 @@ def name_fault(
     """
     if not _NAME.fullmatch(name) or (max_length is not None and len(name) > max_length):
         upper = "" if max_length is None else f"at most {max_length} "
-        return Fault(f"{upper}letters, digits, _ and -, the first no sign", repr(name), "Rename it.")
+        return Fault(
+            f"{upper}letters, digits, _ and -, the first a letter or a digit", repr(name), "Rename it."
+        )
     if any(name == word or name.startswith(f"{word}-") for word in reserved):
         return Fault(
             f"another name than {', '.join(reserved)}", repr(name), "Rename it: this name has a meaning."
@@ -54,23 +56,23 @@ def name_fault(
 
 
 def path_fault(path: str | Path) -> Fault | None:
-    """What is wrong with a local path; None if every character of its absolute form is safe."""
+    """What is wrong with a local path, as it is written; None if every character is safe."""
     if not str(path):
         return Fault("the name of a folder or file", "nothing", "Give a name.")
     if _SCHEME.match(str(path)):
         return Fault("a local path", repr(str(path)), "Other places are not supported here.")
-    absolute = os.path.abspath(path)  # noqa: PTH100 - also for a path that no system call accepts
-    unsafe = next((letter for letter in absolute if letter in _UNSAFE or not letter.isprintable()), None)
+    unsafe = next((letter for letter in str(path) if letter in _UNSAFE or not letter.isprintable()), None)
     if unsafe is None:
         return None
     return Fault(
-        f"a path without control characters and {' '.join(_UNSAFE)}", f"{unsafe!r} in {absolute!r}",
+        f"a path without control characters and {' '.join(_UNSAFE)}", f"{unsafe!r} in {str(path)!r}",
         "Use another folder: patterns of files and URLs read this character in another way.",
     )  # fmt: skip
 
 
 def require_safe_path(path: str | Path, option: str) -> None:
-    """Raises BadInput with `path_fault`; `option` says what names the path."""
-    fault = path_fault(path)
+    """Raises BadInput with the `path_fault` of a path or its absolute form; `option` names the path."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - also for a path that no system call accepts
+    fault = path_fault(path) or path_fault(absolute)
     if fault is not None:
         raise BadInput("unsafe path", where=option, expected=fault.expected, got=fault.got, fix=fault.fix)

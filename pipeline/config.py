@@ -18,22 +18,21 @@ from components.evaluation.push_gate import PushRule
 from components.evaluation.severities import Severities
 from components.label_store.resolving import LabelSource
 from components.label_store.schemes import store_uri_fault
-from components.span_records import BURN_IN, RELABELLED, TEACHER
+from components.span_records import BURN_IN, RELABELLED, TEACHER, surface_burn_in
 from components.transforms.join_settings import JoinSettings, WithoutLabels
 from eventlog.errors import BadInput
-from eventlog.names import MAX_NAME_LENGTH, name_fault
+from eventlog.names import name_fault
 from eventlog.spans import parse_range
 from models.distillation import Distillation
 from models.features import Feature
 from models.job import Architecture, Optimizer, TrainingJob
 from models.settings import Count, Natural, NonNegative, Seed, Share, settings, to_json
 from models.tasks import Task
+from pipeline.beam_runners import runner_fault
 from pipeline.cluster import Cluster, Step
 
-_BEAM_RUNNERS = (
-    "FnApiRunner", "BundleBasedDirectRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner",
-    "PortableRunner", "FlinkRunner", "SparkRunner", "DaskRunner", "DataflowRunner",
-)  # fmt: skip
+_MAX_PIPELINE_NAME_LENGTH = 63
+"""Of TFX."""
 # A teacher is many times a student's size and trains on the rows of every surface.
 _DEFAULT_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32)}
 
@@ -246,10 +245,11 @@ class Deployment:
         for name in self.surfaces:
             if fault := name_fault(name, (TEACHER, BURN_IN, RELABELLED)):
                 raise ValueError(f"surfaces: {fault}")
-            if len(self.name) + len(name) > MAX_NAME_LENGTH + 12:
+            pipeline_name = f"{self.name}-{surface_burn_in(name)}"
+            if len(pipeline_name) > _MAX_PIPELINE_NAME_LENGTH:
                 raise ValueError(
-                    f"name and surfaces.{name}: expected at most {MAX_NAME_LENGTH + 12} characters together, "
-                    f"since both are in the name of a TFX pipeline, got {len(self.name) + len(name)}."
+                    f"name and surfaces.{name}: expected at most {_MAX_PIPELINE_NAME_LENGTH} characters in "
+                    f"the name of a pipeline, got {pipeline_name!r}. Shorten one of the two."
                 )
         if fault := store_uri_fault(self.label_store):
             raise ValueError(f"label_store: {fault}")
@@ -258,14 +258,8 @@ class Deployment:
         options = {"beam_pipeline_args": self.beam_pipeline_args}
         options |= {f"steps.{name}.beam": step.beam for name, step in self.steps.items()}
         for key, arguments in options.items():
-            for runner in (
-                text.removeprefix("--runner=") for text in arguments if text.startswith("--runner=")
-            ):
-                # A runner of another package is given by its full name.
-                if "." not in runner and runner not in _BEAM_RUNNERS:
-                    near = difflib.get_close_matches(runner, _BEAM_RUNNERS, n=1)
-                    fix = f"Did you mean {near[0]}?" if near else f"Beam has {', '.join(_BEAM_RUNNERS)}."
-                    raise ValueError(f"{key}: expected a Beam runner, got {runner!r}. {fix}")
+            if fault := runner_fault(arguments):
+                raise ValueError(f"{key}: {fault}")
 
     def _check_tables(self) -> None:
         if self.join == "bigquery" and self.events_table is None:

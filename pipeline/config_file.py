@@ -30,11 +30,7 @@ def load_deployment(path: Path) -> Deployment:
     """
     document = read_document(path)
     try:
-        text = json.dumps(document)
-    except (TypeError, ValueError) as error:
-        raise _not_a_mapping(path, str(error)) from error
-    try:
-        deployment = pydantic.TypeAdapter(Deployment).validate_json(text)
+        deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
     except pydantic.ValidationError as error:
         raise _bad_value(path, error.errors()[0]) from error
     return dataclasses.replace(deployment, schema=str(_schema_file(path, deployment.schema)))
@@ -114,13 +110,6 @@ def _schema_file(path: Path, schema: str) -> Path:
             got=schema, fix="Give its path relative to the configuration file, or shipped:impressions.pbtxt.",
         )  # fmt: skip
     return file.resolve()
-
-
-def _not_a_mapping(path: Path, got: str) -> BadInput:
-    return BadInput(
-        "not a configuration", where=str(path), expected="YAML with one mapping",
-        got=" ".join(got.split()), fix="Correct the file.",
-    )  # fmt: skip
 
 
 def _bad_value(path: Path, fault: Mapping[str, Any]) -> BadInput:

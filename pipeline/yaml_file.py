@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Reads the file.
 
     Raises:
-        BadInput: if it is no UTF-8 or no YAML mapping, has a key twice, or a key that is no text (YAML 1.1
-            reads `no`, `on` and `yes` as booleans).
+        BadInput: if it is no UTF-8 or no YAML mapping, has a key twice, a key that is no text (YAML 1.1
+            reads `no`, `on` and `yes` as booleans), or a value that JSON lacks, such as a date.
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
@@ -26,6 +27,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise _not_a_mapping(path, "YAML with one mapping", str(error)) from error
     if not isinstance(document, dict):
         raise _not_a_mapping(path, "YAML with one mapping", type(document).__name__)
+    try:
+        json.dumps(document)
+    except (TypeError, ValueError) as error:
+        raise _not_a_mapping(path, "text, numbers, lists and mappings", str(error)) from error
     return document
 
 

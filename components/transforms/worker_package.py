@@ -22,7 +22,8 @@ from apache_beam.options.pipeline_options import (
 
 from eventlog.shipped_schema import shipped_schema
 
-_RUNNERS_IN_THIS_PROCESS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
+_RUNNERS_IN_THIS_PROCESS = ("direct", "fnapi", "bundlebaseddirect")
+"""Names as Beam compares them: in lower case, without the suffix `Runner`."""
 _ENVIRONMENTS_WITH_CODE = ("LOOPBACK", "EXTERNAL")
 """Beam environments whose workers have the code: this process or the user has started them."""
 _PACKAGES = ("rankdistill", "eventlog", "models", "components", "pipeline", "experiments")
@@ -36,7 +37,9 @@ setup(name="rankdistill", version={version!r}, packages=find_packages(), package
 
 def has_workers_elsewhere(beam_options: Sequence[str]) -> bool:
     """Whether the runner in the options starts workers outside this process."""
-    return PipelineOptions(list(beam_options)).view_as(StandardOptions).runner not in _RUNNERS_IN_THIS_PROCESS
+    options = PipelineOptions(list(beam_options)).view_as(StandardOptions)
+    runner = options.runner or StandardOptions.DEFAULT_RUNNER
+    return runner.lower().removesuffix("runner") not in _RUNNERS_IN_THIS_PROCESS
 
 
 def with_worker_package(beam_options: Sequence[str]) -> list[str]:

@@ -131,9 +131,6 @@ def load_protocol(path: Path) -> tuple[ExperimentProtocol, Deployment]:
     document = read_mapping(path)
     try:
         protocol = pydantic.TypeAdapter(ExperimentProtocol).validate_json(json.dumps(document))
-    except TypeError as error:
-        got = " ".join(str(error).split())
-        raise _bad_protocol(path, "YAML with one mapping", got, "Correct the file.") from error
     except pydantic.ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the file"

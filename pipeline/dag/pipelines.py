@@ -10,7 +10,7 @@ from tfx.dsl.context_managers.dsl_context_registry import new_registry
 from tfx.orchestration import metadata, pipeline
 
 from components.artifacts import IntOrPlaceholder
-from components.span_records import RELABELLED, TEACHER
+from components.span_records import RELABELLED, TEACHER, surface_burn_in
 from components.transforms.worker_package import with_worker_package
 from pipeline.cluster import find_step
 from pipeline.config import Deployment
@@ -33,7 +33,7 @@ def surface_burn_in_pipeline(deployment: Deployment, paths: RunPaths, surface: s
     """The burn-in pipeline of a surface, which runs once, after the teacher's burn-in."""
     with new_registry():
         components = surface_burn_in_components(deployment, paths, surface)
-        return make_pipeline(f"{deployment.name}-bootstrap-{surface}", deployment, paths, components)
+        return make_pipeline(f"{deployment.name}-{surface_burn_in(surface)}", deployment, paths, components)
 
 
 def span_pipeline(

@@ -156,7 +156,7 @@ def test_a_wrong_setting_is_named_with_its_key(document, message_of, change, mes
         ({"surfaces": {"a": {"labels": {"max_age_spans": -1}}}}, "labels.max_age_spans: wrong value"),
         ({"steps": {"Trainer": {"cpus": 0.0}}}, "steps.Trainer.cpus: wrong value: expected greater than 0"),
         ({"name": "a" * 41}, "name: expected at most 40 letters, digits, _ and -"),
-        ({"name": "a" * 40, "surfaces": {"b" * 13: {}}}, "expected at most 52 characters together"),
+        ({"name": "a" * 40, "surfaces": {"b" * 13: {}}}, "expected at most 63 characters in the name"),
         ({"name": ""}, "name: expected at most 40 letters"),
         ({"fleet": "my fleet"}, "fleet: expected at most 40 letters, digits, _ and -"),
         ({"surfaces": {"../../elsewhere": {}}}, "surfaces: expected at most 40 letters"),
@@ -184,7 +184,8 @@ def test_a_value_that_no_run_can_use_is_refused_with_its_key(document, message_o
 
 
 @pytest.mark.parametrize(
-    "runner", ["FnApiRunner", "DataflowRunner", "apache_beam.runners.direct.DirectRunner"]
+    "runner",
+    ["FnApiRunner", "DataflowRunner", "apache_beam.runners.direct.DirectRunner", "flink", "directrunner"],
 )
 def test_a_runner_of_beam_or_of_another_package_is_accepted(document, tmp_path, runner):
     path = tmp_path / "c.yaml"

@@ -34,6 +34,8 @@ def test_anchors_and_merged_mappings_are_read(read):
         ("a: [1\n", r"expected YAML with one mapping"),
         ("a: 1\n---\nb: 2\n", r"expected a single document"),
         ("a: !!python/object/apply:os.system [ls]\n", r"could not determine a constructor"),
+        ("a: 2022-04-08\n", r"expected text, numbers, lists and mappings, got Object of type date"),
+        ("a: &a [*a]\n", r"got Circular reference"),
         (b"# caf\xe9\na: 1\n", r"expected UTF-8 text, got byte 0xe9 at position 5. Save the file as UTF-8"),
     ],
 )

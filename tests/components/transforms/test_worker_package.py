@@ -18,6 +18,7 @@ FLINK = ["--runner=FlinkRunner", "--flink_master=flink:8081"]
         [],
         ["--runner=DirectRunner"],
         ["--runner=FnApiRunner"],
+        ["--runner=direct"],
         [*FLINK, "--environment_type=EXTERNAL"],
         [*FLINK, "--environment_type=LOOPBACK"],
         [*FLINK, "--sdk_container_image=ours:1"],
