@@ -8,14 +8,14 @@ import click
 from rich.console import Console
 
 from experiments.commands.options import processes_option, protocol_option
-from pipeline.commands.options import FOLDER, events_option
+from pipeline.commands.options import FOLDER, FiniteRange, events_option
 
 
 @click.command()
 @events_option
 @click.option(
     "--budget-minutes",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     required=True,
     help="Time budget in minutes; the first round of the search runs regardless of it.",
 )

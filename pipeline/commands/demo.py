@@ -87,7 +87,7 @@ def _simulate(events: Path, num_spans: int, examples_per_span: int, console: Con
         "With --kuairand DIR: real ones.",
         highlight=False,
     )
-    with span_progress(num_spans, lines=False) as on_span:
+    with span_progress(num_spans) as on_span:
         simulate(events, num_spans, examples_per_span, seed=1, on_span=on_span)
 
 
@@ -95,5 +95,5 @@ def _convert(kuairand: Path, events: Path, console: Console) -> None:
     from eventlog.kuairand import write_kuairand
 
     console.print(f"Impressions: KuaiRand, from {kuairand}, a span a day", highlight=False)
-    with span_progress(None, lines=False) as on_span:
+    with span_progress(None) as on_span:
         write_kuairand(kuairand, events, on_span)

@@ -70,11 +70,9 @@ class span_progress:  # noqa: N801 - used like a function, as contextlib's are
 
     Args:
         total: number of spans; None if unknown.
-        lines: whether to print a line per span if there is no terminal.
     """
 
-    def __init__(self, total: int | None, *, lines: bool = True) -> None:
-        self._lines = lines
+    def __init__(self, total: int | None) -> None:
         self._console = Console(stderr=True, soft_wrap=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
@@ -89,5 +87,5 @@ class span_progress:  # noqa: N801 - used like a function, as contextlib's are
 
     def _on_span(self, span: int, rows: int) -> None:
         self._bar.advance(self._task)
-        if self._lines and not self._console.is_terminal:
+        if not self._console.is_terminal:
             self._console.print(f"span {span}: {rows} rows", highlight=False)

@@ -13,6 +13,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.commands.options import FiniteRange
+
 _SECONDS_A_DAY = 24 * 3600
 
 
@@ -107,14 +109,14 @@ def diff(uri: str, first: str, second: str) -> None:
 @_store_option
 @click.option(
     "--grace-hours",
-    type=click.FloatRange(0),
+    type=FiniteRange(min=0),
     default=24.0,
     show_default=True,
     help="Delete only unpublished attempts that are older than this.",
 )
 @click.option(
     "--retention-days",
-    type=click.FloatRange(0),
+    type=FiniteRange(min=0),
     default=None,
     help="Also delete published label sets that are older than this and not pinned. Default: delete none.",
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from pipeline.commands.options import FOLDER, PORT, SPANS, Number, config_option, events_option
+from pipeline.commands.options import FOLDER, PORT, SPANS, FiniteRange, config_option, events_option
 from pipeline.paths import RunPaths
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
 )
 @click.option(
     "--poll-seconds",
-    type=Number(0, includes_minimum=False),
+    type=FiniteRange(min=0, min_open=True),
     default=5.0,
     show_default=True,
     help="Seconds between two reads of the log.",
@@ -148,7 +148,11 @@ def backfill(
     help="Maximum number of processes for the students; the teacher has a process of its own.",
 )
 @click.option(
-    "--memory-gib", type=Number(0), default=12.0, show_default=True, help="Memory of all processes together."
+    "--memory-gib",
+    type=FiniteRange(min=0),
+    default=12.0,
+    show_default=True,
+    help="Memory of all processes together.",
 )
 @click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
 def fleet(

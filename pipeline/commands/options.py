@@ -26,22 +26,14 @@ class _SafePath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Number(click.ParamType):
-    """A finite number from `minimum` on; without `includes_minimum` above it."""
-
-    name = "number"
-
-    def __init__(self, minimum: float, *, includes_minimum: bool = True) -> None:
-        self._minimum = minimum
-        self._includes_minimum = includes_minimum
+class FiniteRange(click.FloatRange):
+    """A range of numbers without infinity and NaN, which `click.FloatRange` accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See the base class."""
-        number = float(click.FLOAT.convert(value, param, ctx))
-        is_in_range = number >= self._minimum if self._includes_minimum else number > self._minimum
-        if not (math.isfinite(number) and is_in_range):
-            relation = "at least" if self._includes_minimum else "more than"
-            self.fail(f"expected a number of {relation} {self._minimum:g}, got {value}", param, ctx)
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
         return number
 
 

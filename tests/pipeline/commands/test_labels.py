@@ -113,6 +113,14 @@ def test_a_dry_run_of_gc_writes_nothing(run, publish, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("days", ["nan", "inf", "-1", "soon"])
+def test_gc_refuses_an_age_that_is_no_finite_number(run, publish, days):
+    publish(3, [0.5])
+    result = run("gc", "--retention-days", days)
+    assert result.exit_code == 2
+    assert "Invalid value for '--retention-days'" in result.output
+
+
 @pytest.mark.parametrize("lost", ["label_set={}/*.parquet", "_records/{}-*.json"])
 def test_verify_names_the_file_that_a_set_has_lost(run, publish, tmp_path, lost):
     record = publish(3, [0.5])
