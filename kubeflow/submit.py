@@ -93,7 +93,7 @@ def schedule(client, file: Path, cron: str) -> None:
 
 @main.command()
 @click.argument("file", type=_FILE)
-@click.option("--spans", required=True, help="First and last span, as FIRST:LAST.")
+@click.option("--spans", required=True, help="First and last span, as A:B.")
 @click.pass_obj
 def backfill(client, file: Path, spans: str) -> None:
     """Run the pipeline in FILE for several spans, one after another."""

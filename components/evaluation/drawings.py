@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -77,7 +78,8 @@ def line_chart(
 
     Args:
         caption: the chart's caption.
-        curves: name -> `[points]` x and y; only the first `len(COLOURS)` curves are drawn.
+        curves: name -> `[points]` x and y; only the first `len(COLOURS)` curves are drawn. With whole numbers
+            as x, such as spans, the axis has no ticks between them.
         x: label of the horizontal axis.
         y: label of the vertical axis.
         diagonal: whether to draw the line x = y.
@@ -88,7 +90,7 @@ def line_chart(
     if diagonal:
         end = max(float(max(values)) for curve in curves.values() for values in curve)
         axes.plot([0, end], [0, end], color=GREY, linestyle="--", linewidth=1)
-    if x == "span":
+    if all(np.asarray(xs).dtype.kind in "iu" for xs, _ in curves.values()):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -36,28 +36,28 @@ class RowRange:
 
 
 def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[RowRange]:
-    """Cuts files into slices of about equal size, in time order.
+    """Cuts files into row ranges of about equal size, in time order.
 
     Args:
         files: paths and their numbers of rows, in time order.
-        rows_per_shard: maximum number of rows in a slice.
+        rows_per_shard: maximum number of rows in a range.
 
     Returns:
-        Slices numbered from 0. No slice covers two files. A file without rows becomes an empty slice, so that
-        every span has at least one shard.
+        Row ranges, with shards numbered from 0. No range covers two files. A file without rows becomes an
+        empty range, so that every span has at least one shard.
 
     Raises:
         ValueError: if `rows_per_shard` is not positive.
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard must be >= 1, got {rows_per_shard}.")
-    slices: list[RowRange] = []
+    ranges: list[RowRange] = []
     for file, num_rows in files:
-        num_slices = max(1, -(-num_rows // rows_per_shard))
-        bounds = [num_rows * position // num_slices for position in range(num_slices + 1)]
+        num_ranges = max(1, -(-num_rows // rows_per_shard))
+        bounds = [num_rows * position // num_ranges for position in range(num_ranges + 1)]
         for first, end in itertools.pairwise(bounds):
-            slices.append(RowRange(shard=len(slices), file=file, first_row=first, num_rows=end - first))
-    return slices
+            ranges.append(RowRange(shard=len(ranges), file=file, first_row=first, num_rows=end - first))
+    return ranges
 
 
 def holdout_mask(cluster_ids: pa.Array) -> np.ndarray:
@@ -87,21 +87,21 @@ def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
     return parts
 
 
-def read_row_range(piece: RowRange) -> pa.Table:
-    """Reads the rows of a slice; reads only the row groups that contain them."""
-    parquet = pq.ParquetFile(piece.file)
+def read_row_range(row_range: RowRange) -> pa.Table:
+    """Reads a row range; reads only the row groups that contain it."""
+    parquet = pq.ParquetFile(row_range.file)
     sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
-    end_row = piece.first_row + piece.num_rows
+    end_row = row_range.first_row + row_range.num_rows
     groups = [
         group
         for group in range(len(sizes))
-        if starts[group] < end_row and starts[group + 1] > piece.first_row
+        if starts[group] < end_row and starts[group + 1] > row_range.first_row
     ]
     if not groups:
         return LOG_SCHEMA.empty_table()
     table = parquet.read_row_groups(groups, columns=LOG_SCHEMA.names)
-    return table.slice(piece.first_row - starts[groups[0]], piece.num_rows).cast(LOG_SCHEMA)
+    return table.slice(row_range.first_row - starts[groups[0]], row_range.num_rows).cast(LOG_SCHEMA)
 
 
 @dataclasses.dataclass
@@ -139,17 +139,17 @@ class EncodeEvents(beam.PTransform):
             (str(file), int(pq.read_metadata(file).num_rows))
             for file in span_files(Path(self.log), self.span, self.version)
         ]
-        slices = plan_shards(files, self.rows_per_shard)
+        ranges = plan_shards(files, self.rows_per_shard)
         return (
             pipeline
-            | "Slices" >> beam.Create(slices)
+            | "Row ranges" >> beam.Create(ranges)
             | "Spread" >> beam.Reshuffle()
-            | "Encode" >> beam.ParDo(_EncodeRows(self.span, self.output_uri, len(slices), self.surface))
+            | "Encode" >> beam.ParDo(_EncodeRows(self.span, self.output_uri, len(ranges), self.surface))
         )
 
 
 class _EncodeRows(beam.DoFn):
-    """Writes one slice as its shard of every split."""
+    """Writes one row range as its shard of every split."""
 
     def __init__(self, span: int, output_uri: str, num_shards: int, surface: str | None) -> None:
         self._span = span
@@ -157,13 +157,13 @@ class _EncodeRows(beam.DoFn):
         self._num_shards = num_shards
         self._surface = surface
 
-    def process(self, piece: RowRange) -> Iterator[dict[str, int]]:
+    def process(self, row_range: RowRange) -> Iterator[dict[str, int]]:
         """Yields the shard, the number of rows read and the rows written per split."""
-        table = read_row_range(piece)
-        counts = {"shard": piece.shard, "read": table.num_rows}
+        table = read_row_range(row_range)
+        counts = {"shard": row_range.shard, "read": table.num_rows}
         if self._surface is not None:
             table = table.filter(pc.equal(table[SURFACE], self._surface))
-        name = shard_name(self._span, piece.shard, self._num_shards)
+        name = shard_name(self._span, row_range.shard, self._num_shards)
         for split, rows in split_rows(table, self._span).items():
             counts[split] = write_shard(f"{split_folder(self._output_uri, split)}/{name}", rows)
         yield counts

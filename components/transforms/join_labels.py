@@ -139,8 +139,7 @@ def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -
 
 
 def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]]) -> JoinReport:
-    """Adds up the workers' counts and checks that the runner has not lost or repeated rows; returns the
-    report.
+    """Adds up the workers' counts to a report; checks that the runner has not lost or repeated rows.
 
     Args:
         surface: the joined surface.

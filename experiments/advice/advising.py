@@ -122,8 +122,8 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     document = {
         "advised": advice.advised.name if advice.advised else None,
         "search_best": dataclasses.asdict(advice.search_best),
-        "gain": _estimate_json(advice.gain),
-        "paper_gain": _estimate_json(advice.paper_gain),
+        "gain": dataclasses.asdict(advice.gain),
+        "paper_gain": dataclasses.asdict(advice.paper_gain),
         "seeds": advice.seeds,
         "rounds": advice.rungs,
         "seconds": advice.seconds,
@@ -157,13 +157,6 @@ def _recommended(best: Proposal, deployment: Deployment, config: Path) -> Mappin
         for name in distillable_tasks(deployment, GROUPS[best.groups])
     }
     return document
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "value": estimate.value, "both": estimate.users_and_seeds, "seeds": estimate.seeds_only,
-        "p": estimate.p_value,
-    }  # fmt: skip
 
 
 def _text(gain: Estimate) -> str:

@@ -45,7 +45,7 @@ class ProposalRunner:
     ) -> None:
         self._protocol = protocol
         self._deployment = deployment
-        self._schedule = scheduler
+        self._scheduler = scheduler
 
         def arm_runner(labels_from: int) -> ArmRunner:
             return ArmRunner(
@@ -110,7 +110,7 @@ class ProposalRunner:
 
     def difference(self, first: Sequence[MetricValue], second: Sequence[MetricValue]) -> Estimate:
         """Mean of `first` minus mean of `second` over seeds, with intervals over clusters and seeds."""
-        num_clusters = int(self._schedule.stream.clusters.max()) + 1
+        num_clusters = int(self._scheduler.stream.clusters.max()) + 1
         resamples = Resamples(num_clusters, len(first), self._protocol.resamples, seed=0)
         return resamples.estimate((first, second), difference, resamples.replicates((first, second)))
 
@@ -155,10 +155,10 @@ class ProposalRunner:
     def _timed(self, trials: Sequence[Trial]) -> tuple[list[TrialResult], float]:
         """The results, and an upper bound of the seconds that one more trial takes."""
         started = time.monotonic()
-        results = self._schedule.run(trials)
+        results = self._scheduler.run(trials)
         # The wall clock includes tracing. `TrialResult.seconds` includes training that trials share.
         by_wall = (time.monotonic() - started) / len(trials)
-        by_trial = float(np.mean([result.seconds for result in results])) / self._schedule.processes
+        by_trial = float(np.mean([result.seconds for result in results])) / self._scheduler.processes
         return results, min(by_wall, by_trial)
 
     def _reported_criterion(self, result: TrialResult) -> MetricValue:
@@ -166,7 +166,7 @@ class ProposalRunner:
 
         The criterion is linear in the losses, so the influences follow from those of the losses.
         """
-        stream, protocol = self._schedule.stream, self._protocol
+        stream, protocol = self._scheduler.stream, self._protocol
         all_labels = stream.known_labels()
         reported = np.isin(stream.spans[result.rows], protocol.reporting_spans)
         gains, influences = [], []

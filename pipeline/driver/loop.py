@@ -94,7 +94,7 @@ class Loop:
         require_spans(self.paths.events, spans, "the burn-in")
         self._run_burn_in(burn_in_pipeline(self.deployment, self.paths), f"burn-in {spans[0]}:{spans[-1]}")
 
-    def burn_in_surface(self, surface: str) -> None:
+    def _burn_in_surface(self, surface: str) -> None:
         """Runs the burn-in of a surface.
 
         Raises:
@@ -259,7 +259,7 @@ class Loop:
         for branch in self.branches:
             try:
                 if lacks_burn_in(self.deployment, self.paths, branch):
-                    self.burn_in_surface(branch)
+                    self._burn_in_surface(branch)
             except BadInput as error:
                 errors[branch] = error
         return errors

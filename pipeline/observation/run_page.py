@@ -75,15 +75,14 @@ def _surface(deployment: Deployment, paths: RunPaths, name: str, figures: Json) 
     figures_by_span = {
         finished.span: finished.figures() for finished in finished_spans(paths, name) if not finished.skipped
     }
-    for task in headline_tasks(deployment.tasks):
-        drawings += _span_charts(name, task, figures_by_span)
+    for task, metric in headline_tasks(deployment.tasks).items():
+        drawings += _span_charts(name, task, metric, figures_by_span)
     return Section(f"Surface {name}", tables=[table], drawings=drawings)
 
 
-def _span_charts(surface: str, task: str, figures_by_span: Mapping[int, Json]) -> list[Drawing]:
+def _span_charts(surface: str, task: str, metric: str, figures_by_span: Mapping[int, Json]) -> list[Drawing]:
     """Quality of the three roles by span, and student minus control by span with its interval."""
     curves, bars = {}, {}
-    metric = "rmse" if any("rmse" in roles for roles in _metrics(task, figures_by_span)) else "auc"
     for role in ROLES:
         points = [
             (span, value)
@@ -105,15 +104,10 @@ def _span_charts(surface: str, task: str, figures_by_span: Mapping[int, Json]) -
     return drawings
 
 
-def _metrics(task: str, figures_by_span: Mapping[int, Json]) -> list[Json]:
-    return [figures.get(task, {}).get(role, {}) for figures in figures_by_span.values() for role in ROLES]
-
-
 def _calibration(deployment: Deployment, paths: RunPaths) -> Section:
     """A calibration chart per surface, of the first immediate binary task, over all spans."""
-    task = next(
-        (name for name, task in deployment.tasks.items() if task.kind == "binary" and not task.delayed), None
-    )
+    headlines = headline_tasks(deployment.tasks).items()
+    task = next((task for task, metric in headlines if metric == "auc"), None)
     drawings = []
     for surface in deployment.surfaces if task else ():
         tables = [

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from components.evaluation.bootstrap import METRICS
 from components.evaluation.predictions import ROLES
 from models.tasks import Task
 from pipeline.observation.decisions import Decision
@@ -59,10 +60,9 @@ def render_summary(summary: _Json) -> Group:
 
 def headline_tasks(tasks: Mapping[str, Task]) -> dict[str, str]:
     """The first immediate binary task and the first immediate regression, each with its metric."""
-    metrics = {"binary": "auc", "regression": "rmse"}
     chosen: dict[str, str] = {}
     for name, task in tasks.items():
-        metric = metrics[task.kind]
+        metric = METRICS[task.kind][0]
         if not task.delayed and metric not in chosen.values():
             chosen[name] = metric
     return chosen

@@ -26,6 +26,6 @@ def test_a_chart_by_span_has_a_tick_for_whole_spans_only():
     bars = {5: Bar("5", 0.1, 0.0, 0.2), 6: Bar("6", 0.2, 0.1, 0.3)}
     ticks = re.findall(r">([0-9.]+)</text>", span_chart("gain", bars, y="difference").svg)
     assert {"5", "6"} <= set(ticks) and "5.4" not in ticks
-    curves = {"teacher": ([5, 6], [0.7, 0.8])}
-    assert "5.4" in re.findall(r">([0-9.]+)</text>", line_chart("c", curves, x="rows", y="y").svg)
-    assert "5.4" not in re.findall(r">([0-9.]+)</text>", line_chart("c", curves, x="span", y="y").svg)
+    for spans, has_fraction in (([5, 6], False), ([5.0, 6.0], True)):
+        chart = line_chart("c", {"teacher": (spans, [0.7, 0.8])}, x="span", y="auc")
+        assert ("5.4" in re.findall(r">([0-9.]+)</text>", chart.svg)) == has_fraction
