@@ -36,9 +36,9 @@ def CandidateCheck(
 ) -> None:
     """Compares candidate and predecessor on the held-out clusters, on which no model trains.
 
-    A candidate is discarded if it is worse, its training diverged, or it had no row to train on. Then the
-    predecessor stays the good model, and the span becomes a deferred span, on which the next candidate
-    trains too.
+    A candidate is discarded if it is worse, its training diverged, it had no row to train on, or one of its
+    tasks has never had a label. Then the predecessor stays the good model, and the span becomes a deferred
+    span, on which the next candidate trains too.
 
     Args:
         candidate: The newly trained model.
@@ -93,12 +93,16 @@ def judge_candidate(
 
 
 def _untrained_reason(candidate: str, predecessor: str | None) -> str | None:
-    """The reason against a candidate without a step since its predecessor; None if it made one."""
-    steps = [
-        read_state_record(os.path.join(model, STATE_FOLDER)).step if model is not None else 0
-        for model in (candidate, predecessor)
-    ]
-    return "it had no row to train on" if steps[0] == steps[1] else None
+    """The reason against a candidate that has learnt nothing new, or nothing at all of a task; else None."""
+    record = read_state_record(os.path.join(candidate, STATE_FOLDER))
+    steps_before = (
+        read_state_record(os.path.join(predecessor, STATE_FOLDER)).step if predecessor is not None else 0
+    )
+    if record.step == steps_before:
+        return "it had no row to train on"
+    if record.unlabelled_tasks:
+        return f"it had no label of {', '.join(record.unlabelled_tasks)} to train on"
+    return None
 
 
 def write_decision(

@@ -1,6 +1,8 @@
 """SpanExampleGen: checks spans of the event log and writes them as shards of tf.Examples."""
 
+import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from components.beam_executor import BeamExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, SPLITS
-from eventlog.checks import SpanCounts, check_span
+from eventlog.checks import SpanCounts, check_span, require_labels
+from eventlog.rows import LABEL_PREFIX
 
 READY_MS = "ready_ms"
 """Custom property of the Examples: time of completion in Unix milliseconds. Label lag is counted from it."""
@@ -32,7 +35,7 @@ class SpanExampleGenExecutor(BeamExecutor):
         """See the base class.
 
         Raises:
-            BadInput: if a span is missing or faulty.
+            BadInput: if a span is missing or faulty, or one of `labelled_tasks` has no label in all spans.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         log = exec_properties["events"]
@@ -42,11 +45,15 @@ class SpanExampleGenExecutor(BeamExecutor):
         read_version = version if len(spans) == 1 else None
         counts = [check_span(Path(log), span, read_version) for span in spans]
         rows = dict.fromkeys(SPLITS, 0)
+        labels = dict.fromkeys(json.loads(exec_properties["labelled_tasks"]), 0)
         for span, count in zip(spans, counts, strict=True):
             rows_per_shard = exec_properties["rows_per_shard"]
             shards = self._run(EncodeEvents(log, span, examples.uri, rows_per_shard, surface, read_version))
             _reconcile(span, count, shards, surface)
             rows = {split: rows[split] + sum(shard[split] for shard in shards) for split in SPLITS}
+            for task in labels:
+                labels[task] += sum(shard[LABEL_PREFIX + task] for shard in shards)
+        require_labels(labels, f"{log}, spans {spans[0]} to {spans[-1]}", surface)
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.span = spans[-1]
         examples.version = version
@@ -90,6 +97,7 @@ class SpanExampleGenSpec(ComponentSpec):
         "last_span": ExecutionParameter(type=int),
         "rows_per_shard": ExecutionParameter(type=int),
         "surface": ExecutionParameter(type=str),
+        "labelled_tasks": ExecutionParameter(type=str),
         "version": ExecutionParameter(type=int),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -110,6 +118,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         rows_per_shard: int,
         surface: str = "",
         version: IntOrPlaceholder = 0,
+        labelled_tasks: Sequence[str] = (),
     ):
         """Builds the component.
 
@@ -120,6 +129,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             rows_per_shard: Maximum number of log rows in a shard.
             surface: The surface whose rows are written; empty: all surfaces.
             version: The span version to read. Of several spans, the newest versions are read.
+            labelled_tasks: Tasks that must have a label in these spans, as in a burn-in.
         """
         spec = SpanExampleGenSpec(
             events=events,
@@ -127,6 +137,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             last_span=last_span,
             rows_per_shard=rows_per_shard,
             surface=surface,
+            labelled_tasks=json.dumps(list(labelled_tasks)),
             version=version,
             examples=types.Channel(type=standard_artifacts.Examples),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,13 @@ def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
         try:
             parquet = pq.ParquetFile(file)
             _check_columns(parquet.schema_arrow, file)
-            for group in range(parquet.num_row_groups):
-                table = parquet.read_row_group(group, columns=LOG_SCHEMA.names)
-                _check_values(table, file)
-                _count_rows(table, span, file, fresh, matured)
+            first_row = 0
+            for index in range(parquet.num_row_groups):
+                table = parquet.read_row_group(index, columns=LOG_SCHEMA.names)
+                group = _RowGroup(file, first_row, table)
+                _check_values(group)
+                _count_rows(group, span, fresh, matured)
+                first_row += table.num_rows
         except (pa.ArrowException, OSError) as error:
             got = str(error).splitlines()[0]
             raise _fault("unreadable file", file, expected="a complete Parquet file", got=got) from error
@@ -93,7 +97,28 @@ def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
     return SpanCounts(fresh=fresh.num_rows, matured=matured.num_rows)
 
 
-def _fault(what: str, where: Path, *, expected: str, got: str, fix: str = _WRITE_AGAIN) -> BadInput:
+def require_labels(num_labels: Mapping[str, int], where: str, surface: str | None = None) -> None:
+    """Checks that each task has a label to train on.
+
+    Args:
+        num_labels: number of labels by task.
+        where: the log and its spans, for the message.
+        surface: the surface of the counted rows; None for all.
+
+    Raises:
+        BadInput: with the first task without a label.
+    """
+    for task, count in num_labels.items():
+        if not count:
+            raise BadInput(
+                f"no label of task {task}" + (f" on {surface}" if surface else ""), where=where, got="none",
+                expected=f"values in column {LABEL_PREFIX + task}",
+                fix="Write the labels, choose a longer burn_in (labels of delayed tasks come "
+                f"{MATURITY_SPANS} spans later), or remove the task.",
+            )  # fmt: skip
+
+
+def _fault(what: str, where: Path | str, *, expected: str, got: str, fix: str = _WRITE_AGAIN) -> BadInput:
     return BadInput(what, where=str(where), expected=expected, got=got, fix=fix)
 
 
@@ -118,73 +143,111 @@ def _same_type(first: pa.DataType, second: pa.DataType) -> bool:
     return bool(first.equals(second))
 
 
-def _check_values(table: pa.Table, file: Path) -> None:
+@dataclass(frozen=True)
+class _RowGroup:
+    """A row group, and the number of rows before it in its file."""
+
+    file: Path
+    first_row: int
+    table: pa.Table
+
+    def row(self, mask: Any) -> str:
+        """The file and its first row of a mask, counted from 0."""
+        return f"{self.file}, row {self.first_row + pc.index(mask, True).as_py()}"
+
+
+def _check_values(group: _RowGroup) -> None:
     for name in FIXED_COLUMNS.names:
-        if num_nulls := table[name].null_count:
-            got = f"{num_nulls} nulls"
-            raise _fault(f"null in column {name}", file, expected="a value in every row", got=got)
-        if pa.types.is_string(table[name].type) and _any(pc.equal(table[name], "")):
-            raise _fault(f"empty text in column {name}", file, expected="a value in every row", got="''")
-    _check_times(table[EVENT_TIME_MS], file)
-    for column in LOG_SCHEMA:
-        _check_text(table[column.name], column.name, file)
-        if pa.types.is_floating(column.type) and _any(pc.invert(pc.is_finite(table[column.name]))):
-            raise _fault(
-                f"NaN or infinity in column {column.name}", file,
-                expected="finite numbers, and null for a missing one", got="a value that is not finite",
-            )  # fmt: skip
+        column = group.table[name]
+        if column.null_count:
+            where = group.row(pc.is_null(column))
+            raise _fault(f"null in column {name}", where, expected="a value in every row", got="null")
+        if pa.types.is_string(column.type) and _any(is_empty := pc.equal(column, "")):
+            where = group.row(is_empty)
+            raise _fault(f"empty text in column {name}", where, expected="a value in every row", got="''")
+    _check_times(group)
+    for name, expected in zip(LOG_SCHEMA.names, LOG_SCHEMA.types, strict=True):
+        _check_text(group, name)
+        if pa.types.is_floating(expected):
+            is_finite = pc.is_finite(group.table[name])
+            if _any(pc.invert(is_finite)):
+                raise _fault(
+                    f"NaN or infinity in column {name}", group.row(pc.invert(is_finite)),
+                    expected="finite numbers, and null for a missing one", got="a value that is not finite",
+                )  # fmt: skip
 
 
-def _check_times(times: pa.ChunkedArray, file: Path) -> None:
-    bounds = pc.min_max(times)
-    for time in (bounds["min"].as_py(), bounds["max"].as_py()):
-        if time is not None and not _FIRST_MS <= time < _END_MS:
-            raise _fault(
-                f"column {EVENT_TIME_MS} is not in milliseconds", file,
-                expected="milliseconds since 1970, of a time between 2000 and 2100", got=str(time),
-                fix="Convert the source's unit, and write the span again.",
-            )  # fmt: skip
+def _check_times(group: _RowGroup) -> None:
+    times = group.table[EVENT_TIME_MS]
+    is_outside = pc.or_(pc.less(times, _FIRST_MS), pc.greater_equal(times, _END_MS))
+    if _any(is_outside):
+        raise _fault(
+            f"column {EVENT_TIME_MS} is not in milliseconds", group.row(is_outside),
+            expected="milliseconds since 1970, of a time between 2000 and 2100",
+            got=str(pc.filter(times, is_outside)[0].as_py()),
+            fix="Convert the source's unit, and write the span again.",
+        )  # fmt: skip
 
 
-def _check_text(column: pa.ChunkedArray, name: str, file: Path) -> None:
-    values = column
+def _check_text(group: _RowGroup, name: str) -> None:
+    values = column = group.table[name]
     if pa.types.is_list(column.type):
         values = pc.list_flatten(column)
-        if num_nulls := values.null_count:
-            got = f"{num_nulls} nulls"
-            raise _fault(f"null inside a list of column {name}", file, expected="lists of values", got=got)
+        if values.null_count:
+            where = group.row(_parents(column, pc.is_null(values)))
+            raise _fault(f"null inside a list of column {name}", where, expected="no null", got="null")
     if pa.types.is_string(values.type):
         try:
             values.validate(full=True)
-        except pa.ArrowInvalid as error:
-            got = str(error).splitlines()[0]
-            raise _fault(f"column {name} is not UTF-8", file, expected="text in UTF-8", got=got) from error
+        except pa.ArrowInvalid:
+            raw = values.cast(pa.binary()).to_pylist()
+            is_broken = pa.array([value is not None and not _is_utf8(value) for value in raw])
+            got = repr(raw[pc.index(is_broken, True).as_py()])[:80]
+            where = group.row(is_broken if values is column else _parents(column, is_broken))
+            raise _fault(f"column {name} is not UTF-8", where, expected="UTF-8", got=got) from None
 
 
-def _count_rows(table: pa.Table, span: int, file: Path, fresh: _RowKind, matured: _RowKind) -> None:
-    impression_span = table[IMPRESSION_SPAN]
+def _parents(lists: Any, is_item: Any) -> Any:
+    """The mask of lists with an item of a mask."""
+    rows = pc.unique(pc.list_parent_indices(lists).filter(is_item))
+    return pc.is_in(pa.array(range(len(lists))), value_set=rows.cast(pa.int64()))
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _count_rows(group: _RowGroup, span: int, fresh: _RowKind, matured: _RowKind) -> None:
+    impression_span = group.table[IMPRESSION_SPAN]
     is_fresh = pc.equal(impression_span, span)
     is_matured = pc.equal(impression_span, span - MATURITY_SPANS)
     is_neither = pc.invert(pc.or_(is_fresh, is_matured))
     if _any(is_neither):
         raise _fault(
-            f"column {IMPRESSION_SPAN} has a row that is neither fresh nor matured", file,
+            f"column {IMPRESSION_SPAN} has a row that is neither fresh nor matured", group.row(is_neither),
             expected=f"{span} (fresh) or {span - MATURITY_SPANS} (matured)",
             got=str(pc.filter(impression_span, is_neither)[0].as_py()),
         )  # fmt: skip
-    _count_kind(table.filter(is_fresh), file, fresh)
-    _count_kind(table.filter(is_matured), file, matured)
+    _count_kind(group, is_fresh, fresh)
+    _count_kind(group, is_matured, matured)
 
 
-def _count_kind(rows: pa.Table, file: Path, kind: _RowKind) -> None:
+def _count_kind(group: _RowGroup, is_kind: Any, kind: _RowKind) -> None:
     for task in kind.foreign_tasks:
-        if num_labels := rows.num_rows - rows[LABEL_PREFIX + task].null_count:
+        labels = group.table[LABEL_PREFIX + task]
+        is_foreign = pc.and_(is_kind, pc.is_valid(labels))
+        if _any(is_foreign):
             raise _fault(
-                f"column {LABEL_PREFIX + task} has labels in {kind.name} rows", file,
+                f"column {LABEL_PREFIX + task} has labels in {kind.name} rows", group.row(is_foreign),
                 expected=f"null, since a {kind.name} row must not carry this task's label",
-                got=f"{num_labels} labels",
+                got=str(pc.filter(labels, is_foreign)[0].as_py()),
                 fix="Write delayed labels only to matured rows, and all other labels only to fresh rows.",
             )  # fmt: skip
+    rows = group.table.filter(is_kind)
     for task in kind.tasks:
         kind.num_labels[task] += rows.num_rows - rows[LABEL_PREFIX + task].null_count
     kind.num_rows += rows.num_rows

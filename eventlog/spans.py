@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
-from eventlog.rows import EVENT_TIME_MS, LOG_SCHEMA, SURFACE
+from eventlog.rows import EVENT_TIME_MS, LABEL_COLUMNS, LABEL_PREFIX, LOG_SCHEMA, SURFACE
 
 SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
@@ -153,6 +153,23 @@ def count_surfaces(log: Path, spans: Iterable[int]) -> dict[str, int]:
             values = pc.value_counts(pq.read_table(file, columns=[SURFACE])[SURFACE].combine_chunks())
             counts.update({value["values"]: value["counts"] for value in values.to_pylist()})
     return dict(counts.most_common())
+
+
+def count_labels(log: Path, spans: Iterable[int]) -> dict[str, Counter[str]]:
+    """Number of labels of each surface and task in some spans, fresh and matured rows together.
+
+    Raises:
+        BadInput: if a span is missing.
+    """
+    names = LABEL_COLUMNS.names
+    counts: dict[str, Counter[str]] = {}
+    for span in spans:
+        for file in span_files(log, span):
+            table = pq.read_table(file, columns=[SURFACE, *names])
+            for row in table.group_by(SURFACE).aggregate([(name, "count") for name in names]).to_pylist():
+                labels = {name.removeprefix(LABEL_PREFIX): row[f"{name}_count"] for name in names}
+                counts.setdefault(row[SURFACE], Counter()).update(labels)
+    return counts
 
 
 def parse_range(text: str) -> range:

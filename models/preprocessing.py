@@ -8,8 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform import schema_inference
+from tensorflow_transform.tf_metadata import schema_utils
 
+from eventlog.errors import BadInput
 from models.features import Feature
 from models.settings import from_json
 
@@ -51,6 +54,31 @@ def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, s
 def features_config(features: Mapping[str, Feature]) -> dict[str, str]:
     """The `custom_config` that `preprocessing_fn` reads."""
     return {"features": json.dumps({name: feature.__dict__ for name, feature in features.items()})}
+
+
+def build_graph(schema: schema_pb2.Schema, features: Mapping[str, Feature]) -> None:
+    """Builds the graph of `preprocessing_fn` for a schema, without data.
+
+    Raises:
+        BadInput: if TensorFlow or TFT refuses a column of the schema.
+    """
+    try:
+        spec = schema_utils.schema_as_feature_spec(schema).feature_spec
+        with tf.Graph().as_default():
+            inputs = {name: _placeholder(column) for name, column in spec.items()}
+            preprocessing_fn(inputs, features_config(features))
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        raise BadInput(
+            "no feature graph", where="features and schema",
+            expected="columns that TensorFlow Transform reads", got=str(error).splitlines()[0][:300],
+            fix="Correct the schema; schema/impressions.pbtxt is an example.",
+        ) from error  # fmt: skip
+
+
+def _placeholder(column: tf.io.FixedLenFeature | tf.io.VarLenFeature) -> Tensor:
+    if isinstance(column, tf.io.FixedLenFeature):
+        return tf.compat.v1.placeholder(column.dtype, [None, *column.shape])
+    return tf.compat.v1.sparse_placeholder(column.dtype, [None, None])
 
 
 def _transformed(column: Tensor, feature: Feature) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -37,6 +38,7 @@ class StateRecord:
         surface: surface of the job.
         job_hash: see `models.state.job_hash`.
         job: the last training job.
+        unlabelled_tasks: tasks of the job without a single hard label so far, warm starts included.
     """
 
     feature_version: str
@@ -46,6 +48,7 @@ class StateRecord:
     surface: str | None
     job_hash: str
     job: TrainingJob
+    unlabelled_tasks: list[str] = dataclasses.field(default_factory=list)
 
 
 def job_hash(job: TrainingJob) -> str:
@@ -140,8 +143,8 @@ def check_warm_start(uri: str, record: StateRecord, job: TrainingJob, feature_ve
         BadInput: if feature version, role, surface, features, tasks, architecture, soft heads, or name or
             Clippy of the optimizer differ.
     """
-    before = {"feature_version": record.feature_version, **_fixed_settings(record.job)}
-    now = {"feature_version": feature_version, **_fixed_settings(job)}
+    before = {"feature_version": record.feature_version, **fixed_settings(record.job)}
+    now = {"feature_version": feature_version, **fixed_settings(job)}
     for name, value in now.items():
         if before[name] != value:
             raise BadInput(
@@ -153,7 +156,8 @@ def check_warm_start(uri: str, record: StateRecord, job: TrainingJob, feature_ve
             )
 
 
-def _fixed_settings(job: TrainingJob) -> dict[str, str]:
+def fixed_settings(job: TrainingJob) -> dict[str, str]:
+    """Settings that a warm start must not change, by their names in messages."""
     soft_heads = {name: job.distillation[name].head for name in job.auxiliary_tasks}
     tasks = {name: (task.kind, task.unit, task.scale, task.loss) for name, task in job.tasks.items()}
     return {

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from eventlog.errors import BadInput
@@ -102,6 +103,7 @@ class TrainingRun:
         # Made once per run: the trace of the served model takes as long as its export.
         self.served = ServedRanker(self.learner.ranker, self.graph, job)
         self.spans: list[int] = []
+        self._unlabelled_tasks = list(job.tasks)
 
     def warm_start(self, state_uri: str) -> None:
         """Restores weights, optimizer slots, step and spans of a base model.
@@ -113,6 +115,7 @@ class TrainingRun:
         check_warm_start(state_uri, record, self.job, self.feature_version)
         restore_state(state_uri, ranker=self.learner.ranker, updates=self.learner.updates.state)
         self.spans = list(record.spans)
+        self._unlabelled_tasks = list(record.unlabelled_tasks)
         _LOG.info("%s: warm start from step %d, last span %s", self.job.role, record.step, record.spans[-1:])
 
     def train_span(self, span: int, files: list[str]) -> None:
@@ -152,6 +155,7 @@ class TrainingRun:
             surface=self.job.surface,
             job_hash=job_hash(self.job),
             job=self.job,
+            unlabelled_tasks=self._unlabelled_tasks,
         )
         write_state(
             f"{artifact}/{STATE_FOLDER}",
@@ -168,6 +172,9 @@ class TrainingRun:
             block_sums = self.learner.train_block(features, targets)
             self.learner.require_finite(where, block_sums)
             sums = add_sums(sums, block_sums)
+            if self._unlabelled_tasks:
+                has_label = dict(zip(self.job.tasks, np.any(targets.hard_where, axis=0), strict=True))
+                self._unlabelled_tasks = [name for name in self._unlabelled_tasks if not has_label[name]]
         return sums
 
     def _write_scalars(self, losses: Losses) -> None:

@@ -15,6 +15,7 @@ import pydantic
 from eventlog.errors import BadInput
 from eventlog.shipped_schema import shipped_names, shipped_schema
 from pipeline.config import Deployment
+from pipeline.event_schema import check_columns, read_schema
 from pipeline.yaml_file import read_mapping
 
 _EXTENDS = "extends"
@@ -25,15 +26,17 @@ def load_deployment(path: Path) -> Deployment:
     """Reads a deployment's YAML file.
 
     Raises:
-        BadInput: if the file is missing, is not YAML, or has an unknown key or a wrong value. The message
-            names the first fault with its key.
+        BadInput: if the file is missing, is not YAML, or has an unknown key or a wrong value; or if a
+            feature or task does not fit the schema. The message names the first fault with its key.
     """
     document = read_document(path)
     try:
         deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
     except pydantic.ValidationError as error:
         raise _bad_value(path, error.errors()[0]) from error
-    return dataclasses.replace(deployment, schema=str(_schema_file(path, deployment.schema)))
+    schema = _schema_file(path, deployment.schema)
+    check_columns(read_schema(schema), schema, deployment.features, deployment.tasks)
+    return dataclasses.replace(deployment, schema=str(schema))
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class RunPaths:
         return str(self.root / "published") if self.on_cluster else ""
 
     @property
+    def deployment(self) -> Path:
+        """The configuration of the last run, as JSON; see `pipeline.driver.changed_settings`."""
+        return self.root / "deployment.json"
+
+    @property
     def journal(self) -> Path:
         """The loop's journal, one JSON object per line."""
         return self.root / "loop.jsonl"

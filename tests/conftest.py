@@ -25,11 +25,11 @@ FEATURES = (
 
 @pytest.fixture(scope="session")
 def small_log(tmp_path_factory):
-    """Seven spans of 1,500 simulated impressions."""
+    """Nine spans of 1,500 simulated impressions."""
     from eventlog.simulator import simulate
 
     log = tmp_path_factory.mktemp("small") / "log"
-    simulate(log, spans=7, examples_per_span=1500, seed=5)
+    simulate(log, spans=9, examples_per_span=1500, seed=5)
     return log
 
 
@@ -39,7 +39,8 @@ def small_document():
     document = yaml.safe_load((REPOSITORY / "pipeline" / "configs" / "demo.yaml").read_text())
     document["name"] = "small"
     document["schema"] = str(REPOSITORY / "schema" / "impressions.pbtxt")
-    document["burn_in"] = "0:1"
+    # Span 3 is the first with labels of the delayed task.
+    document["burn_in"] = "2:3"
     document["rows_per_shard"] = 1000
     # TFT analyses every feature: a third of them takes a third of the time.
     for role in ("teacher", "student"):
@@ -65,9 +66,9 @@ def small_config(small_document, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_run(small_config, small_log, tmp_path_factory):
-    """A run on this machine over spans 2 to 5 of the small world; its log is `log.txt` beside its root.
+    """A run on this machine over spans 4 to 7 of the small world; its log is `log.txt` beside its root.
 
-    Rows of span 2, the first that a student has predicted after its burn-in, mature in span 5.
+    Rows of span 4, the first that a student has predicted after its burn-in, mature in span 7.
     """
     from rich.console import Console
 
@@ -79,6 +80,6 @@ def finished_run(small_config, small_log, tmp_path_factory):
     paths = RunPaths(root=tmp_path_factory.mktemp("run") / "root", events=small_log)
     with (paths.root.parent / "log.txt").open("w") as log:
         loop = Loop(load_deployment(small_config), paths, Progress(Console(file=log)))
-        done, stuck = loop.catch_up(range(2, 6))
-    assert (done, stuck) == ([2, 3, 4, 5], {})
+        done, stuck = loop.catch_up(range(4, 8))
+    assert (done, stuck) == ([4, 5, 6, 7], {})
     return paths

@@ -19,9 +19,9 @@ from rankdistill.command_line import main
 
 @pytest.fixture
 def log(small_log, tmp_path):
-    """A copy of the log's first three spans, to be spoilt."""
+    """A copy of the log's first five spans, to be spoilt."""
     copy = tmp_path / "log"
-    for span in range(3):
+    for span in range(5):
         shutil.copytree(small_log / f"span={span}", copy / f"span={span}")
     return copy
 
@@ -92,14 +92,14 @@ def test_unknown_config_key(refusal, small_document, tmp_path):
 
 
 def test_missing_column(refusal, log):
-    rewrite(log, 0, lambda table: table.drop(["duration_seconds"]))
+    rewrite(log, 2, lambda table: table.drop(["duration_seconds"]))
 
     assert "missing column duration_seconds" in (line := refusal())
-    assert "span=0" in line
+    assert "span=2" in line
 
 
 def test_wrong_type(refusal, log):
-    rewrite(log, 0, lambda table: replace(table, "hour", table["hour"].cast(pa.string())))
+    rewrite(log, 2, lambda table: replace(table, "hour", table["hour"].cast(pa.string())))
 
     assert "wrong type of column hour: expected int64, got string" in refusal()
 
@@ -107,37 +107,37 @@ def test_wrong_type(refusal, log):
 def test_span_gap(refusal, log):
     shutil.rmtree(log / "span=1")
 
-    assert "span gap: expected every span from 0 to 2, got no complete span 1" in refusal()
+    assert "span gap: expected every span from 0 to 4, got no complete span 1" in refusal()
 
 
 def test_wanted_spans_beyond_the_next_due_are_a_gap(refusal, log, small_log):
-    shutil.copytree(small_log / "span=3", log / "span=3")
+    shutil.copytree(small_log / "span=5", log / "span=5")
 
-    assert "span gap" in (line := refusal("--spans", "3:3"))
-    assert "span 2 or earlier" in line
+    assert "span gap" in (line := refusal("--spans", "5:5"))
+    assert "span 4 or earlier" in line
 
 
 def test_empty_span(refusal, log):
-    rewrite(log, 0, lambda table: table.slice(0, 0))
+    rewrite(log, 2, lambda table: table.slice(0, 0))
 
     assert "empty span" in (line := refusal())
-    assert "span=0" in line
+    assert "span=2" in line
 
 
 def test_all_labels_of_a_task_missing(refusal, log):
-    rewrite(log, 0, lambda table: replace(table, "label_like", pa.nulls(table.num_rows, pa.float32())))
+    rewrite(log, 2, lambda table: replace(table, "label_like", pa.nulls(table.num_rows, pa.float32())))
 
     assert "column label_like is null in all fresh rows" in refusal()
 
 
 def test_duplicate_example_ids(refusal, log):
-    rewrite(log, 0, lambda table: pa.concat_tables([table, table.slice(0, 1)]))
+    rewrite(log, 2, lambda table: pa.concat_tables([table, table.slice(0, 1)]))
 
     assert "duplicate example_id in fresh rows: expected every id once, got 1 repeated" in refusal()
 
 
 def test_truncated_parquet(refusal, log):
-    (file,) = (log / "span=0").glob("part-*.parquet")
+    (file,) = (log / "span=2").glob("part-*.parquet")
     file.write_bytes(file.read_bytes()[:-100])
 
     assert f"{file}: unreadable file" in refusal()
@@ -149,7 +149,7 @@ def test_nan_feature(refusal, log):
         values[3] = np.nan
         return replace(table, "follow_user_num", pa.array(values, pa.float32(), from_pandas=False))
 
-    rewrite(log, 0, spoil)
+    rewrite(log, 2, spoil)
 
     assert "NaN or infinity in column follow_user_num" in refusal()
 
@@ -158,14 +158,14 @@ def test_unreadable_model(refusal, tmp_path):
     model = tmp_path / "broken"
     (model / "Format-Serving").mkdir(parents=True)
     (model / "Format-Serving" / "saved_model.pb").write_bytes(b"no model")
-    record = SpanRecord(span=1, slots={"teacher": str(model)})
+    record = SpanRecord(span=3, slots={"teacher": str(model)})
     write_record(str(tmp_path / "root" / "records"), BURN_IN, record)
     for surface in ("tab_1", "tab_0"):
-        write_record(str(tmp_path / "root" / "records"), surface_burn_in(surface), SpanRecord(span=1))
+        write_record(str(tmp_path / "root" / "records"), surface_burn_in(surface), SpanRecord(span=3))
 
     assert f"{model}: unknown to MLMD: expected an artifact of a finished step" in refusal()
     with pytest.raises(BadInput, match=r"broken/training-state: .* training state cannot be read"):
-        teacher_record(str(model), 2, "previous")
+        teacher_record(str(model), 4, "previous")
 
 
 def test_no_such_folder_of_events(refusal, log):

@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, split_folder, write_shard
-from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LOG_SCHEMA, SURFACE
+from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LABEL_COLUMNS, LOG_SCHEMA, SURFACE
 from eventlog.spans import span_files
 from models.shard_names import shard_name
 
 HOLDOUT_PERCENT = 5
+_TRAINED_SPLITS = (FRESH_SPLITS[0], MATURED_SPLITS[0])
 _HASH_KEY = "rank-holdout-v01"
 _HASH_BUCKETS = 10_000
 
@@ -119,7 +120,8 @@ class EncodeEvents(beam.PTransform):
         surface: the surface to encode; None for all.
         version: the span version; None for the newest.
 
-    Yields (as a PCollection): one dict per shard, `{"shard": index, "read": rows, <split>: rows, ...}`.
+    Yields (as a PCollection): one dict per shard, `{"shard": index, "read": rows, <split>: rows, ...,
+    label_<task>: labels, ...}`; counts the labels of the splits on which models train.
     """
 
     log: str
@@ -158,15 +160,22 @@ class _EncodeRows(beam.DoFn):
         self._surface = surface
 
     def process(self, row_range: RowRange) -> Iterator[dict[str, int]]:
-        """Yields the shard, the number of rows read and the rows written per split."""
+        """Yields the shard, the number of rows read, the rows written per split, and the labels per task."""
         table = read_row_range(row_range)
         counts = {"shard": row_range.shard, "read": table.num_rows}
         if self._surface is not None:
             table = table.filter(pc.equal(table[SURFACE], self._surface))
         name = shard_name(self._span, row_range.shard, self._num_shards)
+        labels = dict.fromkeys(LABEL_COLUMNS.names, 0)
         for split, rows in split_rows(table, self._span).items():
             counts[split] = write_shard(f"{split_folder(self._output_uri, split)}/{name}", rows)
-        yield counts
+            if split in _TRAINED_SPLITS:
+                labels |= {label: labels[label] + _num_values(rows, label) for label in labels}
+        yield counts | labels
+
+
+def _num_values(rows: pa.RecordBatch, column: str) -> int:
+    return int(rows.num_rows - rows.column(column).null_count)
 
 
 def _single_batch(table: pa.Table) -> pa.RecordBatch:

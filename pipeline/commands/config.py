@@ -1,12 +1,14 @@
-"""`rankdistill config`: look at a deployment's configuration."""
+"""`rankdistill config`: check a deployment's configuration against its schema and its event log."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
+from rich.console import Console
 
-from pipeline.commands.options import FILE
+from pipeline.commands.events import span_progress
+from pipeline.commands.options import FILE, FOLDER
 
 
 @click.group()
@@ -16,11 +18,34 @@ def config() -> None:
 
 @config.command()
 @click.argument("file", type=FILE)
-def check(file: Path) -> None:
-    """Check FILE and print its first error, or a summary of the deployment."""
+@click.option(
+    "--events",
+    type=FOLDER,
+    default=None,
+    help="Also check this event log: every span, and the burn-in's rows and labels of every surface.",
+)
+def check(file: Path, events: Path | None) -> None:
+    """Check FILE and print its first error, or a summary of the deployment.
+
+    The check includes the schema and builds the transform graph from it.
+    """
     from pipeline.config_file import load_deployment
+    from pipeline.event_schema import read_schema
 
     deployment = load_deployment(file)
+    with Console(stderr=True).status("importing TensorFlow"):
+        from models.preprocessing import build_graph
+    build_graph(read_schema(Path(deployment.schema)), deployment.features)
+    if events is not None:
+        from eventlog.spans import span_versions
+        from pipeline.driver.log_checks import check_log
+        from pipeline.observation.surfaces import describe_shares, surfaces_without_student
+
+        spans = span_versions(events)
+        with span_progress(len(spans)) as on_span:
+            check_log(deployment, events, on_span)
+        if shares := surfaces_without_student(deployment, events, spans):
+            click.echo(f"surfaces of the event log without a student: {describe_shares(shares)}")
     click.echo(
         f"{file}: {deployment.name}, teacher {deployment.teacher.name!r} "
         f"of {len(deployment.teacher.tasks)} tasks; burn-in {deployment.burn_in}; "

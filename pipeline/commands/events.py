@@ -1,4 +1,4 @@
-"""`rankdistill events`: write an event log from KuaiRand, the simulator or a BigQuery table."""
+"""`rankdistill events`: write an event log from KuaiRand, the simulator or BigQuery, or check one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,34 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.commands.options import FOLDER, SPANS, out_option
+from pipeline.commands.options import FOLDER, SPANS, events_option, out_option
 
 
 @click.group()
 def events() -> None:
-    """Write an event log: one Parquet folder per span."""
+    """Write or check an event log: one Parquet folder per span."""
+
+
+@events.command()
+@events_option
+def check(events: Path) -> None:
+    """Check every span of an event log, whatever wrote it; print one line per faulty span."""
+    from eventlog.checks import check_span
+    from eventlog.errors import BadInput
+    from eventlog.spans import complete_spans
+
+    spans, num_faulty = complete_spans(events), 0
+    with span_progress(len(spans)) as on_span:
+        for span in spans:
+            try:
+                counts = check_span(events, span)
+                on_span(span, counts.fresh + counts.matured)
+            except BadInput as fault:
+                num_faulty += 1
+                click.echo(f"rankdistill: {fault}", err=True)
+    if num_faulty:
+        raise click.exceptions.Exit(2)
+    click.echo(f"{events}: {len(spans)} spans without a fault")
 
 
 @events.command()

@@ -29,7 +29,7 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
         span=spans[0],
         slots=("statistics", "fitted_statistics", "teacher"),
     )
-    ingested = ingest(deployment, paths, spans[0], spans[-1], state)
+    ingested = ingest(deployment, paths, spans[0], spans[-1], state, labelled_tasks=deployment.teacher.tasks)
     transform = Transform(
         examples=ingested.examples,
         schema=ingested.schema,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from tfx import types
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -44,11 +45,9 @@ def read_events(
     last: IntOrPlaceholder,
     version: IntOrPlaceholder = 0,
     surface: str = "",
+    labelled_tasks: Sequence[str] = (),
 ) -> SpanExampleGen:
-    """Wires the reading of the spans from `first` to `last`, both included.
-
-    It reads the rows of one surface, or of all surfaces if `surface` is empty.
-    """
+    """Wires the reading of the spans from `first` to `last`, both included; see `SpanExampleGen`."""
     return SpanExampleGen(
         events=str(paths.events),
         first_span=first,
@@ -56,6 +55,7 @@ def read_events(
         rows_per_shard=deployment.rows_per_shard,
         surface=surface,
         version=version,
+        labelled_tasks=labelled_tasks,
     )
 
 
@@ -66,6 +66,7 @@ def ingest(
     last: IntOrPlaceholder,
     state: SpanState,
     version: IntOrPlaceholder = 0,
+    labelled_tasks: Sequence[str] = (),
 ) -> IngestedSpans:
     """Wires the reading of spans and their validation.
 
@@ -76,9 +77,10 @@ def ingest(
         last: The last span, included; equal to `first` except in the burn-in.
         state: Component with the statistics of earlier spans (slots `statistics`, `fitted_statistics`).
         version: Span version, if there is one span.
+        labelled_tasks: Tasks that must have a label in the spans.
     """
     schema = ImportSchemaGen(schema_file=deployment.schema)
-    reader = read_events(deployment, paths, first, last, version)
+    reader = read_events(deployment, paths, first, last, version, labelled_tasks=labelled_tasks)
     examples = reader.outputs["examples"]
     statistics = SpanStatistics(examples=examples, schema=schema.outputs["schema"])
     validator = SpanValidator(

@@ -26,9 +26,11 @@ def surface_burn_in_components(deployment: Deployment, paths: RunPaths, surface:
         span=spans[-1] + 1,
         slots=("transform_graph", "student", "control"),
     )
-    reader = read_events(deployment, paths, spans[0], spans[-1], 0, surface)
-    examples, graph = reader.outputs["examples"], state.outputs["transform_graph"]
     jobs = {"student": deployment.student_job(surface)}
+    reader = read_events(
+        deployment, paths, spans[0], spans[-1], 0, surface, labelled_tasks=tuple(jobs["student"].tasks)
+    )
+    examples, graph = reader.outputs["examples"], state.outputs["transform_graph"]
     if deployment.surfaces[surface].control_every:
         jobs["control"] = deployment.control_job(surface)
     models = {

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from components.label_store.schemes import open_store
 from components.span_records import TEACHER, SpanRecord, recorded_spans, surface_burn_in, write_record
 from eventlog.errors import BadInput
-from eventlog.spans import count_surfaces, span_folder, span_versions
+from eventlog.spans import span_folder, span_versions
 from pipeline.config import Deployment
+from pipeline.driver.log_checks import InputNotReady
 from pipeline.paths import RunPaths
 
 _LOG = logging.getLogger(__name__)
-
-
-class InputNotReady(BadInput):
-    """An input is not available yet; `serve-loop` waits for it instead of failing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,39 +123,3 @@ def labels_are_ready(deployment: Deployment, paths: RunPaths, due: SpanToRun) ->
     arrived = span_folder(paths.events, due.span, due.version).stat().st_ctime
     wait_seconds = max(deployment.surfaces[surface].label_wait_seconds for surface in due.branches)
     return teachers <= labelled_by or time.time() - arrived > wait_seconds
-
-
-def require_rows(events: Path, spans: range, surface: str) -> None:
-    """Checks that a surface has rows in a range of spans.
-
-    Raises:
-        BadInput: with the surfaces of the log, and the name that is meant if one is similar.
-    """
-    in_log = count_surfaces(events, spans)
-    if surface in in_log:
-        return
-    near = difflib.get_close_matches(surface, in_log, n=1)
-    fix = f"Did you mean {near[0]!r}?" if near else "Rename the surface."
-    raise BadInput(
-        "a surface without rows", where=f"surfaces.{surface}",
-        expected=f"rows of {surface!r} in spans {spans[0]} to {spans[-1]}",
-        got=f"rows of {', '.join(in_log)}"[:200],
-        fix=f"{fix} If it is a new surface, set surfaces.{surface}.burn_in: false.",
-    )  # fmt: skip
-
-
-def require_spans(events: Path, spans: range, purpose: str) -> None:
-    """Checks that the log has every span of a range.
-
-    Raises:
-        InputNotReady: with the first missing span.
-    """
-    available = list(span_versions(events))
-    missing = [span for span in spans if span not in available]
-    if missing:
-        got = f"spans {available[0]} to {available[-1]}" if available else "no spans"
-        raise InputNotReady(
-            f"{purpose} needs span {missing[0]}", where=str(events),
-            expected=f"spans {spans[0]} to {spans[-1]}",
-            got=got, fix="Write the missing spans with `rankdistill events`, or change the range.",
-        )  # fmt: skip

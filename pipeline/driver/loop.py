@@ -30,17 +30,16 @@ from pipeline.dag.pipelines import (
     span_pipeline,
     surface_burn_in_pipeline,
 )
+from pipeline.driver.changed_settings import accept_settings
 from pipeline.driver.due_spans import (
-    InputNotReady,
     SpanToRun,
     find_next_span,
     labels_are_ready,
     lacks_burn_in,
-    require_rows,
-    require_spans,
     skip_late_span,
     skip_span,
 )
+from pipeline.driver.log_checks import InputNotReady, require_rows, require_spans
 from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
 from pipeline.driver.runner import LocalRunner
@@ -116,10 +115,12 @@ class Loop:
             The spans run now, and the error of each surface that is behind.
 
         Raises:
-            BadInput: if a span is faulty or missing and the configuration does not skip it.
+            BadInput: if a span is faulty or missing and the configuration does not skip it; or if the
+                configuration does not fit the root, see `accept_settings`.
             Stopped: if `is_stopping` returned True.
         """
         require_artifacts(self.paths)
+        self._accept_settings()
         self._fetch_spans()
         # Checked first, so that an impossible range creates no file.
         find_next_span(self.deployment, self.paths, self.branches, requested)
@@ -145,6 +146,10 @@ class Loop:
                 done.append(due.span)
         self._relabel_changed_spans(requested)
         return done, errors
+
+    def _accept_settings(self) -> None:
+        for change in accept_settings(self.deployment, self.paths, self.branches):
+            self.progress.print_line(f"changed setting, from now on: {change}")
 
     def _fetch_spans(self) -> None:
         """Copies complete spans from BigQuery to the event log, if the deployment has a `spans_table`."""
@@ -210,6 +215,7 @@ class Loop:
         Raises:
             BadInput: if the teacher has not run a span of the range, or a span is faulty.
         """
+        self._accept_settings()
         trained = recorded_spans(self.paths.records, TEACHER)
         newest = span_versions(self.paths.events)
         not_trained = [span for span in spans if span not in trained or span not in newest]

@@ -7,7 +7,7 @@ import time
 
 from eventlog.errors import BadInput
 from eventlog.spans import span_versions
-from pipeline.driver.due_spans import InputNotReady
+from pipeline.driver.log_checks import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.runner import Stopped
 from pipeline.driver.signals import stop_on_signal

@@ -18,7 +18,6 @@ from eventlog.errors import BadInput
 from models.settings import from_json
 from pipeline.config import Deployment
 from pipeline.driver.due_spans import (
-    InputNotReady,
     SpanToRun,
     find_next_span,
     labels_are_ready,
@@ -26,6 +25,7 @@ from pipeline.driver.due_spans import (
     skip_late_span,
     skip_span,
 )
+from pipeline.driver.log_checks import InputNotReady
 from pipeline.paths import RunPaths
 
 _LOG = logging.getLogger(__name__)

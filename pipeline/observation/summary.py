@@ -20,6 +20,7 @@ from pipeline.observation.decisions import decisions
 from pipeline.observation.finished_spans import finished_spans
 from pipeline.observation.freshness import freshness, percentiles
 from pipeline.observation.lineage import open_metadata
+from pipeline.observation.surfaces import surfaces_without_student
 from pipeline.paths import RunPaths
 
 
@@ -28,21 +29,24 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
 
     Returns:
         JSON-ready: `spans`, those that a branch has run and not skipped; `surfaces.<surface>.coverage` and
-        `surfaces.<surface>.tasks` (see `progressive_figures`); `decisions`; `freshness.spans` and
+        `surfaces.<surface>.tasks` (see `progressive_figures`); `surfaces_without_student.<surface>`, a share
+        of the rows of these spans; `decisions`; `freshness.spans` and
         `freshness.percentiles.<branch>.<stage>`; `label_sets`; `seconds.<step>`, the mean over executions.
     """
     branches = (TEACHER, *deployment.surfaces)
     fresh = freshness(deployment, paths)
+    spans = sorted(
+        {
+            finished.span
+            for branch in branches
+            for finished in finished_spans(paths, branch)
+            if not finished.skipped
+        }
+    )
     return {
-        "spans": sorted(
-            {
-                finished.span
-                for branch in branches
-                for finished in finished_spans(paths, branch)
-                if not finished.skipped
-            }
-        ),
+        "spans": spans,
         "surfaces": {surface: _surface(deployment, paths, surface) for surface in deployment.surfaces},
+        "surfaces_without_student": surfaces_without_student(deployment, paths.events, spans),
         "decisions": [dataclasses.asdict(decision) for decision in decisions(deployment, paths)],
         "freshness": {
             "spans": [dataclasses.asdict(span) for span in fresh],

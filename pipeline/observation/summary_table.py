@@ -13,6 +13,7 @@ from components.evaluation.bootstrap import METRICS
 from components.evaluation.predictions import ROLES
 from models.tasks import Task
 from pipeline.observation.decisions import Decision
+from pipeline.observation.surfaces import describe_shares
 
 _Json = Mapping[str, Any]
 
@@ -27,11 +28,12 @@ def render_summary(summary: _Json) -> Group:
     """Tables of a run's summary: surfaces, unusual decisions, freshness, label sets, seconds per step.
 
     Args:
-        summary: `spans` (list), `surfaces.<surface>.coverage`, `surfaces.<surface>.tasks.<task>.<role>.{auc |
-            rmse, positives, examples}`, `….difference.{metric: [mean, low, high]}`, `decisions` (list of
-            Decision's fields), `freshness.percentiles.<branch>.<stage>.{p50, p95}`, `label_sets` (list of id,
-            span, teacher, rows, lag_seconds) and `seconds.<step>`. Figures may be null or absent; a role
-            that no task of a surface has gets no column.
+        summary: `spans` (list), `surfaces_without_student.<surface>` (share), `surfaces.<surface>.coverage`,
+            `surfaces.<surface>.tasks.<task>.<role>.{auc | rmse, positives, examples}`,
+            `….difference.{metric: [mean, low, high]}`, `decisions` (list of Decision's fields),
+            `freshness.percentiles.<branch>.<stage>.{p50, p95}`, `label_sets` (list of id, span, teacher, rows
+            and lag_seconds) and `seconds.<step>`. Figures may be null or absent; a role that no task of a
+            surface has gets no column.
 
     Returns:
         A renderable of `rich`.
@@ -46,6 +48,7 @@ def render_summary(summary: _Json) -> Group:
         Text(),
         *surfaces,
         Text(note),
+        *_without_student(summary["surfaces_without_student"]),
         Text(),
         _decisions(summary["decisions"]),
         Text(),
@@ -56,6 +59,10 @@ def render_summary(summary: _Json) -> Group:
         Text(),
         _seconds_table(summary["seconds"]),
     )
+
+
+def _without_student(shares: Mapping[str, float]) -> list[Text]:
+    return [Text(f"surfaces of the event log without a student: {describe_shares(shares)}")] if shares else []
 
 
 def headline_tasks(tasks: Mapping[str, Task]) -> dict[str, str]:

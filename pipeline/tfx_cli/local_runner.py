@@ -22,9 +22,10 @@ from eventlog.errors import BadInput
 from pipeline.config import Deployment
 from pipeline.config_file import load_deployment
 from pipeline.dag.pipelines import span_pipeline
-from pipeline.driver.due_spans import InputNotReady, find_next_span
+from pipeline.driver.due_spans import find_next_span
 from pipeline.driver.journal import Journal
 from pipeline.driver.lock import exclusive_loop_lock
+from pipeline.driver.log_checks import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.paths import RunPaths

@@ -28,8 +28,8 @@ from rankdistill.command_line import cli
 
 pytestmark = pytest.mark.chaos
 
-LATE, EMPTY, BROKEN, WITHOUT_SURFACE, NAN, REVISED_IN_TIME, REVISED_LATE = 3, 4, 5, 6, 7, 8, 9
-SPANS = 14
+LATE, EMPTY, BROKEN, WITHOUT_SURFACE, NAN, REVISED_IN_TIME, REVISED_LATE = 5, 6, 7, 8, 9, 10, 11
+SPANS = 16
 SKIPPED = [LATE, EMPTY, BROKEN, NAN]
 
 
@@ -93,7 +93,7 @@ def summary(config, faultless_log, paths):
     deployment = load_deployment(config)
     with paths.root.parent.joinpath("log.txt").open("w") as file:
         loop = Loop(deployment, paths, Progress(Console(file=file)))
-        done, stuck = loop.catch_up(range(2, 11))
+        done, stuck = loop.catch_up(range(4, 13))
         assert stuck == {}
         shutil.copytree(faultless_log / f"span={LATE}", paths.events / f"span={LATE}")
         rows = pq.read_table(span_files(paths.events, REVISED_LATE)[0])
@@ -113,7 +113,7 @@ def decisions(summary, span, branch=None):
 
 def test_every_span_is_recorded(summary, paths):
     for branch in (TEACHER, "tab_1", "tab_0"):
-        assert recorded_spans(paths.records, branch) == list(range(2, SPANS))
+        assert recorded_spans(paths.records, branch) == list(range(4, SPANS))
     skipped = [decision for decision in summary["decisions"] if decision["what"] == "span"]
     assert [decision["span"] for decision in skipped if decision["branch"] == TEACHER] == SKIPPED
 
@@ -147,7 +147,7 @@ def test_a_late_or_revised_span_is_labelled_by_the_last_teacher_before_it_and_no
     assert sets[REVISED_LATE, 0].key.teacher_version == sets[REVISED_LATE, 1].key.teacher_version
     assert (sets[REVISED_LATE, 0].rows, sets[REVISED_LATE, 1].rows) == (400, 300)
     teacher = read_record(paths.records, TEACHER, SPANS - 1).slots["teacher"]
-    assert read_state(f"{teacher}/{STATE_FOLDER}").spans == [0, 1, 2, 6, 8, 9, 10, 11, 12, 13]
+    assert read_state(f"{teacher}/{STATE_FOLDER}").spans == [2, 3, 4, 8, 10, 11, 12, 13, 14, 15]
 
 
 def test_a_span_revised_before_its_run_is_run_in_its_newest_version(paths, config):
@@ -166,7 +166,7 @@ def test_a_day_without_rows_of_a_surface_is_not_a_fault(summary, paths):
 
 def test_a_control_of_every_other_span_has_trained_on_all_and_a_disabled_one_is_absent(summary, paths):
     student, control = (
-        read_state(f"{read_record(paths.records, 'tab_1', 12).slots[role]}/{STATE_FOLDER}").spans
+        read_state(f"{read_record(paths.records, 'tab_1', 14).slots[role]}/{STATE_FOLDER}").spans
         for role in ("student", "control")
     )
     assert student == control == [2, 6, 8, 9, 10, 11, 12]

@@ -20,8 +20,8 @@ from tests.comparing import variables_of
 
 pytestmark = pytest.mark.chaos
 
-SPANS = [2, 3, 4, 5]
-NEW, FIRST_OF_NEW = "tab_4", 3
+SPANS = [4, 5, 6, 7]
+NEW, FIRST_OF_NEW = "tab_4", 5
 # In the order of the file: YAML sorts the surfaces.
 MEMBERS = {TEACHER: (TEACHER,), "students-0": ("tab_0",), "students-1": ("tab_1",)}
 

@@ -14,7 +14,7 @@ from eventlog.spans import span_files, write_span
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = os.environ.get("CHAOS_SAMPLE") == "1"
 """Whether to run a sample with fewer spans and kills: `make test-slow` does, `make chaos` does not."""
-SPANS = 6 if SAMPLE else 14
+SPANS = 8 if SAMPLE else 16
 ROWS = 2_000
 SURFACES = ("tab_1", "tab_0")
 CONTROL_EVERY = 2
@@ -61,7 +61,7 @@ def write_config(path):
     document = yaml.safe_load((REPOSITORY / "pipeline" / "configs" / "demo.yaml").read_text())
     document["name"] = "chaos"
     document["schema"] = str(REPOSITORY / "schema" / "impressions.pbtxt")
-    document["burn_in"] = "0:1"
+    document["burn_in"] = "2:3"
     document["teacher"] |= {
         "architecture": {"embedding_size": 4, "trunk": [16]},
         "batch_size": 64,

@@ -37,7 +37,7 @@ from pipeline.observation.run_page import run_page
 from pipeline.observation.summary import summarize, write_summary
 from pipeline.paths import RunPaths
 
-SPANS = [2, 3, 4, 5]
+SPANS = [4, 5, 6, 7]
 SURFACES = ("tab_1", "tab_0")
 
 
@@ -87,12 +87,12 @@ def test_the_summary_has_the_figures_of_every_role(summary, tmp_path):
 
 
 def test_delayed_figures_come_from_predictions_made_when_the_row_was_fresh(paths):
-    # Labels of span 2, the first that a student has predicted, mature in span 5.
-    matured = pq.read_table(Path(read_record(paths.records, "tab_1", 5).slots["figures"]) / "matured.parquet")
-    fresh = pq.read_table(Path(read_record(paths.records, "tab_1", 2).slots["figures"]) / "fresh.parquet")
+    # Labels of span 4, the first that a student has predicted, mature in span 7.
+    matured = pq.read_table(Path(read_record(paths.records, "tab_1", 7).slots["figures"]) / "matured.parquet")
+    fresh = pq.read_table(Path(read_record(paths.records, "tab_1", 4).slots["figures"]) / "fresh.parquet")
     fresh = fresh.take(pc.index_in(matured["example_id"], fresh["example_id"].combine_chunks()))
 
-    assert set(matured["impression_span"].to_pylist()) == {2}
+    assert set(matured["impression_span"].to_pylist()) == {4}
     assert matured["label_click"].null_count == matured.num_rows > 0
     for column in ("label_ltv", "teacher_ltv", "student_ltv", "control_ltv"):
         assert matured[column].null_count == 0, column
@@ -142,9 +142,9 @@ def test_no_label_comes_from_a_teacher_that_trained_on_the_span(paths, store):
         assert record.facts.label_age_spans == 1
         assert record.key.teacher_version.endswith(f"-{record.key.span - 1:05d}")
     latest = read_record(paths.records, TEACHER, SPANS[-1]).slots["teacher"]
-    with pytest.raises(BadInput, match=r"labels of span 5: the teacher has trained on the span it labels"):
+    with pytest.raises(BadInput, match=r"labels of span 7: the teacher has trained on the span it labels"):
         teacher_record(latest, SPANS[-1], "previous")
-    assert teacher_record(latest, SPANS[-1], "current").spans == [0, 1, *SPANS]
+    assert teacher_record(latest, SPANS[-1], "current").spans == [2, 3, *SPANS]
 
 
 def test_models_continue_from_those_of_the_span_before(paths):
@@ -153,7 +153,7 @@ def test_models_continue_from_those_of_the_span_before(paths):
             read_state(f"{read_record(paths.records, surface, span).slots[role]}/{STATE_FOLDER}")
             for span in SPANS
         ]
-        assert [state.spans for state in states] == [[0, 1, *SPANS[: n + 1]] for n in range(len(SPANS))]
+        assert [state.spans for state in states] == [[2, 3, *SPANS[: n + 1]] for n in range(len(SPANS))]
         assert {(state.role, state.surface) for state in states} == {(role, surface)}
         steps = [state.step for state in states]
         assert steps == sorted(set(steps))
@@ -209,13 +209,13 @@ def test_the_blessed_model_is_pushed(paths):
 
 def test_a_second_run_has_no_span_to_run(deployment, paths):
     with Path(paths.root.parent / "again.txt").open("w") as log:
-        assert run_due(deployment, paths, range(2, 6), Progress(Console(file=log))) == []
+        assert run_due(deployment, paths, range(4, 8), Progress(Console(file=log))) == []
 
 
 def test_steps_are_printed_as_plain_lines(paths):
     text = (paths.root.parent / "log.txt").read_text()
 
-    assert "span 5 [" in text and "Trainer_teacher" in text
+    assert "span 7 [" in text and "Trainer_teacher" in text
     assert "\x1b" not in text
 
 
@@ -257,7 +257,7 @@ def test_every_surface_has_the_roles_and_the_difference_by_span(page, surface):
 def test_labels_and_costs_are_listed(page):
     labels = section(page, "Labels")
     rows = re.findall(r"<tr><td>[^<]+</td><td>(\d+)</td><td>(\d+)</td>", labels)
-    assert sorted(int(span) for span, _ in rows) == [2, 3, 4, 5]
+    assert sorted(int(span) for span, _ in rows) == SPANS
     assert all(int(num_rows) == 1500 for _, num_rows in rows)
     assert labels.count("<svg") == 2
     cost = section(page, "Cost")
@@ -292,7 +292,7 @@ def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
     """A kill before the commit leaves no set; a kill after it, before MLMD has it, leaves the only set."""
     root = tmp_path / "root"
     shutil.copytree(paths.root / "records" / "bootstrap", root / "records" / "bootstrap")
-    arguments = ["--config", small_config, "--events", paths.events, "--root", root, "--spans", "2:2"]
+    arguments = ["--config", small_config, "--events", paths.events, "--root", root, "--spans", "4:4"]
     command = [sys.executable, "-c", KILLED, moment, *map(str, arguments)]
     killed = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2])
     labels = open_store(f"delta:{root}/labels")
@@ -303,7 +303,7 @@ def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
     assert recorded_spans(str(root / "records"), TEACHER) == []
     with (tmp_path / "log.txt").open("w") as log:
         again = RunPaths(root=root, events=paths.events)
-        assert run_due(deployment, again, range(2, 3), Progress(Console(file=log))) == [2]
+        assert run_due(deployment, again, range(4, 5), Progress(Console(file=log))) == [4]
     after = labels.list_sets()
     assert len(after) == 1
     assert before in ([], [after[0].set_id])
@@ -323,7 +323,7 @@ def test_tfx_evaluator_runs_if_enabled(small_document, paths, tmp_path):
     sliced = RunPaths(root=root, events=paths.events)
 
     with (tmp_path / "log.txt").open("w") as log:
-        run_due(load_deployment(path), sliced, range(2, 3), Progress(Console(file=log)))
+        run_due(load_deployment(path), sliced, range(4, 5), Progress(Console(file=log)))
 
     with metadata.Metadata(metadata.sqlite_metadata_connection_config(sliced.metadata)) as handle:
         (evaluation, *_) = handle.store.get_artifacts_by_type("ModelEvaluation")
@@ -337,7 +337,7 @@ def test_tfx_evaluator_runs_if_enabled(small_document, paths, tmp_path):
 
 def report_rows(paths, split):
     """Rows of one split of the joined Examples of tab_0, the first evaluated surface."""
-    folder = Path(read_record(paths.records, "tab_0", 2).slots["examples"]) / f"Split-{split}"
+    folder = Path(read_record(paths.records, "tab_0", 4).slots["examples"]) / f"Split-{split}"
     return sum(1 for path in sorted(folder.iterdir()) for _ in tf.data.TFRecordDataset(str(path), "GZIP"))
 
 
@@ -359,19 +359,19 @@ def test_mlmd_and_the_state_of_every_model_have_the_same_spans(paths, mlmd):
 
 def test_the_lineage_of_a_pushed_folder_has_labels_teachers_graph_and_schema(deployment, paths, mlmd, store):
     pins = tuple(store.read_pin(deployment.fleet, span) for span in SPANS)
-    bootstrap = read_record(paths.records, "bootstrap", 1).slots
+    bootstrap = read_record(paths.records, "bootstrap", 3).slots
     pushed = sorted(Path(paths.serving("tab_1")).iterdir())
 
     lineage = model_lineage(mlmd, str(pushed[-1]))
 
     assert lineage.uri.startswith(f"{paths.artifacts}/Trainer_student_tab_1/model/")
-    assert (lineage.spans, lineage.label_sets) == ((0, 1, *SPANS), pins)
+    assert (lineage.spans, lineage.label_sets) == ((2, 3, *SPANS), pins)
     assert lineage.teachers == tuple(
         f"{record.key.teacher}.{record.key.teacher_version}" for record in map(store.find_set, pins)
     )
     assert lineage.transform_graph == bootstrap["transform_graph"]
     assert (Path(lineage.schema) / "schema.pbtxt").is_file()
-    assert model_lineage(mlmd, str(pushed[0])).spans == (0, 1, SPANS[0])
+    assert model_lineage(mlmd, str(pushed[0])).spans == (2, 3, SPANS[0])
 
 
 def test_every_labelling_model_may_label_its_span_but_not_an_earlier_one(paths, mlmd):
@@ -396,9 +396,9 @@ def test_mlmd_refuses_a_teacher_whose_own_state_omits_the_span(paths, mlmd):
     state = Path(teacher, STATE_FOLDER, "state.json")
     content = state.read_text()
     try:
-        state.write_text(json.dumps(json.loads(content) | {"spans": [0, 1]}))
-        assert teacher_record(teacher, SPANS[-1], "previous").spans == [0, 1], "reads only the state"
-        with pytest.raises(BadInput, match=rf"got {teacher}: Trainer execution \d+ read span 5\."):
+        state.write_text(json.dumps(json.loads(content) | {"spans": [2, 3]}))
+        assert teacher_record(teacher, SPANS[-1], "previous").spans == [2, 3], "reads only the state"
+        with pytest.raises(BadInput, match=rf"got {teacher}: Trainer execution \d+ read span 7\."):
             refuse_trained_teacher(mlmd, teacher, SPANS[-1])
     finally:
         state.write_text(content)
@@ -419,18 +419,18 @@ def test_only_the_surface_without_labels_is_behind_and_it_catches_up_under_anoth
     behind = RunPaths(root=root, events=paths.events)
     with (tmp_path / "log.txt").open("w") as log:
         progress = Progress(Console(file=log))
-        done, stuck = Loop(deployment_with(), behind, progress).catch_up(range(2, 3))
-        assert done == [2]
+        done, stuck = Loop(deployment_with(), behind, progress).catch_up(range(4, 5))
+        assert done == [4]
         assert list(stuck) == ["tab_0"]
-        assert "span 2: no label set: expected a set of teacher 'nobody'" in str(stuck["tab_0"])
-        assert recorded_spans(behind.records, "tab_1") == recorded_spans(behind.records, TEACHER) == [2]
+        assert "span 4: no label set: expected a set of teacher 'nobody'" in str(stuck["tab_0"])
+        assert recorded_spans(behind.records, "tab_1") == recorded_spans(behind.records, TEACHER) == [4]
         assert recorded_spans(behind.records, "tab_0") == []
-        teacher = read_record(behind.records, TEACHER, 2)
+        teacher = read_record(behind.records, TEACHER, 4)
         hard_only = deployment_with(without_labels="hard-only")
-        assert Loop(hard_only, behind, progress).catch_up(range(2, 3)) == ([2], {})
-    assert recorded_spans(behind.records, "tab_0") == [2]
-    assert read_record(behind.records, TEACHER, 2) == teacher, "the teacher has not run again"
-    report = read_join_report(read_record(behind.records, "tab_0", 2).slots["examples"])
+        assert Loop(hard_only, behind, progress).catch_up(range(4, 5)) == ([4], {})
+    assert recorded_spans(behind.records, "tab_0") == [4]
+    assert read_record(behind.records, TEACHER, 4) == teacher, "the teacher has not run again"
+    report = read_join_report(read_record(behind.records, "tab_0", 4).slots["examples"])
     assert (report.decision, report.labelled_fresh_rows) == ("hard-only", 0)
     assert report.fresh_rows > 0
 
@@ -457,15 +457,15 @@ def sets_of_span(deployment, run, span):
 @pytest.mark.slow
 def test_superseding_twice_publishes_two_revisions_and_leaves_the_pin(deployment, copied_run):
     store = open_store(copied_run.label_store(deployment.label_store))
-    pinned = store.read_pin(deployment.fleet, 4)
-    (first,) = sets_of_span(deployment, copied_run, 4)
+    pinned = store.read_pin(deployment.fleet, 6)
+    (first,) = sets_of_span(deployment, copied_run, 6)
     for _ in range(2):
-        supersede(deployment, copied_run, 4)
+        supersede(deployment, copied_run, 6)
 
-    records = sets_of_span(deployment, copied_run, 4)
+    records = sets_of_span(deployment, copied_run, 6)
     assert sorted(record.revision for record in records) == [1, 2, 3]
     assert {(record.key, record.checksum) for record in records} == {(first.key, first.checksum)}
-    assert store.read_pin(deployment.fleet, 4) == pinned == first.set_id
+    assert store.read_pin(deployment.fleet, 6) == pinned == first.set_id
     assert len(open_store(copied_run.label_store(deployment.label_store)).list_sets()) == len(SPANS) + 2
 
 
@@ -476,12 +476,12 @@ def test_superseding_twice_publishes_two_sets_beside_the_set_of_another_teacher_
     """Under `label_with: current` the first set has another key than the sets that supersede it."""
     deployment = dataclasses.replace(deployment, label_store=f"delta:{tmp_path / 'labels'}")
     store = open_store(copied_run.label_store(deployment.label_store))
-    key = LabelSetKey(teacher=deployment.teacher.name, teacher_version="other", span=4)
+    key = LabelSetKey(teacher=deployment.teacher.name, teacher_version="other", span=6)
     column = SoftColumn(kind="binary", link="sigmoid", unit="probability")
     facts = SetFacts(feature_version="f", label_age_spans=0, seconds=1.0)
     store.publish(store.stage(key, {"click": column}), [], facts)
     for _ in range(2):
-        supersede(deployment, copied_run, 4)
+        supersede(deployment, copied_run, 6)
 
-    revisions = [record.revision for record in sets_of_span(deployment, copied_run, 4) if record.key != key]
+    revisions = [record.revision for record in sets_of_span(deployment, copied_run, 6) if record.key != key]
     assert sorted(revisions) == [1, 2]

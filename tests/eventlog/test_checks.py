@@ -142,7 +142,9 @@ def test_a_null_in_a_fixed_column_is_refused(tmp_path: Path) -> None:
     nullable = pa.schema([pa.field(field.name, field.type) for field in LOG_SCHEMA])
     table = pa.Table.from_pylist([fresh("a"), fresh("b", surface=None)], schema=nullable)
     log = rewrite(write_log(tmp_path, [fresh("a")]), lambda _: table)
-    with pytest.raises(BadInput, match="null in column surface: expected a value in every row, got 1 nulls"):
+    with pytest.raises(
+        BadInput, match="row 1: null in column surface: expected a value in every row, got null"
+    ):
         check_span(log, SPAN)
 
 
@@ -187,23 +189,23 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         check_span(log, SPAN)
 
 
-@pytest.mark.parametrize("column", ["cluster_id", "video_id"])
-def test_text_that_is_not_utf_8_is_refused_with_its_column(tmp_path: Path, column: str) -> None:
+@pytest.mark.parametrize("column", ["cluster_id", "video_id", "tag"])
+def test_text_that_is_not_utf_8_is_refused_with_its_row_and_column(tmp_path: Path, column: str) -> None:
     def with_latin_1(table: pa.Table) -> pa.Table:
-        raw = pa.array([b"caf\xe9"] * table.num_rows, pa.binary())
+        raw = pa.array([b"a", b"caf\xe9"], pa.binary())
         text = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+        if column == "tag":
+            text = pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), text)
         return table.set_column(table.column_names.index(column), column, text)
 
-    log = rewrite(write_log(tmp_path, [fresh("a", video_id="v")]), with_latin_1)
-    with pytest.raises(BadInput, match=rf"column {column} is not UTF-8: expected text in UTF-8"):
+    log = rewrite(write_log(tmp_path, [fresh("a", video_id="v"), fresh("b")]), with_latin_1)
+    with pytest.raises(BadInput, match=rf"row 1: column {column} is not UTF-8: expected UTF-8, got b'caf"):
         check_span(log, SPAN)
 
 
 def test_a_null_inside_a_list_is_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path, [fresh("a", tag=["x", None])])
-    with pytest.raises(
-        BadInput, match="null inside a list of column tag: expected lists of values, got 1 nulls"
-    ):
+    with pytest.raises(BadInput, match="row 0: null inside a list of column tag: expected no null, got null"):
         check_span(log, SPAN)
 
 

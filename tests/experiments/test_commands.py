@@ -18,7 +18,7 @@ def run(*arguments):
 @pytest.fixture
 def protocol(small_config, tmp_path):
     document = {
-        "deployment": str(small_config), "tuning": "2:3", "reporting": "4:6", "batch_size": 256,
+        "deployment": str(small_config), "tuning": "4:5", "reporting": "6:8", "batch_size": 256,
         "grid": {"learning_rates": [0.1], "passes": [1], "input_dropouts": [0.0], "finalists": 1, "seeds": 1},
         "resamples": 50, "min_positives": 50,
         "primary": {"arm": "student-0-old", "endpoints": [{"task": "click", "metric": "auc"}]},

@@ -37,7 +37,7 @@ from eventlog.spans import span_files, span_versions
 from models.settings import to_json
 from models.tasks import Task
 from pipeline.config_file import load_deployment
-from pipeline.driver.due_spans import InputNotReady
+from pipeline.driver.log_checks import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.paths import RunPaths

@@ -18,7 +18,7 @@ from components.transforms.encode_events import (
 from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog import spans
 from eventlog.errors import BadInput
-from eventlog.rows import LOG_SCHEMA
+from eventlog.rows import LABEL_COLUMNS, LOG_SCHEMA
 
 SPAN = 3
 TRAINED_USER, HELD_USER = "user-0", "user-34"
@@ -34,9 +34,15 @@ def rows_of(users: list[str], impression_span: int, first_time: int) -> list[dic
             "cluster_id": user,
             "tag": ["a", "b"] if position % 2 else None,
             "duration_seconds": 1.5,
+            "label_click" if impression_span == SPAN else "label_ltv": 1.0,
         }
         for position, user in enumerate(users)
     ]
+
+
+def labels(**counts: int) -> dict[str, int]:
+    """Counts of all tasks; 0 for those without a value."""
+    return dict.fromkeys(LABEL_COLUMNS.names, 0) | {f"label_{task}": count for task, count in counts.items()}
 
 
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
@@ -112,8 +118,10 @@ def test_the_examples_of_all_shards_are_the_rows_of_the_span_in_order(tmp_path: 
         tmp_path / "examples",
         rows_per_shard=7,
         expected=[
-            {"shard": 0, "read": 7, "train": 2, "holdout": 1, "matured": 2, "matured_holdout": 2},
-            {"shard": 1, "read": 7, "train": 4, "holdout": 3, "matured": 0, "matured_holdout": 0},
+            {"shard": 0, "read": 7, "train": 2, "holdout": 1, "matured": 2, "matured_holdout": 2}
+            | labels(click=2, ltv=2),
+            {"shard": 1, "read": 7, "train": 4, "holdout": 3, "matured": 0, "matured_holdout": 0}
+            | labels(click=4),
         ],
     )
     parts = split_rows(table_of(rows), SPAN)

@@ -75,7 +75,7 @@ def test_a_replay_from_the_log_to_totals(small_log, small_stream, stream_folder,
     with (tmp_path / "progress.txt").open("w") as file, ExperimentProgress(Console(file=file)) as progress:
         with pytest.raises(BadInput, match="no random exposures"):
             run_replay(deployment, log, ("control",), tmp_path / "out", **options, progress=progress)
-        for span in (3, 4, 5, 6):
+        for span in (5, 6, 7, 8):
             write_random_exposures(log, span, some_ids(small_log, span)[-400:])
         (tmp_path / "out" / "streams" / stream_folder.name).symlink_to(stream_folder)
         totals = run_replay(
@@ -85,7 +85,7 @@ def test_a_replay_from_the_log_to_totals(small_log, small_stream, stream_folder,
     assert len(control) == len(teacher) == 2
     assert control[0]["engagement"].shape == teacher[1]["satisfaction"].shape
     watched = small_stream.labels[:, small_stream.tasks.index("watch_time")]
-    exposed = [small_stream.fresh_rows(range(span, span + 1))[-400:] for span in (3, 4, 5, 6)]
+    exposed = [small_stream.fresh_rows(range(span, span + 1))[-400:] for span in (5, 6, 7, 8)]
     by_chance = 0.3 * np.expm1(watched[np.concatenate(exposed)].astype(np.float64)).sum()
     for of_seed in (*control, *teacher):
         assert of_seed["engagement"].sum() > 1.1 * by_chance

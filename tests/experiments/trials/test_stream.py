@@ -27,7 +27,7 @@ def test_a_stream_holds_all_rows_of_the_log_and_the_twins_of_matured_rows(small_
 
     from eventlog.spans import span_files
 
-    tables = [pq.read_table(file) for span in range(7) for file in span_files(small_log, span)]
+    tables = [pq.read_table(file) for span in range(9) for file in span_files(small_log, span)]
     assert len(small_stream.spans) == sum(table.num_rows for table in tables)
     clicks = np.concatenate([table["label_click"].to_numpy() for table in tables])
     np.testing.assert_array_equal(small_stream.labels[:, small_stream.tasks.index("click")], clicks)

@@ -12,14 +12,8 @@ from components.span_records import TEACHER, SpanRecord, write_record
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder
 from pipeline.config_file import load_deployment
-from pipeline.driver.due_spans import (
-    InputNotReady,
-    SpanToRun,
-    find_next_span,
-    labels_are_ready,
-    require_rows,
-    require_spans,
-)
+from pipeline.driver.due_spans import SpanToRun, find_next_span, labels_are_ready
+from pipeline.driver.log_checks import InputNotReady, require_spans
 from pipeline.paths import RunPaths
 
 SURFACES = ("tab_1", "tab_0", "tab_4")
@@ -151,14 +145,3 @@ def publish(deployment, paths, span):
     key = LabelSetKey(teacher=deployment.teacher.name, teacher_version="7", span=span)
     facts = SetFacts(feature_version="f", label_age_spans=1, seconds=1.0)
     store.publish(store.stage(key, {"click": column}), [], facts)
-
-
-def test_a_surface_that_no_row_has_is_refused_with_the_name_that_is_meant(tmp_path):
-    from eventlog.simulator import simulate
-
-    simulate(tmp_path, spans=2, examples_per_span=200, seed=1)
-    require_rows(tmp_path, range(2), "tab_1")
-    with pytest.raises(BadInput, match=r"surfaces\.tab1: a surface without rows: .* Did you mean 'tab_1'\?"):
-        require_rows(tmp_path, range(2), "tab1")
-    with pytest.raises(BadInput, match=r"Rename the surface\. If it is a new surface, set surfaces\.home"):
-        require_rows(tmp_path, range(2), "home")

@@ -10,7 +10,7 @@ from rich.console import Console
 from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
 from eventlog.errors import BadInput
 from pipeline.config_file import load_deployment
-from pipeline.driver.due_spans import InputNotReady
+from pipeline.driver.log_checks import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.driver.serving_loop import run_until_stopped

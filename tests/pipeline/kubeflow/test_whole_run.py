@@ -19,7 +19,7 @@ from tests.pipeline.kubeflow.backend import Backend, FailedError
 
 pytestmark = [pytest.mark.slow, pytest.mark.kubeflow]
 
-SPANS = [2, 3, 4]
+SPANS = [4, 5, 6]
 SURFACES = ("tab_1", "tab_0")
 SEPARATE = ("teacher", *(f"student-{surface}" for surface in SURFACES))
 BEAM_STEP = "SpanExampleGen"
@@ -110,7 +110,7 @@ def test_the_reports_have_a_page_figures_and_a_curve(backend):
     figures = dict(outputs["figures"].metadata)
     points = outputs["roc"].metadata["confidenceMetrics"]
 
-    assert "tab_1, span 4" in page
+    assert "tab_1, span 6" in page
     assert page.count("<svg") >= 2
     links = re.findall(r'(?:src|href)="([^"#][^"]*)"', page)
     assert set(links) <= {"data:,"}, "the UI shows it without a network"

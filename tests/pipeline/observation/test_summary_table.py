@@ -14,6 +14,7 @@ BINARY = {
 }
 SUMMARY = {
     "spans": [3, 4, 5],
+    "surfaces_without_student": {"search": 0.24},
     "surfaces": {
         "home": {
             "coverage": 0.9987,
@@ -87,6 +88,12 @@ def test_a_role_without_figures_has_no_column_and_without_a_control_there_is_no_
     assert line(text, "click").split() == ["click", "0.7142", "1,234"]
 
 
+def test_surfaces_of_the_log_without_a_student_are_listed():
+    listed = "surfaces of the event log without a student"
+    assert f"{listed}: search (24.0% of the rows)" in printed(width=80)
+    assert listed not in printed(SUMMARY | {"surfaces_without_student": {}}, width=80)
+
+
 def test_only_unusual_decisions_are_shown():
     text = printed(width=80)
     assert "unusual decisions, all 1\n" in text
@@ -126,7 +133,7 @@ def test_only_a_terminal_gets_control_codes():
 
 
 def test_a_run_without_spans_is_printed():
-    empty = {"spans": [], "surfaces": {}, "label_sets": [], "seconds": {}}
+    empty = {"spans": [], "surfaces": {}, "surfaces_without_student": {}, "label_sets": [], "seconds": {}}
     assert "no spans" in printed(empty | {"decisions": [], "freshness": {"spans": [], "percentiles": {}}})
 
 

@@ -1,0 +1,135 @@
+"""Compares a configuration with the one that a root has run with, before a span begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pydantic
+
+from components.span_records import BURN_IN, TEACHER, recorded_spans, surface_burn_in
+from eventlog.errors import BadInput
+from models.settings import from_json, to_json
+from models.state import fixed_settings
+from pipeline.config import Deployment
+from pipeline.paths import RunPaths
+
+_NEW_ROOT = "a new root"
+_NEW_TEACHER = "a new teacher (a burn-in in a new root)"
+_NEW_FEATURES = "a new feature version (a burn-in in a new root)"
+
+
+def accept_settings(deployment: Deployment, paths: RunPaths, branches: Sequence[str]) -> list[str]:
+    """Records the configuration of a root, after a comparison with the recorded one.
+
+    Args:
+        deployment: The configuration.
+        paths: The root; `deployment.json` in it holds the recorded configuration.
+        branches: The branches to run. Models of other branches are not compared.
+
+    Returns:
+        One text for each changed setting, `key: before -> now`; empty at the first run.
+
+    Raises:
+        BadInput: if a change does not fit the models of the root; names all such changes and what they need.
+    """
+    before = _recorded(paths)
+    if before is not None:
+        refused = dict(_refused(before, deployment, paths, branches))
+        if refused:
+            raise BadInput(
+                "the root cannot take these changes of the configuration", where=str(paths.root),
+                expected="the settings that its models were trained with",
+                got="; ".join(f"{change} needs {need}" for change, need in refused.items()),
+                fix="Restore the settings, or begin with a new --root.",
+            )  # fmt: skip
+    if before == deployment:
+        return []
+    paths.root.mkdir(parents=True, exist_ok=True)
+    partial = paths.deployment.with_suffix(".partial")
+    partial.write_text(to_json(deployment))
+    partial.replace(paths.deployment)
+    return [] if before is None else _changes(before, deployment)
+
+
+def _recorded(paths: RunPaths) -> Deployment | None:
+    if not paths.deployment.is_file():
+        return None
+    try:
+        return from_json(Deployment, paths.deployment.read_text())
+    except (pydantic.ValidationError, UnicodeDecodeError) as error:
+        raise BadInput(
+            "the root's configuration cannot be read", where=str(paths.deployment),
+            expected="settings that this version of rankdistill knows", got=str(error).splitlines()[0],
+            fix="Use the version that wrote the root; or remove the file, and nothing is compared.",
+        ) from error  # fmt: skip
+
+
+def _refused(
+    before: Deployment, now: Deployment, paths: RunPaths, branches: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yields each change that the models of the root do not allow, and what it needs."""
+    if before.name != now.name:
+        yield f"name {now.name!r} instead of {before.name!r}", _NEW_ROOT
+    if recorded_spans(paths.records, BURN_IN):
+        for name, feature in now.features.items():
+            if name in _used_features(now) and before.features.get(name) != feature:
+                yield f"another features.{name}", _NEW_FEATURES
+        for name, task in now.tasks.items():
+            if name in before.tasks and before.tasks[name].delayed != task.delayed:
+                yield f"another tasks.{name}.delayed", _NEW_TEACHER
+        if before.burn_in != now.burn_in:
+            yield f"burn_in {now.burn_in} instead of {before.burn_in}", _NEW_TEACHER
+        if TEACHER in branches:
+            yield from _refused_of_teacher(before, now)
+    for surface in branches:
+        if surface in before.surfaces and _has_models(paths, surface):
+            for setting in _different(before.student_job(surface), now.student_job(surface)):
+                yield f"another {setting} of the student of {surface}", _new_student(surface)
+
+
+def _refused_of_teacher(before: Deployment, now: Deployment) -> Iterator[tuple[str, str]]:
+    if before.teacher.name != now.teacher.name:
+        yield f"teacher.name {now.teacher.name!r} instead of {before.teacher.name!r}", _NEW_TEACHER
+    for setting in _different(before.teacher_job(), now.teacher_job()):
+        yield f"another {setting} of the teacher", _NEW_TEACHER
+
+
+def _used_features(deployment: Deployment) -> set[str]:
+    jobs = [deployment.teacher_job(), *map(deployment.student_job, deployment.surfaces)]
+    return {name for job in jobs for name in job.features}
+
+
+def _different(before: Any, now: Any) -> list[str]:
+    settings, new_settings = fixed_settings(before), fixed_settings(now)
+    return [name for name in settings if settings[name] != new_settings[name]]
+
+
+def _new_student(surface: str) -> str:
+    return f"a new student (a new name of surfaces.{surface}, or a new root)"
+
+
+def _has_models(paths: RunPaths, surface: str) -> bool:
+    return any(recorded_spans(paths.records, branch) for branch in (surface, surface_burn_in(surface)))
+
+
+def _changes(before: Deployment, now: Deployment) -> list[str]:
+    old, new = (dict(_leaves(json.loads(to_json(deployment)), ())) for deployment in (before, now))
+    return [
+        f"{key}: {_shown(old, key)} -> {_shown(new, key)}"
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    else:
+        yield ".".join(path), value
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    return json.dumps(settings[key]) if key in settings else "none"

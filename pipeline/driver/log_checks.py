@@ -1,0 +1,82 @@
+"""Checks that the event log has the spans, the rows and the labels that a deployment needs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from eventlog.checks import check_span, require_labels
+from eventlog.errors import BadInput
+from eventlog.spans import count_labels, count_surfaces, span_versions
+from pipeline.config import Deployment
+
+
+class InputNotReady(BadInput):
+    """An input is not available yet; `serve-loop` waits for it instead of failing."""
+
+
+def check_log(deployment: Deployment, events: Path, on_span: Callable[[int, int], object]) -> None:
+    """Checks every span of the log, then rows and labels of the burn-in.
+
+    Args:
+        deployment: Its tasks, and the surfaces that run a burn-in.
+        events: The event log.
+        on_span: Called with each checked span and its number of rows.
+
+    Raises:
+        BadInput: at the first fault; see `check_span`, `require_spans`, `require_rows` and `require_labels`.
+    """
+    for span in span_versions(events):
+        counts = check_span(events, span)
+        on_span(span, counts.fresh + counts.matured)
+    spans = deployment.burn_in_spans
+    require_spans(events, spans, "the burn-in")
+    _require_labels(events, spans, deployment.teacher.tasks)
+    for name, surface in deployment.surfaces.items():
+        if surface.burn_in:
+            require_rows(events, spans, name)
+            _require_labels(events, spans, deployment.student_job(name).tasks, name)
+
+
+def require_spans(events: Path, spans: range, purpose: str) -> None:
+    """Checks that the log has every span of a range.
+
+    Raises:
+        InputNotReady: with the first missing span.
+    """
+    available = list(span_versions(events))
+    missing = [span for span in spans if span not in available]
+    if missing:
+        got = f"spans {available[0]} to {available[-1]}" if available else "no spans"
+        raise InputNotReady(
+            f"{purpose} needs span {missing[0]}", where=str(events),
+            expected=f"spans {spans[0]} to {spans[-1]}",
+            got=got, fix="Write the missing spans with `rankdistill events`, or change the range.",
+        )  # fmt: skip
+
+
+def require_rows(events: Path, spans: range, surface: str) -> None:
+    """Checks that a surface has rows in a range of spans.
+
+    Raises:
+        BadInput: with the surfaces of the log, and the name that is meant if one is similar.
+    """
+    in_log = count_surfaces(events, spans)
+    if surface in in_log:
+        return
+    near = difflib.get_close_matches(surface, in_log, n=1)
+    fix = f"Did you mean {near[0]!r}?" if near else "Rename the surface."
+    raise BadInput(
+        "a surface without rows", where=f"surfaces.{surface}",
+        expected=f"rows of {surface!r} in spans {spans[0]} to {spans[-1]}",
+        got=f"rows of {', '.join(in_log)}"[:200],
+        fix=f"{fix} A new surface has burn_in: false, and begins with first_spans.",
+    )  # fmt: skip
+
+
+def _require_labels(events: Path, spans: range, tasks: Iterable[str], surface: str | None = None) -> None:
+    by_surface = count_labels(events, spans)
+    counted = by_surface.values() if surface is None else [by_surface[surface]]
+    num_labels = {task: sum(labels[task] for labels in counted) for task in tasks}
+    require_labels(num_labels, f"{events}, spans {spans[0]} to {spans[-1]}", surface)

@@ -1,0 +1,103 @@
+"""Reads the TFMD schema of an event log and checks the settings of features and tasks against its columns."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from eventlog.errors import BadInput
+from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX
+from models.features import Feature
+
+_TYPES = {
+    "id": (schema_pb2.BYTES, schema_pb2.INT),
+    "bag": (schema_pb2.BYTES, schema_pb2.INT),
+    "number": (schema_pb2.INT, schema_pb2.FLOAT),
+    "quantiles": (schema_pb2.INT, schema_pb2.FLOAT),
+}
+"""Types of the column by kind of the feature."""
+_UNUSED_STAGES = (
+    schema_pb2.PLANNED, schema_pb2.ALPHA, schema_pb2.DEPRECATED, schema_pb2.DISABLED, schema_pb2.DEBUG_ONLY,
+)  # fmt: skip
+"""TFDV and TFT leave out columns in these stages."""
+
+
+def read_schema(path: Path) -> schema_pb2.Schema:
+    """Reads a schema in protobuf's text format.
+
+    Raises:
+        BadInput: if the file cannot be read or parsed, or has a column twice.
+    """
+    try:
+        schema = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise BadInput(
+            "not a schema", where=str(path), expected="a TFMD schema in protobuf's text format",
+            got=str(error).splitlines()[0], fix="Correct the file; schema/impressions.pbtxt is an example.",
+        ) from error  # fmt: skip
+    names = [feature.name for feature in schema.feature]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(
+                "a column twice in the schema", where=str(path), expected=f"one feature {name!r}",
+                got=str(names.count(name)), fix="Remove one of them.",
+            )  # fmt: skip
+    return schema
+
+
+def check_columns(
+    schema: schema_pb2.Schema, path: Path, features: Mapping[str, Feature], tasks: Iterable[str]
+) -> None:
+    """Checks that the schema has every column that a deployment reads, with a suitable type.
+
+    Args:
+        schema: the schema.
+        path: the schema's file, for messages.
+        features: the features by name.
+        tasks: names of the tasks.
+
+    Raises:
+        BadInput: at the first column that is missing or has another type, or a single-valued feature whose
+            column has several values in a row.
+    """
+    columns = {
+        column.name: column for column in schema.feature if column.lifecycle_stage not in _UNUSED_STAGES
+    }
+    for field in FIXED_COLUMNS:
+        types = (schema_pb2.BYTES,) if field.type == "string" else (schema_pb2.INT,)
+        _check_column(columns, path, field.name, types, "every event log has it")
+    for task in tasks:
+        _check_column(columns, path, LABEL_PREFIX + task, (schema_pb2.FLOAT,), f"labels of tasks.{task}")
+    for name, feature in features.items():
+        reason = f"features.{name} of kind {feature.kind}"
+        column = _check_column(columns, path, name, _TYPES[feature.kind], reason)
+        if feature.kind != "bag" and column.value_count.max > 1:
+            raise BadInput(
+                f"several values in column {name}", where=str(path), expected=f"one value ({reason})",
+                got=f"value_count.max: {column.value_count.max}",
+                fix="Give the feature the kind bag, or correct the schema.",
+            )  # fmt: skip
+
+
+def _check_column(
+    columns: Mapping[str, schema_pb2.Feature], path: Path, name: str, types: tuple[int, ...], reason: str
+) -> schema_pb2.Feature:
+    expected = " or ".join(schema_pb2.FeatureType.Name(kind) for kind in types)
+    if name not in columns:
+        near = difflib.get_close_matches(name, columns, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Add the column to the schema."
+        raise BadInput(
+            f"no column {name} in the schema", where=str(path), expected=f"type {expected} ({reason})",
+            got="no such column", fix=hint,
+        )  # fmt: skip
+    if columns[name].type not in types:
+        raise BadInput(
+            f"wrong type of column {name} in the schema", where=str(path), expected=f"{expected} ({reason})",
+            got=schema_pb2.FeatureType.Name(columns[name].type),
+            fix="Correct the schema, or the kind of the feature.",
+        )  # fmt: skip
+    return columns[name]

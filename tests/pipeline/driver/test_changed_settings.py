@@ -1,0 +1,159 @@
+"""A changed configuration is compared with the one that a root has run with."""
+
+import copy
+
+import pytest
+import yaml
+
+from components.span_records import BURN_IN, TEACHER, SpanRecord, surface_burn_in, write_record
+from eventlog.errors import BadInput
+from pipeline.config_file import load_deployment, read_document
+from pipeline.driver.changed_settings import accept_settings
+from pipeline.paths import RunPaths
+from tests.conftest import REPOSITORY
+
+BRANCHES = (TEACHER, "tab_1", "tab_0")
+
+
+@pytest.fixture
+def document():
+    document = read_document(REPOSITORY / "pipeline" / "configs" / "demo.yaml")
+    document["schema"] = str(REPOSITORY / "schema" / "impressions.pbtxt")
+    return document
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load_document(document):
+        path = tmp_path / "deployment.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        return load_deployment(path)
+
+    return load_document
+
+
+@pytest.fixture
+def paths(tmp_path, load, document):
+    """A root with the demo's configuration; all branches have run their burn-in."""
+    paths = RunPaths(tmp_path / "root", tmp_path / "events")
+    assert accept_settings(load(document), paths, BRANCHES) == []
+    for branch in (BURN_IN, *map(surface_burn_in, BRANCHES[1:])):
+        write_record(paths.records, branch, SpanRecord(span=4))
+    return paths
+
+
+def changed(document, key, value):
+    document = copy.deepcopy(document)
+    *parents, last = key.split(".")
+    target = document
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    target[last] = value
+    return document
+
+
+def test_the_same_configuration_changes_nothing(load, document, paths):
+    written = paths.deployment.stat().st_mtime_ns
+    assert accept_settings(load(document), paths, BRANCHES) == []
+    assert paths.deployment.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("teacher.optimizer.learning_rate", 0.02, "teacher.optimizer.learning_rate: 0.1 -> 0.02"),
+        ("student.batch_size", 32, "student.batch_size: 128 -> 32"),
+        ("student.distillation.click.weight", 3.0, "student.distillation.click.weight: 8.0 -> 3.0"),
+        ("seed", 5, "seed: 17 -> 5"),
+        ("surfaces.tab_0.coverage_floor", 0.5, "surfaces.tab_0.coverage_floor: 0.95 -> 0.5"),
+        ("label_store", "delta:other", 'label_store: "delta:labels" -> "delta:other"'),
+    ],
+)
+def test_a_change_that_the_models_allow_is_reported_once(load, document, paths, key, value, line):
+    deployment = load(changed(document, key, value))
+    assert accept_settings(deployment, paths, BRANCHES) == [line]
+    assert accept_settings(deployment, paths, BRANCHES) == []
+
+
+def test_a_new_surface_is_reported(load, document, paths):
+    lines = accept_settings(load(changed(document, "surfaces.tab_4", {})), paths, (*BRANCHES, "tab_4"))
+    assert "surfaces.tab_4.burn_in: none -> true" in lines
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "refusal"),
+    [
+        ("name", "other", "name 'other' instead of 'demo' needs a new root"),
+        ("burn_in", "0:5", "burn_in 0:5 instead of 0:4 needs a new teacher"),
+        ("teacher.name", "bigger", "teacher.name 'bigger' instead of 'history-2x' needs a new teacher"),
+        ("teacher.architecture.trunk", [8], "another architecture of the teacher needs a new teacher"),
+        (
+            "teacher.tasks",
+            ["click", "long_view", "watch_time", "like", "profile_enter", "ltv"],
+            "tasks of the",
+        ),
+        ("teacher.optimizer.clippy", False, "another optimizer of the teacher needs a new teacher"),
+        ("features.hour.buckets", 25, "another features.hour needs a new feature version"),
+        ("tasks.ltv.delayed", False, "another tasks.ltv.delayed needs a new teacher"),
+        ("tasks.watch_time.loss", "ziln", "another tasks of the student of tab_0 needs a new student"),
+        (
+            "student.architecture.embedding_size",
+            4,
+            "another architecture of the student of tab_1 needs a new",
+        ),
+        ("student.features", ["video_id", "user_id"], "another features of the student of tab_1 needs a new"),
+        ("student.distillation.click.strategy", "direct", "another soft heads of the student of tab_1"),
+    ],
+)
+def test_a_change_that_needs_new_models_is_refused_before_a_span(load, document, paths, key, value, refusal):
+    before = paths.deployment.read_bytes()
+    with pytest.raises(BadInput, match="the root cannot take these changes") as caught:
+        accept_settings(load(changed(document, key, value)), paths, BRANCHES)
+    assert refusal in str(caught.value)
+    assert paths.deployment.read_bytes() == before
+
+
+def test_a_new_feature_that_a_model_uses_needs_a_new_feature_version(load, document, paths):
+    feature = document["features"].pop("hour")
+    without = copy.deepcopy(document)
+    for role in ("teacher", "student"):
+        without[role]["features"] = [name for name in without[role]["features"] if name != "hour"]
+    paths.deployment.unlink()
+    accept_settings(load(without), paths, BRANCHES)
+    document["features"]["hour"] = feature
+    with pytest.raises(BadInput, match=r"another features\.hour needs a new feature version"):
+        accept_settings(load(document), paths, BRANCHES)
+    lines = accept_settings(load(changed(without, "features.hour", feature)), paths, BRANCHES)
+    assert "features.hour.buckets: none -> 64" in lines, "no model uses it"
+
+
+def test_all_refused_changes_are_named_in_one_line(load, document, paths):
+    twice = changed(changed(document, "name", "other"), "features.hour.buckets", 25)
+    with pytest.raises(BadInput, match=r"name 'other'.*; another features\.hour") as caught:
+        accept_settings(load(twice), paths, BRANCHES)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_of_other_branches_are_not_compared(load, document, paths):
+    bigger = changed(document, "teacher.architecture.trunk", [8])
+    assert accept_settings(load(bigger), paths, ("tab_1",)) != []
+
+
+def test_before_the_first_burn_in_every_setting_but_the_name_may_change(load, document, tmp_path):
+    paths = RunPaths(tmp_path / "new", tmp_path / "events")
+    accept_settings(load(document), paths, BRANCHES)
+    bigger = load(changed(document, "teacher.architecture.trunk", [8]))
+    # The last value is one of two in the list.
+    assert accept_settings(bigger, paths, BRANCHES) == ["teacher.architecture.trunk: [256, 128] -> [8]"]
+
+
+def test_a_configuration_of_another_version_is_refused_in_one_line(load, document, paths):
+    paths.deployment.write_text('{"name": "demo", "unknown_setting": 1}')
+    with pytest.raises(BadInput, match=r"deployment\.json: the root's configuration cannot be read"):
+        accept_settings(load(document), paths, BRANCHES)
+
+
+def test_a_root_without_a_recorded_configuration_records_it(load, document, paths):
+    paths.deployment.unlink()
+    assert accept_settings(load(document), paths, BRANCHES) == []
+    assert accept_settings(load(changed(document, "seed", 5)), paths, BRANCHES) == ["seed: 17 -> 5"]
