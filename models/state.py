@@ -22,7 +22,7 @@ DEFERRED_FOLDER = "unlearned"
 """Folder of the shards of deferred spans, on which the model must still train."""
 DIVERGED_FILE = "DIVERGED"
 """File that is written instead of a served model if training diverged; contains the reason."""
-_RECORD_FILE = "state.json"
+RECORD_FILE = "state.json"
 _CHECKPOINT = "variables"
 
 
@@ -99,7 +99,7 @@ def write_state(uri: str, record: StateRecord, **trackables: Any) -> None:
 
     tf.io.gfile.makedirs(uri)
     tf.train.Checkpoint(**trackables).write(f"{uri}/{_CHECKPOINT}")
-    with tf.io.gfile.GFile(f"{uri}/{_RECORD_FILE}", "w") as file:
+    with tf.io.gfile.GFile(f"{uri}/{RECORD_FILE}", "w") as file:
         file.write(to_json(record))
 
 
@@ -112,10 +112,10 @@ def read_state_record(uri: str) -> StateRecord:
     import tensorflow as tf
 
     try:
-        with tf.io.gfile.GFile(f"{uri}/{_RECORD_FILE}", "r") as file:
+        with tf.io.gfile.GFile(f"{uri}/{RECORD_FILE}", "r") as file:
             return from_json(StateRecord, file.read())
     except (tf.errors.OpError, pydantic.ValidationError) as error:
-        raise _unreadable(uri, f"a training state with {_RECORD_FILE}", error) from error
+        raise _unreadable(uri, f"a training state with {RECORD_FILE}", error) from error
 
 
 def restore_state(uri: str, **trackables: Any) -> None:

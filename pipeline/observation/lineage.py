@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pydantic
@@ -19,7 +20,7 @@ from eventlog.errors import BadInput
 from models.job import TrainingJob
 from models.settings import from_json
 from models.shard_names import SHARD_GLOB, parse_shard_name
-from models.state import DEFERRED_FOLDER, job_hash
+from models.state import DEFERRED_FOLDER, RECORD_FILE, STATE_FOLDER, job_hash
 
 METADATA_FILE = "metadata.sqlite"
 """Its presence marks the root of a run, see `pipeline.paths`."""
@@ -36,7 +37,8 @@ class Lineage:
         uri: URI of the Model artifact; for a pushed model, of the artifact that was pushed.
         role: `teacher`, `student` or `control`.
         surface: The surface that the model ranks; None for all.
-        spans: Every span that the model has trained on, ascending, including the burn-in.
+        spans: Every span that the model has trained on, ascending, including the burn-in. A span without a
+            row for the model is left out.
         label_sets: Ids of the joined label sets in the order of training; empty for teacher and control.
         teachers: `<teacher>.<version>` of these sets, in the same order.
         transform_graph: URI of the transform graph, as Transform wrote it.
@@ -77,18 +79,14 @@ def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
         raise _not_a_model(uri, "the empty marker: there is no model yet")
     last = trainings[-1]
     job = _job(last)
-    examples = (
-        [artifact for training in trainings for artifact in training.examples]
-        if job.role == "student"
-        else []
-    )
-    sets = tuple(dict.fromkeys(set_id for artifact in examples for set_id in _label_sets(artifact)))
+    spans = _spans_with_rows(trainings)
+    sets = _joined_sets(trainings, spans) if job.role == "student" else ()
     graph = _original(last.model.store, last.model.inputs["transform_graph"].uri)
     return Lineage(
         uri=start.inputs["model"].uri if start.kind == "Pusher" else start.artifact.uri,
         role=job.role,
         surface=job.surface,
-        spans=tuple(sorted(set().union(*(training.spans() for training in trainings)))),
+        spans=spans,
         label_sets=sets,
         teachers=tuple(dict.fromkeys(set_id.partition(".span-")[0] for set_id in sets)),
         transform_graph=graph.artifact.uri,
@@ -223,6 +221,28 @@ def _trainings(store: metadata_store.MetadataStore, uri: str) -> list[_Training]
                 trainings[-1].examples.insert(0, examples)
         store, uri = product.store, _upstream(product)
     return trainings[::-1]
+
+
+def _spans_with_rows(trainings: Sequence[_Training]) -> tuple[int, ...]:
+    """The spans of some trainings. MLMD also has spans without a row; the training state does not."""
+    spans = set().union(*(training.spans() for training in trainings))
+    record = Path(trainings[-1].model.artifact.uri, STATE_FOLDER, RECORD_FILE)
+    if record.is_file():
+        spans &= set(json.loads(record.read_text())["spans"])
+    return tuple(sorted(spans))
+
+
+def _joined_sets(trainings: Sequence[_Training], spans: Collection[int]) -> tuple[str, ...]:
+    """The label sets of the examples of some spans, in order of training."""
+    return tuple(
+        dict.fromkeys(
+            set_id
+            for training in trainings
+            for artifact in training.examples
+            if not _spans(training.model.store, artifact).isdisjoint(spans)
+            for set_id in _label_sets(artifact)
+        )
+    )
 
 
 def _upstream(product: _Product) -> str:

@@ -234,6 +234,20 @@ def test_a_student_has_its_label_sets_and_their_teachers_in_order_of_training(ru
     assert result.teachers == ("big.f00-00001", "big.f00-00002", "big.f00-00004")
 
 
+def test_a_span_without_a_row_for_the_model_is_not_in_its_lineage(run):
+    sets = [f"big.f00-{span - 1:05d}.span-{span:05d}.0.abc" for span in range(4)]
+    good = run.span(None, run.join(2, sets[2]), "student")
+    candidate = run.train(run.join(3, sets[3]), run.state("student", good.uri), "student")
+    assert model_lineage(run.store, candidate.uri).spans == (2, 3)
+
+    state = Path(candidate.uri, "training-state")
+    state.mkdir(parents=True)
+    (state / "state.json").write_text(json.dumps({"spans": [2]}))
+
+    result = model_lineage(run.store, candidate.uri)
+    assert (result.spans, result.label_sets) == ((2,), (sets[2],))
+
+
 def test_the_lineage_of_a_pushed_folder_is_that_of_the_pushed_model(run):
     model = run.train(run.join(2), run.state("student", ""), "student")
     other = run.train(run.join(3), run.state("student", ""), "student")
