@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +11,16 @@ from typing import Any
 import click
 
 from components.transforms.collecting import find_bad_input
+from eventlog.errors import BadInput
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SQLITE_FULL = "database or disk is full"
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
-    """Runs a program. Bad input and wrong options end it with one line on standard error and exit code 2.
+    """Runs a program. Bad input, wrong options, refused paths and full disks end it with one line on standard
+    error and exit code 2.
 
     Args:
         name: The program's name, printed before the message.
@@ -30,8 +38,31 @@ def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
     except click.Abort:
         sys.exit(130)
     except Exception as error:
-        bad_input = find_bad_input(error)
-        if bad_input is None:
+        line = find_bad_input(error) or _find_file_system_error(error)
+        if line is None:
             raise
-        click.echo(f"{name}: {bad_input}", err=True)
+        click.echo(f"{name}: {line}", err=True)
         sys.exit(2)
+
+
+def _find_file_system_error(error: BaseException) -> BadInput | None:
+    """The cause of an error, if the file system refused a path or is full."""
+    link: BaseException | None = error
+    while link is not None:
+        code = link.errno if isinstance(link, OSError) else None
+        if code in _REFUSALS or code in _FULL:
+            return _file_system_error(str(getattr(link, "filename", None) or "a file"), code)
+        # TensorFlow, Arrow and SQLite have exceptions of their own.
+        for code in _FULL:
+            if os.strerror(code) in str(link) or _SQLITE_FULL in str(link):
+                return _file_system_error(str(link).splitlines()[0][:200], code)
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _file_system_error(where: str, code: int) -> BadInput:
+    is_full = code in _FULL
+    return BadInput(
+        "the file system refuses", where=where, expected="a path to read or write", got=os.strerror(code),
+        fix="Free space, then repeat the command." if is_full else "Use another path, or permit its use.",
+    )  # fmt: skip

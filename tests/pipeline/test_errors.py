@@ -1,3 +1,5 @@
+import errno
+
 import click
 import pytest
 
@@ -5,6 +7,8 @@ from components.transforms.collecting import find_bad_input
 from eventlog.errors import BadInput
 from pipeline.errors import exit_on_bad_input
 
+REFUSED = "the file system refuses: expected a path to read or write"
+FREE = "Free space, then repeat the command."
 LINE = "span 3: empty: expected rows, got none. Write it again."
 
 
@@ -41,6 +45,21 @@ def test_another_error_is_not_bad_input():
     ("error", "code", "output"),
     [
         (wrapped_bad_input(), 2, f"tool: {LINE}\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/d/part"),
+            2,
+            f"tool: /d/part: {REFUSED}, got No space left on device. {FREE}\n",
+        ),
+        (
+            RuntimeError("UNKNOWN: /d/variables; File too large"),
+            2,
+            f"tool: UNKNOWN: /d/variables; File too large: {REFUSED}, got File too large. {FREE}\n",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/d"),
+            2,
+            f"tool: /d: {REFUSED}, got Permission denied. Use another path, or permit its use.\n",
+        ),
         (click.UsageError("no such option"), 2, "tool: no such option\n"),
         (click.Abort(), 130, ""),
         (click.exceptions.Exit(3), 3, ""),
