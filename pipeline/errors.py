@@ -27,7 +27,8 @@ def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
         program: Any callable, such as a click command with `standalone_mode=False`.
     """
     try:
-        program()
+        # Click returns the code of `Exit` if it is not in standalone mode.
+        status = program()
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
@@ -43,6 +44,8 @@ def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
             raise
         click.echo(f"{name}: {line}", err=True)
         sys.exit(2)
+    if isinstance(status, int) and status:
+        sys.exit(status)
 
 
 def _find_file_system_error(error: BaseException) -> BadInput | None:

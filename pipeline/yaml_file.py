@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
     Raises:
         BadInput: if it is no UTF-8 or no YAML mapping, has a key twice, a key that is no text (YAML 1.1
-            reads `no`, `on` and `yes` as booleans), or a value that JSON lacks, such as a date.
+            reads `no`, `on` and `yes` as booleans), or a value that JSON lacks, such as a set.
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
@@ -35,7 +36,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, with text as keys, each once."""
+    """The safe loader, with text as keys, each once; dates stay text, and `1e-3` is a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Builds a mapping; see the base class.
@@ -59,6 +60,16 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             first_lines[key_node.value] = line
         return dict(super().construct_mapping(node, deep))
+
+
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+# YAML 1.1 reads a number with an exponent but without a point as text.
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789")
+)
 
 
 def _not_a_mapping(path: Path, expected: str, got: str, fix: str = "Correct the file.") -> BadInput:

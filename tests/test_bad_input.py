@@ -1,179 +1,388 @@
-"""Every kind of bad input ends in one line, exit code 2, and nothing published."""
+"""Every kind of bad input, at every command: one line, exit code 2, and nothing of a root changes.
 
+`tests/test_bad_input_of_run.py` has faults that a running pipeline finds.
+"""
+
+import datetime
 import shutil
+import socket
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
 
+from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.schemes import open_store
-from components.soft_label_bulk_inferrer import teacher_record
-from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
-from eventlog.errors import BadInput
+from components.span_records import BURN_IN, SpanRecord, write_record
+from eventlog.simulator import simulate
+from pipeline.config_file import load_deployment, read_document
+from pipeline.driver.changed_settings import accept_settings
+from pipeline.paths import RunPaths
 from rankdistill.command_line import main
+from tests.conftest import REPOSITORY
+
+DEMO = REPOSITORY / "pipeline" / "configs" / "demo.yaml"
+SCHEMA = REPOSITORY / "schema" / "impressions.pbtxt"
+
+
+@pytest.fixture(scope="session")
+def clean_log(tmp_path_factory):
+    log = tmp_path_factory.mktemp("clean") / "log"
+    simulate(log, spans=4, examples_per_span=60, seed=1)
+    return log
+
+
+class World:
+    """A folder with a configuration, an event log, and a root with records, a served model and labels."""
+
+    def __init__(self, folder, clean_log):
+        self.folder = folder
+        self.config = folder / "deployment.yaml"
+        self.log = folder / "log"
+        self.root = folder / "root"
+        self.schema = folder / "schema.pbtxt"
+        shutil.copytree(clean_log, self.log)
+        self.schema.write_text(SCHEMA.read_text())
+        self.document = read_document(DEMO) | {"schema": "schema.pbtxt", "burn_in": "2:3"}
+        self.configure()
+        (self.root / "serving" / "tab_1" / "1").mkdir(parents=True)
+        (self.root / "serving" / "tab_1" / "1" / "saved_model.pb").write_bytes(b"a served model")
+        write_record(str(self.root / "records"), BURN_IN, SpanRecord(span=3))
+        accept_settings(load_deployment(self.config), RunPaths(self.root, self.log), ("teacher", "tab_1"))
+        store = open_store(self.store)
+        column = {"click": SoftColumn(kind="binary", link="sigmoid", unit="probability")}
+        writer = store.stage(LabelSetKey(teacher="big", teacher_version="7", span=3), column)
+        rows = [["a"], [datetime.date(2022, 5, 1)], ["tab_1"], [0.5]]
+        shard = writer.write("s", pa.table(rows, schema=row_schema(["click"])))
+        facts = SetFacts(feature_version="f", label_age_spans=1, seconds=1.0)
+        self.set_id = store.publish(writer, [shard], facts).set_id
+
+    @property
+    def store(self):
+        return f"delta:{self.root}/labels"
+
+    def configure(self, **changes):
+        """Writes the configuration; `__` in a key separates the levels, and `...` removes the key."""
+        document = yaml.safe_load(yaml.safe_dump(self.document))
+        for key, value in changes.items():
+            *parents, last = key.split("__")
+            target = document
+            for parent in parents:
+                target = target[parent]
+            if value is ...:
+                del target[last]
+            else:
+                target[last] = value
+        self.config.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def part(self, span=2):
+        (file,) = (self.log / f"span={span}").glob("part-*.parquet")
+        return file
+
+    def rewrite(self, change, span=2):
+        pq.write_table(change(pq.read_table(self.part(span))), self.part(span))
+
+    def set_column(self, name, values, span=2):
+        self.rewrite(
+            lambda table: table.set_column(table.column_names.index(name), name, values(table)), span
+        )
+
+    def kept(self):
+        """Content of every file of store, serving, records and log, by path; not the lock and the journal."""
+        paths = [path for folder in (self.root, self.log) for path in folder.rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in paths if path.name not in (".lock", "loop.jsonl")}
 
 
 @pytest.fixture
-def log(small_log, tmp_path):
-    """A copy of the log's first five spans, to be spoilt."""
-    copy = tmp_path / "log"
-    for span in range(5):
-        shutil.copytree(small_log / f"span={span}", copy / f"span={span}")
-    return copy
+def world(tmp_path, clean_log, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return World(tmp_path, clean_log)
 
 
-@pytest.fixture
-def refusal(small_config, log, tmp_path, capfd, monkeypatch):
-    """Runs the command line and gives its one line of refusal."""
-
-    def run(*arguments, config=small_config):
-        root = tmp_path / "root"
-        command = ["run", "--config", config, "--events", log, "--root", root, *arguments]
-        monkeypatch.setattr("sys.argv", ["rankdistill", *map(str, command)])
-        before = files_under(root)
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capfd.readouterr()
-        lines = err.splitlines()
-        assert stopped.value.code == 2
-        assert [line.partition(": ")[0] for line in lines] == ["rankdistill"], lines
-        assert "Traceback" not in out
-        assert files_under(root) == before
-        assert open_store(f"delta:{root}/labels").list_sets() == []
-        began = (root / "metadata.sqlite").exists()
-        assert (live_outputs_of_failures(root) if began else []) == [0] * began
-        return lines[0]
-
-    return run
+CHECK = ("config", "check", "{config}")
+CHECK_LOG = (*CHECK, "--events", "{log}")
+EVENTS = ("events", "check", "--events", "{log}")
+RUN = ("run", "--config", "{config}", "--events", "{log}", "--root", "{root}")
+SERVE = ("serve-loop", *RUN[1:])
+FLEET = ("fleet", *RUN[1:])
+BACKFILL = ("backfill", *RUN[1:])
 
 
-def files_under(root):
-    """Records, pushed models and the summary: all that a later run or a server would find."""
-    kept = ("records/**/*", "serving/**/*", "summary.json")
-    return {path: path.read_bytes() for name in kept for path in root.glob(name) if path.is_file()}
+def config(**changes):
+    return lambda world: world.configure(**changes)
 
 
-def live_outputs_of_failures(root):
-    """Of each failed execution, how many outputs MLMD takes for live."""
-    config = metadata.sqlite_metadata_connection_config(str(root / "metadata.sqlite"))
-    inputs = (metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.DECLARED_INPUT)
-    counts = []
-    with metadata.Metadata(config) as handle:
-        for execution in handle.store.get_executions():
-            if execution.last_known_state == metadata_store_pb2.Execution.FAILED:
-                events = handle.store.get_events_by_execution_ids([execution.id])
-                outputs = [event.artifact_id for event in events if event.type not in inputs]
-                artifacts = handle.store.get_artifacts_by_id(outputs)
-                counts.append(sum(each.state == metadata_store_pb2.Artifact.LIVE for each in artifacts))
-    return counts
+def text(content):
+    return lambda world: world.config.write_bytes(content)
 
 
-def rewrite(log, span, change):
-    """Replaces a span's rows by what `change` makes of them."""
-    (file,) = (log / f"span={span}").glob("part-*.parquet")
-    pq.write_table(change(pq.read_table(file)), file)
+def schema(before, after):
+    def change(world):
+        content = world.schema.read_text()
+        assert before in content
+        world.schema.write_text(content.replace(before, after, 1))
+
+    return change
 
 
-def replace(table, name, column):
-    return table.set_column(table.column_names.index(name), name, column)
+def column(name, values, span=2):
+    return lambda world: world.set_column(name, values, span)
 
 
-def test_unknown_config_key(refusal, small_document, tmp_path):
-    config = tmp_path / "typo.yaml"
-    config.write_text(yaml.safe_dump(small_document | {"sed": 3}))
-
-    assert "sed: unknown key" in (line := refusal(config=config))
-    assert "Did you mean 'seed'?" in line
+def first(value, kind):
+    """The column with another first value."""
+    return lambda name: lambda table: pa.array([value, *table[name].to_pylist()[1:]], kind)
 
 
-def test_missing_column(refusal, log):
-    rewrite(log, 2, lambda table: table.drop(["duration_seconds"]))
-
-    assert "missing column duration_seconds" in (line := refusal())
-    assert "span=2" in line
-
-
-def test_wrong_type(refusal, log):
-    rewrite(log, 2, lambda table: replace(table, "hour", table["hour"].cast(pa.string())))
-
-    assert "wrong type of column hour: expected int64, got string" in refusal()
+def floats(table, name, value):
+    values = table[name].to_numpy().copy()
+    values[0] = value
+    return pa.array(values, pa.float32(), from_pandas=False)
 
 
-def test_span_gap(refusal, log):
-    shutil.rmtree(log / "span=1")
-
-    assert "span gap: expected every span from 0 to 4, got no complete span 1" in refusal()
-
-
-def test_wanted_spans_beyond_the_next_due_are_a_gap(refusal, log, small_log):
-    shutil.copytree(small_log / "span=5", log / "span=5")
-
-    assert "span gap" in (line := refusal("--spans", "5:5"))
-    assert "span 4 or earlier" in line
+def latin_1(table):
+    raw = pa.array([b"caf\xe9"] * table.num_rows, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
 
 
-def test_empty_span(refusal, log):
-    rewrite(log, 2, lambda table: table.slice(0, 0))
-
-    assert "empty span" in (line := refusal())
-    assert "span=2" in line
+def nothing(world):
+    pass
 
 
-def test_all_labels_of_a_task_missing(refusal, log):
-    rewrite(log, 2, lambda table: replace(table, "label_like", pa.nulls(table.num_rows, pa.float32())))
-
-    assert "column label_like is null in all fresh rows" in refusal()
+def unreadable(world):
+    world.part().write_bytes(world.part().read_bytes()[:-50])
 
 
-def test_duplicate_example_ids(refusal, log):
-    rewrite(log, 2, lambda table: pa.concat_tables([table, table.slice(0, 1)]))
-
-    assert "duplicate example_id in fresh rows: expected every id once, got 1 repeated" in refusal()
+def no_parquet(world):
+    world.part().write_text("user_id,video_id\n1,2\n")
 
 
-def test_truncated_parquet(refusal, log):
-    (file,) = (log / "span=2").glob("part-*.parquet")
-    file.write_bytes(file.read_bytes()[:-100])
-
-    assert f"{file}: unreadable file" in refusal()
+def padded(world):
+    (world.log / "span=2").rename(world.log / "span=00002")
 
 
-def test_nan_feature(refusal, log):
-    def spoil(table):
-        values = table["follow_user_num"].to_numpy().copy()
-        values[3] = np.nan
-        return replace(table, "follow_user_num", pa.array(values, pa.float32(), from_pandas=False))
-
-    rewrite(log, 2, spoil)
-
-    assert "NaN or infinity in column follow_user_num" in refusal()
+def gap(world):
+    shutil.rmtree(world.log / "span=1")
 
 
-def test_unreadable_model(refusal, tmp_path):
-    model = tmp_path / "broken"
-    (model / "Format-Serving").mkdir(parents=True)
-    (model / "Format-Serving" / "saved_model.pb").write_bytes(b"no model")
-    record = SpanRecord(span=3, slots={"teacher": str(model)})
-    write_record(str(tmp_path / "root" / "records"), BURN_IN, record)
-    for surface in ("tab_1", "tab_0"):
-        write_record(str(tmp_path / "root" / "records"), surface_burn_in(surface), SpanRecord(span=3))
-
-    assert f"{model}: unknown to MLMD: expected an artifact of a finished step" in refusal()
-    with pytest.raises(BadInput, match=r"broken/training-state: .* training state cannot be read"):
-        teacher_record(str(model), 4, "previous")
+def no_spans(world):
+    shutil.rmtree(world.log)
+    world.log.mkdir()
 
 
-def test_no_such_folder_of_events(refusal, log):
-    shutil.rmtree(log)
-
-    assert f"{log}: no event log" in refusal()
+def moved(world):
+    write_record(str(world.root / "records"), BURN_IN, SpanRecord(span=3, slots={"teacher": "/gone/teacher"}))
 
 
-def test_nonsense_range(refusal):
-    assert "not a range of spans: expected A:B" in (line := refusal("--spans", "five"))
-    assert "got 'five'" in line
+def broken_record(world):
+    (record,) = (world.root / "records" / BURN_IN).iterdir()
+    record.write_text("{")
+
+
+def lost_shard(world):
+    (file,) = (world.root / "labels").glob("label_set=*/*.parquet")
+    file.unlink()
+
+
+def other_version(world):
+    (world.root / "deployment.json").write_text('{"from": "another version"}')
+
+
+def newer_push(world):
+    (world.root / "serving" / "tab_1" / "99999999999").mkdir()
+
+
+def no_label_of_ltv(world):
+    world.set_column("label_ltv", lambda table: pa.nulls(table.num_rows, pa.float32()), span=3)
+
+
+def several_values(world):
+    content = world.schema.read_text()
+    start = content.index('name: "user_id"')
+    world.schema.write_text(content[:start] + content[start:].replace("max: 1 }", "max: 9 }", 1))
+
+
+def csv_without_columns(world):
+    (world.folder / "csv").mkdir()
+    for name in ("log_standard_pure", "user_features_pure", "video_features_basic_pure"):
+        (world.folder / "csv" / f"{name}.csv").write_text("user_id\n1\n")
+
+
+KINDS = [
+    # The configuration file.
+    ("no file", (*CHECK[:2], "none.yaml"), nothing, ["no such configuration", "got no file 'none.yaml'"]),
+    ("a folder", (*CHECK[:2], "log"), nothing, ["File 'log' is a directory"]),
+    ("another encoding", CHECK, text(b"# caf\xe9\nname: demo\n"), ["deployment.yaml", "UTF-8"]),
+    ("an empty file", CHECK, text(b""), ["deployment.yaml", "mapping"]),
+    ("a list", CHECK, text(b"- a\n- b\n"), ["deployment.yaml", "mapping"]),
+    ("not YAML", CHECK, text(b"name: [a\nseed: 1\n"), ["deployment.yaml", "line"]),
+    ("a key twice", CHECK, text(b"name: a\nseed: 1\nname: b\n"), ["key 'name' twice, in lines 1 and 3"]),
+    ("a key that is no text", CHECK, text(b"name: a\nsurfaces: {no: {}}\n"), ["key no in line 2 is no text"]),
+    ("a set", CHECK, text(b"name: !!set {a}\n"), ["expected text, numbers, lists and mappings"]),
+    ("unknown key", CHECK, config(sed=3), ["sed: unknown key", "Did you mean 'seed'?"]),
+    ("missing key", CHECK, config(seed=...), ["seed: wrong value: expected a value, got nothing"]),
+    ("wrong type", CHECK, config(seed="x"), ["seed: wrong value", "got 'x'"]),
+    ("out of range", CHECK, config(rows_per_shard=0), ["rows_per_shard", "greater than or equal to 1"]),
+    ("NaN", CHECK, config(evaluation={"margin": float("nan")}), ["evaluation.margin", "finite"]),
+    ("not a range of spans", CHECK, config(burn_in="3"), ["burn_in", "A:B", "got '3'"]),
+    ("unknown feature", CHECK, config(teacher__features=["user_di"]), ["did you mean 'user_id'?"]),
+    ("unknown task", CHECK, config(student__distillation={"clik": {"strategy": "direct"}}), ["clik"]),
+    ("extends a missing file", CHECK, text(b"extends: none.yaml\n"),
+     ["extends: no such configuration", "none.yaml"]),
+    ("extends itself", CHECK, text(b"extends: deployment.yaml\n"), ["a file extends itself"]),
+    ("unsafe name", CHECK, config(surfaces={"../../out": {}}), ["surfaces", "'../../out'"]),
+    ("reserved name", CHECK, config(surfaces={"teacher": {}}), ["surfaces", "teacher"]),
+    ("long name", CHECK, config(name="a" * 60), ["expected at most"]),
+    ("unknown runner", CHECK, config(beam_pipeline_args=["--runner=NoSuch"]),
+     ["beam_pipeline_args", "NoSuch"]),
+    ("foreign store", CHECK, config(label_store="delta:s3://bucket/x"), ["label_store", "s3://bucket/x"]),
+    # The schema.
+    ("no schema", CHECK, config(schema="none.pbtxt"), ["schema: no such schema", "none.pbtxt"]),
+    ("not a schema", CHECK, schema("feature {", "featur {"), ["not a schema", "schema.pbtxt"]),
+    ("missing column of the schema", CHECK, schema('"hour"', '"houre"'), ["no column hour", "'houre'?"]),
+    ("no label in the schema", CHECK, schema('"label_like"', '"liked"'),
+     ["no column label_like", "tasks.like"]),
+    ("wrong type in the schema", CHECK, config(features__user_id={"kind": "number"}),
+     ["wrong type of column user_id", "got BYTES"]),
+    ("several values", CHECK, several_values,
+     ["several values in column user_id", "one value"]),
+    # The deployment against the log.
+    ("no burn-in", CHECK_LOG, config(burn_in="3:9"), ["the burn-in needs span 4", "spans 0 to 3"]),
+    ("surface without rows", CHECK_LOG, config(surfaces={"tab1": {}}),
+     ["a surface without rows", "'tab_1'?"]),
+    ("task without a label", CHECK_LOG, no_label_of_ltv, ["label_ltv"]),
+    ("delayed task, short burn-in", CHECK_LOG, config(burn_in="0:1"), ["no label of task ltv", "burn_in"]),
+    # The event log.
+    ("no log", (*EVENTS[:3], "none"), nothing, ["none: no event log", "rankdistill events"]),
+    ("no spans", EVENTS, no_spans, ["empty event log"]),
+    ("a gap", EVENTS, gap, ["span gap", "no complete span 1"]),
+    ("zero-padded span", EVENTS, padded, ["span=00002", "leading zeros", "span=2"]),
+    ("empty span", EVENTS, lambda world: world.rewrite(lambda table: table[:0]), ["span=2", "empty span"]),
+    ("torn file", EVENTS, unreadable, ["part-00000.parquet: unreadable file"]),
+    ("another format", EVENTS, no_parquet, ["part-00000.parquet: unreadable file"]),
+    ("missing column", EVENTS, lambda world: world.rewrite(lambda table: table.drop(["hour"])),
+     ["missing column hour", "int64"]),
+    ("column twice", EVENTS, lambda world: world.rewrite(lambda t: t.append_column("hour", t["hour"])),
+     ["column hour twice"]),
+    ("wrong type of column", EVENTS, column("hour", lambda table: table["hour"].cast(pa.string())),
+     ["wrong type of column hour", "expected int64, got string"]),
+    ("timestamp", EVENTS, column("event_time_ms", lambda t: t["event_time_ms"].cast(pa.timestamp("ms"))),
+     ["wrong type of column event_time_ms", "timestamp[ms]"]),
+    ("seconds", EVENTS, column("event_time_ms", lambda table: pa.array([1_650_000_000] * table.num_rows)),
+     ["row 0", "not in milliseconds", "got 1650000000"]),
+    ("null", EVENTS, column("surface", first(None, pa.string())("surface")),
+     ["row 0: null in column surface"]),
+    ("empty text", EVENTS, column("cluster_id", first("", pa.string())("cluster_id")),
+     ["row 0: empty text in column cluster_id"]),
+    ("null in a list", EVENTS, column("tag", first([None], pa.list_(pa.string()))("tag")),
+     ["row 0: null inside a list of column tag"]),
+    ("NaN in a feature", EVENTS, column("fans_user_num", lambda t: floats(t, "fans_user_num", np.nan)),
+     ["row 0: NaN or infinity in column fans_user_num"]),
+    ("infinite label", EVENTS, column("label_click", lambda t: floats(t, "label_click", np.inf)),
+     ["row 0: NaN or infinity in column label_click"]),
+    ("not UTF-8", EVENTS, column("video_id", latin_1), ["row 0: column video_id is not UTF-8"]),
+    ("another span's row", EVENTS, column("impression_span", first(9, pa.int64())("impression_span")),
+     ["row 0: column impression_span", "got 9"]),
+    ("early label", EVENTS, column("label_ltv", lambda t: pa.array([1.0] * len(t), pa.float32())),
+     ["row 0: column label_ltv has labels in fresh rows"]),
+    ("no label of a task", EVENTS, column("label_like", lambda t: pa.nulls(len(t), pa.float32())),
+     ["column label_like is null in all fresh rows"]),
+    ("example twice", EVENTS, lambda world: world.rewrite(lambda t: pa.concat_tables([t, t[:1]])),
+     ["duplicate example_id"]),
+    # Other sources.
+    ("no CSV", ("events", "kuairand", "--source", "log", "--out", "out"), nothing, ["log", "expected"]),
+    ("CSV without columns", ("events", "kuairand", "--source", "csv", "--out", "out"), csv_without_columns,
+     ["log_standard_pure.csv", "missing column"]),
+    ("a negative number", ("events", "simulate", "--spans", "-1", "--examples-per-span", "5", "--seed", "1",
+     "--out", "out"), nothing, ["--spans"]),
+    ("no BigQuery table", ("events", "bigquery", "--store", "bigquery://project/data?staging=/staging",
+     "--table", "x;y", "--spans", "0:1",
+     "--out", "out"), nothing, ["x;y"]),
+    # Label stores.
+    ("no store", ("labels", "ls", "--store", "delta:none"), nothing, ["no label store", "delta:none"]),
+    ("not a store", ("labels", "gc", "--store", "delta:log", "--dry-run"), nothing, ["no label store"]),
+    ("foreign scheme", ("labels", "ls", "--store", "s3://bucket/x"), nothing, ["s3", "delta:"]),
+    ("unknown set", ("labels", "show", "--store", "{store}", "big.7"), nothing,
+     ["no published set", "'big.7'"]),
+    ("lost shard", ("labels", "diff", "--store", "{store}", "{set_id}", "{set_id}"), lost_shard,
+     ["lost a file"]),
+    ("NaN as an age", ("labels", "gc", "--store", "{store}", "--grace-hours", "nan"), nothing,
+     ["finite number"]),
+    # Loops.
+    ("nonsense spans", (*RUN, "--spans", "five"), nothing, ["not a range of spans", "got 'five'"]),
+    ("unsafe path", (*RUN[:-1], "out[1]"), nothing, ["unsafe path", "'['"]),
+    ("a root below a file", (*RUN[:-1], "deployment.yaml/root"), nothing, ["the file system refuses"]),
+    ("a store that is none", (*RUN, "--label-store", "dleta:labels"), nothing, ["dleta", "delta"]),
+    ("a changed configuration", RUN, config(teacher__name="bigger", name="other"),
+     ["cannot take these changes", "name 'other' instead of 'demo'", "teacher.name 'bigger'"]),
+    ("a root of another version", RUN, other_version, ["deployment.json", "cannot be read"]),
+    ("a moved root", RUN, moved, ["the root was moved, or lost an artifact", "/gone/teacher"]),
+    ("a torn record", RUN, broken_record, ["bootstrap", "expected"]),
+    ("a clock behind", RUN, newer_push, ["the clock is behind", "serving/tab_1/99999999999"]),
+    ("unknown branch", (*SERVE, "--branch", "tab_9"), nothing,
+     ["--branch must be one of teacher, tab_0, tab_1, got tab_9"]),
+    ("a port out of range", (*SERVE, "--metrics-port", "99999"), nothing, ["--metrics-port", "65535"]),
+    ("a negative interval", (*SERVE, "--poll-seconds", "-1"), nothing, ["--poll-seconds"]),
+    ("infinite memory", (*FLEET, "--memory-gib", "inf"), nothing, ["finite number"]),
+    ("too little memory", (*FLEET, "--memory-gib", "0.1"), nothing, ["memory", "expected"]),
+    ("spans not run", (*BACKFILL, "--spans", "0:1"), nothing, ["no teacher for a span"]),
+    # Reports.
+    ("no root", ("status", *RUN[1:-1], "none"), nothing, ["--root none: no run"]),
+    ("no root of a report", ("report", "--config", "{config}", "--events", "{log}", "--root", "none", "--out",
+     "p.html"), nothing, ["no run"]),
+    ("no experiment", ("report", "--experiment", "none", "--out", "p.html"), nothing, ["no results"]),
+    ("a model outside any root", ("lineage", "log"), nothing, ["no run's root above the model"]),
+    # Experiments.
+    ("unknown experiment", ("experiment", "stategy", "--events", "log", "--out", "o"), nothing, ["strategy"]),
+    ("no protocol", ("experiment", "size", "--events", "log", "--out", "o", "--protocol",
+     "none.yaml"), nothing,
+     ["none.yaml"]),
+    ("experiment on a faulty log", ("experiment", "size", "--events", "{log}", "--out", "o"), unreadable,
+     ["unreadable file"]),
+    ("NaN as a budget", ("advise", "--events", "log", "--out", "o", "--budget-minutes", "nan"), nothing,
+     ["finite number"]),
+    ("an arm that is none", ("online", "--config", "{config}", "--out", "o", "--arms", "student,x"), nothing,
+     ["x"]),
+    ("no KuaiRand", ("demo", "--kuairand", "log", "--out", "o"), nothing, ["log", "expected"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spoil", "fragments"), [kind[1:] for kind in KINDS], ids=[kind[0] for kind in KINDS]
+)
+def test_bad_input_is_refused(world, capfd, monkeypatch, arguments, spoil, fragments):
+    spoil(world)
+    places = {name: getattr(world, name) for name in ("config", "log", "root", "store", "set_id")}
+    monkeypatch.setattr("sys.argv", ["rankdistill", *(argument.format(**places) for argument in arguments)])
+    before = world.kept()
+    capfd.readouterr()
+
+    with pytest.raises(SystemExit) as stopped:
+        main()
+
+    out, err = capfd.readouterr()
+    lines = [line for line in err.splitlines() if not line.startswith("span ")]
+    assert stopped.value.code == 2
+    assert len(lines) == 1, err
+    assert lines[0].startswith("rankdistill: ")
+    assert all(fragment in lines[0] for fragment in fragments), lines[0]
+    assert "expected" in lines[0] or "Try `rankdistill" in lines[0], lines[0]
+    assert "Traceback" not in out + err
+    assert world.kept() == before
+
+
+def test_the_names_of_the_kinds_differ():
+    names = [kind[0] for kind in KINDS]
+    assert len(set(names)) == len(names) > 40
+
+
+def test_a_taken_port_is_refused(world, capfd, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        from pipeline.observation.metrics import serve_metrics
+
+        with pytest.raises(ValueError, match="port not available"):
+            serve_metrics(taken.getsockname()[1], load_deployment(world.config), None)

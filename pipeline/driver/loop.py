@@ -43,7 +43,7 @@ from pipeline.driver.log_checks import InputNotReady, require_rows, require_span
 from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
 from pipeline.driver.runner import LocalRunner
-from pipeline.observation.finished_spans import require_artifacts
+from pipeline.observation.finished_spans import require_artifacts, require_clock
 from pipeline.observation.lineage import labelling_model, refuse_trained_teacher
 from pipeline.paths import RunPaths
 
@@ -120,6 +120,7 @@ class Loop:
             Stopped: if `is_stopping` returned True.
         """
         require_artifacts(self.paths)
+        require_clock(self.paths)
         self._accept_settings()
         self._fetch_spans()
         # Checked first, so that an impossible range creates no file.

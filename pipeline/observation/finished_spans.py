@@ -7,7 +7,9 @@ The only reader of these files outside the components. It imports neither TFX no
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +43,7 @@ from models.tasks import Task
 from pipeline.paths import RunPaths
 
 T = TypeVar("T")
+_CLOCK_TOLERANCE_SECONDS = 60
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,6 +156,23 @@ def require_artifacts(paths: RunPaths) -> None:
                     expected=f"the artifact {uri}", got="no such folder",
                     fix="Move the root back to the path where it was made, or restore the artifact.",
                 )  # fmt: skip
+
+
+def require_clock(paths: RunPaths) -> None:
+    """Checks that a model that is pushed now gets a later version than those already pushed.
+
+    A version is the time of the push; servers load the latest one.
+
+    Raises:
+        BadInput: if the clock is behind a pushed version.
+    """
+    for folder in sorted((paths.root / "serving").glob("*/*/")):
+        if folder.name.isdigit() and int(folder.name) > time.time() + _CLOCK_TOLERANCE_SECONDS:
+            raise BadInput(
+                "the clock is behind", where=str(folder), expected="a time after the last push",
+                got=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
+                fix="Set the clock, or remove the folder if the clock was wrong when it was pushed.",
+            )  # fmt: skip
 
 
 def _finished_span(path: Path) -> FinishedSpan:

@@ -157,7 +157,7 @@ def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
     if rows:
         _, spans, _, lags, _ = map(np.array, zip(*rows, strict=True))
         caption = "Lag: from the examples to their published labels"
-        drawings.append(line_chart(caption, {"labels": (spans, lags)}, x="span", y="seconds"))
+        drawings.append(line_chart(caption, {"labels": (spans, lags.astype(float))}, x="span", y="seconds"))
     return Section("Labels", tables=[Table("Label sets", tuple(columns), rows)], drawings=drawings)
 
 

@@ -100,7 +100,7 @@ def _label_sets(deployment: Deployment, paths: RunPaths) -> list[dict[str, Any]]
             "teacher": record.key.teacher,
             "teacher_version": record.key.teacher_version,
             "rows": record.rows,
-            "lag_seconds": record.facts.extra["lag_seconds"],
+            "lag_seconds": record.facts.extra.get("lag_seconds"),
             "age_spans": record.facts.label_age_spans,
         }
         for record in store.list_sets()

@@ -75,6 +75,23 @@ def test_bad_input_and_click_errors_end_without_a_traceback(capsys, error, code,
     assert (caught.value.code, capsys.readouterr().err) == (code, output)
 
 
+@pytest.mark.parametrize(("status", "code"), [(1, 1), (2, 2), (0, None), (None, None)])
+def test_the_exit_code_of_a_command_is_that_of_the_process(status, code):
+    @click.command()
+    def command():
+        raise click.exceptions.Exit(status or 0)
+
+    def run():
+        exit_on_bad_input("tool", lambda: command([], standalone_mode=False))
+
+    if code is None:
+        run()
+        return
+    with pytest.raises(SystemExit) as caught:
+        run()
+    assert caught.value.code == code
+
+
 def test_a_program_error_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         exit_on_bad_input("tool", lambda: 1 / 0)

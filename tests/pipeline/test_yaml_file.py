@@ -18,6 +18,12 @@ def test_a_mapping_is_read(read):
     assert read("a: 1\nb: {c: [x, 'no']}\n") == {"a": 1, "b": {"c": ["x", "no"]}}
 
 
+def test_dates_stay_text_and_numbers_need_no_point(read):
+    assert read("a: 2022-04-08\nb: 1e-3\nc: -2E+4\nd: e-3\n") == {
+        "a": "2022-04-08", "b": 0.001, "c": -20000.0, "d": "e-3",
+    }  # fmt: skip
+
+
 def test_anchors_and_merged_mappings_are_read(read):
     assert read("a: &a {x: 1}\nb: {<<: *a, y: 2}\n")["b"] == {"x": 1, "y": 2}
 
@@ -34,7 +40,7 @@ def test_anchors_and_merged_mappings_are_read(read):
         ("a: [1\n", r"expected YAML with one mapping"),
         ("a: 1\n---\nb: 2\n", r"expected a single document"),
         ("a: !!python/object/apply:os.system [ls]\n", r"could not determine a constructor"),
-        ("a: 2022-04-08\n", r"expected text, numbers, lists and mappings, got Object of type date"),
+        ("a: !!set {b}\n", r"expected text, numbers, lists and mappings, got Object of type set"),
         ("a: &a [*a]\n", r"got Circular reference"),
         (b"# caf\xe9\na: 1\n", r"expected UTF-8 text, got byte 0xe9 at position 5. Save the file as UTF-8"),
     ],
