@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.span_overhead import write_deployment
 from components.span_records import recorded_spans
 from eventlog.simulator import simulate
-from pipeline.driver.fleet import FleetProcess, plan_fleet
+from pipeline.driver.fleet import LoopProcess, plan_processes
 from pipeline.paths import RunPaths
 
 BURN_IN = 2
@@ -48,7 +48,7 @@ def main() -> None:
 def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, Any]:
     """Returns, as `seconds`, each span's time from its completion in the log to the end of its branches."""
     deployment = write_deployment(folder, BURN_IN)
-    members = plan_fleet(deployment, 2, MEMORY_GIB)
+    members = plan_processes(deployment, 2, MEMORY_GIB)
     whole, log, root = folder / "whole", folder / "log", folder / "root"
     # One span more for the warm-up: every process traces its graphs in the first span after the burn-in.
     simulate(whole, spans=BURN_IN + 1 + spans, examples_per_span=examples, seed=1)
@@ -74,7 +74,7 @@ def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, 
 
 
 def _feed(
-    members: Sequence[FleetProcess], whole: Path, log: Path, root: Path, spans: int, every: float
+    members: Sequence[LoopProcess], whole: Path, log: Path, root: Path, spans: int, every: float
 ) -> list[float]:
     """Adds a span to the log every `every` seconds, even if others are unfinished; returns their seconds."""
     start = time.monotonic()
@@ -101,7 +101,7 @@ def _publish(whole: Path, log: Path, span: int) -> None:
     (whole / f"span={span}").rename(log / f"span={span}")
 
 
-def _is_finished(members: Sequence[FleetProcess], root: Path, log: Path, span: int) -> bool:
+def _is_finished(members: Sequence[LoopProcess], root: Path, log: Path, span: int) -> bool:
     return all(
         span in recorded_spans(RunPaths(root / member.name, log).records, branch)
         for member in members
@@ -109,9 +109,7 @@ def _is_finished(members: Sequence[FleetProcess], root: Path, log: Path, span: i
     )
 
 
-def _wait_for(
-    members: Sequence[FleetProcess], root: Path, log: Path, span: int, limit_seconds: float
-) -> None:
+def _wait_for(members: Sequence[LoopProcess], root: Path, log: Path, span: int, limit_seconds: float) -> None:
     started = time.monotonic()
     while not _is_finished(members, root, log, span):
         if time.monotonic() - started > limit_seconds:

@@ -3,11 +3,12 @@
 Each ratio is the reference's time divided by ours; above 1 we are faster. Generating the labels is not timed.
 
     ratio          reference                                       ours
-    write          WriteToBigQuery (dict rows, load jobs)          Beam job and publication, same server
+    write          WriteToBigQuery (dict rows, load jobs)          Beam job and publication in BigQuery
     scan_delta     pyarrow, the same Parquet files                 `scan` of the Delta store
     scan_bigquery  Storage Read API, messages only counted         `scan` of the BigQuery store
 
-Run with `python -m benchmarks.label_store`.
+BigQuery is a server on this machine. A label is a row with soft labels of four tasks. Run with
+`python -m benchmarks.label_store`.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ BEAM_OPTIONS = ("--runner=FnApiRunner",)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints the BENCH line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--labels", type=int, default=1_000_000)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--labels", type=int, default=1_000_000, help="Number of label rows of four tasks.")
     num_labels = parser.parse_args(arguments).labels
     from testing.bigquery_server import running
     from testing.storage_server import cloud_storage
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with running(folder / "server") as server, cloud_storage(folder / "server", BUCKET):
             ratios, figures = measure(folder, server, shards, num_labels)
     for name, value in figures.items():
-        print(f"{name:28} {value:12,.0f} labels/s")
+        print(f"{name:28} {value:12,.0f} label rows/s")
     rounded = {name: round(value) for name, value in figures.items()}
     print("BENCH " + json.dumps({"name": "label_store", "ratios": ratios, "labels_per_second": rounded}))
 
@@ -85,17 +88,17 @@ def measure(
         )
     files = sorted((folder / "delta").glob(f"label_set={in_delta.set_id}/*.parquet"))
     columns = ["example_id", *(f"soft_{task}" for task in TASKS)]
-    sides = {
+    readers = {
         "scan_delta": lambda: _count(open_store(delta).scan(in_delta.set_id, columns)),
         "read_parquet": lambda: sum(pq.read_table(file, columns=columns).num_rows for file in files),
         "scan_bigquery": lambda: _count(open_store(uri).scan(in_bigquery.set_id, columns)),
-        "read_stream": lambda: read_stream(location, in_bigquery, columns),
+        "read_session": lambda: read_session(location, in_bigquery, columns),
     }
-    seconds = _interleaved(sides, num_labels)
+    seconds = _median_seconds(readers, num_labels)
     ratios = {
         "write": stock_seconds / bigquery_seconds,
         "scan_delta": seconds["read_parquet"] / seconds["scan_delta"],
-        "scan_bigquery": seconds["read_stream"] / seconds["scan_bigquery"],
+        "scan_bigquery": seconds["read_session"] / seconds["scan_bigquery"],
     }
     seconds |= {"write_ours": bigquery_seconds, "write_stock": stock_seconds}
     return (
@@ -104,10 +107,10 @@ def measure(
     )
 
 
-def _interleaved(sides: dict[str, Callable[[], int]], num_labels: int) -> dict[str, float]:
-    durations: dict[str, list[float]] = {name: [] for name in sides}
+def _median_seconds(readers: dict[str, Callable[[], int]], num_labels: int) -> dict[str, float]:
+    durations: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(REPEATS):
-        for name, read in sides.items():
+        for name, read in readers.items():
             seconds, rows = _timed(read)
             if rows != num_labels:
                 raise ValueError(f"{name}: expected {num_labels} labels, got {rows}.")
@@ -235,7 +238,7 @@ def _dict_rows(path: str) -> Iterator[dict[str, Any]]:
         yield row | {"event_date": row["event_date"].isoformat()}
 
 
-def read_stream(location: Any, record: Any, columns: Sequence[str]) -> int:
+def read_session(location: Any, record: Any, columns: Sequence[str]) -> int:
     """Receives the messages of a read session without decoding them; returns the sum of their row counts."""
     from components.label_store.bigquery.reading import open_session
 

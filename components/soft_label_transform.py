@@ -50,6 +50,7 @@ class SoftLabelTransformExecutor(BeamExecutor):
         store = open_store(exec_properties["store"])
         # Matured rows are joined with the set of their impressions' span; burn-in spans have no set.
         earlier = pinned_sets(store, settings.fleet, [span - MATURITY_SPANS])
+        # The span's own set is added in `_join`; the policies without labels join only the earlier sets.
         join = JoinSoftLabels(
             examples_uri=examples.uri,
             output_uri=joined.uri,
@@ -67,10 +68,10 @@ class SoftLabelTransformExecutor(BeamExecutor):
         except UnusableLabels as error:
             shortage = error
         if shortage is not None:
-            exempt = settings.first_spans is not None and span in parse_range(settings.first_spans)
-            policy = "hard-only" if exempt else settings.without_labels
+            is_first = settings.first_spans is not None and span in parse_range(settings.first_spans)
+            policy = "hard-only" if is_first else settings.without_labels
             report = self._fall_back(join, shortage, policy)
-        # TFX stores these properties in MLMD with the execution.
+        # TFX stores it in MLMD with the execution, also if the set was pinned but not joined.
         exec_properties["label_set"] = label_set.set_id if label_set is not None else ""
         joined.split_names = artifact_utils.encode_split_names(list(SPLITS))
         joined.span = span

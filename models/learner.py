@@ -81,7 +81,7 @@ class Learner:
 
     @property
     def step(self) -> int:
-        """The number of updates so far, warm starts included."""
+        """The number of updates so far, with those before warm starts."""
         return int(self.updates.step)
 
     def initialize_to_base_rates(self, sums: np.ndarray, counts: np.ndarray) -> None:

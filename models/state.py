@@ -32,13 +32,13 @@ class StateRecord:
 
     Attributes:
         feature_version: version of the transform graph of the training.
-        step: number of updates so far, warm starts included.
+        step: number of updates so far, with those before warm starts.
         spans: every span that the model has trained on, in order of training.
         role: role of the job.
         surface: surface of the job.
         job_hash: see `models.state.job_hash`.
         job: the last training job.
-        unlabelled_tasks: tasks of the job without a single hard label so far, warm starts included.
+        unlabelled_tasks: tasks of the job without a single hard label so far, also before warm starts.
     """
 
     feature_version: str

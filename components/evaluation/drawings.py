@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 Array = Any
 
 BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#c8621b", "#2d7f4f", "#777777"
+_STYLES = ("-", "--", ":")
 COLOURS = (BLUE, ORANGE, GREEN, "#7a4fa3", "#a33b52")
 FLEET_SIZES = (1, 2, 5, 10, 20, 50, 100)
 """Numbers of students at which the cost charts have points."""
@@ -31,7 +32,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Bar:
-    """A number with its interval, for `interval_chart`."""
+    """A value with its interval, for `interval_chart` and `span_chart`."""
 
     name: str
     value: float
@@ -53,11 +54,11 @@ def interval_chart(caption: str, bars: Sequence[Bar], *, lower_is_better: bool =
 
 
 def span_chart(caption: str, bars: Mapping[int, Bar], *, y: str) -> Drawing:
-    """Draws a number per span with its interval, and the line of 0.
+    """Draws one value per span with its interval, and the line of 0.
 
     Args:
         caption: the chart's caption.
-        bars: span -> the span's number.
+        bars: by span, the value to draw with its interval.
         y: label of the vertical axis.
     """
     figure, axes = _axes(2.4)
@@ -78,15 +79,16 @@ def line_chart(
 
     Args:
         caption: the chart's caption.
-        curves: name -> `[points]` x and y; only the first `len(COLOURS)` curves are drawn. With whole numbers
+        curves: name -> `[points]` x and y; the sixth has the colour of the first, dashed. With whole numbers
             as x, such as spans, the axis has no ticks between them.
         x: label of the horizontal axis.
         y: label of the vertical axis.
         diagonal: whether to draw the line x = y.
     """
     figure, axes = _axes(2.6)
-    for (name, (xs, ys)), colour in zip(curves.items(), COLOURS, strict=False):
-        axes.plot(xs, ys, marker="o", markersize=3, color=colour, label=name)
+    for index, (name, (xs, ys)) in enumerate(curves.items()):
+        colour, style = COLOURS[index % len(COLOURS)], _STYLES[index // len(COLOURS) % len(_STYLES)]
+        axes.plot(xs, ys, style, marker="o", markersize=3, color=colour, label=name)
     if diagonal:
         end = max(float(max(values)) for curve in curves.values() for values in curve)
         axes.plot([0, end], [0, end], color=GREY, linestyle="--", linewidth=1)

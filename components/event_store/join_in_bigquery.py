@@ -61,7 +61,7 @@ class BigQueryJoin:
         """
         self.events.require_columns()
         joined, has_label = self._join()
-        refuse_repeated_examples({"all": joined}, self.events.name)
+        refuse_repeated_examples({"all": joined}, f"{self.events.name} and the joined label sets")
         self._write(joined)
         fresh = pc.equal(joined[IMPRESSION_SPAN], self.span)
         matured = pc.invert(fresh)
@@ -114,7 +114,8 @@ class BigQueryJoin:
                 write_shard(path, buckets.get(number, rows.slice(0, 0)))
 
     def _num_labelled(self, rows: pa.Table, has_label: pa.ChunkedArray, *, fresh: bool) -> int:
-        tasks = [task for task, is_delayed in self.delayed.items() if is_delayed != fresh]
+        tasks = [task for task, is_delayed in self.delayed.items() if is_delayed == (not fresh)]
+        # Rows without a task to label count if they have a label row, as in `join_rows`.
         if not tasks:
             return pc.sum(has_label).as_py() or 0
         labelled = pa.array([False] * rows.num_rows, pa.bool_())

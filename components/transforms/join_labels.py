@@ -46,8 +46,9 @@ class JoinSoftLabels(beam.PTransform):
         delayed: distilled task → whether it is delayed (its hard label is in the matured row).
         num_buckets: number of shards in each split.
 
-    Yields (as a PCollection): dicts of counts, to be added up. A bucket yields the counts of `JoinReport`,
-        `buckets` and `labels_joined`; a shard `examples_read`; a batch of labels `labels_read`.
+    Yields (as a PCollection): dicts of counts, to be added up. Each bucket yields the counts of `JoinReport`,
+        `buckets` and `labels_received`. Each shard yields `examples_read`. Each batch of labels yields
+        `labels_read`.
     """
 
     examples_uri: str
@@ -104,7 +105,7 @@ class JoinSoftLabels(beam.PTransform):
         tables = {split: pa.concat_tables(parts) for split, parts in examples.items()}
         refuse_repeated_examples(tables, self.examples_uri)
         labels = gather_labels(sides["labels"], tuple(self.delayed))
-        counts = {"buckets": 1, "labels_joined": labels.num_rows, "labels_without_example": labels.num_rows}
+        counts = {"buckets": 1, "labels_received": labels.num_rows, "labels_without_example": labels.num_rows}
         for split, table in tables.items():
             joined, num_found, num_labelled = join_rows(
                 table, labels, self.delayed, fresh=split in FRESH_SPLITS
@@ -158,12 +159,12 @@ def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]
     pairs = {
         "buckets": (num_buckets, totals["buckets"]),
         "examples": (totals["examples_read"], written),
-        "labels": (totals["labels_read"], totals["labels_joined"]),
+        "labels": (totals["labels_read"], totals["labels_received"]),
     }
     for name, (expected, got) in pairs.items():
         if expected != got:
             raise RuntimeError(
-                f"surface {surface}: expected {expected} joined {name}, got {got}. "
+                f"surface {surface}: expected {expected} {name} in the join, got {got}. "
                 "The Beam runner has lost or repeated work; run the span again."
             )
     names = [field.name for field in dataclasses.fields(JoinReport) if field.type == "int"]
@@ -195,7 +196,7 @@ def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence
             where=f"label set {', '.join(sorted(sets))}",
             expected="one label row for each example_id",
             got=", ".join(repeated),
-            fix="Join each label set only once, and only one set of a span.",
+            fix="Join each label set only once, and at most one set for each span.",
         )
     return labels
 
@@ -213,7 +214,7 @@ def join_rows(
 
     Returns:
         `[rows]` serialized tf.Examples; the number of examples with a label row; the number of examples with
-        at least one soft label of the added tasks.
+        at least one soft label of the added tasks, or with a label row if no task is added.
     """
     order = pc.sort_indices(examples, [(EVENT_TIME_MS, "ascending"), (EXAMPLE_ID, "ascending")])
     examples = examples.take(order)
@@ -221,7 +222,7 @@ def join_rows(
     positions = label_ids.get_indexer(pd.Index(examples[EXAMPLE_ID].to_pandas(), dtype=object))
     found = positions >= 0
     rows = pa.array(positions, pa.int64(), mask=~found)
-    tasks = [task for task, is_delayed in delayed.items() if is_delayed != fresh]
+    tasks = [task for task, is_delayed in delayed.items() if is_delayed == (not fresh)]
     labelled = np.zeros(len(positions), bool)
     joined = _one_array(examples[EXAMPLE])
     for task in tasks:

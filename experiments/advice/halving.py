@@ -36,7 +36,7 @@ def halve(
     """Halves the proposals until one is left or the budget does not allow another round.
 
     Args:
-        proposals: the first is the paper's advice; the first round keeps it, with any score.
+        proposals: the first is the paper's advice; the first round keeps it, whatever its score.
         measure: returns the scores of (proposal, seed) pairs; higher is better.
         estimate: returns an estimate for each proposal. Its argument has all scores so far, one per seed,
             also of dropped proposals.

@@ -59,10 +59,12 @@ def _indicators(*factors: Sequence[tuple[Any, ...]]) -> Array:
 
 def _shares_kept(within: Array, deviations: Array, counts: Array, rank: int) -> Array:
     """`[proposals]`, in [0, 1]: the share of its own deviation that each proposal keeps."""
-    freedom = len(within) - len(counts)
-    if not freedom:
+    degrees_of_freedom = len(within) - len(counts)
+    if not degrees_of_freedom:
         return np.full(len(counts), 0.5)
-    noise = float(np.square(within).sum()) / freedom
-    between = float(np.square(deviations).sum()) / max(1, len(deviations) - rank)
-    true = max(0.0, between - noise * float(np.mean(1 / counts)))
-    return true / (true + noise / counts) if true else np.zeros(len(counts))
+    noise_variance = float(np.square(within).sum()) / degrees_of_freedom
+    total_variance = float(np.square(deviations).sum()) / max(1, len(deviations) - rank)
+    true_variance = max(0.0, total_variance - noise_variance * float(np.mean(1 / counts)))
+    if not true_variance:
+        return np.zeros(len(counts))
+    return true_variance / (true_variance + noise_variance / counts)

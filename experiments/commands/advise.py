@@ -23,14 +23,16 @@ from pipeline.commands.options import FOLDER, FiniteRange, events_option
     "--out",
     type=FOLDER,
     required=True,
-    help="Output folder: trials, advice.json and, with evidence, recommended.yaml. A rerun resumes.",
+    help="Output folder: trials, advice.json and, if there is evidence for settings, recommended.yaml. "
+    "A rerun resumes.",
 )
 @protocol_option
 @processes_option
 def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, processes: int) -> None:
     """Search for the distillation settings that improve the student most.
 
-    It compares teacher widths, tasks, strategies and weights. It reports if there is no evidence for any.
+    It compares teacher widths, tasks, strategies and weights. It says so if there is no evidence
+    that any of them helps.
     """
     from experiments.advice import advising
     from experiments.protocol.settings import deployment_file, load_protocol

@@ -66,8 +66,8 @@ _SHARE = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
     type=_SHARE,
     default=0.2,
     show_default=True,
-    help="With --replay: share of each span's random exposures, those with the highest scores, "
-    "that count as shown by a model.",
+    help="With --replay: a model counts as showing this share of each span's random exposures, "
+    "those that it scores highest.",
 )
 @processes_option
 @click.option(

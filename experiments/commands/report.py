@@ -36,7 +36,7 @@ def report(
     else:
         options = {"--experiment": experiment, "--config": config, "--events": events, "--root": root}
         raise BadInput(
-            "no experiment and no run", where="rankdistill report",
+            "neither one experiment nor one run", where="rankdistill report",
             expected="--experiment, or --config, --events and --root",
             got=", ".join(name for name, value in options.items() if value) or "none of them",
             fix="Give the options of an experiment or of a run.",

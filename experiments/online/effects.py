@@ -68,6 +68,7 @@ def mean_changes(totals: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]
         changes = [change(treated[measure], control[measure]) for treated, control in totals]
         values = np.array([of_seed.value for of_seed in changes])
         seed_variance = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
+        # Every seed has the same users, so that more seeds do not reduce their error.
         user_variance = np.mean([of_seed.error**2 for of_seed in changes])
         means[measure] = Change(float(values.mean()), float(np.sqrt(user_variance + seed_variance)))
     return means

@@ -126,7 +126,7 @@ def _stream(
         features=_transformed(table, transform),
         labels=_labels(table, deployment),
         spans=span_of_row,
-        twins=_twins(table, span_of_row, where_logged),
+        twins=_fresh_row_of_impressions(table, span_of_row, where_logged),
         clusters=_codes(table[CLUSTER_ID]),
         surfaces=surfaces.indices.to_numpy().astype(np.int32),
         held_out=holdout_mask(table[CLUSTER_ID]) | ~where_logged,
@@ -162,13 +162,14 @@ def _labels(table: pa.Table, deployment: Deployment) -> Array:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _twins(table: pa.Table, spans: Array, where_logged: Array) -> Array:
+def _fresh_row_of_impressions(table: pa.Table, spans: Array, where_logged: Array) -> Array:
+    """`[rows]` int64: for each row, the index of its impression's fresh row; -1 without one."""
     indices = np.arange(table.num_rows, dtype=np.int64)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == spans)
     codes = _codes(table[EXAMPLE_ID])
-    impressions = np.full(codes.max() + 1 if codes.size else 0, -1, np.int64)
-    impressions[codes[fresh & where_logged]] = indices[fresh & where_logged]
-    return np.where(fresh, indices, impressions[codes])
+    fresh_row_by_code = np.full(codes.max() + 1 if codes.size else 0, -1, np.int64)
+    fresh_row_by_code[codes[fresh & where_logged]] = indices[fresh & where_logged]
+    return np.where(fresh, indices, fresh_row_by_code[codes])
 
 
 def _codes(column: pa.ChunkedArray) -> Array:
@@ -180,7 +181,7 @@ def _read(log: Path, span: int) -> pa.Table:
 
 
 def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:
-    """12 hex digits that identify everything that the stream depends on."""
+    """12 hex digits that identify log, schema and settings of the stream."""
     features = {name: dataclasses.asdict(feature) for name, feature in deployment.features.items()}
     tasks = {name: task.scale for name, task in deployment.tasks.items()}
     files = [
@@ -188,6 +189,7 @@ def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) 
         for span in span_versions(log)
         for file in span_files(log, span)
     ]
-    extra = [[span, rows.num_rows, str(rows[CLUSTER_ID][-1])] for span, rows in extra_rows.items()]
-    content = [_FORMAT, features, tasks, deployment.burn_in, files, *extra]
+    extra = [[span, *sorted(rows[EXAMPLE_ID].to_pylist())] for span, rows in extra_rows.items()]
+    schema = Path(deployment.schema).read_text()
+    content = [_FORMAT, features, tasks, deployment.burn_in, files, schema, *extra]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -39,8 +39,9 @@ class PrefixCache(dict[str, TrainedPrefix]):
 def prefix_end(trial: Trial) -> int:
     """The first span that is not part of the shared prefix.
 
-    Distillation settings do not affect training before the first soft label. A trial that returns predictions
-    of earlier spans has no prefix: a cached prefix holds no predictions.
+    Distillation settings do not affect training before the first soft label. The prefix is empty, and the
+    result `first_span`, for a trial without soft labels; for one with `age`, whose labels come later; and for
+    one that returns predictions of spans before its first soft label, because a prefix holds no predictions.
     """
     labels = trial.labels
     if labels is None or trial.age or trial.kept_from < labels.first_span:
@@ -62,5 +63,6 @@ def prefix_key(stream_key: str, trial: Trial, surface: int | None, compiled: boo
         name: dataclasses.replace(distillation, weight=1.0) for name, distillation in job.distillation.items()
     }
     job = dataclasses.replace(job, distillation=equal_weights)
-    prefix = dataclasses.replace(trial, job=job, labels=None, last_span=prefix_end(trial))
-    return f"{to_json(prefix)} {stream_key} {surface} {compiled}"
+    # Only for its text; it is not run.
+    key_trial = dataclasses.replace(trial, job=job, labels=None, last_span=prefix_end(trial))
+    return f"{to_json(key_trial)} {stream_key} {surface} {compiled}"

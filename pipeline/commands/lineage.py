@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def lineage(model: Path, root: Path | None, as_json: bool) -> None:
-    """Show the spans, label sets, teachers, schema and settings from which MODEL was trained.
+    """Show the spans, label sets, teachers, schema and job hash of MODEL.
 
     MODEL is the folder of a Model artifact or of a pushed model.
     """
@@ -56,7 +56,7 @@ def _table(history: Lineage) -> Table:
         ("trainings", [str(history.trainings)]),
         ("teacher versions", history.teachers),
         ("label sets", history.label_sets),
-        ("feature graph", [history.transform_graph]),
+        ("transform graph", [history.transform_graph]),
         ("schema", [history.schema]),
         ("job hash", [history.job]),
     ):

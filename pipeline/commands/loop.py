@@ -37,16 +37,17 @@ def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_deployment_options
 @click.option("--spans", default=None, help=f"{SPANS} Default: all spans of the log.")
 def run(config_file: Path, events: Path, root: Path, label_store: str | None, spans: str | None) -> None:
-    """Run the burn-in and every due span, then print the summary.
+    """Run the burn-in and every span that a branch has not finished, then print the summary.
 
-    A span is due if the event log has it and a branch has not finished it yet. To run a span means to label
-    it, to train all models on it and to push the students that pass their checks.
+    Spans run in order. To run a span means to label it, to train all models on it and to push the students
+    that pass their checks.
     """
     from eventlog.spans import complete_spans, parse_range
 
     deployment = load_with_store(config_file, label_store)
     requested = parse_range(spans) if spans is not None else None
     if deployment.validation.late_after_spans is None:
+        # Refuses a log with a gap before anything is made.
         complete_spans(events)
     console = Console(soft_wrap=True)
     with open_loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
@@ -123,7 +124,7 @@ def serve_loop(
 def backfill(
     config_file: Path, events: Path, root: Path, label_store: str | None, spans: str, supersede: bool
 ) -> None:
-    """Label past spans that have no label set yet.
+    """Label spans that the teacher has run and that have no label set.
 
     Each span is labelled by the latest teacher that has not trained on it. A fleet that has pinned a label
     set keeps it.
@@ -152,7 +153,7 @@ def backfill(
     type=FiniteRange(min=0),
     default=12.0,
     show_default=True,
-    help="Memory of all processes together.",
+    help="Available memory in GiB; it limits the number of processes (2.5 GiB each).",
 )
 @click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
 def fleet(
@@ -170,11 +171,11 @@ def fleet(
     ROOT. All share the label store; the students also read the teacher's folder. With --until-caught-up the
     students start when the teacher has finished.
     """
-    from pipeline.driver.fleet import plan_fleet, run_fleet
+    from pipeline.driver.fleet import plan_processes, run_fleet
     from pipeline.driver.signals import stop_on_signal
 
     deployment = load_with_store(config_file, label_store)
-    members = plan_fleet(deployment, processes, memory_gib)
+    members = plan_processes(deployment, processes, memory_gib)
     paths = RunPaths(root.resolve(), events.resolve())
     console = Console(soft_wrap=True)
     for member in members:
@@ -186,6 +187,8 @@ def fleet(
     phases = [members[:1], members[1:]] if until_caught_up else [members]
     with stop_on_signal() as stop:
         for phase in phases:
+            if stop.is_set():
+                break
             status = run_fleet(phase, paths.root, options, console.print, stop)
             if status:
                 raise click.exceptions.Exit(status)

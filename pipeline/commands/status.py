@@ -68,7 +68,7 @@ def run_status(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     Returns:
         JSON-ready: `loop` (`running`; `pid` of the current or last process) and `branches.<branch>`:
         `last_span`, `seconds_since`, `next_span`, `spans_behind`, `last_push` (a span), `label_set`,
-        `label_age_spans`, `unlearned` (role → deferred spans) and `decision`, the last unusual one. A value
+        `label_age_spans`, `deferred` (role → deferred spans) and `decision`, the last unusual one. A value
         is None if there is none yet.
     """
     from components.span_records import TEACHER
@@ -104,7 +104,7 @@ def _progress(
         "seconds_since": round(time.time() - spans[-1].time, 1) if spans else None,
         "next_span": first_span,
         "spans_behind": spans_behind(paths, first_span),
-        "unlearned": _deferred_spans(not_skipped[-1]) if not_skipped else {},
+        "deferred": _deferred_spans(not_skipped[-1]) if not_skipped else {},
     }
 
 
@@ -156,7 +156,7 @@ def _table(branches: Mapping[str, Mapping[str, Any]]) -> Table:
     )
     for branch, figures in branches.items():
         ago = figures["seconds_since"]
-        deferred = "; ".join(f"{role} {_spans(spans)}" for role, spans in figures["unlearned"].items())
+        deferred = "; ".join(f"{role} {_spans(spans)}" for role, spans in figures["deferred"].items())
         table.add_row(
             escape(branch),
             _shown(figures["last_span"]),

@@ -102,8 +102,8 @@ def skip_span(paths: RunPaths, due: SpanToRun, reason: str) -> None:
         write_record(paths.records, branch, SpanRecord(span=due.span, version=due.version, skipped=reason))
 
 
-def skip_late_span(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
-    """Skips a span that is late."""
+def skip_missing_span(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
+    """Skips a span that is missing for too long."""
     late_after = deployment.validation.late_after_spans
     skip_span(paths, due, f"late: still missing when {late_after} later spans were complete")
 

@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,11 +18,13 @@ PROCESS_GIB = 2.5
 """Memory of one loop: TFX and TensorFlow take 1.3 GiB; models, examples and Beam take the rest."""
 _POLL_SECONDS = 1.0
 _MAX_RESTARTS = 5
+"""Of one process, within the window; then something kills it again and again."""
+_RESTART_WINDOW_SECONDS = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
-class FleetProcess:
-    """One process of the fleet.
+class LoopProcess:
+    """One process: the teacher's loop, or a loop of some students.
 
     Attributes:
         name: Name of the process and of its folder under the root.
@@ -32,7 +35,7 @@ class FleetProcess:
     branches: tuple[str, ...]
 
 
-def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> list[FleetProcess]:
+def plan_processes(deployment: Deployment, processes: int, memory_gib: float) -> list[LoopProcess]:
     """Distributes the surfaces over as many processes as requested and as the memory allows.
 
     Args:
@@ -44,7 +47,7 @@ def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> lis
         The teacher's process, then the students' processes.
 
     Raises:
-        BadInput: if the memory does not suffice for the teacher's process and one more.
+        BadInput: if the memory does not suffice for the teacher's process and one more, or `processes` is 0.
     """
     max_by_memory = int(memory_gib / PROCESS_GIB) - 1
     if processes < 1 or max_by_memory < 1:
@@ -56,12 +59,12 @@ def plan_fleet(deployment: Deployment, processes: int, memory_gib: float) -> lis
         )  # fmt: skip
     surfaces = tuple(deployment.surfaces)
     number = min(processes, max_by_memory, len(surfaces))
-    students = [FleetProcess(f"students-{n}", surfaces[n::number]) for n in range(number)]
-    return [FleetProcess(TEACHER, (TEACHER,)), *students]
+    students = [LoopProcess(f"students-{n}", surfaces[n::number]) for n in range(number)]
+    return [LoopProcess(TEACHER, (TEACHER,)), *students]
 
 
 def run_fleet(
-    members: Sequence[FleetProcess],
+    members: Sequence[LoopProcess],
     root: Path,
     options: Sequence[str],
     print_line: Callable[[str], None],
@@ -70,17 +73,17 @@ def run_fleet(
     """Starts all processes, restarts a process that a signal killed, and stops all if one fails.
 
     Args:
-        members: See `plan_fleet`.
+        members: See `plan_processes`.
         root: Each member has its own root in a folder below this one.
         options: Options of `serve-loop`, the same for all members.
         print_line: Prints a line on the console.
         stop: Set to end all members.
 
     Returns:
-        0, or the exit code of the first member that failed.
+        0, or the exit code of the first member that failed: 128 + N if signal N killed it too often.
     """
     processes = {member: _start(member, root, options) for member in members}
-    starts = dict.fromkeys(members, 1)
+    starts = {member: [time.monotonic()] for member in members}
     status = 0
     while processes and not stop.is_set() and not status:
         stop.wait(_POLL_SECONDS)
@@ -89,13 +92,14 @@ def run_fleet(
             if code is None:
                 continue
             del processes[member]
-            if code < 0 and starts[member] <= _MAX_RESTARTS:
+            recent = [start for start in starts[member] if start > time.monotonic() - _RESTART_WINDOW_SECONDS]
+            if code < 0 and len(recent) <= _MAX_RESTARTS:
                 print_line(f"{member.name} was killed by signal {-code}; restarted")
                 processes[member] = _start(member, root, options)
-                starts[member] += 1
+                starts[member] = [*recent, time.monotonic()]
             elif code:
                 print_line(f"{member.name} ended with exit code {code}; its log is {_log_file(member, root)}")
-                status = abs(code)
+                status = status or (code if code > 0 else 128 - code)
     for process in processes.values():
         process.terminate()
     for process in processes.values():
@@ -103,7 +107,7 @@ def run_fleet(
     return status
 
 
-def _start(member: FleetProcess, root: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(member: LoopProcess, root: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
     member_root = root / member.name
     member_root.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "rankdistill", "serve-loop", "--root", str(member_root), *options]
@@ -115,5 +119,5 @@ def _start(member: FleetProcess, root: Path, options: Sequence[str]) -> subproce
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
-def _log_file(member: FleetProcess, root: Path) -> Path:
+def _log_file(member: LoopProcess, root: Path) -> Path:
     return root / f"{member.name}.log"

@@ -36,7 +36,7 @@ from pipeline.driver.due_spans import (
     find_next_span,
     labels_are_ready,
     lacks_burn_in,
-    skip_late_span,
+    skip_missing_span,
     skip_span,
 )
 from pipeline.driver.log_checks import InputNotReady, require_rows, require_spans
@@ -137,7 +137,7 @@ class Loop:
             if due is None:
                 break
             if due.is_missing:
-                skip_late_span(self.deployment, self.paths, due)
+                skip_missing_span(self.deployment, self.paths, due)
                 continue
             if TEACHER not in self.branches and not labels_are_ready(self.deployment, self.paths, due):
                 break

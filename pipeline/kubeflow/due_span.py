@@ -1,8 +1,8 @@
 """DueSpan: first step of a compiled span pipeline, which finds the next due span of its branches.
 
 Kubeflow Pipelines v2 does not expand macros such as `[[Index]]` in the parameters of a recurring run
-(kubeflow/pipelines#12494), so a schedule cannot pass the span. DueSpan uses the rules and the span records of
-the loop on one machine.
+(kubeflow/pipelines#12494), so a schedule cannot pass the span. DueSpan finds it from the span records, by the
+rules of `rankdistill run`.
 """
 
 import logging
@@ -22,7 +22,7 @@ from pipeline.driver.due_spans import (
     find_next_span,
     labels_are_ready,
     lacks_burn_in,
-    skip_late_span,
+    skip_missing_span,
     skip_span,
 )
 from pipeline.driver.log_checks import InputNotReady
@@ -44,7 +44,7 @@ def DueSpan(  # noqa: N802 - called like a class
     branches: Parameter[str],
     wanted: Parameter[int],
 ) -> None:
-    """Writes the span for the run's other steps. Records late and empty spans as skipped.
+    """Writes the span for the run's other steps. Records missing and empty spans as skipped.
 
     Args:
         span: The span.
@@ -56,7 +56,8 @@ def DueSpan(  # noqa: N802 - called like a class
         wanted: The requested span, or -1 for the next due span.
 
     Raises:
-        BadInput: if no span is due, or if the due span is not the requested one.
+        BadInput: if a burn-in is missing, no span is due, the due span is not the requested one, branches are
+            at different spans, or labels are missing.
     """
     paths = RunPaths(Path(root), Path(events), on_cluster=True)
     names = from_json(tuple[str, ...], branches)
@@ -87,17 +88,20 @@ def find_due_span(
             fix=f"Run burn-in-{surface}.yaml, or set surfaces.{surface}.burn_in: false.",
         )  # fmt: skip
     due = find_next_span(deployment, paths, branches, None)
-    while due is not None and _skip_if_late_or_empty(deployment, paths, due):
+    while due is not None:
+        _require_wanted(due, wanted, branches)
+        if not _skip_if_missing_or_empty(deployment, paths, due):
+            break
+        if wanted == due.span:
+            raise InputNotReady(
+                "the span is missing or empty, and was skipped", where=f"span {wanted}",
+                expected="fresh rows", got="none", fix="Request the next span, or -1.",
+            )  # fmt: skip
         due = find_next_span(deployment, paths, branches, None)
     if due is None:
         raise InputNotReady(
             "no span is due", where=str(paths.events), expected="a complete span that has not been run",
             got="none", fix="Wait for the next span. A schedule may tick more often than spans arrive.",
-        )  # fmt: skip
-    if wanted not in (NEXT_SPAN, due.span):
-        raise BadInput(
-            "span is not due", where=f"branches {', '.join(branches)}", expected=f"span {due.span}",
-            got=f"span {wanted}", fix=f"Spans run in order: request span {due.span}, or -1 for the next.",
         )  # fmt: skip
     if set(due.branches) != set(branches):
         raise BadInput(
@@ -113,10 +117,18 @@ def find_due_span(
     return due
 
 
-def _skip_if_late_or_empty(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
-    """Records a late or empty span as skipped, as the loop on one machine does; returns whether it did."""
+def _require_wanted(due: SpanToRun, wanted: int, branches: tuple[str, ...]) -> None:
+    if wanted not in (NEXT_SPAN, due.span):
+        raise BadInput(
+            "span is not due", where=f"branches {', '.join(branches)}", expected=f"span {due.span}",
+            got=f"span {wanted}", fix=f"Spans run in order: request span {due.span}, or -1 for the next.",
+        )  # fmt: skip
+
+
+def _skip_if_missing_or_empty(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
+    """Records a missing or empty span as skipped, as `rankdistill run` does; returns whether it did."""
     if due.is_missing:
-        skip_late_span(deployment, paths, due)
+        skip_missing_span(deployment, paths, due)
         return True
     try:
         check_span(paths.events, due.span, due.version)

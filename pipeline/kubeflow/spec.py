@@ -36,10 +36,10 @@ def complete_spec(
     for name, task in completed["root"]["dag"]["tasks"].items():
         component = completed["components"][name]
         container = executors[component["executorLabel"]].get("container")
-        _correct_task_outputs(task, component, container)
+        _correct_bound_inputs(task, component, container)
         task["cachingOptions"] = {}
         if container is not None:
-            _set_resources(task, container, find_step(deployment.all_steps, name), deployment)
+            _set_step_settings(task, container, find_step(deployment.all_steps, name), deployment)
     for name, default in defaults.items():
         completed["root"]["inputDefinitions"]["parameters"][name] |= {
             "defaultValue": float(default),
@@ -52,15 +52,15 @@ def complete_spec(
 
 
 def task_sources(task: Mapping[str, Any]) -> Iterator[tuple[str, Document]]:
-    """Yields every input that comes from another task: `artifacts` or `parameters`, and its source."""
+    """Yields `artifacts` or `parameters`, and the source, for each input that another task produces."""
     for kind, source in (("artifacts", "taskOutputArtifact"), ("parameters", "taskOutputParameter")):
         for bound in task.get("inputs", {}).get(kind, {}).values():
             if source in bound:
                 yield kind, bound[source]
 
 
-def _correct_task_outputs(task: Document, component: Document, container: Document | None) -> None:
-    """Corrects parameters that another task writes: TFX misnames the producer and declares a string."""
+def _correct_bound_inputs(task: Document, component: Document, container: Document | None) -> None:
+    """Corrects inputs that another task writes: TFX misnames the producer and declares a string."""
     definitions = component.get("inputDefinitions", {})
     for name, bound in task.get("inputs", {}).get("parameters", {}).items():
         if "taskOutputParameter" in bound:
@@ -72,7 +72,7 @@ def _correct_task_outputs(task: Document, component: Document, container: Docume
         container["args"][index] = json.dumps(definitions, sort_keys=True)
 
 
-def _set_resources(task: Document, container: Document, step: Step, deployment: Deployment) -> None:
+def _set_step_settings(task: Document, container: Document, step: Step, deployment: Deployment) -> None:
     cluster = deployment.cluster
     container["image"] = step.image or cluster.image
     container["resources"] = {"cpuLimit": step.cpus, "memoryLimit": step.memory_gib * _GB_PER_GIB}

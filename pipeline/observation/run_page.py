@@ -66,7 +66,7 @@ def _surface(deployment: Deployment, paths: RunPaths, name: str, figures: Json) 
         value, low, high = difference or (None, None, None)
         rows.append([task, metric, *values, with_interval(value, low, high, sign="+")])
         if difference and None not in difference:
-            # A smaller error is a gain: its sign is turned, so that right is better in every line.
+            # A smaller error is a gain, so its difference is negated: right is better in every row.
             gain, *ends = difference if metric == "auc" else [-value for value in difference]
             bars.append(Bar(f"{task} {metric}", gain, *sorted(ends)))
     table = Table("Progressive figures", ("task", "metric", *ROLES, "student - control"), rows)
@@ -144,10 +144,8 @@ def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
             if not finished.skipped and (report := finished.join_report())
         }
         if reports:
-            shares = [
-                report.labelled_fresh_rows / report.fresh_rows if report.fresh_rows else np.nan
-                for report in reports.values()
-            ]
+            # No coverage without fresh rows.
+            shares = [report.coverage if report.fresh_rows else np.nan for report in reports.values()]
             coverage[surface] = (np.array(list(reports)), np.array(shares))
     columns = {
         "set": "id", "span": "span", "rows": "rows", "lag, s": "lag_seconds", "age, spans": "age_spans",
@@ -156,7 +154,7 @@ def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
     drawings = [line_chart("Coverage", coverage, x="span", y="share labelled")] if coverage else []
     if rows:
         _, spans, _, lags, _ = map(np.array, zip(*rows, strict=True))
-        caption = "Lag: from the examples to their published labels"
+        caption = "Lag: from the examples to their labels"
         drawings.append(line_chart(caption, {"labels": (spans, lags.astype(float))}, x="span", y="seconds"))
     return Section("Labels", tables=[Table("Label sets", tuple(columns), rows)], drawings=drawings)
 

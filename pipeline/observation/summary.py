@@ -23,6 +23,9 @@ from pipeline.observation.lineage import open_metadata
 from pipeline.observation.surfaces import surfaces_without_student
 from pipeline.paths import RunPaths
 
+_RECENT_SPANS = 10
+"""Spans whose rows are counted by surface; a log of a year would take long."""
+
 
 def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     """Computes the summary from the files and metadata under the root.
@@ -30,7 +33,7 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     Returns:
         JSON-ready: `spans`, those that a branch has run and not skipped; `surfaces.<surface>.coverage` and
         `surfaces.<surface>.tasks` (see `progressive_figures`); `surfaces_without_student.<surface>`, a share
-        of the rows of these spans; `decisions`; `freshness.spans` and
+        of the rows of the last spans; `decisions`; `freshness.spans` and
         `freshness.percentiles.<branch>.<stage>`; `label_sets`; `seconds.<step>`, the mean over executions.
     """
     branches = (TEACHER, *deployment.surfaces)
@@ -46,7 +49,9 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     return {
         "spans": spans,
         "surfaces": {surface: _surface(deployment, paths, surface) for surface in deployment.surfaces},
-        "surfaces_without_student": surfaces_without_student(deployment, paths.events, spans),
+        "surfaces_without_student": surfaces_without_student(
+            deployment, paths.events, spans[-_RECENT_SPANS:]
+        ),
         "decisions": [dataclasses.asdict(decision) for decision in decisions(deployment, paths)],
         "freshness": {
             "spans": [dataclasses.asdict(span) for span in fresh],

@@ -31,7 +31,7 @@ def protocol(small_config, tmp_path):
 def test_a_second_run_of_an_experiment_reuses_all_trials(
     small_log, stream_folder, protocol, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(label_age, "AGES", (0, 2))
+    monkeypatch.setattr(label_age, "EXTRA_AGES", (0, 2))
     out = tmp_path / "out"
     (out / "streams").mkdir(parents=True)
     (out / "streams" / stream_folder.name).symlink_to(stream_folder)

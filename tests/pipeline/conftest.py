@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from components.evaluation.candidate import CandidateVerdict
@@ -11,7 +12,8 @@ from components.evaluation.push_gate import GateVerdict
 from components.label_store.certificate import Certificate
 from components.span_records import RELABELLED, TEACHER, SpanRecord, write_record
 from components.transforms.join_report import JoinReport, write_report
-from eventlog.spans import SUCCESS, span_folder
+from eventlog.rows import LOG_SCHEMA
+from eventlog.spans import write_span
 from pipeline.config_file import load_deployment
 from pipeline.paths import RunPaths
 
@@ -28,9 +30,11 @@ class Run:
         )
         self.paths = RunPaths(root=folder / "root", events=folder / "log")
         for span in range(10):
-            folder_of_span = span_folder(self.paths.events, span)
-            folder_of_span.mkdir(parents=True)
-            (folder_of_span / SUCCESS).touch()
+            row = {
+                "example_id": "a", "event_time_ms": 1, "impression_span": span, "surface": SURFACE,
+                "cluster_id": "u",
+            }  # fmt: skip
+            write_span(self.paths.events, span, [pa.Table.from_pylist([row], schema=LOG_SCHEMA)])
 
     def skip(self, branch, span, reason):
         write_record(self.paths.records, branch, SpanRecord(span=span, skipped=reason))

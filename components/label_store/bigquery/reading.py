@@ -117,5 +117,5 @@ def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.Reco
 
 
 def _literal(text: str) -> str:
-    """Returns a GoogleSQL string literal; GoogleSQL accepts all escapes of JSON."""
-    return json.dumps(text)
+    """Returns a GoogleSQL string literal; GoogleSQL has the escapes of JSON, but no surrogates."""
+    return json.dumps(text, ensure_ascii=False)

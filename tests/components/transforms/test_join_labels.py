@@ -212,7 +212,7 @@ def test_a_null_soft_label_counts_against_coverage(join, tmp_path):
 COUNTS = [
     {"examples_read": 3},
     {"labels_read": 2},
-    {"buckets": 1, "fresh_rows": 2, "matured_rows": 1, "labels_joined": 2, "labels_without_example": 1},
+    {"buckets": 1, "fresh_rows": 2, "matured_rows": 1, "labels_received": 2, "labels_without_example": 1},
 ]
 
 
@@ -224,10 +224,10 @@ def test_counts_that_agree_become_the_report():
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        ({"examples_read": 1}, "expected 4 joined examples, got 3"),
-        ({"fresh_rows": 2}, "expected 3 joined examples, got 5"),
-        ({"labels_read": 1}, "expected 3 joined labels, got 2"),
-        ({"buckets": 1}, "expected 1 joined buckets, got 2"),
+        ({"examples_read": 1}, "expected 4 examples in the join, got 3"),
+        ({"fresh_rows": 2}, "expected 3 examples in the join, got 5"),
+        ({"labels_read": 1}, "expected 3 labels in the join, got 2"),
+        ({"buckets": 1}, "expected 1 buckets in the join, got 2"),
     ],
 )
 def test_lost_or_repeated_rows_are_an_error(lost, message):

@@ -48,14 +48,14 @@ def test_a_branch_has_its_progress_and_its_label_set(run, monkeypatch):
         "seconds_since": 90.5,
         "next_span": 6,
         "spans_behind": 4,
-        "unlearned": {"control": [3, 5]},
+        "deferred": {"control": [3, 5]},
         "label_set": "big.abc-00004.span-00005.0.0123456789ab",
         "label_age_spans": 1,
         "last_push": 5,
         "decision": None,
     }
     assert branches["teacher"]["label_set"] == "big.abc-00005.span-00006.0.0123456789ab"
-    assert (branches["teacher"]["unlearned"], branches["teacher"]["last_push"]) == ({}, None)
+    assert (branches["teacher"]["deferred"], branches["teacher"]["last_push"]) == ({}, None)
 
 
 def test_a_branch_without_a_record_has_only_its_next_span(run):
@@ -65,7 +65,7 @@ def test_a_branch_without_a_record_has_only_its_next_span(run):
         "seconds_since": None,
         "next_span": 5,
         "spans_behind": 5,
-        "unlearned": {},
+        "deferred": {},
         "label_set": None,
         "label_age_spans": None,
         "last_push": None,
