@@ -19,6 +19,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage import types
 
 from components.label_store.bigquery.location import BigQueryLocation
+from components.label_store.bigquery.reading import read_stream
 from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, LOG_SCHEMA
 from eventlog.spans import SUCCESS, span_folder, write_span
@@ -65,14 +66,12 @@ class EventTable:
                 read_options=options,
             ),
         )
-        pages = [
-            page.to_arrow()
-            for stream in session.streams
-            for page in client.read_rows(stream.name).rows(session).pages
+        batches = [
+            batch for stream in session.streams for batch in read_stream(client, session, stream.name)
         ]
-        if not pages:
+        if not batches:
             return LOG_SCHEMA.empty_table()
-        return sort_rows(pa.Table.from_batches(pages), LOG_SCHEMA)
+        return sort_rows(pa.Table.from_batches(batches), LOG_SCHEMA)
 
     def write_log(self, log: Path, spans: range, on_span: Any) -> None:
         """Writes spans into an event log; skips spans that the log already has.

@@ -22,6 +22,7 @@ from components.transforms.encode_events import split_rows
 from components.transforms.join_labels import cut_buckets, refuse_repeated_examples
 from components.transforms.join_report import JoinReport, write_report
 from components.transforms.shards import split_folder, write_shard
+from eventlog.parquet_files import code_refused
 from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LOG_SCHEMA, SOFT_PREFIX, SURFACE
 from models.shard_names import shard_name
 
@@ -88,7 +89,8 @@ class BigQueryJoin:
             LEFT JOIN (SELECT * FROM `{self._labels}` WHERE {_LABELS_WHERE}) AS l
             ON l.{EXAMPLE_ID} = e.{EXAMPLE_ID}
             WHERE e.{SPAN} = @span AND e.{SURFACE} = @surface"""
-        rows = self._query(sql).to_arrow(bqstorage_client=self.events.location.read_client())
+        with code_refused(self.events.name):
+            rows = self._query(sql).to_arrow(bqstorage_client=self.events.location.read_client())
         fields = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in self.delayed]
         schema = pa.schema([*LOG_SCHEMA, *fields, pa.field(_HAS_LABEL, pa.bool_())])
         table = sort_rows(rows, schema)

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 import pydantic
 from deltalake.exceptions import DeltaError
 
@@ -52,6 +52,7 @@ from components.label_store.publication import (
     unknown_column_error,
 )
 from eventlog.names import require_safe_path
+from eventlog.parquet_files import open_dataset
 from eventlog.rows import EXAMPLE_ID, SURFACE
 
 _COMMIT_ATTEMPTS = 30
@@ -126,8 +127,8 @@ class DeltaLabelStore(LabelStore):
         for file in files:
             if not Path(file).is_file():
                 raise lost_file_error(set_id, file)
-        dataset = ds.dataset(files, schema=schema, format="parquet")
-        row_filter = None if surface is None else ds.field(SURFACE) == surface
+        dataset = open_dataset(files, schema)
+        row_filter = None if surface is None else pc.field(SURFACE) == surface
         batches = dataset.to_batches(columns=list(columns), filter=row_filter, batch_size=_SCAN_ROWS)
         return (batch for batch in batches if batch.num_rows)
 
@@ -245,7 +246,7 @@ class DeltaLabelStore(LabelStore):
             if not path.exists() or path.stat().st_size != shard.size_bytes:
                 raise collected_attempt_error(set_id)
         files = [str(self._root / shard.path) for shard in shards]
-        ids = ds.dataset(files, schema=row_schema([]), format="parquet").to_table(columns=[EXAMPLE_ID])
+        ids = open_dataset(files, row_schema([])).to_table(columns=[EXAMPLE_ID])
         duplicates = duplicated_ids(ids[EXAMPLE_ID])
         if duplicates:
             raise duplicate_labels_error(set_id, duplicates)
