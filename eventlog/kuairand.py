@@ -99,7 +99,7 @@ def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
     )
     FROM rows LEFT JOIN watched USING (cluster_id)
     ORDER BY event_time_ms, example_id
-    """
+    """  # noqa: S608 - only constants
     with (
         tempfile.TemporaryDirectory(dir=log, prefix=".matured-") as spill,
         duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill}) as connection,

@@ -3,6 +3,9 @@
 pyarrow 10 runs code from a crafted file: it unpickles the metadata of the extension type
 `arrow.py_extension_type`. Importing this module disables that type for every Arrow reader of the process.
 
+A file is first opened alone: pyarrow 10 may abort the process if a thread of a table's or dataset's reader
+refuses it.
+
 Reference: CVE-2023-47248; `pyarrow_hotfix`.
 """
 
@@ -61,8 +64,8 @@ def read_table(file: str | Path, columns: Sequence[str] | None = None) -> pa.Tab
     Raises:
         BadInput: if the file carries code.
     """
-    with code_refused(file):
-        return pq.read_table(file, columns=columns, partitioning=None)
+    open_file(file).close()
+    return pq.read_table(file, columns=columns, partitioning=None)
 
 
 def parse_table(content: bytes, where: str) -> pa.Table:
@@ -72,7 +75,7 @@ def parse_table(content: bytes, where: str) -> pa.Table:
         BadInput: if the file carries code.
     """
     with code_refused(where):
-        return pq.read_table(pa.BufferReader(content))
+        return pq.ParquetFile(pa.BufferReader(content)).read()
 
 
 def open_file(file: str | Path) -> pq.ParquetFile:
@@ -91,15 +94,13 @@ def open_dataset(files: Sequence[str], schema: pa.Schema | None = None) -> ds.Da
     Raises:
         BadInput: if a file carries code.
     """
-    with code_refused(files[0]):
-        dataset = ds.dataset(list(files), schema=schema, format="parquet")
-    for fragment in dataset.get_fragments():
-        # Reads the schema in this thread: pyarrow 10 aborts the process if a thread of a scan refuses it.
-        with code_refused(fragment.path):
-            fragment.ensure_complete_metadata()
-    return dataset
+    for file in files:
+        open_file(file).close()
+    return ds.dataset(list(files), schema=schema, format="parquet")
 
 
 def _is_refusal(error: Exception) -> bool:
     # pyarrow_hotfix refuses here: by RuntimeError, or by an error of pickletools if the pickle is malformed.
-    return any(frame.name == "__arrow_ext_deserialize__" for frame in traceback.extract_tb(error.__traceback__))
+    return any(
+        frame.name == "__arrow_ext_deserialize__" for frame in traceback.extract_tb(error.__traceback__)
+    )

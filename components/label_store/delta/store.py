@@ -51,6 +51,7 @@ from components.label_store.publication import (
     refuse_faults,
     unknown_column_error,
 )
+from eventlog.errors import BadInput
 from eventlog.names import require_safe_path
 from eventlog.parquet_files import open_dataset
 from eventlog.rows import EXAMPLE_ID, SURFACE
@@ -266,9 +267,14 @@ class DeltaLabelStore(LabelStore):
             raise unknown_set_error(set_id)
         path = self._record_path(set_id, number)
         try:
-            return _RECORD.validate_json(path.read_bytes())
+            record = _RECORD.validate_json(path.read_bytes())
         except FileNotFoundError as error:
             raise lost_file_error(set_id, str(path)) from error
+        except pydantic.ValidationError as error:
+            raise _not_its_record(path, set_id, str(error).splitlines()[0]) from error
+        if record.set_id != set_id:  # Its id becomes a folder's name when old sets are deleted.
+            raise _not_its_record(path, set_id, f"the record of {record.set_id!r}")
+        return record
 
     def _record_path(self, set_id: str, number: int) -> Path:
         return self._root / "_records" / f"{set_id}-{number:016x}.json"
@@ -284,6 +290,13 @@ class DeltaLabelStore(LabelStore):
         for path in self._root.glob("_records/*.json"):
             files.setdefault(path.name.rpartition("-")[0], []).append(path)
         return {set_id: paths for set_id, paths in files.items() if _last_change(paths) < cutoff}
+
+
+def _not_its_record(path: Path, set_id: str, got: str) -> BadInput:
+    return BadInput(
+        "not the record of this label set", where=str(path), expected=f"the record of {set_id}", got=got,
+        fix="Restore the file, or label the span again with `rankdistill backfill --supersede`.",
+    )  # fmt: skip
 
 
 def _last_change(paths: Sequence[Path]) -> float:

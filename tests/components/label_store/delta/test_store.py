@@ -15,13 +15,13 @@ from components.label_store.delta.table import LabelTable
 
 KILLS = {
     "while a shard is being written": """
-import pyarrow.parquet as pq
-real = pq.write_table
+from components.label_store.delta import shards
+real = shards.write_table
 def write_half(table, path, **options):
     real(table, path, **options)
     path.write_bytes(path.read_bytes()[:100])
     os.kill(os.getpid(), 9)
-pq.write_table = write_half
+shards.write_table = write_half
 """,
     "between the record and the commit": """
 from components.label_store.delta.table import LabelTable
