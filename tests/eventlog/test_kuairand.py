@@ -384,7 +384,7 @@ def test_a_byte_order_mark_is_taken_off(tmp_path: Path) -> None:
 def test_a_header_is_never_sql(tmp_path: Path) -> None:
     # As SQL, the name would end the ordering and read a file that does not exist.
     name = (
-        "user_id\") AS first, (SELECT max(size) FROM read_text('/no/such/file')) AS size, "
+        "user_id\") AS first, (SELECT count(*) FROM read_csv('/no/such/file')) AS size, "
         'row_number() OVER (ORDER BY "user_id'
     )
     source = write_source(tmp_path / "source", [impression(1, 7, day=0, **{name: 1})])
