@@ -30,9 +30,9 @@ from unittest import mock
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import models  # noqa: F401  # sets environment variables before TensorFlow is imported
+from eventlog.parquet_files import open_file, read_table, write_table
 
 BUCKET = "labels"
 ROWS_PER_SHARD = 50_000
@@ -90,7 +90,7 @@ def measure(
     columns = ["example_id", *(f"soft_{task}" for task in TASKS)]
     readers = {
         "scan_delta": lambda: _count(open_store(delta).scan(in_delta.set_id, columns)),
-        "read_parquet": lambda: sum(pq.read_table(file, columns=columns).num_rows for file in files),
+        "read_parquet": lambda: sum(read_table(file, columns=columns).num_rows for file in files),
         "scan_bigquery": lambda: _count(open_store(uri).scan(in_bigquery.set_id, columns)),
         "read_session": lambda: read_session(location, in_bigquery, columns),
     }
@@ -140,12 +140,12 @@ def write_shards(folder: Path, num_labels: int) -> list[str]:
             *(pa.array(generator.random(rows, np.float32)) for _ in TASKS),
         ]
         paths.append(str(folder / f"{first:012d}.parquet"))
-        pq.write_table(pa.table(columns, schema=row_schema(TASKS)), paths[-1])
+        write_table(pa.table(columns, schema=row_schema(TASKS)), paths[-1])
     return paths
 
 
 def _num_rows(shards: Sequence[str]) -> int:
-    return sum(pq.read_metadata(shard).num_rows for shard in shards)
+    return sum(open_file(shard).metadata.num_rows for shard in shards)
 
 
 def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
@@ -168,7 +168,7 @@ def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
             pipeline
             | beam.Create(list(shards))
             | beam.Reshuffle()
-            | beam.Map(lambda path: (Path(path).stem, pq.read_table(path)))
+            | beam.Map(lambda path: (Path(path).stem, read_table(path)))
             | beam.MapTuple(writer.write)
             | beam.Map(dataclasses.asdict)
         ),
@@ -234,7 +234,7 @@ def _beam_connected_to(server: Any) -> Iterator[Any]:
 
 
 def _dict_rows(path: str) -> Iterator[dict[str, Any]]:
-    for row in pq.read_table(path).to_pylist():
+    for row in read_table(path).to_pylist():
         yield row | {"event_date": row["event_date"].isoformat()}
 
 

@@ -140,10 +140,10 @@ def label_stock(examples_uri: str, model_uri: str, out: Path) -> int:
 def label_limit(examples_uri: str, model_uri: str, out: Path) -> int:
     """Labels with a plain loop over shards and batches, the speed to aim for; returns the number of rows."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
     import tensorflow as tf
 
     from components.transforms.shards import split_files
+    from eventlog.parquet_files import write_table
 
     model = tf.saved_model.load(f"{model_uri}/Format-Serving")
     predict = model.signatures["serving_default"]
@@ -158,7 +158,7 @@ def label_limit(examples_uri: str, model_uri: str, out: Path) -> int:
             values = {task: output.numpy() for task, output in predict(examples=serialized).items()}
             tables.append(pa.table({"example_id": pa.array(ids, pa.binary()).cast(pa.string()), **values}))
         labelled = pa.concat_tables(tables)
-        pq.write_table(labelled, out / f"{Path(file).stem}.parquet")
+        write_table(labelled, out / f"{Path(file).stem}.parquet")
         rows += labelled.num_rows
     return rows
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
+from eventlog.parquet_files import open_file
 from eventlog.rows import (
     DELAYED_TASKS,
     EVENT_TIME_MS,
@@ -81,7 +81,7 @@ def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
     files = span_files(log, span, version)
     for file in files:
         try:
-            parquet = pq.ParquetFile(file)
+            parquet = open_file(file)
             _check_columns(parquet.schema_arrow, file)
             first_row = 0
             for index in range(parquet.num_row_groups):

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
+from eventlog.parquet_files import read_table, write_table
 from eventlog.rows import HISTORY_COLUMNS, HISTORY_ENTITIES, IMMEDIATE_TASKS, IMPRESSION_SPAN, LABEL_PREFIX
 from eventlog.totals import EntityTotals, HistoryTotals
 
@@ -113,7 +113,7 @@ class HistoryState:
         table = pa.concat_tables(parts).replace_schema_metadata({_SPAN_KEY: str(self.span).encode()})
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{STATE_FILE}.{os.getpid()}"
-        pq.write_table(table, temporary)
+        write_table(table, temporary)
         temporary.replace(folder / STATE_FILE)
 
     @classmethod
@@ -164,7 +164,7 @@ def _totals_of(rows: pa.Table) -> EntityTotals:
 
 def _read_state(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(path)
+        table = read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(
             "unreadable history state", where=str(path), got=str(error), fix=_WRITE_LOG_AGAIN,

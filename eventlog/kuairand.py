@@ -11,11 +11,12 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 
 from eventlog.errors import BadInput
 from eventlog.history import HistoryState
 from eventlog.kuairand_source import BATCH_ROWS, DRAWN_AT_RANDOM, MEMORY_LIMIT, KuaiRandSource
+from eventlog.parquet_files import open_dataset
 from eventlog.random_exposures import write_random_exposures
 from eventlog.rows import (
     EXAMPLE_ID,
@@ -98,7 +99,7 @@ def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
     )
     FROM rows LEFT JOIN watched USING (cluster_id)
     ORDER BY event_time_ms, example_id
-    """
+    """  # noqa: S608 - only constants
     with (
         tempfile.TemporaryDirectory(dir=log, prefix=".matured-") as spill,
         duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill}) as connection,
@@ -129,7 +130,7 @@ def _fresh_rows(log: Path, spans: range, columns: list[str] | None = None) -> An
     """A scanner of the fresh rows of consecutive spans."""
     files = [str(file) for span in spans for file in span_files(log, span)]
     # The filter drops the matured rows: their impressions lie in spans before the first one.
-    return ds.dataset(files).scanner(columns=columns, filter=ds.field(IMPRESSION_SPAN) >= spans.start)
+    return open_dataset(files).scanner(columns=columns, filter=pc.field(IMPRESSION_SPAN) >= spans.start)
 
 
 def _add_to_history(history: HistoryState, log: Path, span: int) -> None:

@@ -69,8 +69,8 @@ class KuaiRandSource:
         )
         self._run(_MACROS)
         self._load_log(logs)
-        self._run(_features_table("users", users, _USER_COLUMNS))
-        self._run(_features_table("videos", videos, _VIDEO_COLUMNS))
+        self._run(_features_table("users", _USER_COLUMNS), [_texts(users)])
+        self._run(_features_table("videos", _VIDEO_COLUMNS), [_texts(videos)])
 
     def close(self) -> None:
         """Closes the database, so that the workspace can be deleted."""
@@ -97,11 +97,14 @@ class KuaiRandSource:
     def _load_log(self, files: list[Path]) -> None:
         types = ", ".join(f"'{column}': 'BIGINT'" for column in _LOG_COLUMNS)
         self._run(
-            f"CREATE TABLE log AS SELECT *, make_date(date // 10000, date // 100 % 100, date % 100) AS day"
-            f" FROM read_csv({_quoted(files)}, header=true, delim=',', union_by_name=true, types={{{types}}})"
+            "CREATE TABLE log AS SELECT *,"  # noqa: S608 - only constants
+            " make_date(date // 10000, date // 100 % 100, date % 100) AS day"
+            f" FROM read_csv($1, header=true, delim=',', union_by_name=true, types={{{types}}})",
+            [_texts(files)],
         )
         for column in _KEY_COLUMNS:
-            (missing,) = self._run(f"SELECT count(*) FROM log WHERE {column} IS NULL").fetchall()[0]
+            query = f"SELECT count(*) FROM log WHERE {column} IS NULL"  # noqa: S608 - only constants
+            (missing,) = self._run(query).fetchall()[0]
             if missing:
                 raise BadInput(
                     f"missing values in column {column}", where=str(self._source),
@@ -110,7 +113,7 @@ class KuaiRandSource:
                 )  # fmt: skip
         columns = [name for name, *_ in self._run("DESCRIBE log").fetchall()]
         self._rows_query = _ROWS.format(
-            tie_breakers=", ".join(f'"{column}"' for column in columns),
+            tie_breakers=", ".join(map(_identifier, columns)),
             traits=_traits(),
             drawn_at_random=DRAWN_AT_RANDOM,
         )
@@ -164,16 +167,22 @@ def _check_header(file: Path, columns: tuple[str, ...]) -> None:
         )  # fmt: skip
 
 
-def _quoted(files: list[Path]) -> str:
-    return "[" + ", ".join("'" + str(file).replace("'", "''") + "'" for file in files) + "]"
+def _texts(files: list[Path]) -> list[str]:
+    return [str(file) for file in files]
 
 
-def _features_table(name: str, files: list[Path], columns: tuple[str, ...]) -> str:
+def _identifier(column: str) -> str:
+    """A name from a file's header as an identifier of SQL, whatever characters it has."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _features_table(name: str, columns: tuple[str, ...]) -> str:
+    """SQL that creates a table of features; its parameter is the list of files."""
     # A repeated key would multiply the impressions in the join, so only the first row of each key remains.
     return (
-        f"CREATE TABLE {name} AS SELECT DISTINCT ON ({columns[0]}) * FROM ("
+        f"CREATE TABLE {name} AS SELECT DISTINCT ON ({columns[0]}) * FROM ("  # noqa: S608 - only constants
         f" SELECT CAST({columns[0]} AS BIGINT) AS {columns[0]}, {', '.join(columns[1:])}"
-        f" FROM read_csv({_quoted(files)}, header=true, delim=',', union_by_name=true, all_varchar=true))"
+        f" FROM read_csv($1, header=true, delim=',', union_by_name=true, all_varchar=true))"
         f" ORDER BY ALL"
     )
 

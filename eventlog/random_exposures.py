@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
+from eventlog.parquet_files import read_table, write_table
 from eventlog.rows import EXAMPLE_ID, LOG_SCHEMA
 
 _FOLDER = "_random_exposures"
@@ -25,7 +25,7 @@ def write_random_exposures(log: Path, span: int, example_ids: pa.Array) -> None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}")
-    pq.write_table(pa.Table.from_arrays([example_ids], schema=_SCHEMA), partial)
+    write_table(pa.Table.from_arrays([example_ids], schema=_SCHEMA), partial)
     partial.replace(file)
 
 
@@ -42,7 +42,7 @@ def read_random_exposures(log: Path, spans: range) -> pa.Array:
             expected=f"impressions drawn at random in spans {spans.start} to {spans.stop - 1}",
             got="none", fix="Convert KuaiRand with its log_random files, or leave --replay out.",
         )  # fmt: skip
-    return pa.concat_tables(map(pq.read_table, files))[EXAMPLE_ID].combine_chunks()
+    return pa.concat_tables(map(read_table, files))[EXAMPLE_ID].combine_chunks()
 
 
 def _file(log: Path, span: int) -> Path:

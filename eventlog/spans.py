@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
+from eventlog.parquet_files import ParquetWriter, read_table
 from eventlog.rows import EVENT_TIME_MS, LABEL_COLUMNS, LABEL_PREFIX, LOG_SCHEMA, SURFACE
 
 SUCCESS = "_SUCCESS"
@@ -150,7 +150,7 @@ def count_surfaces(log: Path, spans: Iterable[int]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for span in spans:
         for file in span_files(log, span):
-            values = pc.value_counts(pq.read_table(file, columns=[SURFACE])[SURFACE].combine_chunks())
+            values = pc.value_counts(read_table(file, columns=[SURFACE])[SURFACE].combine_chunks())
             counts.update({value["values"]: value["counts"] for value in values.to_pylist()})
     return dict(counts.most_common())
 
@@ -165,7 +165,7 @@ def count_labels(log: Path, spans: Iterable[int]) -> dict[str, Counter[str]]:
     counts: dict[str, Counter[str]] = {}
     for span in spans:
         for file in span_files(log, span):
-            table = pq.read_table(file, columns=[SURFACE, *names])
+            table = read_table(file, columns=[SURFACE, *names])
             for row in table.group_by(SURFACE).aggregate([(name, "count") for name in names]).to_pylist():
                 labels = {name.removeprefix(LABEL_PREFIX): row[f"{name}_count"] for name in names}
                 counts.setdefault(row[SURFACE], Counter()).update(labels)
@@ -208,8 +208,8 @@ def _write_parts(folder: Path, tables: Iterable[pa.Table]) -> int:
     return num_rows
 
 
-def _part_writer(folder: Path, part: int) -> pq.ParquetWriter:
-    return pq.ParquetWriter(folder / f"part-{part:05d}.parquet", LOG_SCHEMA, compression="snappy")
+def _part_writer(folder: Path, part: int) -> ParquetWriter:
+    return ParquetWriter(folder / f"part-{part:05d}.parquet", LOG_SCHEMA, compression="snappy")
 
 
 def _log_columns(table: pa.Table) -> pa.Table:

@@ -20,7 +20,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
             reads `no`, `on` and `yes` as booleans), or a value that JSON lacks, such as a set.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError as error:
         got = f"byte {error.object[error.start]:#x} at position {error.start}"
         raise _not_a_mapping(path, "UTF-8 text", got, "Save the file as UTF-8.") from error

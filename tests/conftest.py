@@ -10,8 +10,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = "1"
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -21,6 +26,46 @@ FEATURES = (
     "history_user_count", "history_user_click", "history_video_click",
 )  # fmt: skip
 """Features of the small world, at least one of each kind."""
+
+
+class _Code:
+    """An object whose pickle creates the file `marker` when it is loaded."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+@pytest.fixture
+def craft(tmp_path):
+    """Changes a Parquet file: plain pyarrow 10 runs code from it, which makes the file that this gives."""
+
+    def craft_file(file, metadata=None):
+        marker = tmp_path / "marker-of-code"
+        table = pq.read_table(file, partitioning=None)
+        code = pickle.dumps(_Code(marker)) if metadata is None else metadata
+        extension = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": code}
+        schema = table.schema.set(0, table.schema.field(0).with_metadata(extension))
+        pq.write_table(pa.Table.from_arrays(table.columns, schema=schema), file)
+        return marker
+
+    return craft_file
+
+
+@pytest.fixture
+def run_alone(tmp_path):
+    """Runs a script in a process of its own, in which no test has imported anything."""
+
+    def run_script(script, *arguments):
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    return run_script
 
 
 @pytest.fixture(scope="session")

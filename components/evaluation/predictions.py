@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
+from eventlog.parquet_files import read_table, write_table
 from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, SOFT_PREFIX
 from models.tasks import Task
 
@@ -34,7 +34,7 @@ def predictions_schema(tasks: Mapping[str, Task]) -> pa.Schema:
 def write_predictions(table: pa.Table, path: Path) -> None:
     """Writes a predictions table as one Parquet file; creates missing parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd")
+    write_table(table, path, compression="zstd")
 
 
 def read_predictions(path: Path, tasks: Mapping[str, Task]) -> pa.Table:
@@ -45,7 +45,7 @@ def read_predictions(path: Path, tasks: Mapping[str, Task]) -> pa.Table:
     """
     schema = predictions_schema(tasks)
     try:
-        table = pq.read_table(path)
+        table = read_table(path)
         missing = {EXAMPLE_ID, CLUSTER_ID, IMPRESSION_SPAN} - set(table.column_names)
         if missing:
             raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")

@@ -19,12 +19,14 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage import types
 
 from components.label_store.bigquery.location import BigQueryLocation
+from components.label_store.bigquery.reading import read_stream
 from eventlog.errors import BadInput
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, LOG_SCHEMA
 from eventlog.spans import SUCCESS, span_folder, write_span
 
 SPAN = "span"
 _NAME = re.compile(r"([a-z0-9.:-]+)\.(\w+)\.(\w+)")
+_TASK = re.compile(r"[A-Za-z0-9_]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +67,10 @@ class EventTable:
                 read_options=options,
             ),
         )
-        pages = [
-            page.to_arrow()
-            for stream in session.streams
-            for page in client.read_rows(stream.name).rows(session).pages
-        ]
-        if not pages:
+        batches = [batch for stream in session.streams for batch in read_stream(client, session, stream.name)]
+        if not batches:
             return LOG_SCHEMA.empty_table()
-        return sort_rows(pa.Table.from_batches(pages), LOG_SCHEMA)
+        return sort_rows(pa.Table.from_batches(batches), LOG_SCHEMA)
 
     def write_log(self, log: Path, spans: range, on_span: Any) -> None:
         """Writes spans into an event log; skips spans that the log already has.
@@ -132,6 +130,19 @@ def require_table_name(name: str, option: str) -> None:
         raise BadInput(
             "not a table's name", where=f"{option} {name!r}", expected="PROJECT.DATASET.TABLE",
             got=repr(name), fix="Correct it.",
+        )  # fmt: skip
+
+
+def require_task_name(task: str) -> None:
+    """Checks that a task's name has only letters, digits and `_`, because it becomes part of SQL.
+
+    Raises:
+        BadInput: if it has another character.
+    """
+    if not _TASK.fullmatch(task):
+        raise BadInput(
+            "not a task's name", where="join in BigQuery", expected="letters, digits and _",
+            got=repr(task), fix="Rename the task.",
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud import bigquery
 
-from components.event_store.event_table import SPAN, EventTable, sort_rows
+from components.event_store.event_table import SPAN, EventTable, require_task_name, sort_rows
 from components.label_store.base import EVENT_DATE, LabelSetRecord
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS
@@ -22,6 +22,7 @@ from components.transforms.encode_events import split_rows
 from components.transforms.join_labels import cut_buckets, refuse_repeated_examples
 from components.transforms.join_report import JoinReport, write_report
 from components.transforms.shards import split_folder, write_shard
+from eventlog.parquet_files import code_refused
 from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LOG_SCHEMA, SOFT_PREFIX, SURFACE
 from models.shard_names import shard_name
 
@@ -43,6 +44,9 @@ class BigQueryJoin:
         records: records of the label sets of the span and of its matured rows' spans, in the same dataset.
         delayed: distilled task → whether it is delayed (its hard label is in the matured row).
         num_buckets: number of shards in each split.
+
+    Raises:
+        BadInput: if a task's name cannot be part of a column name in SQL.
     """
 
     events: EventTable
@@ -52,6 +56,10 @@ class BigQueryJoin:
     records: Sequence[LabelSetRecord]
     delayed: Mapping[str, bool]
     num_buckets: int = 4
+
+    def __post_init__(self) -> None:
+        for task in self.delayed:
+            require_task_name(task)
 
     def run(self) -> JoinReport:
         """Joins the rows, writes the shards and the report, and returns the report.
@@ -87,8 +95,9 @@ class BigQueryJoin:
             FROM `{self.events.name}` AS e
             LEFT JOIN (SELECT * FROM `{self._labels}` WHERE {_LABELS_WHERE}) AS l
             ON l.{EXAMPLE_ID} = e.{EXAMPLE_ID}
-            WHERE e.{SPAN} = @span AND e.{SURFACE} = @surface"""
-        rows = self._query(sql).to_arrow(bqstorage_client=self.events.location.read_client())
+            WHERE e.{SPAN} = @span AND e.{SURFACE} = @surface"""  # noqa: S608 - tables and tasks are checked
+        with code_refused(self.events.name):
+            rows = self._query(sql).to_arrow(bqstorage_client=self.events.location.read_client())
         fields = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in self.delayed]
         schema = pa.schema([*LOG_SCHEMA, *fields, pa.field(_HAS_LABEL, pa.bool_())])
         table = sort_rows(rows, schema)
@@ -124,7 +133,7 @@ class BigQueryJoin:
         return pc.sum(labelled).as_py() or 0
 
     def _num_labels(self) -> int:
-        sql = f"SELECT COUNT(*) FROM `{self._labels}` WHERE {_LABELS_WHERE}"
+        sql = f"SELECT COUNT(*) FROM `{self._labels}` WHERE {_LABELS_WHERE}"  # noqa: S608 - a checked name
         (row,) = self._query(sql)
         return int(row[0])
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -21,6 +22,7 @@ from eventlog.names import name_fault
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 EVENT_DATE = "event_date"
+_SET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 FIXED_COLUMNS = pa.schema(
     [
         pa.field(EXAMPLE_ID, pa.string(), nullable=False),
@@ -47,6 +49,25 @@ def require_name(value: str, kind: str) -> str:
             f"not a usable {kind}", where="label store", expected=fault.expected, got=fault.got, fix=fault.fix
         )
     return value
+
+
+def require_set_id(set_id: str, where: str) -> str:
+    """Returns a set id that was read from a store's files, if it is safe in paths and in SQL.
+
+    Args:
+        set_id: the id.
+        where: where it was read, for the error message.
+
+    Raises:
+        BadInput: if it holds anything but letters, digits, `_`, `-` and `.`, or does not begin with a letter
+            or digit.
+    """
+    if not _SET_ID.fullmatch(set_id):
+        raise BadInput(
+            "not the id of a label set", where=where, expected="letters, digits, _, - and .",
+            got=repr(set_id), fix="Find out who wrote it: this program writes no such id.",
+        )  # fmt: skip
+    return set_id
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, split_folder, write_shard
+from eventlog.parquet_files import open_file
 from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LABEL_COLUMNS, LOG_SCHEMA, SURFACE
 from eventlog.spans import span_files
 from models.shard_names import shard_name
@@ -90,7 +90,7 @@ def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
 
 def read_row_range(row_range: RowRange) -> pa.Table:
     """Reads a row range; reads only the row groups that contain it."""
-    parquet = pq.ParquetFile(row_range.file)
+    parquet = open_file(row_range.file)
     sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
     end_row = row_range.first_row + row_range.num_rows
@@ -138,7 +138,7 @@ class EncodeEvents(beam.PTransform):
             BadInput: if the log lacks the span.
         """
         files = [
-            (str(file), int(pq.read_metadata(file).num_rows))
+            (str(file), int(open_file(file).metadata.num_rows))
             for file in span_files(Path(self.log), self.span, self.version)
         ]
         ranges = plan_shards(files, self.rows_per_shard)

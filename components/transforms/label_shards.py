@@ -14,7 +14,6 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
@@ -35,6 +34,7 @@ from components.label_store.schemes import open_store
 from components.transforms.collecting import run_and_collect
 from components.transforms.shards import FRESH_SPLITS, split_files
 from eventlog.errors import BadInput
+from eventlog.parquet_files import parse_table, write_table
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, LABEL_PREFIX, SOFT_PREFIX, SURFACE
 from models.scoring import Scorer, load_scorer
 from models.tasks import Task
@@ -258,7 +258,7 @@ def staged_shard_name(file: str) -> str:
 def _write_sample(path: str, rows: pa.Table) -> None:
     tf.io.gfile.makedirs(path.rpartition("/")[0])
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink)
+    write_table(rows, sink)
     # Concurrent attempts at the same shard must not write into each other's file.
     partial = f"{path}.{uuid.uuid4().hex}"
     with tf.io.gfile.GFile(partial, "wb") as file:
@@ -270,7 +270,7 @@ def _read_samples(folder: str) -> pa.Table:
     tables = []
     for path in sorted(tf.io.gfile.glob(f"{folder}/*.parquet")):
         with tf.io.gfile.GFile(path, "rb") as file:
-            tables.append(pq.read_table(pa.BufferReader(file.read())))
+            tables.append(parse_table(file.read(), path))
     tf.io.gfile.rmtree(folder)
     return pa.concat_tables(tables)
 

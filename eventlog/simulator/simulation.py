@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eventlog.errors import BadInput
+from eventlog.parquet_files import write_table
 from eventlog.rows import MATURITY_SPANS
 from eventlog.simulator.impressions import Impressions, draw_impressions
 from eventlog.simulator.lifetime import logging_error, ltv, watch_seconds, window_seconds
@@ -142,7 +142,7 @@ def _write(out: Path, simulated: SimulatedSpan) -> tuple[int, int]:
     folder = span_folder(out / _TRUTH_FOLDER, simulated.span)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".part-00000.parquet"
-    pq.write_table(simulated.truth, partial, use_dictionary=False)
+    write_table(simulated.truth, partial, use_dictionary=False)
     partial.replace(folder / "part-00000.parquet")
     return simulated.span, write_span(out, simulated.span, simulated.tables())
 

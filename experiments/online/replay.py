@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from eventlog.parquet_files import read_table
 from eventlog.random_exposures import read_random_exposures
 from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import complete_spans, span_files
@@ -92,7 +92,7 @@ def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array) -
     Returns:
         `[exposures]` int64, ascending.
     """
-    ids = pa.concat_tables([pq.read_table(file, columns=[EXAMPLE_ID]) for file in span_files(log, span)])
+    ids = pa.concat_tables([read_table(file, columns=[EXAMPLE_ID]) for file in span_files(log, span)])
     rows = stream.rows(span)
     # A matured row has the id of its impression, which lies in an earlier span.
     where = pc.is_in(ids[EXAMPLE_ID], value_set=drawn).to_numpy() & stream.fresh[rows]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.evaluation.report_page import with_interval
+from eventlog.parquet_files import write_table
 from experiments.statistics.comparison import USERS_AND_SEEDS, ResultRow
 
 RESULTS = "results.json"
@@ -27,7 +27,7 @@ def write_results(folder: Path, rows: Sequence[ResultRow], about: Mapping[str, A
     """
     folder.mkdir(parents=True, exist_ok=True)
     row_dicts = [dataclasses.asdict(row) for row in rows]
-    pq.write_table(pa.Table.from_pylist(row_dicts, schema=_SCHEMA), folder / "results.parquet")
+    write_table(pa.Table.from_pylist(row_dicts, schema=_SCHEMA), folder / "results.parquet")
     (folder / "results.md").write_text(_markdown(rows, about))
     partial = folder / f".{RESULTS}"
     partial.write_text(json.dumps({"about": about, "rows": row_dicts}, indent=1))

@@ -14,7 +14,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import tensorflow as tf
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -26,6 +25,7 @@ from tfx_bsl.tfxio import tf_example_record
 from components.evaluation.scales import on_task_scale
 from components.transforms.encode_events import holdout_mask
 from components.transforms.shards import encode_examples
+from eventlog.parquet_files import read_table
 from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, LOG_SCHEMA, SURFACE
 from eventlog.spans import complete_spans, span_files, span_versions
 from experiments.trials.stream import DESCRIPTION_FILE, ExampleStream, write_stream
@@ -177,7 +177,7 @@ def _codes(column: pa.ChunkedArray) -> Array:
 
 
 def _read(log: Path, span: int) -> pa.Table:
-    return pa.concat_tables([pq.read_table(file) for file in span_files(log, span)])
+    return pa.concat_tables([read_table(file) for file in span_files(log, span)])
 
 
 def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:

@@ -379,3 +379,20 @@ def test_a_byte_order_mark_is_taken_off(tmp_path: Path) -> None:
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     write_kuairand(source, tmp_path / "log")
     assert len(read_span(tmp_path / "log", 0)) == 1
+
+
+def test_a_header_is_never_sql(tmp_path: Path) -> None:
+    # As SQL, the name would end the ordering and read a file that does not exist.
+    name = (
+        "user_id\") AS first, (SELECT count(*) FROM read_csv('/no/such/file')) AS size, "
+        'row_number() OVER (ORDER BY "user_id'
+    )
+    source = write_source(tmp_path / "source", [impression(1, 7, day=0, **{name: 1})])
+    write_kuairand(source, tmp_path / "log")
+    assert [row["user_id"] for row in read_span(tmp_path / "log", 0)] == ["1"]
+
+
+def test_a_folder_with_a_quote_in_its_name_is_read(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "it's'] --", [impression(1, 7, day=0)])
+    write_kuairand(source, tmp_path / "log")
+    assert len(read_span(tmp_path / "log", 0)) == 1

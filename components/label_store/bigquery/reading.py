@@ -14,6 +14,7 @@ from google.cloud.bigquery_storage import types
 from components.label_store.base import EVENT_DATE, LabelSetRecord
 from components.label_store.bigquery.location import LABELS, BigQueryLocation
 from components.label_store.bigquery.tables import LABEL_SET
+from eventlog.parquet_files import code_refused
 from eventlog.rows import SURFACE
 
 _STREAMS = 8
@@ -36,7 +37,7 @@ def read_rows(
     """
     client = location.read_client()
     session = open_session(client, location, record, schema.names, surface)
-    for batch in _interleave([_batches(client, session, stream.name) for stream in session.streams]):
+    for batch in _interleave([read_stream(client, session, stream.name) for stream in session.streams]):
         columns = [batch.column(field.name).cast(field.type) for field in schema]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -70,10 +71,16 @@ def open_session(
     )
 
 
-def _batches(client: Any, session: Any, stream: str) -> Iterator[pa.RecordBatch]:
-    """Yields the batches of one stream. After a broken connection the client resumes the stream."""
+def read_stream(client: Any, session: Any, stream: str) -> Iterator[pa.RecordBatch]:
+    """Yields the batches of one stream. After a broken connection the client resumes the stream.
+
+    Raises:
+        BadInput: if a batch carries code.
+    """
     for page in client.read_rows(stream).rows(session).pages:
-        yield page.to_arrow()
+        with code_refused(stream):
+            batch = page.to_arrow()
+        yield batch
 
 
 def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:

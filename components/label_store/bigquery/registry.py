@@ -60,7 +60,7 @@ _BAR = """SELECT attempt, 'barred', attempt, NULL, NULL, NULL
 _UNPINNED = """state = 'published' AND written_ms < UNIX_MILLIS(CURRENT_TIMESTAMP()) - @age_ms
   AND set_id NOT IN (SELECT set_id FROM `{table}` WHERE state = 'pin')"""
 _BAR_UNPINNED = (
-    f"SELECT entry, 'barred', set_id, set_key, revision, record FROM `{{table}}` WHERE {_UNPINNED}"
+    f"SELECT entry, 'barred', set_id, set_key, revision, record FROM `{{table}}` WHERE {_UNPINNED}"  # noqa: S608 - only constants
 )
 _MARK_COLLECTED = "SELECT attempt, 'collected', attempt, NULL, NULL, NULL FROM UNNEST(@set_ids) AS attempt"
 
@@ -160,7 +160,7 @@ class Registry:
 
     def _entries(self, where: str, **values: Any) -> list[Entry]:
         rows = self._query(
-            "SELECT entry, state, revision, record, written_ms, "
+            "SELECT entry, state, revision, record, written_ms, "  # noqa: S608 - callers pass constants
             "UNIX_MILLIS(CURRENT_TIMESTAMP()) - written_ms AS age_ms "
             f"FROM `{{table}}` WHERE ({where}) AND state NOT IN ('pin', 'guard') "
             "ORDER BY written_ms, revision, entry",

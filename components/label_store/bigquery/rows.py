@@ -20,7 +20,7 @@ _WHERE = f"{LABEL_SET} = @set_id AND {EVENT_DATE} BETWEEN @first_date AND @last_
 def count_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> tuple[int, int]:
     """Returns the number of rows of an attempt and the number of its distinct example ids."""
     counts = f"COUNT(*) AS num_rows, COUNT(DISTINCT {EXAMPLE_ID}) AS num_ids"
-    sql = f"SELECT {counts} FROM `{{table}}` WHERE {_WHERE}"
+    sql = f"SELECT {counts} FROM `{{table}}` WHERE {_WHERE}"  # noqa: S608 - only constants
     (row,) = _run(location, jobs, sql, record).result()
     return row.num_rows, row.num_ids
 
@@ -28,7 +28,7 @@ def count_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetReco
 def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> list[str]:
     """Returns example ids that have several rows: sorted, at most three."""
     sql = (
-        f"SELECT {EXAMPLE_ID} FROM `{{table}}` WHERE {_WHERE} "
+        f"SELECT {EXAMPLE_ID} FROM `{{table}}` WHERE {_WHERE} "  # noqa: S608 - only constants
         f"GROUP BY {EXAMPLE_ID} HAVING COUNT(*) > 1 ORDER BY {EXAMPLE_ID} LIMIT 3"
     )
     return [row[0] for row in _run(location, jobs, sql, record).result()]
@@ -37,7 +37,8 @@ def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRe
 def delete_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> None:
     """Deletes the rows of an attempt."""
     if record.first_date:
-        _run(location, jobs, f"DELETE FROM `{{table}}` WHERE {_WHERE}", record)
+        sql = f"DELETE FROM `{{table}}` WHERE {_WHERE}"  # noqa: S608 - only constants
+        _run(location, jobs, sql, record)
 
 
 def _run(location: BigQueryLocation, jobs: JobRunner, sql: str, record: LabelSetRecord) -> Any:

@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 from google.cloud import bigquery
 
 from components.label_store.base import ShardWriter, SoftColumn, StagedShard, row_schema
@@ -22,6 +21,7 @@ from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS, BigQueryLocation
 from components.label_store.bigquery.tables import LABEL_SET
 from components.label_store.publication import collected_attempt_error, describe_shard, prepare_rows
+from eventlog.parquet_files import ParquetWriter, read_table, write_table
 
 _FOLDER = "label_set="
 _FILES_A_JOB = 10_000
@@ -59,7 +59,7 @@ class BigQueryShardWriter(ShardWriter):
         field = pa.field(LABEL_SET, pa.string(), nullable=False)
         rows = table.add_column(0, field, pa.array([self.attempt] * table.num_rows, pa.string()))
         with files.open_output_stream(inner) as stream:
-            pq.write_table(rows, stream)
+            write_table(rows, stream)
         return describe_shard(name, path, files.get_file_info(inner).size, table, self.columns)
 
 
@@ -195,8 +195,8 @@ def _concatenate(paths: list[str]) -> bytes:
     content = io.BytesIO()
     writer = None
     for path in paths:
-        table = pq.read_table(path, partitioning=None)
-        writer = writer or pq.ParquetWriter(content, table.schema)
+        table = read_table(path)
+        writer = writer or ParquetWriter(content, table.schema)
         writer.write_table(table)
     if writer is not None:
         writer.close()

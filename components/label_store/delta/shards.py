@@ -8,10 +8,10 @@ import uuid
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.label_store.base import ShardWriter, SoftColumn, StagedShard
 from components.label_store.publication import describe_shard, prepare_rows
+from eventlog.parquet_files import write_table
 
 ROW_GROUP_ROWS = 32_768
 """Few rows, so that a scan of one surface can skip row groups by their statistics."""
@@ -51,7 +51,7 @@ def write_parquet(folder: Path, name: str, table: pa.Table) -> Path:
     # Unique name: a late retry of a bundle must not overwrite a file that has been published.
     path = folder / f"{name}-{uuid.uuid4().hex}.parquet"
     partial = path.with_name(f".{path.name}")
-    pq.write_table(table, partial, row_group_size=ROW_GROUP_ROWS)
+    write_table(table, partial, row_group_size=ROW_GROUP_ROWS)
     flush_to_disk(partial)
     partial.rename(path)
     return path

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 import pydantic
 from deltalake.exceptions import DeltaError
 
@@ -51,7 +51,9 @@ from components.label_store.publication import (
     refuse_faults,
     unknown_column_error,
 )
+from eventlog.errors import BadInput
 from eventlog.names import require_safe_path
+from eventlog.parquet_files import open_dataset
 from eventlog.rows import EXAMPLE_ID, SURFACE
 
 _COMMIT_ATTEMPTS = 30
@@ -126,8 +128,8 @@ class DeltaLabelStore(LabelStore):
         for file in files:
             if not Path(file).is_file():
                 raise lost_file_error(set_id, file)
-        dataset = ds.dataset(files, schema=schema, format="parquet")
-        row_filter = None if surface is None else ds.field(SURFACE) == surface
+        dataset = open_dataset(files, schema)
+        row_filter = None if surface is None else pc.field(SURFACE) == surface
         batches = dataset.to_batches(columns=list(columns), filter=row_filter, batch_size=_SCAN_ROWS)
         return (batch for batch in batches if batch.num_rows)
 
@@ -245,7 +247,7 @@ class DeltaLabelStore(LabelStore):
             if not path.exists() or path.stat().st_size != shard.size_bytes:
                 raise collected_attempt_error(set_id)
         files = [str(self._root / shard.path) for shard in shards]
-        ids = ds.dataset(files, schema=row_schema([]), format="parquet").to_table(columns=[EXAMPLE_ID])
+        ids = open_dataset(files, row_schema([])).to_table(columns=[EXAMPLE_ID])
         duplicates = duplicated_ids(ids[EXAMPLE_ID])
         if duplicates:
             raise duplicate_labels_error(set_id, duplicates)
@@ -265,9 +267,14 @@ class DeltaLabelStore(LabelStore):
             raise unknown_set_error(set_id)
         path = self._record_path(set_id, number)
         try:
-            return _RECORD.validate_json(path.read_bytes())
+            record = _RECORD.validate_json(path.read_bytes())
         except FileNotFoundError as error:
             raise lost_file_error(set_id, str(path)) from error
+        except pydantic.ValidationError as error:
+            raise _not_its_record(path, set_id, str(error).splitlines()[0]) from error
+        if record.set_id != set_id:  # Its id becomes a folder's name when old sets are deleted.
+            raise _not_its_record(path, set_id, f"the record of {record.set_id!r}")
+        return record
 
     def _record_path(self, set_id: str, number: int) -> Path:
         return self._root / "_records" / f"{set_id}-{number:016x}.json"
@@ -283,6 +290,13 @@ class DeltaLabelStore(LabelStore):
         for path in self._root.glob("_records/*.json"):
             files.setdefault(path.name.rpartition("-")[0], []).append(path)
         return {set_id: paths for set_id, paths in files.items() if _last_change(paths) < cutoff}
+
+
+def _not_its_record(path: Path, set_id: str, got: str) -> BadInput:
+    return BadInput(
+        "not the record of this label set", where=str(path), expected=f"the record of {set_id}", got=got,
+        fix="Restore the file, or label the span again with `rankdistill backfill --supersede`.",
+    )  # fmt: skip
 
 
 def _last_change(paths: Sequence[Path]) -> float:

@@ -9,6 +9,7 @@ the table version that the commit builds on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction, CommitProperties, Transaction
 
-from components.label_store.base import EVENT_DATE, LabelSetKey, SoftColumn, StagedShard
+from components.label_store.base import EVENT_DATE, LabelSetKey, SoftColumn, StagedShard, require_set_id
 from components.label_store.publication import column_conflict_error
+from eventlog.errors import BadInput
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 PARTITION = "label_set"
+_SHARD = re.compile(r"[A-Za-z0-9_.-]+\.parquet")
 _BARRED = 0
 """Application version of a barred attempt. A published attempt has the number of its record file, above 0."""
 
@@ -57,13 +60,23 @@ class LabelTable:
         return bool(self._table.transaction_version(_attempt_application(set_id)) == _BARRED)
 
     def files(self) -> dict[str, list[str]]:
-        """Maps the id of each published set to the sorted paths of its shards inside the table's folder."""
+        """Maps the id of each published set to the sorted paths of its shards inside the table's folder.
+
+        Raises:
+            BadInput: if the log of the table names an unsafe id, or a file outside the set's folder.
+        """
         actions = self._table.get_add_actions(flatten=True)
         if actions.num_rows == 0:
             return {}
         files: dict[str, list[str]] = {}
         pairs = zip(actions["partition.label_set"].to_pylist(), actions["path"].to_pylist(), strict=True)
         for set_id, path in sorted(pairs):
+            require_set_id(set_id, self._table.table_uri)
+            if not _SHARD.fullmatch(path.removeprefix(f"{PARTITION}={set_id}/")):
+                raise BadInput(
+                    "file outside its label set", where=self._table.table_uri, got=repr(path),
+                    expected=f"files {PARTITION}={set_id}/*.parquet", fix="Find out who changed the table.",
+                )  # fmt: skip
             files.setdefault(set_id, []).append(path)
         return files
 

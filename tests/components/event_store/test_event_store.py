@@ -17,7 +17,7 @@ from tfx.types import standard_artifacts
 
 from components.event_store import complete_spans
 from components.event_store.complete_spans import CompleteSpans
-from components.event_store.event_table import EventTable
+from components.event_store.event_table import EventTable, require_table_name, require_task_name
 from components.event_store.join_in_bigquery import BigQueryJoin
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.bigquery.location import parse_location
@@ -306,3 +306,18 @@ def test_the_join_in_bigquery_gives_the_same_rows_as_the_beam_join(events, uri, 
                 for path in (ours, theirs)
             )
             assert as_rows(one) == as_rows(other)
+
+
+@pytest.mark.parametrize(
+    "name", ["p.d.t` WHERE 1=1 --", "p.d", "p.d.t\n", "P.d.t", "p`.d.t", "p.d.t; DROP TABLE x"]
+)
+def test_a_table_name_that_is_sql_is_refused(name):
+    with pytest.raises(BadInput, match="not a table's name: expected PROJECT"):
+        require_table_name(name, "events table")
+
+
+@pytest.mark.parametrize("task", ["click, (SELECT 1) AS x", "click`", "click-2", "", "a.b", "click\n"])
+def test_a_task_name_that_is_sql_is_refused(task):
+    require_task_name("long_view")
+    with pytest.raises(BadInput, match="not a task's name: expected letters, digits and _"):
+        require_task_name(task)

@@ -10,18 +10,20 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError
 
+from components.label_store.base import require_set_id
 from components.label_store.delta.store import DeltaLabelStore
 from components.label_store.delta.table import LabelTable
+from eventlog.errors import BadInput
 
 KILLS = {
     "while a shard is being written": """
-import pyarrow.parquet as pq
-real = pq.write_table
+from components.label_store.delta import shards
+real = shards.write_table
 def write_half(table, path, **options):
     real(table, path, **options)
     path.write_bytes(path.read_bytes()[:100])
     os.kill(os.getpid(), 9)
-pq.write_table = write_half
+shards.write_table = write_half
 """,
     "between the record and the commit": """
 from components.label_store.delta.table import LabelTable
@@ -169,3 +171,51 @@ def test_a_record_of_an_older_version_with_another_key_is_read(root, labels):
     (file,) = root.glob("_records/*.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"distinct_ids": 1}))
     assert store.list_sets() == [record]
+
+
+@pytest.mark.parametrize("set_id", ["x') OR ('a' = 'a", "../../other", "a/../b", "", ".", "..", "a b", "a\n"])
+def test_an_id_that_is_a_path_or_sql_is_refused(set_id):
+    with pytest.raises(BadInput, match="not the id of a label set"):
+        require_set_id(set_id, "here")
+
+
+def test_a_record_of_another_id_is_refused_before_anything_is_deleted(root, tmp_path, labels):
+    store = DeltaLabelStore(root)
+    labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    (file,) = root.glob("_records/*.json")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    crafted = json.loads(file.read_text()) | {"set_id": "x/../../outside"}
+    file.write_text(json.dumps(crafted))
+    (root / "label_set=x").mkdir()
+    with pytest.raises(
+        BadInput, match=r"expected the record of big\.7.*got the record of 'x/\.\./\.\./outside'"
+    ):
+        store.delete_unpinned(older_than_seconds=-1)
+    assert outside.is_dir()
+
+
+def test_a_record_that_is_no_record_is_refused_in_one_line(root, labels):
+    store = DeltaLabelStore(root)
+    record = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    (file,) = root.glob("_records/*.json")
+    file.write_text("{}")
+    with pytest.raises(BadInput, match="not the record of this label set"):
+        store.find_set(record.set_id)
+
+
+@pytest.mark.parametrize(
+    ("set_id", "path"), [("x') OR ('a' = 'a", "f.parquet"), ("x", "../../secret.parquet")]
+)
+def test_a_delta_log_that_names_files_outside_the_set_is_refused(root, labels, set_id, path):
+    store = DeltaLabelStore(root)
+    labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    newest = max((root / "_delta_log").glob("*.json"))
+    actions = [json.loads(line) for line in newest.read_text().splitlines()]
+    for action in actions:
+        if "add" in action:
+            action["add"]["path"] = path
+            action["add"]["partitionValues"] = {"label_set": set_id}
+    newest.write_text("\n".join(map(json.dumps, actions)))
+    with pytest.raises(BadInput, match=r"not the id of a label set|file outside its label set"):
+        store.list_sets()

@@ -1,0 +1,106 @@
+"""Reads and writes Parquet; the only module that may, because it refuses files that carry code.
+
+pyarrow 10 runs code from a crafted file: it unpickles the metadata of the extension type
+`arrow.py_extension_type`. Importing this module disables that type for every Arrow reader of the process.
+
+A file is first opened alone: pyarrow 10 may abort the process if a thread of a table's or dataset's reader
+refuses it.
+
+Reference: CVE-2023-47248; `pyarrow_hotfix`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pyarrow_hotfix  # noqa: F401  # the import disables the extension type
+from pyarrow.parquet import ParquetWriter, write_table
+
+from eventlog.errors import BadInput
+
+__all__ = [
+    "ParquetWriter",
+    "code_refused",
+    "open_dataset",
+    "open_file",
+    "parse_table",
+    "read_table",
+    "write_table",
+]
+
+
+@contextlib.contextmanager
+def code_refused(where: object) -> Iterator[None]:
+    """Raises a readable error if Arrow data that is decoded in this block carries code; runs none of it.
+
+    Args:
+        where: the file or table that the data comes from, for the error message.
+
+    Raises:
+        BadInput: if a column has the extension type of pickled Python code.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if not _is_refusal(error):
+            raise
+        # The message of pyarrow_hotfix holds bytes of the file, so it is dropped.
+        raise BadInput(
+            "data with code", where=str(where), expected="columns of plain Arrow types",
+            got="a column of pickled Python code, which was not run",
+            fix="Find out who wrote it, and write it again from its source.",
+        ) from None  # fmt: skip
+
+
+def read_table(file: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads a Parquet file; `columns` None reads all columns.
+
+    Raises:
+        BadInput: if the file carries code.
+    """
+    open_file(file).close()
+    return pq.read_table(file, columns=columns, partitioning=None)
+
+
+def parse_table(content: bytes, where: str) -> pa.Table:
+    """Reads the content of a Parquet file; `where` names the file in the error message.
+
+    Raises:
+        BadInput: if the file carries code.
+    """
+    with code_refused(where):
+        return pq.ParquetFile(pa.BufferReader(content)).read()
+
+
+def open_file(file: str | Path) -> pq.ParquetFile:
+    """Opens a Parquet file to read its metadata or single row groups.
+
+    Raises:
+        BadInput: if the file carries code.
+    """
+    with code_refused(file):
+        return pq.ParquetFile(file)
+
+
+def open_dataset(files: Sequence[str], schema: pa.Schema | None = None) -> ds.Dataset:
+    """Opens Parquet files as one dataset; `schema` None takes the schema of the first file.
+
+    Raises:
+        BadInput: if a file carries code.
+    """
+    for file in files:
+        open_file(file).close()
+    return ds.dataset(list(files), schema=schema, format="parquet")
+
+
+def _is_refusal(error: Exception) -> bool:
+    # pyarrow_hotfix refuses here: by RuntimeError, or by an error of pickletools if the pickle is malformed.
+    return any(
+        frame.name == "__arrow_ext_deserialize__" for frame in traceback.extract_tb(error.__traceback__)
+    )
