@@ -7,11 +7,15 @@ class BadInput(ValueError):
     """Wrong input: a configuration, events, labels, a model or a command line.
 
     The message is one complete line: where, what is wrong, what is expected, what the input has, what to do.
+    Characters that cannot be printed, such as those of terminals, are escaped.
     The command line prints this line without a traceback and exits with code 2.
     """
 
     def __init__(self, what: str, *, where: str, expected: str, got: str, fix: str) -> None:
-        super().__init__(f"{where}: {what}: expected {expected}, got {got}. {fix}".replace("\n", " "))
+        text = f"{where}: {what}: expected {expected}, got {got}. {fix}".replace("\n", " ")
+        if not text.isprintable():
+            text = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+        super().__init__(text)
 
     @classmethod
     def from_message(cls, text: str) -> BadInput:
@@ -19,3 +23,8 @@ class BadInput(ValueError):
         error = cls.__new__(cls)
         error.args = (text,)
         return error
+
+
+def _escaped(letter: str) -> str:
+    """A control character, a line separator or a lone surrogate as Python writes it, such as `\\x1b`."""
+    return letter.encode("unicode_escape").decode()
