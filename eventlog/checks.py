@@ -86,7 +86,8 @@ def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
                 table = parquet.read_row_group(group, columns=LOG_SCHEMA.names)
                 _check_values(table, file)
                 _count_rows(table, span, file, fresh, matured)
-        except (pa.ArrowException, OSError) as error:
+        # UnicodeDecodeError: the name of a column is not UTF-8.
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             got = str(error).splitlines()[0]
             raise _fault("unreadable file", file, expected="a complete Parquet file", got=got) from error
     _check_totals(files[0].parent, fresh, matured)
