@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class BadInput(ValueError):
     """Wrong input: a configuration, events, labels, a model or a command line.
@@ -23,6 +25,10 @@ class BadInput(ValueError):
         error = cls.__new__(cls)
         error.args = (text,)
         return error
+
+    def __reduce__(self) -> tuple[Callable[[str], BadInput], tuple[str]]:
+        # Without this a process pool could not read the error of its worker.
+        return type(self).from_message, (str(self),)
 
 
 def _escaped(letter: str) -> str:

@@ -61,7 +61,7 @@ def verify_set(store: LabelStore, set_id: str) -> list[str]:
     surfaces = {entry["values"]: entry["counts"] for entry in table[SURFACE].value_counts().to_pylist()}
     figures = {
         "rows": (record.rows, table.num_rows),
-        "rows per surface": (record.rows_per_surface, dict(sorted(surfaces.items()))),
+        "rows per surface": (record.rows_per_surface, dict(sorted(surfaces.items(), key=str))),
         "example ids labelled twice": ([], duplicated_ids(table[EXAMPLE_ID])),
         "checksum": (record.checksum, f"{checksum(table):016x}"),
     }

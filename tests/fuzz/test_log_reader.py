@@ -1,4 +1,4 @@
-"""Any span of a log is refused in one line, or is encoded and counted."""
+"""Any span of a log is refused in one line, or is read by the pipeline and the experiments."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from components.transforms.shards import encode_examples
 from eventlog.checks import check_span
 from eventlog.rows import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_SCHEMA, MATURITY_SPANS
 from eventlog.spans import SUCCESS, count_surfaces, span_files, span_folder
+from experiments.trials.loading import read_rows, training_examples
 from tests.fuzz.mutation import Case, mutated
 from tests.fuzz.running import accepted, corpus, run_case, run_examples
 from tests.fuzz.tables import as_parquet, parquet_files
@@ -62,6 +63,8 @@ def check(case: Case, folder: Path) -> None:
         for rows in split_rows(read_row_range(row_range), SPAN).values():
             records += len(encode_examples(rows))
     assert records == counts.fresh + counts.matured
+    assert read_rows(folder, SPAN).num_rows == records
+    assert len(list(training_examples(SPAN, str(folder)))) <= counts.fresh
 
 
 @pytest.mark.parametrize("case", corpus(TARGET))
