@@ -3,6 +3,8 @@
 import gzip
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from eventlog.errors import BadInput
@@ -45,3 +47,24 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     (source / "user_features_pure.csv.gz").write_bytes(content[:12] + b"\x00" + content[13:])
     with pytest.raises(BadInput, match=r"user_features_pure\.csv\.gz: unreadable file: expected CSV"):
         write_kuairand(source, tmp_path / "log")
+
+
+@pytest.mark.parametrize("content", ['{"source": "kuairand", "first_date": "9999-12-31"}', "[" * 5000])
+def test_a_damaged_record_of_the_log_is_refused(tmp_path: Path, content: str) -> None:
+    convert(tmp_path, [impression(1, 7, 0)])
+    (tmp_path / "log" / "_log.json").write_text(content)
+    with pytest.raises(
+        BadInput, match=r"not a log of KuaiRand: expected a new folder, or a log with _log\.json"
+    ):
+        write_kuairand(tmp_path / "source", tmp_path / "log")
+
+
+def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
+    convert(tmp_path, [impression(1, 7, 0)])
+    file = tmp_path / "log" / "_history" / "history.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.filter(pc.not_equal(table["entity"], "everything")), file)
+    with pytest.raises(
+        BadInput, match="damaged history state: expected the number of a span, one row everything"
+    ):
+        write_kuairand(tmp_path / "source", tmp_path / "log")

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import json
+import shutil
+import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
 from eventlog.checks import check_span
+from eventlog.history import STATE_FILE
 from eventlog.kuairand import write_kuairand
 from eventlog.spans import SUCCESS, complete_spans
 from tests.fuzz.mutation import Case, mutated
 from tests.fuzz.running import accepted, corpus, run_case, run_examples
+from tests.fuzz.tables import as_parquet, parquet_files
 
 TARGET = "csv_adapter"
 LOG, USERS, VIDEOS = "log_standard_pure.csv", "user_features_pure.csv", "video_features_basic_pure.csv"
+RECORD = "_log.json"
+PLACES = {RECORD: RECORD, STATE_FILE: f"_history/{STATE_FILE}"}
+"""Files of a log that a case may replace."""
 NOON_MS = 1_651_204_800_000
 TABLES: dict[str, list[dict[str, str]]] = {
     LOG: [
@@ -52,7 +63,7 @@ CELLS = st.sampled_from(
     [
         "", " ", "-124", "-1", "0", "1", "2", "1.0", "1.5", "-0", "+1", "1e3", "1e400", "nan", "inf", "-inf",
         "NULL", "true", "9" * 18, "9" * 19, str(2**63 - 1), str(-(2**63)), str(2**53 + 1), "9" * 400,
-        "20220430",        "20220431", "99991231", "00000000", "19691231", "2922770265961204",
+        "20220430",        "20220431", "99991231", "999990101", "00000000", "19691231", "2922770265961204",
         "5881580-07-11", "290000-12-31",
         "-9999-01-01", "infinity", "epoch", "2022-04-19 12:00:00", "0001-01-01 (BC)", "1,2", ",", "-124,3",
         "a'b", "a\"b", "a\\b", "\u00e9", "\u2028", "\x01", "x" * 300, "12:00", "1_000", "0x1F", "\uff11",
@@ -128,14 +139,49 @@ def sources(draw: st.DrawFn) -> Case:
     return case
 
 
-def check(case: Case, folder: Path) -> None:
-    source, log = folder / "source", folder / "log"
+@functools.cache
+def first_day() -> Path:
+    """A log that holds the first day of the valid source."""
+    folder = Path(tempfile.mkdtemp())
+    write_source({LOG: csv_text(list(TABLES[LOG][0]), shipped(LOG)[1][:2])}, folder / "source")
+    write_kuairand(folder / "source", folder / "log")
+    return folder / "log"
+
+
+@st.composite
+def states(draw: st.DrawFn) -> Case:
+    """A changed file beside the spans of a log, which the next day extends."""
+    name = draw(st.sampled_from([RECORD, STATE_FILE]))
+    content = (first_day() / PLACES[name]).read_bytes()
+    if name == RECORD:
+        dates = st.sampled_from(["9999-12-31", "0001-01-01", "2022-04-29T00", "", None, 20220429])
+        record = {"source": "kuairand", "first_date": draw(dates)}
+        return {name: draw(mutated(content) | st.just(json.dumps(record).encode()) | st.just(b"[" * 5_000))}
+    table = pq.read_table(first_day() / PLACES[name])
+    span = draw(st.sampled_from([b"0", b"-1", b"-9", b"7", b"x", b"", b"\xff", b"1" * 5000]))
+    return {name: draw(mutated(content) | parquet_files(table) | st.just(with_span(table, span)))}
+
+
+def with_span(table: pa.Table, span: bytes) -> bytes:
+    return as_parquet(table.replace_schema_metadata({b"rankdistill.span": span}))
+
+
+def write_source(case: Case, source: Path) -> None:
     source.mkdir()
     for name in TABLES:
         if f"{name}.gz" not in case:
             (source / name).write_bytes(case.get(name, csv_text(*shipped(name))))
     for name, content in case.items():
-        (source / name).write_bytes(content)
+        if name not in PLACES:
+            (source / name).write_bytes(content)
+
+
+def check(case: Case, folder: Path) -> None:
+    source, log = folder / "source", folder / "log"
+    write_source(case, source)
+    for name in case.keys() & PLACES.keys():
+        shutil.copytree(first_day(), log)
+        (log / PLACES[name]).write_bytes(case[name])
     accepted(write_kuairand, source, log)
     hidden = [path.name for path in log.iterdir() if path.name.startswith(".")]
     assert not hidden, f"partial files are left: {hidden}"
@@ -152,4 +198,4 @@ def test_a_saved_source_becomes_spans_or_is_refused_in_one_line(case: Case) -> N
 
 
 def test_any_source_becomes_spans_or_is_refused_in_one_line() -> None:
-    run_examples(TARGET, sources(), check, examples=20)
+    run_examples(TARGET, sources() | states(), check, examples=20)
