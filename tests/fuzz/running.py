@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import hashlib
 import os
@@ -65,6 +66,13 @@ def write_case(case: Case, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in case.items():
         (folder / name).write_bytes(content)
+
+
+def kept_folder() -> Path:
+    """A folder for valid input that all cases share; it is deleted at the end of the process."""
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def run_case(case: Case, check: Check) -> None:

@@ -6,7 +6,6 @@ import functools
 import gzip
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ from eventlog.history import STATE_FILE
 from eventlog.kuairand import write_kuairand
 from eventlog.spans import SUCCESS, complete_spans
 from tests.fuzz.mutation import Case, mutated
-from tests.fuzz.running import accepted, corpus, run_case, run_examples
+from tests.fuzz.running import accepted, corpus, kept_folder, run_case, run_examples
 from tests.fuzz.tables import as_parquet, parquet_files
 
 TARGET = "csv_adapter"
@@ -142,7 +141,7 @@ def sources(draw: st.DrawFn) -> Case:
 @functools.cache
 def first_day() -> Path:
     """A log that holds the first day of the valid source."""
-    folder = Path(tempfile.mkdtemp())
+    folder = kept_folder()
     write_source({LOG: csv_text(list(TABLES[LOG][0]), shipped(LOG)[1][:2])}, folder / "source")
     write_kuairand(folder / "source", folder / "log")
     return folder / "log"

@@ -27,7 +27,7 @@ from components.transforms.shards import encode_examples, read_shards, write_rec
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SOFT_PREFIX, SURFACE
 from models.settings import to_json
 from tests.fuzz.mutation import Case, mutated
-from tests.fuzz.running import accepted, corpus, run_case, run_examples
+from tests.fuzz.running import accepted, corpus, kept_folder, run_case, run_examples
 from tests.fuzz.tables import as_parquet, parquet_files
 
 TARGET = "label_reader"
@@ -67,7 +67,7 @@ ENCODED = encode_examples(
 @functools.cache
 def published() -> tuple[Path, str, str]:
     """A store with two sets and a pin, and the ids of the sets."""
-    root = Path(tempfile.mkdtemp()) / "labels"
+    root = kept_folder() / "labels"
     store, ids = DeltaLabelStore(root), []
     facts = SetFacts(feature_version="f1", label_age_spans=1, seconds=2.5)
     for version in ("7", "8"):
