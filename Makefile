@@ -16,7 +16,7 @@ BESIDE_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigqu
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo tables test test-slow test-all coverage chaos docs docs-test kubeflow-test lint bench clean
+.PHONY: help setup demo tables test test-slow test-all coverage chaos fuzz docs docs-test kubeflow-test lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,12 @@ coverage: $(READY) ## Measure the line coverage of models and components by `mak
 chaos: $(READY) ## Kill a run more than a hundred times, and run on two weeks of broken data (30 minutes)
 	$(BIN)/python -m pytest -m chaos tests/chaos
 	$(BIN)/python -m pytest -m chaos tests/e2e
+
+FUZZ_MINUTES := 30
+fuzz: $(READY) ## Read random broken input, FUZZ_MINUTES=30 for each of the four readers (2 hours)
+	@for target in configuration csv_adapter log_reader label_reader; do \
+	  FUZZ_MINUTES=$(FUZZ_MINUTES) $(BIN)/python -m pytest -q -s -k "not saved" tests/fuzz/test_$$target.py || failed=1; \
+	done; exit $${failed:-0}
 
 docs: $(READY) ## Build the site of the documentation in build/site
 	$(BIN)/python -m mkdocs build --strict --quiet

@@ -90,7 +90,8 @@ def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
                 _check_values(group)
                 _count_rows(group, span, fresh, matured)
                 first_row += table.num_rows
-        except (pa.ArrowException, OSError) as error:
+        # UnicodeDecodeError: the name of a column is not UTF-8.
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             got = str(error).splitlines()[0]
             raise _fault("unreadable file", file, expected="a complete Parquet file", got=got) from error
     _check_totals(files[0].parent, fresh, matured)

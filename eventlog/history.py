@@ -7,6 +7,7 @@ saved after each span, so that a log can be extended.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Array = Any
 
 STATE_FILE = "history.parquet"
 _SPAN_KEY = b"rankdistill.span"
+_SPAN = re.compile(rb"-1|[0-9]{1,9}")
 _ALL_ROWS = "everything"
 _STATE_SCHEMA = pa.schema(
     [
@@ -165,7 +167,9 @@ def _totals_of(rows: pa.Table) -> EntityTotals:
 def _read_state(path: Path) -> pa.Table:
     try:
         table = read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table.validate(full=True)
+    # UnicodeDecodeError: the name of a column is not UTF-8.
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadInput(
             "unreadable history state", where=str(path), got=str(error), fix=_WRITE_LOG_AGAIN,
             expected="the Parquet file that an earlier run saved",
@@ -175,5 +179,14 @@ def _read_state(path: Path) -> pa.Table:
             "history state of another format", where=str(path), fix=_WRITE_LOG_AGAIN,
             expected=f"columns {', '.join(_STATE_SCHEMA.names)} and the span",
             got=f"columns {', '.join(table.schema.names)}",
+        )  # fmt: skip
+    span = table.schema.metadata[_SPAN_KEY]
+    num_all_rows = pc.sum(pc.equal(table["entity"], _ALL_ROWS)).as_py() or 0
+    num_nulls = sum(column.null_count for column in table.columns)
+    if not _SPAN.fullmatch(span) or num_all_rows != 1 or num_nulls:
+        raise BadInput(
+            "damaged history state", where=str(path), fix=_WRITE_LOG_AGAIN,
+            expected=f"the number of a span, one row {_ALL_ROWS} and no null",
+            got=f"span {span[:20]!r}, {num_all_rows} such rows and {num_nulls} nulls",
         )  # fmt: skip
     return table

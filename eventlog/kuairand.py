@@ -192,8 +192,12 @@ def _recorded_first_date(out: Path, first_date: datetime.date, last: int) -> dat
         record = json.loads(path.read_text())
         if record["source"] != "kuairand":
             raise KeyError(record["source"])
-        return datetime.date.fromisoformat(record["first_date"]) if last >= 0 else first_date
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if last < 0:
+            return first_date
+        recorded = datetime.date.fromisoformat(record["first_date"])
+        _ = recorded + (last + 1) * _DAY  # A date after the year 9999 cannot be computed with.
+        return recorded
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BadInput(
             "not a log of KuaiRand", where=str(out), expected=f"a new folder, or a log with {_RECORD_FILE}",
             got=f"{type(error).__name__} {error}", fix="Write into another folder.",

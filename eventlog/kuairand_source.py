@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ DRAWN_AT_RANDOM = "drawn_at_random"
 
 _BAD_FILES = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)
 """DuckDB's errors for a faulty file; any other error is a fault of this program."""
+_BAD_COLUMNS = (*_BAD_FILES, duckdb.BinderException)
+"""The same while a file is loaded: DuckDB finds other columns than the header's if the rows do not fit."""
 _MISSING = -124
 """The number that stands for a missing value in the release."""
 _NUM_TRAITS = 18
@@ -41,6 +44,8 @@ _USER_COLUMNS = (
     *(f"onehot_feat{trait}" for trait in range(_NUM_TRAITS)),
 )  # fmt: skip
 _VIDEO_COLUMNS = ("video_id", "author_id", "upload_dt", "upload_type", "tag")
+_RESERVED_COLUMNS = ("day", "ordinal", *_USER_COLUMNS[1:], *_VIDEO_COLUMNS[1:])
+"""Columns that the query adds to those of the log files."""
 
 
 class KuaiRandSource:
@@ -69,8 +74,8 @@ class KuaiRandSource:
         )
         self._run(_MACROS)
         self._load_log(logs)
-        self._run(_features_table("users", _USER_COLUMNS), [_texts(users)])
-        self._run(_features_table("videos", _VIDEO_COLUMNS), [_texts(videos)])
+        self._run(_features_table("users", _USER_COLUMNS), [_texts(users)], faults=_BAD_COLUMNS)
+        self._run(_features_table("videos", _VIDEO_COLUMNS), [_texts(videos)], faults=_BAD_COLUMNS)
 
     def close(self) -> None:
         """Closes the database, so that the workspace can be deleted."""
@@ -96,12 +101,21 @@ class KuaiRandSource:
 
     def _load_log(self, files: list[Path]) -> None:
         types = ", ".join(f"'{column}': 'BIGINT'" for column in _LOG_COLUMNS)
+        options = f"header=true, delim=',', union_by_name=true, types={{{types}}}"
         self._run(
             "CREATE TABLE log AS SELECT *,"  # noqa: S608 - only constants
-            " make_date(date // 10000, date // 100 % 100, date % 100) AS day"
-            f" FROM read_csv($1, header=true, delim=',', union_by_name=true, types={{{types}}})",
+            f" make_date(date // 10000, date // 100 % 100, date % 100) AS day FROM read_csv($1, {options})",
             [_texts(files)],
+            faults=_BAD_COLUMNS,
         )
+        # The last column is the day that this program adds.
+        columns = [name for name, *_ in self._run("DESCRIBE log").fetchall()]
+        for name in columns[:-1]:
+            if name.lower() in _RESERVED_COLUMNS:
+                raise BadInput(
+                    f"log file with a column {name}", where=str(self._source), got=name,
+                    expected="the columns of the official release", fix="Rename or remove the column.",
+                )  # fmt: skip
         for column in _KEY_COLUMNS:
             query = f"SELECT count(*) FROM log WHERE {column} IS NULL"  # noqa: S608 - only constants
             (missing,) = self._run(query).fetchall()[0]
@@ -111,17 +125,21 @@ class KuaiRandSource:
                     expected="a value in every row of the log files", got=f"{missing} rows without a value",
                     fix="Repair the log files.",
                 )  # fmt: skip
-        columns = [name for name, *_ in self._run("DESCRIBE log").fetchall()]
         self._rows_query = _ROWS.format(
             tie_breakers=", ".join(map(_identifier, columns)),
             traits=_traits(),
             drawn_at_random=DRAWN_AT_RANDOM,
         )
 
-    def _run(self, query: str, parameters: list[Any] | None = None) -> Any:
+    def _run(
+        self,
+        query: str,
+        parameters: list[Any] | None = None,
+        faults: tuple[type[Exception], ...] = _BAD_FILES,
+    ) -> Any:
         try:
             return self._connection.execute(query, parameters)
-        except _BAD_FILES as error:
+        except faults as error:
             raise BadInput(
                 "unreadable KuaiRand files", where=str(self._source),
                 expected="CSV files of the official release", got=" ".join(str(error).split())[:300],
@@ -153,7 +171,7 @@ def _check_header(file: Path, columns: tuple[str, ...]) -> None:
         opened = gzip.open if file.suffix == ".gz" else open
         with opened(file, "rt", encoding="utf-8-sig") as lines:
             header = lines.readline().strip().replace('"', "").split(",")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise BadInput(
             "unreadable file", where=str(file), expected="CSV, or CSV compressed by gzip",
             got=str(error), fix="Download the file again.",
@@ -179,9 +197,11 @@ def _identifier(column: str) -> str:
 def _features_table(name: str, columns: tuple[str, ...]) -> str:
     """SQL that creates a table of features; its parameter is the list of files."""
     # A repeated key would multiply the impressions in the join, so only the first row of each key remains.
+    # Despite `all_varchar`, DuckDB reads the columns of a file without rows as BOOLEAN.
+    texts = [f"CAST({column} AS VARCHAR) AS {column}" for column in columns[1:]]
     return (
         f"CREATE TABLE {name} AS SELECT DISTINCT ON ({columns[0]}) * FROM ("  # noqa: S608 - only constants
-        f" SELECT CAST({columns[0]} AS BIGINT) AS {columns[0]}, {', '.join(columns[1:])}"
+        f" SELECT CAST({columns[0]} AS BIGINT) AS {columns[0]}, {', '.join(texts)}"
         f" FROM read_csv($1, header=true, delim=',', union_by_name=true, all_varchar=true))"
         f" ORDER BY ALL"
     )

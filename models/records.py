@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
 import tensorflow as tf
 
 _READ_BYTES = 1 << 20
+UNREADABLE = (tf.errors.OpError, pa.ArrowInvalid, UnicodeDecodeError)
+"""Errors of damaged records. The last two: a text is not UTF-8, or TensorFlow's message quotes it."""
 # For a pipeline that only reads, tf.data's optimizer costs more time than it saves.
 READ_OPTIONS = tf.data.Options()
 READ_OPTIONS.autotune.enabled = False

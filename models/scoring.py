@@ -11,7 +11,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from eventlog.errors import BadInput
-from models.records import read_records
+from models.records import UNREADABLE, read_records
 from models.serving import EXAMPLES_INPUT, GRAPH_FILE, SIGNATURE, VARIABLES_PREFIX
 from models.state import SERVING_FOLDER
 
@@ -106,7 +106,7 @@ class Scorer:
                 columns = [_arrow_column(carried[name], kind) for name, kind in carry.items()]
                 columns += [pa.array(scores[task].numpy(), pa.float32()) for task in self.tasks]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
-        except tf.errors.OpError as error:
+        except UNREADABLE as error:
             raise BadInput(
                 "the examples cannot be scored",
                 where=f"{files[0]} and {len(files) - 1} more",

@@ -31,7 +31,7 @@ def to_json(value: Any) -> str:
     return pydantic.TypeAdapter(type(value)).dump_json(value).decode()
 
 
-def from_json(cls: type[T], text: str) -> T:
+def from_json(cls: type[T], text: str | bytes) -> T:
     """The inverse of `to_json`.
 
     Raises:

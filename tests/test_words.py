@@ -22,6 +22,7 @@ RETIRED = (
     r"\bunlearnt?\b",
     r"\bbootstrap_(spans|pipeline|components)\b",
 )
+CORPUS = "tests/fuzz/corpus/"
 UNREAD = ("docs/glossary.md", "tests/test_words.py", "uv.lock", "LICENSE", "docs/releases.md")
 
 
@@ -32,7 +33,7 @@ def test_no_retired_word_is_used():
     found = [
         f"{name}:{number}: {match.group()}"
         for name in files
-        if name not in UNREAD and (REPOSITORY / name).is_file()
+        if name not in UNREAD and not name.startswith(CORPUS) and (REPOSITORY / name).is_file()
         for number, line in enumerate((REPOSITORY / name).read_text().splitlines(), 1)
         if (match := pattern.search(line))
     ]

@@ -304,16 +304,26 @@ class LabelStore(abc.ABC):
         raise unknown_set_error(set_id)
 
 
-class LostFile(BadInput):
-    """A published label set has lost a file."""
+class DamagedSet(BadInput):
+    """A published label set has lost a file, or a file of it cannot be read."""
 
 
-def lost_file_error(set_id: str, path: str) -> LostFile:
+_RESTORE = "Restore the file, or label the span again with `rankdistill backfill --supersede`."
+
+
+def lost_file_error(set_id: str, path: str) -> DamagedSet:
     """The error for a published set with a missing file."""
-    return LostFile(
+    return DamagedSet(
         "a published label set has lost a file", where=f"label set {set_id}", expected=path,
-        got="no such file",
-        fix="Restore the file, or label the span again with `rankdistill backfill --supersede`.",
+        got="no such file", fix=_RESTORE,
+    )  # fmt: skip
+
+
+def unreadable_file_error(set_id: str, path: str, expected: str, got: str) -> DamagedSet:
+    """The error for a published set with a file, or a file of a folder, that cannot be read."""
+    return DamagedSet(
+        "a published label set has an unreadable file", where=f"label set {set_id}",
+        expected=f"{expected} in {path}", got=" ".join(got.split())[:300], fix=_RESTORE,
     )  # fmt: skip
 
 

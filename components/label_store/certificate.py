@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import pydantic
+
 from components.label_store.base import LabelSetRecord
 from eventlog.errors import BadInput
 from models.settings import from_json, to_json
@@ -93,7 +95,7 @@ def read_certificate(folder: str | Path) -> Certificate:
     """Reads the certificate that `write_certificate` wrote.
 
     Raises:
-        BadInput: if the folder has no certificate.
+        BadInput: if the folder has no certificate, or it is not valid.
     """
     path = Path(folder) / FILE_NAME
     if not path.exists():
@@ -104,4 +106,13 @@ def read_certificate(folder: str | Path) -> Certificate:
             got="no such file",
             fix="Label the span again.",
         )
-    return from_json(Certificate, path.read_text())
+    try:
+        return from_json(Certificate, path.read_bytes())
+    except pydantic.ValidationError as error:
+        raise BadInput(
+            "unreadable certificate",
+            where=str(path),
+            expected="the certificate that SoftLabelBulkInferrer wrote",
+            got=" ".join(str(error).split())[:300],
+            fix="Label the span again.",
+        ) from error

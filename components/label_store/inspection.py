@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import pandas as pd
 import pyarrow as pa
 
 from components.label_store.base import EVENT_DATE, LabelStore, row_schema
 from components.label_store.fingerprints import checksum, duplicated_ids
+from eventlog.errors import BadInput
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 
@@ -59,7 +61,7 @@ def verify_set(store: LabelStore, set_id: str) -> list[str]:
     surfaces = {entry["values"]: entry["counts"] for entry in table[SURFACE].value_counts().to_pylist()}
     figures = {
         "rows": (record.rows, table.num_rows),
-        "rows per surface": (record.rows_per_surface, dict(sorted(surfaces.items()))),
+        "rows per surface": (record.rows_per_surface, dict(sorted(surfaces.items(), key=str))),
         "example ids labelled twice": ([], duplicated_ids(table[EXAMPLE_ID])),
         "checksum": (record.checksum, f"{checksum(table):016x}"),
     }
@@ -74,9 +76,9 @@ def diff_sets(store: LabelStore, first: str, second: str) -> SetDifference:
     """Compares two published sets example by example.
 
     Raises:
-        BadInput: if one of the sets is not published.
+        BadInput: if one of the sets is not published, or has an example twice.
     """
-    left, right = (_read(store, set_id).to_pandas().set_index(EXAMPLE_ID) for set_id in (first, second))
+    left, right = (_by_example(store, set_id) for set_id in (first, second))
     shared = left.index.intersection(right.index)
     tasks = []
     for name in (name for name in left.columns if name.startswith(SOFT_PREFIX) and name in right.columns):
@@ -87,6 +89,16 @@ def diff_sets(store: LabelStore, first: str, second: str) -> SetDifference:
         task = name.removeprefix(SOFT_PREFIX)
         tasks.append(TaskDifference(task, int((~equal).sum()), float(mean), float(largest)))
     return SetDifference(len(shared), len(left) - len(shared), len(right) - len(shared), tasks)
+
+
+def _by_example(store: LabelStore, set_id: str) -> pd.DataFrame:
+    table = _read(store, set_id)
+    if repeated := duplicated_ids(table[EXAMPLE_ID]):
+        raise BadInput(
+            "example ids labelled twice", where=f"label set {set_id}", expected="each example_id once",
+            got=", ".join(repeated), fix="Run `rankdistill labels verify`, and label the span again.",
+        )  # fmt: skip
+    return table.to_pandas().set_index(EXAMPLE_ID)
 
 
 def _read(store: LabelStore, set_id: str) -> pa.Table:

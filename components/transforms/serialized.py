@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from components.transforms.shards import encode_examples, unreadable_shard
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SURFACE
-from models.records import read_records
+from models.records import UNREADABLE, read_records
 
 EXAMPLE = "example"
 SERIALIZED = pa.schema(
@@ -65,7 +65,7 @@ def read_serialized(path: str) -> Iterator[pa.RecordBatch]:
                 pa.array(records.numpy(), pa.large_binary()),
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=SERIALIZED)
-    except tf.errors.OpError as error:
+    except UNREADABLE as error:
         features = f"{EXAMPLE_ID}, {EVENT_TIME_MS} and {SURFACE}"
         raise unreadable_shard(path, f"a GZIP TFRecord of tf.Examples with {features}", error) from error
 

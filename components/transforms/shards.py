@@ -18,7 +18,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders import example_coder
 
 from eventlog.errors import BadInput
-from models.records import read_records
+from models.records import UNREADABLE, read_records
 from models.shard_names import SHARD_GLOB
 
 FRESH_SPLITS = ("train", "holdout")
@@ -100,7 +100,8 @@ def read_shards(paths: Sequence[str], batch_rows: int, schema: pa.Schema) -> Ite
     try:
         for records in read_records(paths, batch_rows):
             yield _flatten_columns(decoder.DecodeBatch(records.numpy().tolist()), schema, where)
-    except (tf.errors.OpError, RuntimeError) as error:
+    # RuntimeError: from tfx_bsl's decoder.
+    except (*UNREADABLE, RuntimeError) as error:
         raise unreadable_shard(where, "a GZIP TFRecord of tf.Examples", error) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -25,6 +26,7 @@ from tfx_bsl.tfxio import tf_example_record
 from components.evaluation.scales import on_task_scale
 from components.transforms.encode_events import holdout_mask
 from components.transforms.shards import encode_examples
+from eventlog.checks import EmptySpan, check_span
 from eventlog.parquet_files import read_table
 from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, LOG_SCHEMA, SURFACE
 from eventlog.spans import complete_spans, span_files, span_versions
@@ -55,13 +57,16 @@ def load_stream(
         The stream's folder, see `read_stream`.
 
     Raises:
-        BadInput: if `log` is not an event log, or lacks spans.
+        BadInput: if `log` is not an event log, lacks spans, or has a faulty span.
     """
     spans = complete_spans(log)
     extra_rows = extra_rows or {}
     key = _key(deployment, log, extra_rows)
     target = folder / key
     if not (target / DESCRIPTION_FILE).is_file():
+        for span in spans:
+            with contextlib.suppress(EmptySpan):
+                check_span(log, span)
         shutil.rmtree(target, ignore_errors=True)
         with tempfile.TemporaryDirectory() as temporary:
             graph = Path(temporary) / "graph"
@@ -82,7 +87,7 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temporary: Path
         raw = (
             pipeline
             | "Spans" >> beam.Create(list(deployment.burn_in_spans))
-            | "Encode" >> beam.FlatMap(_training_examples, str(log))
+            | "Encode" >> beam.FlatMap(training_examples, str(log))
             | "Decode" >> source.BeamSource()
         )
         analyzed = (raw, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
@@ -93,8 +98,9 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temporary: Path
         _ = metadata | tft_beam.WriteMetadata(str(graph / "metadata"), pipeline=pipeline)
 
 
-def _training_examples(span: int, log: str) -> Iterator[bytes]:
-    table = _read(Path(log), span)
+def training_examples(span: int, log: str) -> Iterator[bytes]:
+    """The fresh rows of a span outside of the held-out clusters, as tf.Examples."""
+    table = read_rows(Path(log), span)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
     rows = table.filter(pa.array(fresh & ~holdout_mask(table[CLUSTER_ID])))
     for batch in rows.combine_chunks().to_batches(_ROWS_PER_BATCH):
@@ -112,7 +118,7 @@ def _stream(
     transform = TransformGraph(str(graph), deployment.features)
     tables, in_log = [], []
     for span in spans:
-        logged = _read(log, span)
+        logged = read_rows(log, span)
         extra = extra_rows.get(span, LOG_SCHEMA.empty_table()).cast(LOG_SCHEMA)
         tables.append(pa.concat_tables([logged, extra]))
         in_log.append(np.arange(tables[-1].num_rows) < logged.num_rows)
@@ -176,8 +182,10 @@ def _codes(column: pa.ChunkedArray) -> Array:
     return column.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int32)
 
 
-def _read(log: Path, span: int) -> pa.Table:
-    return pa.concat_tables([read_table(file) for file in span_files(log, span)])
+def read_rows(log: Path, span: int) -> pa.Table:
+    """The rows of a checked span, in the columns of the log; a file may have further ones."""
+    tables = [read_table(file) for file in span_files(log, span)]
+    return pa.concat_tables([table.select(LOG_SCHEMA.names).cast(LOG_SCHEMA) for table in tables])
 
 
 def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:

@@ -72,12 +72,12 @@ def show(uri: str, set_id: str) -> None:
 @click.argument("set_id")
 def verify(uri: str, set_id: str) -> None:
     """Check the rows of label set SET_ID against its record; exit code 1 if they differ."""
-    from components.label_store.base import LostFile
+    from components.label_store.base import DamagedSet
     from components.label_store.inspection import verify_set
 
     try:
         faults = verify_set(_open(uri), set_id)
-    except LostFile as error:
+    except DamagedSet as error:
         faults = [str(error)]
     for fault in faults:
         click.echo(f"{set_id}: {fault}", err=True)

@@ -221,3 +221,13 @@ def test_a_span_folder_with_leading_zeros_is_refused_by_name(tmp_path: Path) -> 
     (log / f"span={SPAN}").rename(log / f"span=0000{SPAN}")
     with pytest.raises(BadInput, match=r"span=00003: span folder with leading zeros: expected span=3"):
         check_span(log, SPAN)
+
+
+def test_a_column_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    log = rewrite(write_log(tmp_path, [fresh("a")]), lambda table: table.append_column("qqqq", pa.array([1])))
+    (file,) = span_files(log, SPAN)
+    file.write_bytes(file.read_bytes().replace(b"qqqq", b"qqq\xff"))
+    with pytest.raises(
+        BadInput, match=r"unreadable file: expected a complete Parquet file, got .utf-8. codec"
+    ):
+        check_span(log, SPAN)

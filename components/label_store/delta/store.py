@@ -37,6 +37,7 @@ from components.label_store.base import (
     require_name,
     row_schema,
     unknown_set_error,
+    unreadable_file_error,
 )
 from components.label_store.delta.shards import DeltaShardWriter, flush_to_disk
 from components.label_store.delta.table import LabelTable, open_or_create_table, open_table
@@ -131,7 +132,7 @@ class DeltaLabelStore(LabelStore):
         dataset = open_dataset(files, schema)
         row_filter = None if surface is None else pc.field(SURFACE) == surface
         batches = dataset.to_batches(columns=list(columns), filter=row_filter, batch_size=_SCAN_ROWS)
-        return (batch for batch in batches if batch.num_rows)
+        return _readable(batches, set_id, str(self._root / f"label_set={set_id}"))
 
     def pin(self, fleet: str, span: int, set_id: str) -> str:
         """See `LabelStore`. Creates the pin's file by a hard link, which succeeds for one caller only."""
@@ -148,7 +149,7 @@ class DeltaLabelStore(LabelStore):
         try:
             os.link(partial, path)
         except FileExistsError:
-            return path.read_text()
+            return _read_pin(path)
         finally:
             partial.unlink()
         return set_id
@@ -156,7 +157,7 @@ class DeltaLabelStore(LabelStore):
     def read_pin(self, fleet: str, span: int) -> str | None:
         """See `LabelStore`. A pin's file is complete as soon as it exists."""
         try:
-            return self._pin_path(fleet, span).read_text()
+            return _read_pin(self._pin_path(fleet, span))
         except FileNotFoundError:
             return None
 
@@ -206,7 +207,7 @@ class DeltaLabelStore(LabelStore):
         return unpinned
 
     def _unpinned(self, limit_ms: float) -> list[str]:
-        pinned = {path.read_text() for path in self._root.glob("_pins/*/span-*")}
+        pinned = {_read_pin(path) for path in self._root.glob("_pins/*/span-*")}
         old = {record.set_id for record in self.list_sets() if record.created_ms < limit_ms}
         return sorted(old - pinned)
 
@@ -271,9 +272,10 @@ class DeltaLabelStore(LabelStore):
         except FileNotFoundError as error:
             raise lost_file_error(set_id, str(path)) from error
         except pydantic.ValidationError as error:
-            raise _not_its_record(path, set_id, str(error).splitlines()[0]) from error
+            expected, got = "the record of a label set", str(error)
+            raise unreadable_file_error(set_id, str(path), expected, got) from error
         if record.set_id != set_id:  # Its id becomes a folder's name when old sets are deleted.
-            raise _not_its_record(path, set_id, f"the record of {record.set_id!r}")
+            raise unreadable_file_error(set_id, str(path), f"the record of {set_id}", repr(record.set_id))
         return record
 
     def _record_path(self, set_id: str, number: int) -> Path:
@@ -292,11 +294,38 @@ class DeltaLabelStore(LabelStore):
         return {set_id: paths for set_id, paths in files.items() if _last_change(paths) < cutoff}
 
 
-def _not_its_record(path: Path, set_id: str, got: str) -> BadInput:
-    return BadInput(
-        "not the record of this label set", where=str(path), expected=f"the record of {set_id}", got=got,
-        fix="Restore the file, or label the span again with `rankdistill backfill --supersede`.",
-    )  # fmt: skip
+def _readable(batches: Iterator[pa.RecordBatch], set_id: str, folder: str) -> Iterator[pa.RecordBatch]:
+    """The batches that have rows.
+
+    Raises:
+        DamagedSet: if a file cannot be read, a text is not UTF-8, or an example id is missing.
+    """
+    expected = "the Parquet files of a label set"
+    try:
+        for batch in batches:
+            batch.validate(full=True)
+            if EXAMPLE_ID in batch.schema.names and (missing := batch[EXAMPLE_ID].null_count):
+                got = f"{missing} rows without an {EXAMPLE_ID}"
+                raise unreadable_file_error(set_id, folder, expected, got)
+            if batch.num_rows:
+                yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable_file_error(set_id, folder, expected, str(error)) from error
+
+
+def _read_pin(path: Path) -> str:
+    """Reads the id of the pinned set.
+
+    Raises:
+        BadInput: if the file is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            "unreadable pin", where=str(path), expected="the id of a label set", got=str(error),
+            fix="Write the id that `rankdistill labels ls` prints into the file.",
+        ) from error  # fmt: skip
 
 
 def _last_change(paths: Sequence[Path]) -> float:

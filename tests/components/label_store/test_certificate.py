@@ -33,3 +33,11 @@ def test_a_certificate_describes_the_set_and_reads_back_from_disk(tmp_path, labe
 def test_a_folder_without_a_certificate_is_refused(tmp_path):
     with pytest.raises(BadInput, match="no certificate: expected the folder of a SoftLabels artifact"):
         read_certificate(tmp_path)
+
+
+def test_a_damaged_certificate_is_refused(tmp_path):
+    (tmp_path / "certificate.json").write_bytes(b"{\xff")
+    with pytest.raises(
+        BadInput, match=r"certificate\.json: unreadable certificate: expected the certificate"
+    ):
+        read_certificate(tmp_path)

@@ -46,3 +46,11 @@ def test_a_difference_counts_examples_and_labels(store, labels):
     assert (difference.shared, difference.only_first, difference.only_second) == (2, 1, 2)
     (click,) = difference.tasks
     assert (click.task, click.changed, click.mean, click.largest) == ("click", 1, 0.5, 0.5)
+
+
+def test_a_set_with_an_example_twice_is_not_compared(store, labels, tmp_path):
+    record = labels.publish(store, labels.make_key(), labels.make_table(["a", "b"], [0.5, 0.25]))
+    (file,) = Path(tmp_path).glob(f"label_set={record.set_id}/*.parquet")
+    pq.write_table(labels.make_table(["a", "a"], [0.5, 0.25]), file)
+    with pytest.raises(BadInput, match="example ids labelled twice: expected each example_id once, got a"):
+        diff_sets(store, record.set_id, record.set_id)

@@ -63,3 +63,10 @@ def test_every_reader_of_examples_reads_the_appended_feature(tmp_path):
     assert float(one["soft_click"]) == 0.25
     features = tf.train.Example.FromString(longer[1]).features.feature
     assert sorted(features) == ["event_time_ms", "example_id", "soft_click", "surface", "x"]
+
+
+def test_an_id_that_is_not_utf8_is_refused(tmp_path):
+    record = encode()[0]
+    write_records(str(tmp_path / "shard.gz"), [record.replace(COLUMNS["example_id"][0].encode(), b"\xff", 1)])
+    with pytest.raises(BadInput, match=r"unreadable shard: expected a GZIP TFRecord of tf\.Examples"):
+        list(read_serialized(str(tmp_path / "shard.gz")))

@@ -1,5 +1,10 @@
-import numpy as np
+import shutil
 
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from eventlog.errors import BadInput
 from experiments.trials.stream import read_stream, write_stream
 
 
@@ -45,3 +50,25 @@ def test_a_second_load_does_not_write_the_stream_again(stream_folder, small_conf
     modified = (stream_folder / "labels.npy").stat().st_mtime_ns
     assert load_stream(load_deployment(small_config), small_log, stream_folder.parent) == stream_folder
     assert (stream_folder / "labels.npy").stat().st_mtime_ns == modified
+
+
+def test_a_faulty_span_is_refused(small_config, small_log, tmp_path):
+    from experiments.trials.loading import load_stream
+    from pipeline.config_file import load_deployment
+
+    shutil.copytree(small_log, tmp_path / "log")
+    (file,) = (tmp_path / "log" / "span=6").glob("part-*.parquet")
+    pq.write_table(pq.read_table(file).drop(["hour"]), file)
+    with pytest.raises(BadInput, match="missing column hour"):
+        load_stream(load_deployment(small_config), tmp_path / "log", tmp_path / "streams")
+    assert not (tmp_path / "streams").exists()
+
+
+def test_columns_that_the_log_does_not_have_are_left_out(small_log, tmp_path):
+    from experiments.trials.loading import read_rows
+
+    shutil.copytree(small_log / "span=0", tmp_path / "span=0")
+    (file,) = (tmp_path / "span=0").glob("part-*.parquet")
+    rows = pq.read_table(file)
+    pq.write_table(rows.append_column("extra", rows["hour"]), file)
+    assert read_rows(tmp_path, 0).equals(rows)

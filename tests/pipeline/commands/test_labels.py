@@ -131,3 +131,23 @@ def test_verify_names_the_file_that_a_set_has_lost(run, publish, tmp_path, lost)
     assert f"has lost a file: expected {file}, got no such file" in result.output
     with pytest.raises(BadInput, match="has lost a file"):
         list(open_store(f"delta:{tmp_path}/labels").scan(record.set_id, ["example_id"]))
+
+
+def test_verify_names_the_folder_of_a_damaged_shard(run, publish, tmp_path):
+    record = publish(3, [0.5])
+    (file,) = (tmp_path / "labels").glob(f"label_set={record.set_id}/*.parquet")
+    file.write_bytes(b"PAR1")
+    result = run("verify", record.set_id)
+    assert result.exit_code == 1
+    assert (
+        f"unreadable file: expected the Parquet files of a label set in {file.parent}, got" in result.output
+    )
+
+
+def test_verify_names_a_damaged_record(run, publish, tmp_path):
+    record = publish(3, [0.5])
+    (file,) = (tmp_path / "labels").glob(f"_records/{record.set_id}-*.json")
+    file.write_text("{}")
+    result = run("verify", record.set_id)
+    assert result.exit_code == 1
+    assert f"unreadable file: expected the record of a label set in {file}, got" in result.output

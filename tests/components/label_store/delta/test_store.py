@@ -6,6 +6,8 @@ import json
 import signal
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError
@@ -219,3 +221,26 @@ def test_a_delta_log_that_names_files_outside_the_set_is_refused(root, labels, s
     newest.write_text("\n".join(map(json.dumps, actions)))
     with pytest.raises(BadInput, match=r"not the id of a label set|file outside its label set"):
         store.list_sets()
+
+
+def test_a_pin_that_is_no_text_is_refused(root, labels):
+    store = DeltaLabelStore(root)
+    record = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    store.pin("students", 3, record.set_id)
+    (file,) = root.glob("_pins/*/span-*")
+    file.write_bytes(b"\xff")
+    for read in (lambda: store.read_pin("students", 3), lambda: store.pin("students", 3, record.set_id)):
+        with pytest.raises(BadInput, match="span-00003: unreadable pin: expected the id of a label set"):
+            read()
+
+
+def test_labels_without_an_example_id_are_refused(root, labels):
+    store = DeltaLabelStore(root)
+    record = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    (file,) = root.glob("label_set=*/*.parquet")
+    rows = pq.read_table(file)
+    nullable = pa.schema([field.with_nullable(True) for field in rows.schema])
+    ids = pa.array([None], pa.string())
+    pq.write_table(rows.cast(nullable).set_column(0, nullable[0], ids), file)
+    with pytest.raises(BadInput, match=r"unreadable file: .* got 1 rows without an example_id"):
+        labels.read_rows(store, record.set_id)
