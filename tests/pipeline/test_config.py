@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pipeline.config import Deployment
 from pipeline.config_file import load_deployment, read_document
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
+SCHEMA = Path(__file__).parents[2] / "schema" / "impressions.pbtxt"
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def document():
 @pytest.fixture
 def message_of(tmp_path, document):
     """Loads the changed document and returns the error message."""
-    (tmp_path / "schema.pbtxt").write_text("")
+    shutil.copy(SCHEMA, tmp_path / "schema.pbtxt")
     document["schema"] = "schema.pbtxt"
 
     def load():
@@ -62,7 +64,7 @@ def test_only_the_teacher_has_history_features():
 
 
 def test_a_surface_can_replace_the_student(tmp_path, document):
-    (tmp_path / "schema.pbtxt").write_text("")
+    shutil.copy(SCHEMA, tmp_path / "schema.pbtxt")
     document["schema"] = "schema.pbtxt"
     document["surfaces"]["tab_0"] = {"student": document["student"] | {"passes": 5}}
     path = tmp_path / "changed.yaml"
@@ -74,7 +76,7 @@ def test_a_surface_can_replace_the_student(tmp_path, document):
 
 
 def test_a_surface_that_reads_another_teachers_labels_has_separate_pins(tmp_path, document):
-    (tmp_path / "schema.pbtxt").write_text("")
+    shutil.copy(SCHEMA, tmp_path / "schema.pbtxt")
     document["schema"] = "schema.pbtxt"
     document["surfaces"]["tab_0"] = {"labels": {"teacher": "history-4x", "max_age_spans": 2}}
     path = tmp_path / "two.yaml"
@@ -257,7 +259,7 @@ def test_join_decides_where_labels_and_examples_are_joined(join, table):
 
 
 def test_validation_severities_are_those_of_the_configuration(tmp_path, document):
-    (tmp_path / "schema.pbtxt").write_text("")
+    shutil.copy(SCHEMA, tmp_path / "schema.pbtxt")
     document |= {"schema": "schema.pbtxt", "validation": {"drift": "stop", "refused_span": "skip"}}
     path = tmp_path / "changed.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -283,7 +285,7 @@ def test_an_extending_file_changes_only_its_own_keys(tmp_path):
 
 def test_a_schema_of_an_extended_file_is_relative_to_that_file(tmp_path):
     (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "own.pbtxt").write_text("")
+    shutil.copy(SCHEMA, tmp_path / "base" / "own.pbtxt")
     base = write_extending(tmp_path / "base", schema="own.pbtxt")
     assert load_deployment(write_extending(tmp_path, base)).schema == str(tmp_path / "base" / "own.pbtxt")
 

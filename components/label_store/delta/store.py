@@ -129,10 +129,13 @@ class DeltaLabelStore(LabelStore):
         for file in files:
             if not Path(file).is_file():
                 raise lost_file_error(set_id, file)
-        dataset = open_dataset(files, schema)
         row_filter = None if surface is None else pc.field(SURFACE) == surface
-        batches = dataset.to_batches(columns=list(columns), filter=row_filter, batch_size=_SCAN_ROWS)
-        return _readable(batches, set_id, str(self._root / f"label_set={set_id}"))
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            dataset = open_dataset(files, schema)
+            yield from dataset.to_batches(columns=list(columns), filter=row_filter, batch_size=_SCAN_ROWS)
+
+        return _readable(batches(), set_id, str(self._root / f"label_set={set_id}"))
 
     def pin(self, fleet: str, span: int, set_id: str) -> str:
         """See `LabelStore`. Creates the pin's file by a hard link, which succeeds for one caller only."""
