@@ -168,6 +168,7 @@ def _read_state(path: Path) -> pa.Table:
     try:
         table = read_table(path)
         table.validate(full=True)
+        names = table.schema.names
     # UnicodeDecodeError: the name of a column is not UTF-8.
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadInput(
@@ -178,7 +179,7 @@ def _read_state(path: Path) -> pa.Table:
         raise BadInput(
             "history state of another format", where=str(path), fix=_WRITE_LOG_AGAIN,
             expected=f"columns {', '.join(_STATE_SCHEMA.names)} and the span",
-            got=f"columns {', '.join(table.schema.names)}",
+            got=f"columns {', '.join(names)}",
         )  # fmt: skip
     span = table.schema.metadata[_SPAN_KEY]
     num_all_rows = pc.sum(pc.equal(table["entity"], _ALL_ROWS)).as_py() or 0

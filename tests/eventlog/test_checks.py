@@ -231,3 +231,12 @@ def test_a_column_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         BadInput, match=r"unreadable file: expected a complete Parquet file, got .utf-8. codec"
     ):
         check_span(log, SPAN)
+
+
+def test_a_further_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        return table.append_column("extra", pa.array([1])).append_column("extra", pa.array([2]))
+
+    log = rewrite(write_log(tmp_path, [fresh("a")]), change)
+    with pytest.raises(BadInput, match="column extra twice: expected every column once, got 2 of them"):
+        check_span(log, SPAN)
