@@ -95,6 +95,13 @@ def lacks_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
     return not any(recorded_spans(paths.records, name) for name in (branch, surface_burn_in(branch)))
 
 
+def begins_without_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
+    """Whether a surface has run no span yet and needs no burn-in; False for the teacher's branch."""
+    if branch == TEACHER or deployment.surfaces[branch].burn_in:
+        return False
+    return not recorded_spans(paths.records, branch)
+
+
 def skip_span(paths: RunPaths, due: SpanToRun, reason: str) -> None:
     """Records that the branches skipped the span, with the reason."""
     _LOG.warning("span %d skipped: %s", due.span, reason)

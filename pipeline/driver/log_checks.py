@@ -75,6 +75,22 @@ def require_rows(events: Path, spans: range, surface: str) -> None:
     )  # fmt: skip
 
 
+def require_rows_at_first(events: Path, span: int, surface: str) -> None:
+    """Checks that a surface has rows in its first span, if the log has the span and it has no fault.
+
+    Raises:
+        BadInput: see `require_rows`.
+    """
+    if span not in span_versions(events):
+        return
+    try:
+        check_span(events, span)
+    except BadInput:
+        # The steps of the span report the fault.
+        return
+    require_rows(events, range(span, span + 1), surface)
+
+
 def _require_labels(events: Path, spans: range, tasks: Iterable[str], surface: str | None = None) -> None:
     by_surface = count_labels(events, spans)
     counted = by_surface.values() if surface is None else [by_surface[surface]]

@@ -33,13 +33,19 @@ from pipeline.dag.pipelines import (
 from pipeline.driver.changed_settings import accept_settings
 from pipeline.driver.due_spans import (
     SpanToRun,
+    begins_without_burn_in,
     find_next_span,
     labels_are_ready,
     lacks_burn_in,
     skip_missing_span,
     skip_span,
 )
-from pipeline.driver.log_checks import InputNotReady, require_rows, require_spans
+from pipeline.driver.log_checks import (
+    InputNotReady,
+    require_rows,
+    require_rows_at_first,
+    require_spans,
+)
 from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
 from pipeline.driver.runner import LocalRunner
@@ -130,7 +136,7 @@ class Loop:
             # Only the last span is required: an earlier one may be late, and skipped.
             require_spans(self.paths.events, requested[-1:], "--spans")
         done: list[int] = []
-        errors = self._burn_in_surfaces()
+        errors = self._begin_surfaces()
         while True:
             branches = [branch for branch in self.branches if branch not in errors]
             due = find_next_span(self.deployment, self.paths, branches, requested)
@@ -260,13 +266,15 @@ class Loop:
         publishers = {surface: f"SpanPublisher_{surface}" for surface in self.deployment.surfaces}
         return {surface: refused[node] for surface, node in publishers.items() if node in refused}
 
-    def _burn_in_surfaces(self) -> dict[str, BadInput]:
-        """Runs the burn-in of every surface that needs one; returns the error of each that failed."""
+    def _begin_surfaces(self) -> dict[str, BadInput]:
+        """Runs the burn-in of every surface that needs one; returns the error of each that cannot begin."""
         errors = {}
         for branch in self.branches:
             try:
                 if lacks_burn_in(self.deployment, self.paths, branch):
                     self._burn_in_surface(branch)
+                elif begins_without_burn_in(self.deployment, self.paths, branch):
+                    require_rows_at_first(self.paths.events, self.deployment.first_span(branch), branch)
             except BadInput as error:
                 errors[branch] = error
         return errors

@@ -12,7 +12,12 @@ from components.span_records import TEACHER, SpanRecord, write_record
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder
 from pipeline.config_file import load_deployment
-from pipeline.driver.due_spans import SpanToRun, find_next_span, labels_are_ready
+from pipeline.driver.due_spans import (
+    SpanToRun,
+    begins_without_burn_in,
+    find_next_span,
+    labels_are_ready,
+)
 from pipeline.driver.log_checks import InputNotReady, require_spans
 from pipeline.paths import RunPaths
 
@@ -137,6 +142,15 @@ def test_surfaces_apart_from_the_teacher_wait_for_their_labels_for_a_limited_tim
     assert not labels_are_ready(patient, paths, due)
     publish(patient, paths, 5)
     assert labels_are_ready(patient, paths, due)
+
+
+def test_only_a_new_surface_without_burn_in_begins_without_one(deployment, paths):
+    without = with_surface(deployment, burn_in=False)
+    assert begins_without_burn_in(without, paths, "tab_1")
+    assert not begins_without_burn_in(without, paths, "tab_0")
+    assert not begins_without_burn_in(without, paths, TEACHER)
+    finish(paths, 5)
+    assert not begins_without_burn_in(without, paths, "tab_1")
 
 
 def publish(deployment, paths, span):

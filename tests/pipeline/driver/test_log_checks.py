@@ -10,7 +10,7 @@ from eventlog.errors import BadInput
 from eventlog.simulator import simulate
 from eventlog.spans import count_labels, count_surfaces, span_files
 from pipeline.config_file import load_deployment
-from pipeline.driver.log_checks import InputNotReady, check_log, require_rows
+from pipeline.driver.log_checks import InputNotReady, check_log, require_rows, require_rows_at_first
 from pipeline.observation.surfaces import describe_shares, surfaces_without_student
 from tests.conftest import REPOSITORY
 
@@ -82,6 +82,16 @@ def test_a_surface_without_rows_is_refused_with_a_similar_name(deployment, log):
 def test_a_surface_without_burn_in_may_begin_later(deployment, log):
     later = dataclasses.replace(deployment.surfaces["tab_1"], burn_in=False)
     checked(dataclasses.replace(deployment, surfaces=deployment.surfaces | {"home": later}), log)
+
+
+def test_the_first_span_of_a_surface_has_rows_of_it(log):
+    require_rows_at_first(log, 3, "tab_1")
+    require_rows_at_first(log, 9, "tab1")
+    with pytest.raises(BadInput, match=r"expected rows of 'tab1' in spans 3 to 3.* Did you mean 'tab_1'"):
+        require_rows_at_first(log, 3, "tab1")
+    (file,) = span_files(log, 3)
+    file.write_bytes(b"torn")
+    require_rows_at_first(log, 3, "tab1")
 
 
 def test_labels_are_counted_by_surface_and_task(log):
