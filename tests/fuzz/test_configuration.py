@@ -136,4 +136,4 @@ def test_a_saved_configuration_is_loaded_or_refused_in_one_line(case: Case) -> N
 
 
 def test_any_configuration_is_loaded_or_refused_in_one_line() -> None:
-    run_examples(TARGET, CASES, check, examples=40)
+    run_examples(TARGET, CASES, check, examples=25)

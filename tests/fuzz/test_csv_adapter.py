@@ -197,4 +197,4 @@ def test_a_saved_source_becomes_spans_or_is_refused_in_one_line(case: Case) -> N
 
 
 def test_any_source_becomes_spans_or_is_refused_in_one_line() -> None:
-    run_examples(TARGET, sources() | states(), check, examples=20)
+    run_examples(TARGET, sources() | states(), check, examples=12)

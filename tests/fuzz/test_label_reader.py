@@ -224,4 +224,4 @@ def test_a_saved_file_of_labels_or_examples_is_read_or_refused_in_one_line(case:
 
 
 def test_any_file_of_labels_or_examples_is_read_or_refused_in_one_line() -> None:
-    run_examples(TARGET, cases(), check, examples=30)
+    run_examples(TARGET, cases(), check, examples=20)
