@@ -20,7 +20,7 @@ class BadInput(ValueError):
     """
 
     def __init__(self, what: str, *, where: str, expected: str, got: str, fix: str) -> None:
-        text = f"{where}: {what}: expected {expected}, got {got}. {fix}".replace("\n", " ")
+        text = f"{where}: {what}: expected {expected}, got {got.removesuffix('.')}. {fix}".replace("\n", " ")
         if not text.isprintable():
             text = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
         super().__init__(without_secrets(text))

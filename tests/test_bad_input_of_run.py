@@ -104,6 +104,13 @@ def test_wrong_type(refusal, log):
     assert "wrong type of column hour: expected int64, got string" in refusal()
 
 
+def test_a_task_without_a_label_in_the_burn_in(refusal, small_document, tmp_path):
+    config = tmp_path / "early.yaml"
+    config.write_text(yaml.safe_dump(small_document | {"burn_in": "0:1"}))
+
+    assert "spans 0 to 1: no label of task ltv: expected values in column label_ltv" in refusal(config=config)
+
+
 def test_span_gap(refusal, log):
     shutil.rmtree(log / "span=1")
 
