@@ -17,6 +17,7 @@ from eventlog.checks import EmptySpan, check_span
 from eventlog.errors import BadInput
 from models.settings import from_json
 from pipeline.config import Deployment
+from pipeline.driver.changed_settings import accept_settings
 from pipeline.driver.due_spans import (
     SpanToRun,
     find_next_span,
@@ -57,7 +58,7 @@ def DueSpan(  # noqa: N802 - called like a class
 
     Raises:
         BadInput: if a burn-in is missing, no span is due, the due span is not the requested one, branches are
-            at different spans, or labels are missing.
+            at different spans, labels are missing, or the configuration does not fit the root.
     """
     paths = RunPaths(Path(root), Path(events), on_cluster=True)
     names = from_json(tuple[str, ...], branches)
@@ -80,6 +81,8 @@ def find_due_span(
             "no burn-in", where=paths.records, expected="a finished run of the burn-in pipeline",
             got="none", fix="Run burn-in.yaml and wait until it has finished.",
         )  # fmt: skip
+    for change in accept_settings(deployment, paths, branches):
+        _LOG.warning("changed setting, from now on: %s", change)
     surface = next((branch for branch in branches if lacks_burn_in(deployment, paths, branch)), None)
     if surface is not None:
         raise InputNotReady(

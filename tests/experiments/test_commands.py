@@ -67,7 +67,7 @@ def test_a_second_run_of_an_experiment_reuses_all_trials(
             "none.yaml",
         ),
         (["online", "--config", "{config}", "--out", "out", "--arms", "student"], "arms cannot be compared"),
-        (["online", "--config", "{config}", "--out", "out", "--spans", "3"], "expected at least 4"),
+        (["online", "--config", "{config}", "--out", "out", "--spans", "3"], "expected at least 6"),
         (["report", "--out", "page.html"], "expected --experiment, or --config"),
         (["report", "--experiment", "none", "--out", "page.html"], "results.json: no results"),
     ],

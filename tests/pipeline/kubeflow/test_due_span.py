@@ -112,6 +112,13 @@ def test_no_span_runs_before_the_burn_in(deployment, paths):
         find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
 
 
+def test_a_configuration_that_does_not_fit_the_root_is_refused(deployment, paths):
+    find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
+    teacher = dataclasses.replace(deployment.teacher, name="bigger")
+    with pytest.raises(BadInput, match=r"teacher\.name 'bigger' instead of 'history-2x' needs a new teacher"):
+        find_due_span(dataclasses.replace(deployment, teacher=teacher), paths, (TEACHER,), NEXT_SPAN)
+
+
 def test_no_student_runs_before_its_own_burn_in_unless_it_has_none(deployment, paths):
     shutil.rmtree(Path(paths.records, surface_burn_in("tab_0")))
     find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
