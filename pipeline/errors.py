@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,8 @@ from components.transforms.collecting import find_bad_input
 from eventlog.errors import BadInput
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SQLITE_FULL = "database or disk is full"
+_SQLITE_FULL = ("database or disk is full", "disk I/O error")
+_PATH = re.compile(r"(?<!\w)/[^\s'\",;:]+")
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
@@ -56,9 +58,11 @@ def _find_file_system_error(error: BaseException) -> BadInput | None:
         if code in _REFUSALS or code in _FULL:
             return _file_system_error(str(getattr(link, "filename", None) or "a file"), code)
         # TensorFlow, Arrow and SQLite have exceptions of their own.
+        text = str(link)
         for code in _FULL:
-            if os.strerror(code) in str(link) or _SQLITE_FULL in str(link):
-                return _file_system_error(str(link).splitlines()[0][:200], code)
+            if os.strerror(code) in text or any(phrase in text for phrase in _SQLITE_FULL):
+                path = _PATH.search(text)
+                return _file_system_error(path.group() if path else "metadata of the run", code)
         link = link.__cause__ or link.__context__
     return None
 

@@ -1,6 +1,8 @@
 """Every kind of bad input ends in one line, exit code 2, and nothing published."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,7 @@ from components.soft_label_bulk_inferrer import teacher_record
 from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
 from eventlog.errors import BadInput
 from rankdistill.command_line import main
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -184,3 +187,20 @@ def test_no_such_folder_of_events(refusal, log):
 def test_nonsense_range(refusal):
     assert "not a range of spans: expected A:B" in (line := refusal("--spans", "five"))
     assert "got 'five'" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [150, 400])
+def test_a_full_disk_ends_in_one_line_and_publishes_nothing(small_config, log, tmp_path, kilobytes):
+    """The quota is a limit on the size of files: the first stops the metadata, the second an artifact."""
+    root = tmp_path / "root"
+    command = f"ulimit -f {kilobytes}; exec {sys.executable} -m rankdistill run"
+    command += f" --config {small_config} --events {log} --root {root}"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("rankdistill: ")]
+    assert (ended.returncode, len(lines)) == (2, 1), ended.stderr
+    assert "the file system refuses: expected a path to read or write" in lines[0]
+    assert "Traceback" not in ended.stderr
+    assert not (root / "serving").exists() and not (root / "records").exists()

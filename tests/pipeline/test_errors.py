@@ -53,7 +53,12 @@ def test_another_error_is_not_bad_input():
         (
             RuntimeError("UNKNOWN: /d/variables; File too large"),
             2,
-            f"tool: UNKNOWN: /d/variables; File too large: {REFUSED}, got File too large. {FREE}\n",
+            f"tool: /d/variables: {REFUSED}, got File too large. {FREE}\n",
+        ),
+        (
+            RuntimeError("Error when executing query: disk I/O error query: COMMIT;"),
+            2,
+            f"tool: metadata of the run: {REFUSED}, got No space left on device. {FREE}\n",
         ),
         (
             PermissionError(errno.EACCES, "Permission denied", "/d"),
