@@ -36,7 +36,25 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, with text as keys, each once; dates stay text, and `1e-3` is a number."""
+    """The safe loader, with text as keys, each once, and a line for every value that it cannot read.
+
+    Dates stay text, and `1e-3` is a number.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Builds a value; see the base class.
+
+        Raises:
+            ConstructorError: if a text does not fit its type, such as a date in month 13.
+        """
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, IndexError, KeyError, ValueError) as error:
+            # PyYAML lets the errors of its conversions pass.
+            line, kind = node.start_mark.line + 1, node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                problem=f"value {str(node.value)[:50]!r} in line {line} is no {kind}; write text in quotes"
+            ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Builds a mapping; see the base class.

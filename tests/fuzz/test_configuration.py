@@ -21,7 +21,8 @@ CONFIGS = REPOSITORY / "pipeline" / "configs"
 SHIPPED = [path.read_bytes() for path in sorted(CONFIGS.glob("*.yaml"))]
 DOCUMENT = yaml.safe_load((CONFIGS / "demo.yaml").read_text())
 TOKENS = [
-    b"!!binary ", b"!!python/object:os.system ", b"!!set {a}", b"!!timestamp ", b"*a", b"&a ", b"<<: ", b"? ",
+    b"!!binary ", b"!!python/object:os.system ", b"!!set {a}", b"!!timestamp ", b"!!int ", b"!!float ",
+    b"!!bool ", b"2020-13-45", b"*a", b"&a ", b"<<: ", b"? ",
     b"- ", b": ", b"{", b"}", b"[", b"]", b"|\n", b">-\n", b"---\n", b"...\n", b"%YAML 9.9\n", b"#", b"'",
     b'"',    b"\t", b"\\", b"0x1F", b"1e999", b".nan", b"-.inf", b"1_000", b"12:30:45", b"2020-01-01",
     b"~", b"no",

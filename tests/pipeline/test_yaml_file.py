@@ -49,3 +49,18 @@ def test_what_yaml_reads_in_another_way_is_one_line(read, content, message):
     with pytest.raises(BadInput, match=message) as caught:
         read(content)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("!!timestamp 2020-13-45", "timestamp"), ("!!timestamp x", "timestamp"), ("!!int x", "int"), ('!!int ""', "int"),
+        ("!!bool maybe", "bool"), ("!!float x", "float"),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_its_type_is_refused_with_its_line(tmp_path, text, kind):
+    (tmp_path / "a.yaml").write_text(f"name: demo\nvalue: {text}\n")
+    with pytest.raises(
+        BadInput, match=rf"not a configuration: .* in line 2 is no {kind}; write text in quotes"
+    ):
+        read_mapping(tmp_path / "a.yaml")
