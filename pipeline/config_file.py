@@ -20,6 +20,7 @@ from pipeline.yaml_file import read_mapping
 
 _EXTENDS = "extends"
 _SHIPPED = "shipped:"
+_UNKNOWN_KEY = "unexpected_keyword_argument"
 
 
 def load_deployment(path: Path) -> Deployment:
@@ -33,7 +34,10 @@ def load_deployment(path: Path) -> Deployment:
     try:
         deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
     except pydantic.ValidationError as error:
-        raise _bad_value(path, error.errors()[0]) from error
+        faults = error.errors()
+        # A misspelt key is also missing under its right name.
+        unknown = (fault for fault in faults if fault["type"] == _UNKNOWN_KEY)
+        raise _bad_value(path, next(unknown, faults[0])) from error
     schema = _schema_file(path, deployment.schema)
     check_columns(read_schema(schema), schema, deployment.features, deployment.tasks)
     return dataclasses.replace(deployment, schema=str(schema))
@@ -118,7 +122,7 @@ def _schema_file(path: Path, schema: str) -> Path:
 def _bad_value(path: Path, fault: Mapping[str, Any]) -> BadInput:
     location = fault["loc"]
     where = f"{path}: {'.'.join(str(part) for part in location) or 'the file'}"
-    if fault["type"] == "unexpected_keyword_argument":
+    if fault["type"] == _UNKNOWN_KEY:
         keys = _keys_at(location[:-1])
         near = difflib.get_close_matches(str(location[-1]), keys, n=1)
         fix = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(keys)}."

@@ -39,6 +39,7 @@ def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
         click.echo(f"{name}: {' '.join(error.format_message().split())}{hint}", err=True)
         sys.exit(2)
     except click.Abort:
+        click.echo(f"{name}: interrupted; the same command resumes", err=True)
         sys.exit(130)
     except Exception as error:
         line = find_bad_input(error) or _find_file_system_error(error)

@@ -222,6 +222,7 @@ KINDS = [
     ("a key that is no text", CHECK, text(b"name: a\nsurfaces: {no: {}}\n"), ["key no in line 2 is no text"]),
     ("a set", CHECK, text(b"name: !!set {a}\n"), ["expected text, numbers, lists and mappings"]),
     ("unknown key", CHECK, config(sed=3), ["sed: unknown key", "Did you mean 'seed'?"]),
+    ("misspelt key", CHECK, config(seed=..., sead=3), ["sead: unknown key", "Did you mean 'seed'?"]),
     ("missing key", CHECK, config(seed=...), ["seed: wrong value: expected a value, got nothing"]),
     ("wrong type", CHECK, config(seed="x"), ["seed: wrong value", "got 'x'"]),
     ("out of range", CHECK, config(rows_per_shard=0), ["rows_per_shard", "greater than or equal to 1"]),

@@ -66,7 +66,7 @@ def test_another_error_is_not_bad_input():
             f"tool: /d: {REFUSED}, got Permission denied. Use another path, or permit its use.\n",
         ),
         (click.UsageError("no such option"), 2, "tool: no such option\n"),
-        (click.Abort(), 130, ""),
+        (click.Abort(), 130, "tool: interrupted; the same command resumes\n"),
         (click.exceptions.Exit(3), 3, ""),
     ],
 )

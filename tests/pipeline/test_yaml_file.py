@@ -54,7 +54,8 @@ def test_what_yaml_reads_in_another_way_is_one_line(read, content, message):
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("!!timestamp 2020-13-45", "timestamp"), ("!!timestamp x", "timestamp"), ("!!int x", "int"), ('!!int ""', "int"),
+        ("!!timestamp 2020-13-45", "timestamp"), ("!!timestamp x", "timestamp"), ("!!int x", "int"),
+        ('!!int ""', "int"),
         ("!!bool maybe", "bool"), ("!!float x", "float"),
     ],
 )  # fmt: skip
