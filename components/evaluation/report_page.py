@@ -25,7 +25,7 @@ th:first-child, td:first-child { text-align: left }
 div.drawings { display: flex; flex-wrap: wrap; gap: 1.5em }
 figure { margin: 0; max-width: 100% } figcaption { font-weight: bold; font-size: .9em }
 svg { max-width: 100%; height: auto }
-@media (max-width: 30em) { td, th { white-space: normal; padding: .2em .4em } table { font-size: .8em } }
+@media (max-width: 30em) { td, th { white-space: normal; padding: .2em } table { font-size: .75em } }
 @media print { body { max-width: none } h2, figure, table { break-inside: avoid } }
 </style></head><body><h1>{{ title }}</h1>
 {% if lead %}<p class="lead">{{ lead }}</p>{% endif %}
