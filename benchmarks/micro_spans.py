@@ -32,6 +32,8 @@ def main() -> None:
 
 def measure(folder: Path, spans: int, examples: int) -> dict[str, float]:
     """Returns resident memory in MiB and seconds per span, after the warm-up and at the end."""
+    if spans <= WARM_UP_SPANS + 1:
+        raise ValueError(f"--spans must be more than {WARM_UP_SPANS + 1}, got {spans}.")
     from rich.console import Console
 
     from eventlog.simulator import simulate

@@ -10,7 +10,7 @@ from tfx.types.standard_artifacts import ModelBlessing
 
 from components.artifacts import Predictions
 from components.candidate_check import write_decision
-from components.evaluation.predictions import read_recent
+from components.evaluation.predictions import read_predictions_by_span
 from components.evaluation.push_gate import GateVerdict, PushRule, gate_verdict
 from components.output_files import GATE_VERDICT_FILE
 from models.settings import from_json
@@ -48,7 +48,7 @@ def PushGate(
     """
     if model_utils.is_model_blessed(blessing):
         push_rule, tasks_by_name = from_json(PushRule, rule), from_json(dict[str, Task], tasks)
-        tables = read_recent(Path(predictions.uri), tasks_by_name)
+        tables = read_predictions_by_span(Path(predictions.uri), tasks_by_name)
         task = tasks_by_name[push_rule.task]
         verdict = gate_verdict(tables, push_rule, task, resamples, seed, min_positives)
     else:

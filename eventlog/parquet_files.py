@@ -3,8 +3,8 @@
 pyarrow 10 runs code from a crafted file: it unpickles the metadata of the extension type
 `arrow.py_extension_type`. Importing this module disables that type for every Arrow reader of the process.
 
-A file is first opened alone: pyarrow 10 may abort the process if a thread of a table's or dataset's reader
-refuses it.
+`read_table` and `open_dataset` first open each file in the calling thread: pyarrow 10 may abort the process
+if the file is refused inside a thread of a reader.
 
 Reference: CVE-2023-47248; `pyarrow_hotfix`.
 """

@@ -18,7 +18,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 def main(config: Path, out: Path | None) -> None:
     """Write one YAML file for each pipeline of a deployment.
 
-    The pipelines are burn-in, teacher and fleet, and burn-in-SURFACE and student-SURFACE for each surface.
+    burn-in; teacher and a student-SURFACE for each surface, or fleet, which has all of these in one; and
+    burn-in-SURFACE for each surface with a burn-in.
     """
     from pipeline.config_file import load_deployment
     from pipeline.logging_setup import silence_other_packages

@@ -66,8 +66,8 @@ class HiddenLayer(tf.keras.layers.Layer):
 class Ranker(tf.keras.Model):
     """Embeddings, optional TFRS cross layers, a shared trunk, and per task a tower and a logit.
 
-    The constructor creates every variable with a seed that depends only on its path. So neither the order of
-    calls nor a soft head changes an initial value.
+    The constructor creates every variable with a seed that depends only on the job's seed and its path. So
+    neither the order of calls nor a soft head changes an initial value.
 
     Args:
         job: defines the features, the tasks, the soft heads, the sizes and the seed.
@@ -99,8 +99,8 @@ class Ranker(tf.keras.Model):
         }
         self._soft_towers = {
             name: self._hidden(f"soft_tower/{name}", architecture.tower, width)[0]
-            for name, soft_head in self._soft_heads.items()
-            if soft_head.head == "tower"
+            for name, distillation in self._soft_heads.items()
+            if distillation.head == "tower"
         }
         self._soft_logits = {
             name: self._logit_layer(f"soft_logit/{name}", last, 1) for name in self._soft_heads
@@ -128,7 +128,10 @@ class Ranker(tf.keras.Model):
         )
 
     def hard_logits(self, features: Mapping[str, Tensor]) -> Tensor:
-        """`[batch, tasks]` float32 outputs of the hard heads, as served. Traces no soft head."""
+        """`[batch, tasks]` float32: logits and expected values of the hard heads, without dropout.
+
+        Traces no soft head.
+        """
         trunk = self._run(self._trunk, self._inputs(features, None), None)
         towers = {name: self._run(self._towers[name], trunk, None) for name in self._tasks}
         return self._hard({name: self._logits[name](tower) for name, tower in towers.items()})

@@ -80,7 +80,9 @@ class Faults:
 
             await self._inner(scope, receive, swallow)
         if rule.get("drop"):
-            raise ConnectionAbortedError("dropped by a fault rule")
+            # An exception would make uvicorn answer with status 500.
+            send.__self__.transport.abort()
+            return
         status = rule.get("status", 503)
         reason, name = _REASONS[status]
         error = {"reason": reason, "message": f"injected {reason}", "domain": "global"}

@@ -63,7 +63,7 @@ def span_file(span: int) -> str:
     return f"span-{span:05d}.parquet"
 
 
-def read_recent(folder: Path, tasks: Mapping[str, Task]) -> dict[int, pa.Table]:
+def read_predictions_by_span(folder: Path, tasks: Mapping[str, Task]) -> dict[int, pa.Table]:
     """Reads a Predictions artifact; returns span -> predictions table, by ascending span.
 
     Raises:

@@ -81,12 +81,13 @@ def gate_verdict(
     """Compares students with their controls, by predictions that they made before training on the span.
 
     The student passes if the lower bound of its lead over the control is above minus the margin. It also
-    passes if the models cannot be compared: the control is sampled or off, or there are too few positives.
-    Otherwise such a surface would never get a push. The verdict's `reason` then names the missing evidence.
+    passes if the models cannot be compared: no recent span has a control that has trained on the same spans,
+    too few rows of the rarer class, or no span with both classes. Otherwise such a surface would never get a
+    push. The verdict's `reason` then names the missing evidence.
 
     Args:
-        tables: span -> predictions table. Pooled are the last `rule.spans` spans with rows that student and
-            control have predicted.
+        tables: span -> predictions table. Compared are the last `rule.spans` spans with rows that student and
+            control have predicted: the AUC is a mean over spans, the RMSE that of all rows.
         rule: the surface's push rule.
         task: the task of the rule.
         resamples: number of bootstrap draws of clusters, shared by student and control; at least 1 / alpha.

@@ -33,7 +33,8 @@ def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> L
     Args:
         store: The label store.
         fleet: Name of the fleet.
-        source: Rule for the choice if there is no pin yet; its `teacher` or `set_id` must be set.
+        source: Rule for the choice if there is no pin yet. Its `teacher` is set, even if it is None in the
+            configuration.
         span: The labelled span.
 
     Raises:
@@ -62,11 +63,12 @@ def _choose(store: LabelStore, source: LabelSource, span: int) -> LabelSetRecord
     if not sets:
         raise UnusableLabels(
             "no label set", where=f"label store, span {span}", expected=expected,
-            got="none", fix="Label the span first.",
+            got="none", fix="Label the span first; a set_id of another span must be removed.",
         )  # fmt: skip
-    # Of sets with the same key, take the highest revision: publishers' clocks differ, so times could mislead.
+    # The newest span version, then the newest teacher version, then the highest revision. Teacher versions
+    # have no other order than the time, which publishers' clocks can mislead.
     by_key = {record.key: record for record in sorted(sets, key=lambda record: record.revision)}
-    newest = max(by_key.values(), key=lambda record: record.created_ms)
+    newest = max(by_key.values(), key=lambda record: (record.key.span_version, record.created_ms))
     age = newest.facts.label_age_spans
     if source.max_age_spans is not None and age > source.max_age_spans:
         raise UnusableLabels(

@@ -38,7 +38,7 @@ def split_folder(uri: str, split: str) -> str:
 
 
 def split_files(uri: str, split: str) -> list[str]:
-    """Returns the paths of a split's shards, in shard order, which is time order.
+    """Returns the paths of a split's shards, in shard order. Before the join this is time order.
 
     Raises:
         BadInput: if the split has no shard file. A split without rows has empty shard files.

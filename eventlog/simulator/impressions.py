@@ -43,7 +43,7 @@ class Impressions:
 def draw_impressions(
     state: WorldState, number: int, stream: RandomStream = RandomStream.IMPRESSIONS
 ) -> Impressions:
-    """Draws users by activity, surfaces by share, and videos by the surface's exposure."""
+    """Draws users by activity, surfaces by share, and videos by their chance on the surface."""
     random = generator(state.seed, state.span, stream)
     milliseconds = _times_of_day(number, random)
     users = _sample(_activity(state, random), number, random)
@@ -56,11 +56,11 @@ def draw_impressions(
 
 
 def draw_videos_shown(state: WorldState, surfaces: Array, random: np.random.Generator) -> Array:
-    """`[rows]` int64: a video for each row, by the exposure of the row's surface."""
+    """`[rows]` int64: a video for each row, by its chance of being shown on the row's surface."""
     videos = np.empty(len(surfaces), dtype=np.int64)
     for index, surface in enumerate(SURFACES):
         rows = np.flatnonzero(surfaces == index)
-        videos[rows] = _sample(_exposure(state, surface), len(rows), random)
+        videos[rows] = _sample(_chances_of_being_shown(state, surface), len(rows), random)
     return videos
 
 
@@ -72,10 +72,10 @@ def _activity(state: WorldState, random: np.random.Generator) -> Array:
     return np.exp(state.users.log_activity + noise - leaving)
 
 
-def _exposure(state: WorldState, surface: Surface) -> Array:
+def _chances_of_being_shown(state: WorldState, surface: Surface) -> Array:
     """`[videos]` relative frequencies of being shown on a surface."""
     age = state.span - state.videos.born
-    return np.exp(surface.popularity * state.videos.log_popularity - age / surface.freshness)
+    return np.exp(surface.popularity * state.videos.log_popularity - age / surface.decay_spans)
 
 
 def _sample(weights: Array, number: int, random: np.random.Generator) -> Array:

@@ -39,6 +39,8 @@ class TasteSpace:
 class Users:
     """Users by index; every array is `[users]` float32 unless stated otherwise.
 
+    A level is the user's summand in a logit.
+
     Attributes:
         taste: `[users, TASTES]`, the lasting taste.
         click: the user's level in the click's logit.
@@ -46,7 +48,7 @@ class Users:
         generosity: the user's level in the logits of like, profile_enter and comment.
         log_activity: log of the user's relative frequency in an average span.
         arrival: int64, the user's first span.
-        register_days: days since registration in the first span.
+        register_days: days since registration in the first span; NaN where missing in the log.
         followed, fans, friends: counts; NaN where missing in the log.
         active_degree: int32 into ACTIVE_DEGREES.
         traits: `[users, traits]` int32 values, -1 where missing in the log.
@@ -94,11 +96,11 @@ class Videos:
     Attributes:
         author: int64.
         topic: `[videos, TASTES]`, the video's vector in the taste space.
-        tags: `[videos, MAX_TAGS]` int64 into TOPICS, first tag first, -1 where there are fewer.
+        tags: `[videos, MAX_TAGS]` int64, numbers of topics, the main topic first; -1 where there are fewer.
         appeal: the video's level in the click's logit, without clickbait.
         quality: the video's level in long_view's logit after a click, without clickbait.
         clickbait: 1 or 0.
-        log_popularity: log of the relative frequency of being shown when new.
+        log_popularity: log of the relative frequency of being shown when new, if a surface's popularity is 1.
         duration: seconds.
         duration_known: bool, whether the log holds the duration.
         upload_type: int32 into UPLOAD_TYPES.
@@ -188,13 +190,14 @@ def draw_videos(
 ) -> Videos:
     """Videos uploaded in `span` by any of the authors; those of span 0 up to two months before."""
     author = random.integers(0, len(authors), number)
-    first = np.where(random.random(number) < 0.7, authors.topic[author], random.integers(0, TOPICS, number))
-    tags = np.stack([first, *random.integers(0, TOPICS, (MAX_TAGS - 1, number))], axis=1)
+    is_usual = random.random(number) < 0.7
+    main_topic = np.where(is_usual, authors.topic[author], random.integers(0, TOPICS, number))
+    tags = np.stack([main_topic, *random.integers(0, TOPICS, (MAX_TAGS - 1, number))], axis=1)
     num_tags = random.choice(MAX_TAGS + 1, p=[0.01, 0.6, 0.3, 0.09], size=number)
     tags[np.arange(MAX_TAGS) >= num_tags[:, None]] = -1
     # The entries of user and topic vectors have variance 1, so their dot product has variance TASTES.
     scale = np.float32(world.taste_strength / np.sqrt(TASTES))
-    topic = scale * (0.8 * space.topics[first] + 0.6 * normal(random, (number, TASTES)))
+    topic = scale * (0.8 * space.topics[main_topic] + 0.6 * normal(random, (number, TASTES)))
     clickbait = random.random(number) < np.where(authors.clickbait[author], 0.8, 0.03)
     duration = np.clip(np.exp(4.2 + 1.0 * normal(random, number)), 3, 1200).astype(np.float32)
     upload_type = np.where(duration > 60, 0, 1) + 2 * random.integers(0, 2, number)

@@ -92,7 +92,7 @@ class Surface:
         click_base: click logit at position 1.
         satisfaction_base: logits that the surface adds to long_view after a click.
         popularity: exponent of a video's popularity in its chance of being shown; 0 ignores popularity.
-        freshness: spans after which a video is shown 1/e as often.
+        decay_spans: spans after which a video is shown 1/e as often.
     """
 
     name: str
@@ -101,18 +101,18 @@ class Surface:
     click_base: float
     satisfaction_base: float
     popularity: float
-    freshness: float
+    decay_spans: float
 
 
 SURFACES = (
     Surface(name="tab_1", share=0.70, slots=6,
-            click_base=0.15, satisfaction_base=0.1, popularity=1.0, freshness=20),
+            click_base=0.15, satisfaction_base=0.1, popularity=1.0, decay_spans=20),
     Surface(name="tab_0", share=0.15, slots=20,
-            click_base=-1.9, satisfaction_base=-0.6, popularity=1.2, freshness=8),
+            click_base=-1.9, satisfaction_base=-0.6, popularity=1.2, decay_spans=8),
     Surface(name="tab_4", share=0.10, slots=4,
-            click_base=0.6, satisfaction_base=0.4, popularity=0.6, freshness=40),
+            click_base=0.6, satisfaction_base=0.4, popularity=0.6, decay_spans=40),
     Surface(name="tab_6", share=0.05, slots=12,
-            click_base=-1.2, satisfaction_base=-0.2, popularity=0.3, freshness=60),
+            click_base=-1.2, satisfaction_base=-0.2, popularity=0.3, decay_spans=60),
 )  # fmt: skip
 
 TOPICS = 40

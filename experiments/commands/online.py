@@ -13,7 +13,7 @@ from rich.console import Console
 
 from eventlog.errors import BadInput
 from experiments.commands.options import processes_option, seeds_option
-from pipeline.commands.options import FOLDER, config_option
+from pipeline.commands.options import FOLDER, FiniteRange, config_option
 
 if TYPE_CHECKING:
     from experiments.online.effects import Change
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _COUNT = click.IntRange(min=1)
 _NATURAL = click.IntRange(min=0)
-_SHARE = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
+_SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
 
 
 @click.command()
@@ -35,7 +35,13 @@ _SHARE = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
     help="Models to compare, separated by commas: control and at least one of student and teacher.",
 )
 @seeds_option(default=5)
-@click.option("--world", type=_NATURAL, default=1, show_default=True, help="Seed of the simulator.")
+@click.option(
+    "--world",
+    type=_NATURAL,
+    default=1,
+    show_default=True,
+    help="Seed of the simulator. --replay ignores it, and the other options of the simulation.",
+)
 @click.option("--spans", type=_COUNT, default=10, show_default=True, help="Number of spans to simulate.")
 @click.option(
     "--examples-per-span",
@@ -120,10 +126,11 @@ def _parse_arms(arm_list: str) -> list[str]:
     from experiments.online.policies import ARMS, CONTROL
 
     arms = arm_list.split(",")
-    if not set(arms) <= set(ARMS) or CONTROL not in arms or len(arms) < 2:
+    if not set(arms) <= set(ARMS) or CONTROL not in arms or len(arms) < 2 or len(set(arms)) < len(arms):
         raise BadInput(
-            "arms cannot be compared", where="--arms", expected=f"control and more of {', '.join(ARMS)}",
-            got=arm_list, fix="Name the control and at least one other arm.",
+            "arms cannot be compared", where="--arms", got=arm_list,
+            expected=f"control and more of {', '.join(ARMS)}, each once",
+            fix="Name the control and at least one other arm.",
         )  # fmt: skip
     return arms
 

@@ -21,7 +21,7 @@ class Hyperparameters:
         learning_rate: of Adagrad.
         passes: training passes over each span.
         input_dropout: dropout rate of embeddings and numeric features.
-        soft_weight: factor of the soft losses beside the task's weight; unused by teachers and control.
+        soft_weight: factor of the soft losses, times the task's weight; unused by teachers and control.
     """
 
     learning_rate: float
@@ -102,8 +102,8 @@ def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> TuningResu
     remaining = _best_first([*results, *_measure_once(measure, neighbours)])
     dropped: list[PointResult] = []
     for seed in range(1, grid.seeds):
-        # More than the finalists get a second seed: neighbours of a point that is lucky with the first seed
-        # would otherwise be the only finalists.
+        # Neighbours of a point share its luck with the first seed and would fill all places of finalists. So
+        # more points get a second seed.
         count = grid.finalists * 2 ** (grid.seeds - 1 - seed)
         dropped += remaining[count:]
         remaining = remaining[:count]
@@ -128,7 +128,7 @@ def _best_first(results: Iterable[PointResult]) -> list[PointResult]:
 def _neighbours(point: Hyperparameters, grid: Grid, distilled: bool) -> list[Hyperparameters]:
     """The point with every other soft weight or, if it is not distilled, with as many other learning rates.
 
-    The other learning rates are the point's times 2 to the power of +1/2, -1/2, +1/4, -1/4, ...
+    The other learning rates are the point's times 2 to the power of +1/2, -1/2, +1/4, -1/4, +1/6, -1/6 ...
     """
     others = [weight for weight in grid.soft_weights if weight != point.soft_weight]
     if distilled:

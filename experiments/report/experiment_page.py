@@ -70,9 +70,10 @@ def _surface(rows: Sequence[Json], surface: str) -> Section:
     rows = [row for row in rows if row["surface"] == surface and row["metric"] in _SHOWN_METRICS]
     measured = dict.fromkeys((row["task"], row["metric"]) for row in rows)
     tables = [_arms(rows, task, metric) for task, metric in measured if not metric.startswith(_RECOVERED)]
+    tables = [table for table in tables if table.rows]
     others = [row for row in rows if row["versus"] not in ("", CONTROL.name)]
     if others:
-        # `leak_minus_half_of` has a single value for its two arms, and no difference.
+        # `leak_less_half` has a single value for its two arms, and no difference.
         cells = [
             [_pair(row), row["task"], row["metric"],
              _value(row) if row["difference"] is None else _difference(row), row["note"]]
@@ -164,7 +165,7 @@ def _choices(choices: Json) -> Section:
 def _paper(rows: Sequence[Json]) -> Section:
     names = dict.fromkeys(row["experiment"] for row in rows)
     return Section(
-        "The paper's figures", tables=[PAPER_TABLES[name] for name in names if name in PAPER_TABLES]
+        "The paper's results", tables=[PAPER_TABLES[name] for name in names if name in PAPER_TABLES]
     )
 
 

@@ -22,7 +22,8 @@ def config() -> None:
     "--events",
     type=FOLDER,
     default=None,
-    help="Also check this event log: every span, and the burn-in's rows and labels of every surface.",
+    help="Also check every span of this event log, and that teacher and surfaces have rows and labels in the "
+    "burn-in.",
 )
 def check(file: Path, events: Path | None) -> None:
     """Check FILE and print its first error, or a summary of the deployment.

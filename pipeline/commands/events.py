@@ -57,7 +57,7 @@ def kuairand(source: Path, out: Path) -> None:
 @click.option("--seed", type=int, required=True, help="Seed; the same seed writes the same log.")
 @out_option
 def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
-    """Simulate users, items and their true response rates; the columns are KuaiRand's."""
+    """Simulate an event log with KuaiRand's columns; the true response rates go to OUT/_truth/."""
     from eventlog.simulator import simulate as simulate_world
 
     with span_progress(spans) as on_span:

@@ -39,7 +39,7 @@ _NOTHING = "-"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool) -> None:
-    """Show whether a loop runs, the progress of each branch, and unusual decisions."""
+    """Show whether a loop runs, the progress of each branch, and its last unusual decision."""
     from pipeline.config_file import load_deployment
     from pipeline.observation.finished_spans import require_artifacts
 

@@ -55,7 +55,7 @@ class LoopMetrics(Collector):
 
     def _progress(self, finished: dict[str, list[FinishedSpan]]) -> Iterator[Metric]:
         last = _gauge("last_span", "Number of the last finished span.", "branch")
-        # A timestamp, not an age: the file is not rewritten while the age grows.
+        # A timestamp, not an age: `metrics.prom` is not rewritten while the age grows.
         finish_time = _gauge("last_span_timestamp_seconds", "When the last span was finished.", "branch")
         behind = _gauge("spans_behind", "Complete spans of the log that are not finished.", "branch")
         for branch, spans in finished.items():
@@ -98,7 +98,7 @@ class LoopMetrics(Collector):
         held_back = _counter("pushes_held_back", "Blessed students held back by the push gate.", "surface")
         unlabelled = _counter(
             "spans_without_labels",
-            "Spans that a surface ran without joined labels, by its setting without_labels.",
+            "Spans that a surface ran without joined labels, by its policy without_labels or first_spans.",
             "surface",
             "policy",
         )

@@ -9,7 +9,7 @@ from tfx.types.standard_artifacts import Examples, Model
 from components.artifacts import Predictions, ProgressiveFigures
 from components.evaluation.predictions import (
     predictions_schema,
-    read_recent,
+    read_predictions_by_span,
     span_file,
     write_predictions,
 )
@@ -108,7 +108,7 @@ def evaluate(tmp_path):
             keep_spans=keep_spans,
             seed=1,
         )
-        return read_recent(Path(artifacts["predictions"].uri), TASKS)
+        return read_predictions_by_span(Path(artifacts["predictions"].uri), TASKS)
 
     return run
 

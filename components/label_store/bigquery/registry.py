@@ -40,7 +40,7 @@ USING (
   {change}
 ) AS S
 ON T.entry = S.entry
-WHEN MATCHED AND S.state = 'guard' THEN UPDATE SET revision = T.revision + 1
+WHEN MATCHED AND S.state = 'guard' THEN UPDATE SET revision = COALESCE(T.revision, 0) + 1
 WHEN MATCHED AND CONCAT(T.state, '>', S.state) IN
   ('loading>published', 'loading>barred', 'published>barred', 'barred>collected')
   THEN UPDATE SET state = S.state, revision = COALESCE(S.revision, T.revision),

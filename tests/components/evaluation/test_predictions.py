@@ -56,14 +56,14 @@ def test_recent_spans_are_read_in_order(tmp_path):
     for span, score in ((100_000, 0.5), (4, 0.25), (99_999, 0.125)):
         table = fresh(student_click=[score] * 3)
         predictions.write_predictions(table, tmp_path / predictions.span_file(span))
-    recent = predictions.read_recent(tmp_path, TASKS)
+    recent = predictions.read_predictions_by_span(tmp_path, TASKS)
     assert list(recent) == [4, 99_999, 100_000]
     assert [table["student_click"][0].as_py() for table in recent.values()] == [0.25, 0.125, 0.5]
 
 
 def test_the_empty_marker_has_no_spans(tmp_path):
     (tmp_path / EMPTY_MARKER).touch()
-    assert predictions.read_recent(tmp_path, TASKS) == {}
+    assert predictions.read_predictions_by_span(tmp_path, TASKS) == {}
 
 
 def test_delayed_labels_are_joined_with_the_predictions_of_the_fresh_row():

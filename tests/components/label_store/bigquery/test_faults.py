@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+import requests
 from google.cloud import bigquery as bigquery_client
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
@@ -92,6 +93,14 @@ def two_shards(labels, prefix="") -> list:
         labels.make_table([f"{prefix}{n}a", f"{prefix}{n}b", f"{prefix}{n}c"], [0.25, 0.5, None])
         for n in range(2)
     ]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_cut_connection_gives_no_answer(bigquery, when):
+    bigquery.set_faults([{"path": "/datasets", "drop": True, "when": when}])
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{bigquery.endpoint}/bigquery/v2/projects/project/datasets", timeout=20)
+    bigquery.set_faults([])
 
 
 @pytest.mark.parametrize("where", WHERE)
