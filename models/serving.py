@@ -75,7 +75,7 @@ def _export_variables(uri: str, served: ServedRanker) -> None:
     """Writes the variables and copies the graph: saving it takes as long as training on a small span."""
     tf.io.gfile.makedirs(f"{uri}/variables")
     tf.train.Checkpoint(root=served).write(f"{uri}/{VARIABLES_PREFIX}")
-    # The graph last: a folder with a graph can be served. Only warm-started scoring reads the fingerprint.
+    # The graph last: a folder with a graph can be served. The fingerprint is not needed for that.
     for path, content in reversed(served.exported_graph.files.items()):
         tf.io.gfile.makedirs(f"{uri}/{path}".rpartition("/")[0])
         with tf.io.gfile.GFile(f"{uri}/{path}", "wb") as file:

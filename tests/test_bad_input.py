@@ -49,8 +49,9 @@ class World:
         self.configure()
         (self.root / "serving" / "tab_1" / "1").mkdir(parents=True)
         (self.root / "serving" / "tab_1" / "1" / "saved_model.pb").write_bytes(b"a served model")
-        write_record(str(self.root / "records"), BURN_IN, SpanRecord(span=3))
-        accept_settings(load_deployment(self.config), RunPaths(self.root, self.log), ("teacher", "tab_1"))
+        teacher = str(self.root / "serving" / "tab_1" / "1")
+        write_record(str(self.root / "records"), BURN_IN, SpanRecord(span=3, slots={"teacher": teacher}))
+        accept_settings(load_deployment(self.config), RunPaths(self.root, self.log))
         store = open_store(self.store)
         column = {"click": SoftColumn(kind="binary", link="sigmoid", unit="probability")}
         writer = store.stage(LabelSetKey(teacher="big", teacher_version="7", span=3), column)

@@ -18,8 +18,6 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata
 from tfx_bsl.tfxio import tf_example_record
 
@@ -34,6 +32,7 @@ from experiments.trials.stream import DESCRIPTION_FILE, ExampleStream, write_str
 from models.preprocessing import features_config, preprocessing_fn
 from models.transform_graph import TransformGraph
 from pipeline.config import Deployment
+from pipeline.event_schema import read_schema
 
 Array = Any
 
@@ -77,7 +76,7 @@ def load_stream(
 
 def fit_features(deployment: Deployment, log: Path, graph: Path, temporary: Path) -> None:
     """Analyses the burn-in's training rows and writes the transform graph."""
-    schema = text_format.Parse(Path(deployment.schema).read_text(), schema_pb2.Schema())
+    schema = read_schema(Path(deployment.schema))
     source = tf_example_record.TFExampleBeamRecord(
         physical_format="inmem", schema=schema, telemetry_descriptors=["experiments"]
     )

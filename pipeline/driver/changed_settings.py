@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pydantic
 
-from components.span_records import BURN_IN, TEACHER, recorded_spans, surface_burn_in
+from components.span_records import BURN_IN, TEACHER, read_record, recorded_spans, surface_burn_in
 from eventlog.errors import BadInput
 from models.settings import from_json, to_json
 from models.state import fixed_settings
@@ -20,13 +21,12 @@ _NEW_TEACHER = "a new teacher (a burn-in in a new root)"
 _NEW_FEATURES = "a new feature version (a burn-in in a new root)"
 
 
-def accept_settings(deployment: Deployment, paths: RunPaths, branches: Sequence[str]) -> list[str]:
+def accept_settings(deployment: Deployment, paths: RunPaths) -> list[str]:
     """Records the configuration of a root, after a comparison with the recorded one.
 
     Args:
         deployment: The configuration.
         paths: The root; `deployment.json` in it holds the recorded configuration.
-        branches: The branches to run. Models of other branches are not compared.
 
     Returns:
         One text for each changed setting, `key: before -> now`; empty at the first run.
@@ -36,7 +36,7 @@ def accept_settings(deployment: Deployment, paths: RunPaths, branches: Sequence[
     """
     before = _recorded(paths)
     if before is not None:
-        refused = dict(_refused(before, deployment, paths, branches))
+        refused = dict(_refused(before, deployment, paths))
         if refused:
             raise BadInput(
                 "the root cannot take these changes of the configuration", where=str(paths.root),
@@ -47,7 +47,8 @@ def accept_settings(deployment: Deployment, paths: RunPaths, branches: Sequence[
     if before == deployment:
         return []
     paths.root.mkdir(parents=True, exist_ok=True)
-    partial = paths.deployment.with_suffix(".partial")
+    # On a cluster, the pipelines of several branches may write it at the same time.
+    partial = paths.deployment.with_suffix(f".{uuid.uuid4().hex}")
     partial.write_text(to_json(deployment))
     partial.replace(paths.deployment)
     return [] if before is None else _changes(before, deployment)
@@ -66,9 +67,7 @@ def _recorded(paths: RunPaths) -> Deployment | None:
         ) from error  # fmt: skip
 
 
-def _refused(
-    before: Deployment, now: Deployment, paths: RunPaths, branches: Sequence[str]
-) -> Iterator[tuple[str, str]]:
+def _refused(before: Deployment, now: Deployment, paths: RunPaths) -> Iterator[tuple[str, str]]:
     """Yields each change that the models of the root do not allow, and what it needs."""
     if before.name != now.name:
         yield f"name {now.name!r} instead of {before.name!r}", _NEW_ROOT
@@ -81,10 +80,10 @@ def _refused(
                 yield f"another tasks.{name}.delayed", _NEW_TEACHER
         if before.burn_in != now.burn_in:
             yield f"burn_in {now.burn_in} instead of {before.burn_in}", _NEW_TEACHER
-        if TEACHER in branches:
+        if _has_teacher(paths):
             yield from _refused_of_teacher(before, now)
-    for surface in branches:
-        if surface in before.surfaces and _has_models(paths, surface):
+    for surface in now.surfaces:
+        if surface in before.surfaces and _has_student(paths, surface):
             for setting in _different(before.student_job(surface), now.student_job(surface)):
                 yield f"another {setting} of the student of {surface}", _new_student(surface)
 
@@ -110,7 +109,13 @@ def _new_student(surface: str) -> str:
     return f"a new student (a new name of surfaces.{surface}, or a new root)"
 
 
-def _has_models(paths: RunPaths, surface: str) -> bool:
+def _has_teacher(paths: RunPaths) -> bool:
+    """Whether the root has trained a teacher; the root of a students' loop has only its transform graph."""
+    (*_, last) = recorded_spans(paths.records, BURN_IN)
+    return TEACHER in read_record(paths.records, BURN_IN, last).slots
+
+
+def _has_student(paths: RunPaths, surface: str) -> bool:
     return any(recorded_spans(paths.records, branch) for branch in (surface, surface_burn_in(surface)))
 
 

@@ -155,7 +155,7 @@ class Loop:
         return done, errors
 
     def _accept_settings(self) -> None:
-        for change in accept_settings(self.deployment, self.paths, self.branches):
+        for change in accept_settings(self.deployment, self.paths):
             self.progress.print_line(f"changed setting, from now on: {change}")
 
     def _fetch_spans(self) -> None:

@@ -81,7 +81,7 @@ def find_due_span(
             "no burn-in", where=paths.records, expected="a finished run of the burn-in pipeline",
             got="none", fix="Run burn-in.yaml and wait until it has finished.",
         )  # fmt: skip
-    for change in accept_settings(deployment, paths, branches):
+    for change in accept_settings(deployment, paths):
         _LOG.warning("changed setting, from now on: %s", change)
     surface = next((branch for branch in branches if lacks_burn_in(deployment, paths, branch)), None)
     if surface is not None:

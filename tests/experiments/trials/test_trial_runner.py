@@ -190,7 +190,7 @@ def test_metrics_of_trials_agree_with_those_of_the_pipeline(finished_run, small_
     from components.evaluation.bootstrap import SpanFigures, SpanRows
     from components.evaluation.progressive import progressive_figures
 
-    surface, spans = small_stream.surface_names.index("tab_1"), (3, 4, 5)
+    surface, spans = small_stream.surface_names.index("tab_1"), (5, 6, 7)
     names = list(deployment.student.tasks)
     files = sorted(finished_run.root.glob("artifacts/**/ProgressiveEvaluator_tab_1/**/fresh.parquet"))
     tables = {int(pq.read_table(file)["impression_span"][0].as_py()): pq.read_table(file) for file in files}
@@ -198,7 +198,7 @@ def test_metrics_of_trials_agree_with_those_of_the_pipeline(finished_run, small_
     jobs = [
         dataclasses.replace(deployment.control_job("tab_1"), surface=None, seed=seed) for seed in range(6)
     ]
-    results = [run(small_stream, job, per_surface=True, first_span=0) for job in jobs]
+    results = [run(small_stream, job, per_surface=True, first_span=2, last_span=7) for job in jobs]
     on_surface = small_stream.surfaces[results[0].rows] == surface
     where_by_span = [on_surface & (small_stream.spans[results[0].rows] == span) for span in spans]
     for task, metric in (("watch_time", "rmse"), ("click", "auc")):

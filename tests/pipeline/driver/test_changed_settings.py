@@ -5,14 +5,14 @@ import copy
 import pytest
 import yaml
 
-from components.span_records import BURN_IN, TEACHER, SpanRecord, surface_burn_in, write_record
+from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
 from eventlog.errors import BadInput
 from pipeline.config_file import load_deployment, read_document
 from pipeline.driver.changed_settings import accept_settings
 from pipeline.paths import RunPaths
 from tests.conftest import REPOSITORY
 
-BRANCHES = (TEACHER, "tab_1", "tab_0")
+SURFACES = ("tab_1", "tab_0")
 
 
 @pytest.fixture
@@ -36,9 +36,10 @@ def load(tmp_path):
 def paths(tmp_path, load, document):
     """A root with the demo's configuration; all branches have run their burn-in."""
     paths = RunPaths(tmp_path / "root", tmp_path / "events")
-    assert accept_settings(load(document), paths, BRANCHES) == []
-    for branch in (BURN_IN, *map(surface_burn_in, BRANCHES[1:])):
-        write_record(paths.records, branch, SpanRecord(span=4))
+    assert accept_settings(load(document), paths) == []
+    write_record(paths.records, BURN_IN, SpanRecord(span=4, slots={"teacher": "T", "transform_graph": "G"}))
+    for surface in SURFACES:
+        write_record(paths.records, surface_burn_in(surface), SpanRecord(span=4))
     return paths
 
 
@@ -54,7 +55,7 @@ def changed(document, key, value):
 
 def test_the_same_configuration_changes_nothing(load, document, paths):
     written = paths.deployment.stat().st_mtime_ns
-    assert accept_settings(load(document), paths, BRANCHES) == []
+    assert accept_settings(load(document), paths) == []
     assert paths.deployment.stat().st_mtime_ns == written
 
 
@@ -71,12 +72,12 @@ def test_the_same_configuration_changes_nothing(load, document, paths):
 )
 def test_a_change_that_the_models_allow_is_reported_once(load, document, paths, key, value, line):
     deployment = load(changed(document, key, value))
-    assert accept_settings(deployment, paths, BRANCHES) == [line]
-    assert accept_settings(deployment, paths, BRANCHES) == []
+    assert accept_settings(deployment, paths) == [line]
+    assert accept_settings(deployment, paths) == []
 
 
 def test_a_new_surface_is_reported(load, document, paths):
-    lines = accept_settings(load(changed(document, "surfaces.tab_4", {})), paths, (*BRANCHES, "tab_4"))
+    lines = accept_settings(load(changed(document, "surfaces.tab_4", {})), paths)
     assert "surfaces.tab_4.burn_in: none -> true" in lines
 
 
@@ -108,7 +109,7 @@ def test_a_new_surface_is_reported(load, document, paths):
 def test_a_change_that_needs_new_models_is_refused_before_a_span(load, document, paths, key, value, refusal):
     before = paths.deployment.read_bytes()
     with pytest.raises(BadInput, match="the root cannot take these changes") as caught:
-        accept_settings(load(changed(document, key, value)), paths, BRANCHES)
+        accept_settings(load(changed(document, key, value)), paths)
     assert refusal in str(caught.value)
     assert paths.deployment.read_bytes() == before
 
@@ -119,41 +120,43 @@ def test_a_new_feature_that_a_model_uses_needs_a_new_feature_version(load, docum
     for role in ("teacher", "student"):
         without[role]["features"] = [name for name in without[role]["features"] if name != "hour"]
     paths.deployment.unlink()
-    accept_settings(load(without), paths, BRANCHES)
+    accept_settings(load(without), paths)
     document["features"]["hour"] = feature
     with pytest.raises(BadInput, match=r"another features\.hour needs a new feature version"):
-        accept_settings(load(document), paths, BRANCHES)
-    lines = accept_settings(load(changed(without, "features.hour", feature)), paths, BRANCHES)
+        accept_settings(load(document), paths)
+    lines = accept_settings(load(changed(without, "features.hour", feature)), paths)
     assert "features.hour.buckets: none -> 64" in lines, "no model uses it"
 
 
 def test_all_refused_changes_are_named_in_one_line(load, document, paths):
     twice = changed(changed(document, "name", "other"), "features.hour.buckets", 25)
     with pytest.raises(BadInput, match=r"name 'other'.*; another features\.hour") as caught:
-        accept_settings(load(twice), paths, BRANCHES)
+        accept_settings(load(twice), paths)
     assert "\n" not in str(caught.value)
 
 
-def test_models_of_other_branches_are_not_compared(load, document, paths):
-    bigger = changed(document, "teacher.architecture.trunk", [8])
-    assert accept_settings(load(bigger), paths, ("tab_1",)) != []
+def test_the_root_of_a_students_loop_does_not_compare_the_teacher(load, document, paths):
+    write_record(paths.records, BURN_IN, SpanRecord(span=4, slots={"transform_graph": "G"}))
+    lines = accept_settings(load(changed(document, "teacher.architecture.trunk", [8])), paths)
+    assert lines == ["teacher.architecture.trunk: [256, 128] -> [8]"]
+    with pytest.raises(BadInput, match="another architecture of the student of tab_0"):
+        accept_settings(load(changed(document, "student.architecture.trunk", [8])), paths)
 
 
 def test_before_the_first_burn_in_every_setting_but_the_name_may_change(load, document, tmp_path):
     paths = RunPaths(tmp_path / "new", tmp_path / "events")
-    accept_settings(load(document), paths, BRANCHES)
+    accept_settings(load(document), paths)
     bigger = load(changed(document, "teacher.architecture.trunk", [8]))
-    # The last value is one of two in the list.
-    assert accept_settings(bigger, paths, BRANCHES) == ["teacher.architecture.trunk: [256, 128] -> [8]"]
+    assert accept_settings(bigger, paths) == ["teacher.architecture.trunk: [256, 128] -> [8]"]
 
 
 def test_a_configuration_of_another_version_is_refused_in_one_line(load, document, paths):
     paths.deployment.write_text('{"name": "demo", "unknown_setting": 1}')
     with pytest.raises(BadInput, match=r"deployment\.json: the root's configuration cannot be read"):
-        accept_settings(load(document), paths, BRANCHES)
+        accept_settings(load(document), paths)
 
 
 def test_a_root_without_a_recorded_configuration_records_it(load, document, paths):
     paths.deployment.unlink()
-    assert accept_settings(load(document), paths, BRANCHES) == []
-    assert accept_settings(load(changed(document, "seed", 5)), paths, BRANCHES) == ["seed: 17 -> 5"]
+    assert accept_settings(load(document), paths) == []
+    assert accept_settings(load(changed(document, "seed", 5)), paths) == ["seed: 17 -> 5"]

@@ -113,6 +113,7 @@ def test_no_span_runs_before_the_burn_in(deployment, paths):
 
 
 def test_a_configuration_that_does_not_fit_the_root_is_refused(deployment, paths):
+    write_record(paths.records, BURN_IN, SpanRecord(span=2, slots={TEACHER: "T"}))
     find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN)
     teacher = dataclasses.replace(deployment.teacher, name="bigger")
     with pytest.raises(BadInput, match=r"teacher\.name 'bigger' instead of 'history-2x' needs a new teacher"):
