@@ -16,25 +16,43 @@ BESIDE_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigqu
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo tables test test-slow test-all coverage chaos fuzz docs docs-test kubeflow-test lint bench clean
+.PHONY: help setup demo tables test test-slow test-debian13 test-all coverage chaos fuzz docs docs-test kubeflow-test lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY) ## Create .venv from the lock file
+# TFX 1.21 runs on Python 3.11 to 3.13 and needs glibc 2.39. Where glibc is older: TFX 1.16 on Python 3.10.
+GLIBC := $(lastword $(shell getconf GNU_LIBC_VERSION 2> /dev/null))
+VERSIONS := $(strip $(if $(filter 2.39,$(firstword $(shell printf '2.39\n%s\n' '$(GLIBC)' | sort -V))),3.13 3.12 3.11) 3.10)
+WHY = $(if $(PYTHON),PYTHON=$(PYTHON),the newest here that works with glibc $(GLIBC); TFX 1.21 needs glibc 2.39 and Python 3.11 to 3.13)
+# `make setup PYTHON=3.10` decides, by a version or the path of a Python; later runs keep it.
+PYTHON := $(shell cat $(READY) 2> /dev/null)
 
-# uv comes from the package index into .uv/. It uses Python 3.10 of pyenv or of the system, or fetches one.
-PYENV_PYTHON = $(lastword $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10)))
-PYTHON = $(or $(PYENV_PYTHON),3.10)
+setup: PYTHON := $(if $(filter command%,$(origin PYTHON)),$(PYTHON))
+setup: ## Create .venv from the lock file; PYTHON=3.10 decides for which Python
+	@rm -f $(READY)
+	@$(MAKE) --no-print-directory $(READY) PYTHON='$(PYTHON)'
 
+# uv comes from the package index into .uv/. It uses a Python of pyenv or of the system, or fetches one.
 $(READY): uv.lock pyproject.toml setup.py
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 	  echo "make: expected Python 3.10 or newer as python3, got $$(python3 --version 2>&1 | tail -1). Install one." >&2; exit 2; }
 	@test -x .uv/bin/uv || { python3 -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; }
-	@.uv/bin/uv python find $(PYTHON) > /dev/null 2>&1 || .uv/bin/uv python install --quiet 3.10 2> /dev/null || { \
-	  echo "make: no Python 3.10 on this machine, and uv could not fetch one. Install it, for example with 'pyenv install 3.10'." >&2; exit 2; }
-	.uv/bin/uv sync --quiet --frozen --python $(PYTHON) --reinstall-package rankdistill
-	@touch $(READY)
+	@find_python() { \
+	  ls -v $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$$1.*/bin/python$$1 2> /dev/null | tail -1 | grep . || \
+	    .uv/bin/uv python find $$1 2> /dev/null; \
+	}; \
+	for version in $(or $(PYTHON),$(VERSIONS)); do python=$$(find_python $$version) && break; done; \
+	newest=$(firstword $(or $(PYTHON),$(VERSIONS))); \
+	test -n "$$python" || { .uv/bin/uv python install --quiet $$newest 2> /dev/null && python=$$(find_python $$newest); } || { \
+	  echo "make: no Python $(or $(PYTHON),$(VERSIONS)) on this machine, and uv could not fetch one." \
+	    "Install it, for example with 'pyenv install $(or $(PYTHON),$(lastword $(VERSIONS)))'." >&2; exit 2; }; \
+	version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	case " $(VERSIONS) " in *" $$version "*) ;; *) \
+	  echo "make: expected one of Python $(VERSIONS), which have a TFX for glibc $(GLIBC), got $$version." >&2; exit 2;; esac; \
+	echo "$$($$python --version) in .venv ($(WHY))"; \
+	.uv/bin/uv sync --quiet --frozen --python $$python --reinstall-package rankdistill
+	@echo '$(PYTHON)' > $(READY)
 
 demo: $(READY) ## Run the whole chain on this machine (5 minutes)
 	@$(if $(filter bigquery,$(STORE)),$(BESIDE_BIGQUERY) $(RUN_DEMO) --label-store '{store}',$(RUN_DEMO))
@@ -54,6 +72,9 @@ test: $(READY) ## Run the tests of every component and one whole pipeline (at mo
 test-slow: $(READY) ## Run the other tests: whole pipelines, faults, kills, Kubeflow, packaging, a sample of chaos
 	$(BIN)/python -m pytest -m "slow and not chaos"
 	CHAOS_SAMPLE=1 $(BIN)/python -m pytest -m chaos tests/chaos/test_chaos.py
+
+test-debian13: ## Run `make test` in a Debian 13 root with Python 3.13 (needs root; made once by debootstrap)
+	.ci/debian13 make test
 
 test-all: test test-slow ## Run all tests
 

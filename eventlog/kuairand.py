@@ -106,7 +106,7 @@ def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
     ):
         connection.register("rows", _fresh_rows(log, range(impression_span, impression_span + 1)))
         connection.register("later", _fresh_rows(log, window, ["cluster_id", "label_watch_time"]))
-        for batch in connection.execute(query).fetch_record_batch(BATCH_ROWS):
+        for batch in connection.execute(query).to_arrow_reader(BATCH_ROWS):
             yield pa.Table.from_batches([batch])
 
 

@@ -96,7 +96,7 @@ class KuaiRandSource:
             Tables of at most BATCH_ROWS rows with the log's fixed columns, features and labels (delayed
             ones null), without history; and DRAWN_AT_RANDOM, bool.
         """
-        for batch in self._run(self._rows_query, [date, span]).fetch_record_batch(BATCH_ROWS):
+        for batch in self._run(self._rows_query, [date, span]).to_arrow_reader(BATCH_ROWS):
             yield pa.Table.from_batches([batch])
 
     def _load_log(self, files: list[Path]) -> None:
@@ -254,9 +254,9 @@ SELECT
   integer_text(author_id) AS author_id,
   word(upload_type) AS upload_type,
   word(user_active_degree) AS user_active_degree,
-  non_empty(list_filter(list_transform(string_split(tag, ','), item -> word(item)), item -> item IS NOT NULL))
+  non_empty(list_filter(list_transform(string_split(tag, ','), lambda item: word(item)), lambda item: item IS NOT NULL))
     AS tag,
-  non_empty(list_filter([{traits}], item -> item IS NOT NULL)) AS user_traits,
+  non_empty(list_filter([{traits}], lambda item: item IS NOT NULL)) AS user_traits,
   -- Not from `hourmin`, which is rounded; the app's clock is UTC+8.
   (time_ms // 3600000 + 8) % 24 AS hour,
   CAST(CASE WHEN duration_ms > 0 THEN duration_ms / 1000.0 END AS FLOAT) AS duration_seconds,

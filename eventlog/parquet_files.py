@@ -1,28 +1,25 @@
 """Reads and writes Parquet; the only module that may, because it refuses files that carry code.
 
-pyarrow 10 runs code from a crafted file: it unpickles the metadata of the extension type
-`arrow.py_extension_type`. Importing this module disables that type for every Arrow reader of the process.
+Importing this module disables columns of pickled code for every Arrow reader of the process, see
+`eventlog.pickled_columns`.
 
 `read_table` and `open_dataset` first open each file in the calling thread: pyarrow 10 may abort the process
 if the file is refused inside a thread of a reader.
-
-Reference: CVE-2023-47248; `pyarrow_hotfix`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-import pyarrow_hotfix  # noqa: F401  # the import disables the extension type
 from pyarrow.parquet import ParquetWriter, write_table
 
 from eventlog.errors import BadInput
+from eventlog.pickled_columns import is_refusal
 
 __all__ = [
     "ParquetWriter",
@@ -48,7 +45,7 @@ def code_refused(where: object) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        if not _is_refusal(error):
+        if not is_refusal(error):
             raise
         # The message of pyarrow_hotfix holds bytes of the file, so it is dropped.
         raise BadInput(
@@ -98,9 +95,3 @@ def open_dataset(files: Sequence[str], schema: pa.Schema | None = None) -> ds.Da
         open_file(file).close()
     return ds.dataset(list(files), schema=schema, format="parquet")
 
-
-def _is_refusal(error: Exception) -> bool:
-    # pyarrow_hotfix refuses here: by RuntimeError, or by an error of pickletools if the pickle is malformed.
-    return any(
-        frame.name == "__arrow_ext_deserialize__" for frame in traceback.extract_tb(error.__traceback__)
-    )

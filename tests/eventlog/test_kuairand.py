@@ -77,7 +77,7 @@ def write_source(folder: Path, impressions: list[dict[str, Any]], **features: An
 
 
 def read_span(log: Path, span: int) -> list[dict[str, Any]]:
-    return pa.concat_tables(pq.read_table(file) for file in span_files(log, span)).to_pylist()
+    return pa.concat_tables(pq.read_table(file, partitioning=None) for file in span_files(log, span)).to_pylist()
 
 
 def convert(tmp_path: Path, impressions: list[dict[str, Any]], **features: Any) -> Path:
@@ -88,7 +88,7 @@ def convert(tmp_path: Path, impressions: list[dict[str, Any]], **features: Any) 
 def test_an_impression_becomes_a_row_with_the_columns_of_both_feature_files(tmp_path: Path) -> None:
     log = convert(tmp_path, [impression(1, 7, 0, 23.5, is_click=1, play_time_ms=6389)])
     (row,) = read_span(log, 0)
-    assert pq.read_table(span_files(log, 0)[0]).schema.equals(LOG_SCHEMA)
+    assert pq.read_table(span_files(log, 0)[0], partitioning=None).schema.equals(LOG_SCHEMA)
     assert row["example_id"] == f"1-7-20220429-{MIDNIGHT_MS + 84_600_000}"
     assert (row["surface"], row["cluster_id"], row["user_id"], row["video_id"]) == ("tab_1", "1", "1", "7")
     assert (row["author_id"], row["upload_type"], row["user_active_degree"]) == ("90", "Web", "full_active")
