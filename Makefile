@@ -1,18 +1,18 @@
-# Start with `make demo` and `make test`; each installs what it needs.
+# Start with `make demo` or `make test`. Both first install the dependencies.
 
 SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 # Folder with KuaiRand's CSV files. Without it, the demo uses simulated impressions.
 KUAIRAND := $(or $(KUAIRAND_DIR),$(wildcard data/kuairand))
-# `make demo STORE=bigquery` keeps the labels in a local BigQuery instead of a Delta table.
+# `make demo STORE=bigquery` stores the labels in a local BigQuery server instead of a Delta table.
 STORE := delta
 ifeq ($(filter delta bigquery,$(STORE)),)
 $(error STORE must be delta or bigquery, got '$(STORE)')
 endif
 DEMO := runs/demo$(if $(KUAIRAND),-kuairand)$(if $(filter bigquery,$(STORE)),-bigquery)
 RUN_DEMO := $(BIN)/rankdistill demo --out $(DEMO) $(if $(KUAIRAND),--kuairand $(KUAIRAND))
-BESIDE_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigquery --
+WITH_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigquery --
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
@@ -33,7 +33,7 @@ setup: ## Create .venv from the lock file; PYTHON=3.10 decides for which Python
 	@rm -f $(READY)
 	@$(MAKE) --no-print-directory $(READY) PYTHON='$(PYTHON)'
 
-# uv comes from the package index into .uv/. It uses a Python of pyenv or of the system, or fetches one.
+# pip installs uv into .uv/. uv uses a Python of pyenv or of the system, or downloads one.
 $(READY): uv.lock pyproject.toml setup.py
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 	  echo "make: expected Python 3.10 or newer as python3, got $$(python3 --version 2>&1 | tail -1). Install one." >&2; exit 2; }
@@ -55,7 +55,7 @@ $(READY): uv.lock pyproject.toml setup.py
 	@echo '$(PYTHON)' > $(READY)
 
 demo: $(READY) ## Run the whole chain on this machine (5 minutes)
-	@$(if $(filter bigquery,$(STORE)),$(BESIDE_BIGQUERY) $(RUN_DEMO) --label-store '{store}',$(RUN_DEMO))
+	@$(if $(filter bigquery,$(STORE)),$(WITH_BIGQUERY) $(RUN_DEMO) --label-store '{store}',$(RUN_DEMO))
 
 TABLES := runs/tables
 EXPERIMENT = $(BIN)/rankdistill experiment $(1) --protocol experiments/configs/simulator.yaml --events $(TABLES)/events --seeds 10 --out $(TABLES)/$(1) --cache $(TABLES)
@@ -97,7 +97,7 @@ docs: $(READY) ## Build the site of the documentation in build/site
 docs-test: $(READY) ## Run the code blocks of README and docs (at most 10 minutes)
 	$(BIN)/python -m pytest tests/docs
 
-kubeflow-test: $(READY) ## Run the compiled pipelines like Kubeflow, and check image and manifests
+kubeflow-test: $(READY) ## Run the compiled pipelines in a test interpreter, and check image and manifests
 	$(BIN)/python -m pytest -m kubeflow
 
 lint: $(READY) ## Check style, types and import contracts
@@ -117,4 +117,4 @@ bench: $(READY) ## Run the benchmarks
 	$(BIN)/python -m benchmarks.advice --out runs/advice
 
 clean: ## Remove the output of demo, tables and bench
-	rm -rf runs/demo-* runs/tables runs/advice
+	rm -rf runs/demo runs/demo-* runs/tables runs/advice

@@ -5,7 +5,7 @@ PACKAGES = ("rankdistill", "eventlog", "models", "components", "pipeline", "expe
 setup(
     packages=[
         *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-        # Data. A top-level `schema` in site-packages would be anybody's.
+        # Installed inside `rankdistill`: a top-level `schema` could clash with another distribution.
         "rankdistill.schema",
     ],
     package_dir={"rankdistill.schema": "schema"},

@@ -1,1 +1,1 @@
-"""Benchmarks against stock TFX and against plain loops; each module prints a BENCH line of JSON."""
+"""Benchmarks of speed, memory and advice; each module prints a BENCH line: its results as JSON."""

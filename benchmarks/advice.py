@@ -4,11 +4,11 @@ Usage: `python -m benchmarks.advice --out DIR [--minutes 3] [--worlds default,ne
 
 1. Run `advise` with the budget.
 2. Evaluate every proposal on the reporting spans, with seeds that `advise` has not used.
-3. Evaluate the best few, the paper's advice and the search's best proposal with more seeds.
+3. Evaluate the best proposals of step 2, the paper's advice and the search's best proposal with more seeds.
 
 The best answer is the proposal with the largest mean criterion, or "none" if no mean is above the control's.
 Regret is the criterion of the best answer minus the criterion of the advised proposal. If nothing is advised,
-the control's criterion is used. A rerun skips the finished worlds.
+regret is the criterion of the best answer minus the control's. A rerun skips the finished worlds.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ WORLDS = {
     "noisy-ltv": World(activity_noise=2.0, logging_noise=1.0),
     "rare-visitors": World(impressions_per_user=0.3, impressions_per_video=2.0),
 }
-"""Name → settings of a world. They were fixed before the first run."""
-SPANS = 9
+"""Name → settings of a world. The settings were fixed before the first run."""
+NUM_SPANS = 9
 FIRST_SEED = 100
 """First of the seeds that evaluate the proposals; `advise` uses smaller seeds."""
-FINALISTS = 6
-NONE = "none"
+NUM_FINALISTS = 6
+NO_PROPOSAL = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +55,8 @@ class WorldResult:
     """Quality of the advice in one world.
 
     Attributes:
-        best: name of the best answer.
-        advised: name of the advised proposal.
+        best: name of the best answer; "none" for the control.
+        advised: name of the advised proposal; "none" if nothing is advised.
         within_noise: whether the advice is the best answer, or the interval of their difference contains 0.
         regret: criterion of the best answer minus the criterion of the advice.
         paper_regret: criterion of the best answer minus the criterion of the paper's advice.
@@ -82,18 +82,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for logs, trials and results")
-    parser.add_argument("--minutes", type=float, default=3.0, help="budget of the advice in each world")
-    parser.add_argument("--worlds", default=",".join(WORLDS), help="names of worlds, with commas between")
+    parser.add_argument("--minutes", type=float, default=3.0, help="budget of `advise` in each world")
+    parser.add_argument("--worlds", default=",".join(WORLDS), help="names of worlds, separated by commas")
     parser.add_argument("--examples-per-span", type=int, default=1500, help="fresh rows of a span")
     parser.add_argument(
-        "--seeds", type=int, nargs=2, default=(2, 8), help="seeds for all proposals, and for the best few"
+        "--seeds",
+        type=int,
+        nargs=2,
+        default=(2, 8),
+        help="number of seeds for all proposals, and for the best of them",
     )
     parser.add_argument(
         "--config", type=Path, default=Path("experiments/configs/simulator.yaml"), help="the protocol"
     )
     arguments = parser.parse_args()
     protocol, deployment = load_protocol(arguments.config)
-    protocol = dataclasses.replace(protocol, reporting=f"{protocol.reporting_spans.start}:{SPANS - 1}")
+    protocol = dataclasses.replace(protocol, reporting=f"{protocol.reporting_spans.start}:{NUM_SPANS - 1}")
     results: dict[str, WorldResult] = {}
     with ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress:
         for name in arguments.worlds.split(","):
@@ -101,7 +105,9 @@ def main() -> None:
             file = folder / "found.json"
             if not file.is_file():
                 progress.print_line(f"world {name}")
-                simulate(folder / "events", SPANS, arguments.examples_per_span, seed=1, world=WORLDS[name])
+                simulate(
+                    folder / "events", NUM_SPANS, arguments.examples_per_span, seed=1, world=WORLDS[name]
+                )
                 stream = load_stream(deployment, folder / "events", folder / "streams")
                 with TrialScheduler(stream, folder / "trials", 2, progress.on_done) as scheduler:
                     advice = advise(
@@ -119,35 +125,39 @@ def main() -> None:
 def evaluate(
     proposal_runner: ProposalRunner, advice: Advice, num_seeds: tuple[int, int], progress: ExperimentProgress
 ) -> WorldResult:
-    """Compares the advice with all proposals and with the control."""
-    default = proposals()[0]
-    few, many = (range(FIRST_SEED, FIRST_SEED + number) for number in num_seeds)
+    """Compares the advice with all proposals and with the control; `num_seeds` are those of steps 2 and 3."""
+    papers_advice = proposals()[0]
+    few_seeds, many_seeds = (range(FIRST_SEED, FIRST_SEED + number) for number in num_seeds)
     progress.print_line("evaluating every proposal")
     means = {
-        proposal: _mean(figures)
-        for proposal, figures in proposal_runner.reported_criteria(proposals(), few).items()
+        proposal: _mean(by_seed)
+        for proposal, by_seed in proposal_runner.reported_criteria(proposals(), few_seeds).items()
     }
-    finalists = sorted(means, key=lambda proposal: -means[proposal])[:FINALISTS]
+    finalists = sorted(means, key=lambda proposal: -means[proposal])[:NUM_FINALISTS]
     progress.print_line("evaluating the best proposals with more seeds")
-    arms: list[Proposal | None] = [None, *dict.fromkeys([*finalists, default, advice.search_best])]
-    figures = proposal_runner.reported_criteria(arms, many)
+    arms: list[Proposal | None] = [None, *dict.fromkeys([*finalists, papers_advice, advice.search_best])]
+    criteria = proposal_runner.reported_criteria(arms, many_seeds)
     # The control is among the arms, with a gain of 0.
-    gains = {arm: _mean(figures[arm]) - _mean(figures[None]) for arm in arms}
+    gains = {arm: _mean(criteria[arm]) - _mean(criteria[None]) for arm in arms}
     best = max(gains, key=lambda arm: gains[arm])
-    lead = proposal_runner.difference(figures[best], figures[advice.advised])
+    lead = proposal_runner.difference(criteria[best], criteria[advice.advised])
     return WorldResult(
         best=_name(best),
         advised=_name(advice.advised),
         within_noise=best == advice.advised or lead.users_and_seeds is None or lead.users_and_seeds[0] <= 0,
         regret=gains[best] - gains[advice.advised],
-        paper_regret=gains[best] - gains[default],
+        paper_regret=gains[best] - gains[papers_advice],
         gain=gains[best],
-        paper_gain=gains[default],
+        paper_gain=gains[papers_advice],
     )
 
 
 def summary(results: list[WorldResult]) -> dict[str, object]:
-    """Returns the content of the BENCH line: counts, mean regrets, and the saved regret with its interval."""
+    """Returns the content of the BENCH line.
+
+    `saved` is the mean regret of the paper's advice minus the mean regret of `advise`, then the ends of its
+    95 % interval, which resamples worlds.
+    """
     saved = np.array([result.paper_regret - result.regret for result in results])
     draws = np.random.default_rng(0).integers(0, len(results), (2000, len(results)))
     low, high = np.percentile(saved[draws].mean(axis=1), [2.5, 97.5])
@@ -162,12 +172,12 @@ def summary(results: list[WorldResult]) -> dict[str, object]:
     }
 
 
-def _mean(figures: list[MetricValue]) -> float:
-    return float(np.mean([figure.value for figure in figures]))
+def _mean(criteria: list[MetricValue]) -> float:
+    return float(np.mean([criterion.value for criterion in criteria]))
 
 
 def _name(proposal: Proposal | None) -> str:
-    return proposal.name if proposal else NONE
+    return proposal.name if proposal else NO_PROPOSAL
 
 
 if __name__ == "__main__":

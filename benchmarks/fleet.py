@@ -1,7 +1,7 @@
 """Measures whether the processes of `rankdistill fleet` keep up with one span per minute.
 
 Starts the fleet (the teacher's loop and two students' loops) and adds spans to its log. Prints for each span
-the seconds from its completion in the log until the last branch has finished it.
+the seconds from its arrival in the log to the end of its last branch.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from eventlog.simulator import simulate
 from pipeline.driver.fleet import LoopProcess, plan_processes
 from pipeline.paths import RunPaths
 
-BURN_IN = 2
-EXAMPLES = 2_000
-SPANS = 10
+NUM_BURN_IN_SPANS = 2
+EXAMPLES_PER_SPAN = 2_000
+NUM_SPANS = 10
 MEMORY_GIB = 12.0
 _START_SECONDS = 600
 _POLL_SECONDS = 0.5
@@ -36,84 +36,91 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--spans", type=int, default=SPANS, help="number of spans after the warm-up")
+    parser.add_argument("--spans", type=int, default=NUM_SPANS, help="number of spans after the warm-up")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two spans")
-    parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
+    parser.add_argument("--examples", type=int, default=EXAMPLES_PER_SPAN, help="fresh rows of a span")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fleet-") as folder:
         figures = measure(Path(folder), arguments.spans, arguments.every, arguments.examples)
     print("BENCH " + json.dumps({"name": "fleet", **figures}))
 
 
-def measure(folder: Path, spans: int, every: float, examples: int) -> dict[str, Any]:
-    """Returns, as `seconds`, each span's time from its completion in the log to the end of its branches."""
-    deployment = write_deployment(folder, BURN_IN)
-    members = plan_processes(deployment, 2, MEMORY_GIB)
-    whole, log, root = folder / "whole", folder / "log", folder / "root"
-    # One span more for the warm-up: every process traces its graphs in the first span after the burn-in.
-    simulate(whole, spans=BURN_IN + 1 + spans, examples_per_span=examples, seed=1)
+def measure(folder: Path, num_spans: int, every_seconds: float, examples: int) -> dict[str, Any]:
+    """Returns the results; `seconds` has for each span the time from its arrival in the log to its end."""
+    deployment = write_deployment(folder, NUM_BURN_IN_SPANS)
+    loops = plan_processes(deployment, 2, MEMORY_GIB)
+    prepared, log, root = folder / "prepared", folder / "log", folder / "root"
+    # One more span for the warm-up: every process traces its graphs in the first span after the burn-in.
+    simulate(prepared, spans=NUM_BURN_IN_SPANS + 1 + num_spans, examples_per_span=examples, seed=1)
     log.mkdir()
-    for span in range(BURN_IN + 1):
-        _publish(whole, log, span)
+    for span in range(NUM_BURN_IN_SPANS + 1):
+        _move_span(prepared, log, span)
     command = [sys.executable, "-m", "rankdistill", "fleet", "--config", str(folder / "deployment.yaml")]
     command += ["--events", str(log), "--root", str(root), "--memory-gib", str(MEMORY_GIB)]
     fleet = subprocess.Popen(command)
     try:
-        _wait_for(members, root, log, BURN_IN, _START_SECONDS)
-        seconds = _feed(members, whole, log, root, spans, every)
+        _wait_for(loops, root, log, NUM_BURN_IN_SPANS, _START_SECONDS)
+        seconds = _add_spans(loops, prepared, log, root, num_spans, every_seconds)
     finally:
         fleet.send_signal(signal.SIGTERM)
         fleet.wait()
     return {
-        "processes": len(members),
-        "every": every,
+        "processes": len(loops),
+        "every": every_seconds,
         "seconds": seconds,
         "longest": max(seconds),
-        "kept_up": max(seconds) < every,
+        "kept_up": max(seconds) < every_seconds,
     }
 
 
-def _feed(
-    members: Sequence[LoopProcess], whole: Path, log: Path, root: Path, spans: int, every: float
+def _add_spans(
+    loops: Sequence[LoopProcess], prepared: Path, log: Path, root: Path, num_spans: int, every_seconds: float
 ) -> list[float]:
-    """Adds a span to the log every `every` seconds, even if others are unfinished; returns their seconds."""
-    start = time.monotonic()
+    """Adds a span to the log every `every_seconds`, even if earlier spans are unfinished.
+
+    Returns:
+        For each span, the seconds from its arrival in the log to its end.
+
+    Raises:
+        TimeoutError: if the spans take longer than `2 * num_spans * every_seconds`.
+    """
+    start, limit_seconds = time.monotonic(), 2 * num_spans * every_seconds
     seconds: dict[int, float] = {}
-    published = 0
-    while len(seconds) < spans:
-        if published < spans and time.monotonic() - start >= published * every:
-            _publish(whole, log, BURN_IN + 1 + published)
-            published += 1
-        for number in range(len(seconds), published):
-            if not _is_finished(members, root, log, BURN_IN + 1 + number):
+    num_added = 0
+    while len(seconds) < num_spans:
+        if num_added < num_spans and time.monotonic() - start >= num_added * every_seconds:
+            _move_span(prepared, log, NUM_BURN_IN_SPANS + 1 + num_added)
+            num_added += 1
+        for number in range(len(seconds), num_added):
+            if not _is_finished(loops, root, log, NUM_BURN_IN_SPANS + 1 + number):
                 break
-            seconds[number] = round(time.monotonic() - start - number * every, 1)
-            print(f"span {BURN_IN + 1 + number}: {seconds[number]} s", flush=True)
-        if time.monotonic() - start > 2 * spans * every:
+            seconds[number] = round(time.monotonic() - start - number * every_seconds, 1)
+            print(f"span {NUM_BURN_IN_SPANS + 1 + number}: {seconds[number]} s", flush=True)
+        if time.monotonic() - start > limit_seconds:
             raise TimeoutError(
-                f"only {len(seconds)} of {spans} spans are finished after {2 * spans * every} s."
+                f"only {len(seconds)} of {num_spans} spans are finished after {limit_seconds} s."
             )
         time.sleep(_POLL_SECONDS)
     return list(seconds.values())
 
 
-def _publish(whole: Path, log: Path, span: int) -> None:
-    (whole / f"span={span}").rename(log / f"span={span}")
+def _move_span(prepared: Path, log: Path, span: int) -> None:
+    (prepared / f"span={span}").rename(log / f"span={span}")
 
 
-def _is_finished(members: Sequence[LoopProcess], root: Path, log: Path, span: int) -> bool:
+def _is_finished(loops: Sequence[LoopProcess], root: Path, log: Path, span: int) -> bool:
     return all(
-        span in recorded_spans(RunPaths(root / member.name, log).records, branch)
-        for member in members
-        for branch in member.branches
+        span in recorded_spans(RunPaths(root / loop.name, log).records, branch)
+        for loop in loops
+        for branch in loop.branches
     )
 
 
-def _wait_for(members: Sequence[LoopProcess], root: Path, log: Path, span: int, limit_seconds: float) -> None:
+def _wait_for(loops: Sequence[LoopProcess], root: Path, log: Path, span: int, limit_seconds: float) -> None:
     started = time.monotonic()
-    while not _is_finished(members, root, log, span):
+    while not _is_finished(loops, root, log, span):
         if time.monotonic() - started > limit_seconds:
-            logs = "\n".join((root / f"{member.name}.log").read_text()[-2000:] for member in members)
+            logs = "\n".join((root / f"{loop.name}.log").read_text()[-2000:] for loop in loops)
             raise TimeoutError(f"span {span} is not finished after {limit_seconds} s.\n{logs}")
         time.sleep(_POLL_SECONDS)
 

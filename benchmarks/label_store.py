@@ -1,14 +1,16 @@
 """Measures the label store against Beam's WriteToBigQuery (writes) and minimal readers (scans).
 
-Each ratio is the reference's time divided by ours; above 1 we are faster. Generating the labels is not timed.
+Each ratio is the reference's time divided by ours: above 1, ours is faster. The generation of the labels is
+not timed.
 
     ratio          reference                                       ours
     write          WriteToBigQuery (dict rows, load jobs)          Beam job and publication in BigQuery
     scan_delta     pyarrow, the same Parquet files                 `scan` of the Delta store
     scan_bigquery  Storage Read API, messages only counted         `scan` of the BigQuery store
 
-BigQuery is a server on this machine. A label is a row with soft labels of four tasks. Run with
-`python -m benchmarks.label_store`.
+BigQuery is a server on this machine. A label row has soft labels of four tasks.
+
+Usage: `python -m benchmarks.label_store [--labels 1000000]`.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--labels", type=int, default=1_000_000, help="Number of label rows of four tasks.")
+    parser.add_argument("--labels", type=int, default=1_000_000, help="number of label rows")
     num_labels = parser.parse_args(arguments).labels
     from testing.bigquery_server import running
     from testing.storage_server import cloud_storage
@@ -67,7 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(
     folder: Path, server: Any, shards: list[str], num_labels: int
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the three ratios, and the labels per second of each measured operation."""
+    """Returns the three ratios, and the label rows per second of each measured operation.
+
+    Raises:
+        ValueError: if an operation writes or reads another number of label rows than `num_labels`.
+    """
     from components.label_store.bigquery.location import parse_location
     from components.label_store.schemes import open_store
 
@@ -77,22 +83,22 @@ def measure(
     warm_up = shards[:1]
     write_ours(uri, warm_up, folder)
     write_stock(server, warm_up)
-    bigquery_seconds, in_bigquery = _timed(lambda: write_ours(uri, shards, folder))
-    stock_seconds, stock_rows = _timed(lambda: write_stock(server, shards))
-    delta = f"delta:{folder / 'delta'}"
-    in_delta = write_ours(delta, shards, folder)
-    if {in_bigquery.rows, in_delta.rows, stock_rows - _num_rows(warm_up)} != {num_labels}:
+    bigquery_seconds, bigquery_record = _run_timed(lambda: write_ours(uri, shards, folder))
+    stock_seconds, stock_rows = _run_timed(lambda: write_stock(server, shards))
+    delta_uri = f"delta:{folder / 'delta'}"
+    delta_record = write_ours(delta_uri, shards, folder)
+    if {bigquery_record.rows, delta_record.rows, stock_rows - _num_rows(warm_up)} != {num_labels}:
         raise ValueError(
-            f"expected {num_labels} labels in each store, got {in_bigquery.rows} in BigQuery, "
-            f"{in_delta.rows} in Delta and {stock_rows - _num_rows(warm_up)} by WriteToBigQuery."
+            f"expected {num_labels} label rows in each store, got {bigquery_record.rows} in BigQuery, "
+            f"{delta_record.rows} in Delta and {stock_rows - _num_rows(warm_up)} by WriteToBigQuery."
         )
-    files = sorted((folder / "delta").glob(f"label_set={in_delta.set_id}/*.parquet"))
+    files = sorted((folder / "delta").glob(f"label_set={delta_record.set_id}/*.parquet"))
     columns = ["example_id", *(f"soft_{task}" for task in TASKS)]
     readers = {
-        "scan_delta": lambda: _count(open_store(delta).scan(in_delta.set_id, columns)),
+        "scan_delta": lambda: _num_batch_rows(open_store(delta_uri).scan(delta_record.set_id, columns)),
         "read_parquet": lambda: sum(read_table(file, columns=columns).num_rows for file in files),
-        "scan_bigquery": lambda: _count(open_store(uri).scan(in_bigquery.set_id, columns)),
-        "read_session": lambda: read_session(location, in_bigquery, columns),
+        "scan_bigquery": lambda: _num_batch_rows(open_store(uri).scan(bigquery_record.set_id, columns)),
+        "read_session": lambda: read_session(location, bigquery_record, columns),
     }
     seconds = _median_seconds(readers, num_labels)
     ratios = {
@@ -108,24 +114,26 @@ def measure(
 
 
 def _median_seconds(readers: dict[str, Callable[[], int]], num_labels: int) -> dict[str, float]:
+    """Returns the median seconds of each reader over `REPEATS` interleaved calls."""
     durations: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(REPEATS):
         for name, read in readers.items():
-            seconds, rows = _timed(read)
+            seconds, rows = _run_timed(read)
             if rows != num_labels:
-                raise ValueError(f"{name}: expected {num_labels} labels, got {rows}.")
+                raise ValueError(f"{name}: expected {num_labels} label rows, got {rows}.")
             durations[name].append(seconds)
     return {name: statistics.median(times) for name, times in durations.items()}
 
 
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+def _run_timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Returns the seconds of a call and its result."""
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
 
 
 def write_shards(folder: Path, num_labels: int) -> list[str]:
-    """Writes random labels as Parquet files; returns their paths."""
+    """Writes random label rows as Parquet files; returns the paths."""
     from components.label_store.base import row_schema
 
     folder.mkdir()
@@ -149,7 +157,7 @@ def _num_rows(shards: Sequence[str]) -> int:
 
 
 def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
-    """Stages the shards in a Beam job and publishes the set; returns its record."""
+    """Stages the shards in a Beam job and publishes them as a label set; returns the set's record."""
     import dataclasses
     import uuid
 
@@ -212,7 +220,7 @@ def write_stock(server: Any, shards: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _beam_connected_to(server: Any) -> Iterator[Any]:
-    """Redirects WriteToBigQuery to `server` (it has no option for that); yields a client."""
+    """Redirects WriteToBigQuery, which has no option for it, to `server`; yields a BigQuery client."""
     import google.auth
     from apache_beam.internal.gcp import auth
     from apache_beam.io.gcp.internal.clients.bigquery import bigquery_v2_client
@@ -239,7 +247,7 @@ def _dict_rows(path: str) -> Iterator[dict[str, Any]]:
 
 
 def read_session(location: Any, record: Any, columns: Sequence[str]) -> int:
-    """Receives the messages of a read session without decoding them; returns the sum of their row counts."""
+    """Receives the messages of a read session without decoding rows; returns the sum of the row counts."""
     from components.label_store.bigquery.reading import open_session
 
     client = location.read_client()
@@ -247,7 +255,7 @@ def read_session(location: Any, record: Any, columns: Sequence[str]) -> int:
     return sum(message.row_count for stream in session.streams for message in client.read_rows(stream.name))
 
 
-def _count(batches: Iterator[pa.RecordBatch]) -> int:
+def _num_batch_rows(batches: Iterator[pa.RecordBatch]) -> int:
     return sum(batch.num_rows for batch in batches)
 
 

@@ -1,8 +1,8 @@
-"""Compares examples per second of three ways to label the same Examples with the same SavedModel.
+"""Compares the speed of three ways to label the same Examples with the same SavedModel.
 
 `ours` is the labelling job, up to the published label set. `stock` is the executor of TFX's BulkInferrer.
 `limit` is the speed to aim for: a plain loop tf.data -> SavedModel -> Parquet, without Beam and publication.
-The times include start-up (pipeline, loading the model) but not the generation of the Examples.
+The times include start-up (pipeline, loading of the model) but not the generation of the Examples.
 
 Usage: `python -m benchmarks.labelling [--examples 100000]`.
 """
@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import models  # noqa: F401  # sets the environment before TensorFlow is imported
+import models  # noqa: F401  # sets environment variables before TensorFlow is imported
 
 WARM_UP_EXAMPLES = 10_000
 REPEATS = 3
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=100_000, help="number of examples to label")
     options = parser.parse_args(arguments)
-    _silence()
+    _disable_warnings()
     with tempfile.TemporaryDirectory(prefix="labelling-") as folder:
         per_second = measure(Path(folder), options.examples)
     for name, rate in per_second.items():
@@ -43,48 +43,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("BENCH " + json.dumps({"name": "labelling", "ratios": ratios, "examples_per_second": rounded}))
 
 
-def _silence() -> None:
-    """Turns off warnings: stock TFX and TensorFlow 1's loader warn on every call."""
+def _disable_warnings() -> None:
+    """Turns off warnings: stock TFX and TensorFlow 1's loader would warn on every call."""
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 
 
 def measure(folder: Path, num_examples: int) -> dict[str, float]:
-    """Returns the examples per second of each of `WAYS`: median of interleaved runs; one run of `stock`."""
+    """Returns the examples per second of each labeller: the median of `REPEATS` runs, but one of `stock`."""
     from benchmarks import labelling_workload as workload
 
-    model, examples, few = str(folder / "model"), str(folder / "examples"), str(folder / "few")
+    model, examples, few_examples = (str(folder / name) for name in ("model", "examples", "few"))
     workload.write_model(model, seed=1)
-    workload.write_examples(few, min(WARM_UP_EXAMPLES, num_examples), seed=2)
+    workload.write_examples(few_examples, min(WARM_UP_EXAMPLES, num_examples), seed=2)
     workload.write_examples(examples, num_examples, seed=3)
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-    for name, label in WAYS.items():
-        label(few, model, folder / f"warm-{name}")
+    seconds: dict[str, list[float]] = {name: [] for name in LABELLERS}
+    for name, label in LABELLERS.items():
+        label(few_examples, model, folder / f"warm-{name}")
     for repeat in range(REPEATS):
-        for name, label in WAYS.items():
+        for name, label in LABELLERS.items():
             if name != "stock" or repeat == 0:
                 out = folder / f"{name}-{repeat}"
                 seconds[name].append(timed_seconds(label, examples, model, out, num_examples))
-    return {name: num_examples / statistics.median(taken) for name, taken in seconds.items()}
+    return {name: num_examples / statistics.median(times) for name, times in seconds.items()}
 
 
 def timed_seconds(
     label: Callable[[str, str, Path], int], examples: str, model: str, out: Path, num_examples: int
 ) -> float:
-    """Returns the seconds of one run of a function of `WAYS`.
+    """Returns the seconds of one run of a function of `LABELLERS`.
 
     Raises:
-        ValueError: if it does not label `num_examples` examples: its time would not be comparable.
+        ValueError: if the function does not label `num_examples` examples; its time is not comparable.
     """
     gc.collect()
     start = time.perf_counter()
     labelled = label(examples, model, out)
-    taken = time.perf_counter() - start
+    seconds = time.perf_counter() - start
     if labelled != num_examples:
         raise ValueError(
             f"{label.__name__} labelled {labelled} of {num_examples} examples, so its time is not comparable."
         )
-    return taken
+    return seconds
 
 
 def label_ours(examples_uri: str, model_uri: str, out: Path) -> int:
@@ -112,7 +112,7 @@ def label_ours(examples_uri: str, model_uri: str, out: Path) -> int:
 
 
 def label_stock(examples_uri: str, model_uri: str, out: Path) -> int:
-    """Labels with TFX's BulkInferrer; returns the number of prediction logs."""
+    """Labels with TFX's BulkInferrer; returns the number of PredictionLog records."""
     import tensorflow as tf
     from tfx.components.bulk_inferrer.executor import Executor
     from tfx.proto import bulk_inferrer_pb2
@@ -147,14 +147,14 @@ def label_limit(examples_uri: str, model_uri: str, out: Path) -> int:
 
     model = tf.saved_model.load(f"{model_uri}/Format-Serving")
     predict = model.signatures["serving_default"]
-    identify = {"example_id": tf.io.FixedLenFeature([], tf.string)}
+    id_feature = {"example_id": tf.io.FixedLenFeature([], tf.string)}
     out.mkdir(parents=True)
     rows = 0
     for file in split_files(examples_uri, "train"):
         batches = tf.data.TFRecordDataset(file, "GZIP").batch(BATCH_ROWS).prefetch(tf.data.AUTOTUNE)
         tables = []
         for serialized in batches:
-            ids = tf.io.parse_example(serialized, identify)["example_id"].numpy()
+            ids = tf.io.parse_example(serialized, id_feature)["example_id"].numpy()
             values = {task: output.numpy() for task, output in predict(examples=serialized).items()}
             tables.append(pa.table({"example_id": pa.array(ids, pa.binary()).cast(pa.string()), **values}))
         labelled = pa.concat_tables(tables)
@@ -163,12 +163,12 @@ def label_limit(examples_uri: str, model_uri: str, out: Path) -> int:
     return rows
 
 
-WAYS: dict[str, Callable[[str, str, Path], int]] = {
+LABELLERS: dict[str, Callable[[str, str, Path], int]] = {
     "ours": label_ours,
     "stock": label_stock,
     "limit": label_limit,
 }
-"""Name → function that labels: takes URIs of Examples and Model and a new folder, returns the rows."""
+"""Name → labelling function: from the URIs of Examples and Model and a new folder to the number of rows."""
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Measures the overhead of a span and of its label lag, after two spans in the same process.
 
-A span's overhead is its duration without the training steps and without the scoring of its rows. So tracing,
-export, metadata and copies count as overhead. Training steps and scoring are timed afterwards on the same
-examples, in a second call, whose graphs are already traced.
+A span's overhead is its duration minus the seconds of the training steps and of scoring. So tracing, export,
+metadata and copies count as overhead. Training steps and scoring are timed afterwards on the same examples,
+with traced graphs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-EXAMPLES = 2_000
-BURN_IN = 2
-WARM_UP_SPANS = 2
+EXAMPLES_PER_SPAN = 2_000
+NUM_BURN_IN_SPANS = 2
+NUM_WARM_UP_SPANS = 2
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--examples", type=int, default=EXAMPLES, help="fresh rows of a span")
+    parser.add_argument("--examples", type=int, default=EXAMPLES_PER_SPAN, help="fresh rows of a span")
     parser.add_argument("--profile", type=Path, help="file for cProfile's statistics of the measured span")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="span-overhead-") as folder:
@@ -39,8 +39,8 @@ def main() -> None:
 def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, float]:
     """Measures one span; returns seconds by name.
 
-    `overhead_seconds` is `wall_seconds` without `training_seconds` and `inference_seconds`.
-    `label_overhead_seconds` is the label lag without the teacher's inference.
+    `overhead_seconds` is `wall_seconds` minus `training_seconds` and `inference_seconds` (scoring).
+    `label_overhead_seconds` is the label lag minus the seconds in which the teacher scores the rows.
     """
     from rich.console import Console
 
@@ -52,46 +52,44 @@ def measure(folder: Path, examples: int, profile: Path | None) -> dict[str, floa
     from pipeline.paths import RunPaths
 
     silence_other_packages()
-    last = BURN_IN + WARM_UP_SPANS
+    last = NUM_BURN_IN_SPANS + NUM_WARM_UP_SPANS
     simulate(folder / "log", spans=last + 1, examples_per_span=examples, seed=1)
-    deployment = write_deployment(folder, BURN_IN)
+    deployment = write_deployment(folder, NUM_BURN_IN_SPANS)
     paths = RunPaths(folder / "root", folder / "log")
     loop = Loop(deployment, paths, Progress(Console(soft_wrap=True)))
-    loop.catch_up(range(BURN_IN, last))
+    loop.catch_up(range(NUM_BURN_IN_SPANS, last))
     with _profiled(profile):
         started = time.perf_counter()
-        loop.catch_up(range(BURN_IN, last + 1))
-        wall = time.perf_counter() - started
+        loop.catch_up(range(NUM_BURN_IN_SPANS, last + 1))
+        wall_seconds = time.perf_counter() - started
     training = _training_seconds(paths, deployment, last)
     inference, teacher_inference = _inference_seconds(paths, deployment, last)
     store = open_store(paths.label_store(deployment.label_store))
     (record,) = (record for record in store.list_sets() if record.key.span == last)
     lag = (record.created_ms - record.facts.extra["ready_ms"]) / 1000
     return {
-        "overhead_seconds": round(wall - training - inference, 2),
+        "overhead_seconds": round(wall_seconds - training - inference, 2),
         "label_overhead_seconds": round(lag - teacher_inference, 2),
-        "wall_seconds": round(wall, 2),
+        "wall_seconds": round(wall_seconds, 2),
         "training_seconds": round(training, 2),
         "inference_seconds": round(inference, 2),
     }
 
 
-def write_deployment(folder: Path, burn_in: int) -> Any:
-    """Writes the demo's deployment with a shorter burn-in to `deployment.yaml`; returns the deployment."""
+def write_deployment(folder: Path, num_burn_in_spans: int) -> Any:
+    """Writes the demo's deployment with this burn-in to `folder/deployment.yaml`; returns the deployment."""
     from pipeline.config_file import load_deployment
 
     config = Path(__file__).parents[1] / "pipeline" / "configs" / "demo.yaml"
     (folder / "deployment.yaml").write_text(
-        config.read_text()
-        .replace('burn_in: "0:4"', f'burn_in: "0:{burn_in - 1}"')
-        .replace("schema: ../../", f"schema: {config.parents[2]}/")
+        config.read_text().replace('burn_in: "0:4"', f'burn_in: "0:{num_burn_in_spans - 1}"')
     )
     return load_deployment(folder / "deployment.yaml")
 
 
 @contextlib.contextmanager
 def _profiled(path: Path | None) -> Iterator[None]:
-    """Profiles the block and writes the statistics to `path`; does nothing if it is None."""
+    """Profiles the block and writes the statistics to `path`; if `path` is None, does not profile."""
     if path is None:
         yield
         return
@@ -101,7 +99,7 @@ def _profiled(path: Path | None) -> Iterator[None]:
 
 
 def _training_seconds(paths: Any, deployment: Any, span: int) -> float:
-    """Returns the seconds of the training steps of all models of a span, without parsing and tracing."""
+    """Returns the seconds of a span's training steps, summed over all models, without parsing and tracing."""
     from components.span_records import TEACHER, newest_before, read_record
     from components.transforms.shards import TRAINED_SPLITS, split_files
     from models.learner import Learner
@@ -119,7 +117,7 @@ def _training_seconds(paths: Any, deployment: Any, span: int) -> float:
         reader = ExampleReader(job, TransformGraph(graph_uri, job.features))
         learner = Learner(job, reader.block_spec)
         blocks = list(reader.blocks(files, span=span, reading_pass=0))
-        total += job.passes * _traced_seconds(partial(_train, learner, blocks))
+        total += job.passes * _seconds_when_traced(partial(_train, learner, blocks))
     return total
 
 
@@ -128,8 +126,8 @@ def _train(learner: Any, blocks: Sequence[Any]) -> None:
         learner.train_block(*block).total.numpy()
 
 
-def _traced_seconds(run: Callable[[], object]) -> float:
-    """Returns the seconds of the second of two calls; the first call traces the graphs and fills caches."""
+def _seconds_when_traced(run: Callable[[], object]) -> float:
+    """Calls `run` twice and returns the seconds of the second call; the first traces graphs, fills caches."""
     run()
     started = time.perf_counter()
     run()
@@ -137,7 +135,7 @@ def _traced_seconds(run: Callable[[], object]) -> float:
 
 
 def _inference_seconds(paths: Any, deployment: Any, span: int) -> tuple[float, float]:
-    """Returns the seconds to score a span's rows once with all loaded models, and with the teacher alone."""
+    """Returns the seconds to score a span's rows once: with all models of the span, and with the teacher."""
     import pyarrow as pa
 
     from components.span_records import TEACHER, read_record
@@ -149,13 +147,13 @@ def _inference_seconds(paths: Any, deployment: Any, span: int) -> tuple[float, f
         slots = read_record(paths.records, branch, span).slots
         files = [path for split in FRESH_SPLITS for path in split_files(slots["examples"], split)]
         scorer = load_scorer(slots[role])
-        return _traced_seconds(lambda: list(scorer.score_files(files, {EXAMPLE_ID: pa.string()})))
+        return _seconds_when_traced(lambda: list(scorer.score_files(files, {EXAMPLE_ID: pa.string()})))
 
-    teacher = seconds(TEACHER, "teacher")
-    surface_models = [
+    teacher_seconds = seconds(TEACHER, "teacher")
+    surface_seconds = [
         seconds(surface, role) for surface in deployment.surfaces for role in ("student", "control")
     ]
-    return teacher + sum(surface_models), teacher
+    return teacher_seconds + sum(surface_seconds), teacher_seconds
 
 
 if __name__ == "__main__":

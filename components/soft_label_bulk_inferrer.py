@@ -41,7 +41,7 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
     ) -> None:
         """See the base class.
 
-        If the labels are unfit, none are published, and the output holds the reason instead of a certificate.
+        If the labels fail the checks, none are published. The output then has the reason and no certificate.
 
         Raises:
             BadInput: if there is no readable teacher. With `label_with: previous`, also if the teacher has
@@ -73,7 +73,7 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
                 beam_options=self._beam_pipeline_args or [],
                 scratch=self._get_tmp_dir(),
                 checks=from_json(LabelChecks, exec_properties["checks"]),
-                previous=_statistics(previous_uri),
+                previous=_read_statistics(previous_uri),
                 supersede=bool(exec_properties.get("supersede")),
             )
         except UnfitLabels as error:
@@ -88,7 +88,7 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
 
 
 def _refuse(labels: SoftLabels, reason: str, previous_uri: str) -> None:
-    """Writes the reason instead of a certificate; copies the last statistics, which the next span needs."""
+    """Writes the reason instead of a certificate, and copies the previous statistics for the next span."""
     _LOG.warning("no labels published: %s", reason)
     _write(labels.uri, LABEL_REFUSAL_FILE, json.dumps({"reason": reason}).encode())
     statistics = os.path.join(previous_uri, LABEL_STATISTICS_FILE)
@@ -103,7 +103,7 @@ def _write(folder: str, name: str, content: bytes) -> None:
         file.write(content)
 
 
-def _statistics(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+def _read_statistics(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
     path = os.path.join(uri, LABEL_STATISTICS_FILE)
     if not fileio.exists(path):
         return None
@@ -112,7 +112,7 @@ def _statistics(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList | None:
 
 
 def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
-    """Returns the training record of a teacher; raises if the teacher must not label the span.
+    """Reads the record of the teacher's training state, and checks that the teacher may label the span.
 
     Raises:
         BadInput: see `SoftLabelBulkInferrerExecutor.Do`.
@@ -134,7 +134,7 @@ def teacher_record(model_uri: str, span: int, label_with: str) -> StateRecord:
 
 
 def teacher_version(record: StateRecord) -> str:
-    """Returns the name of a teacher's weights: feature version and last span of its training."""
+    """Returns the version of a teacher: its feature version and the last span on which it has trained."""
     return f"{record.feature_version}-{record.spans[-1]:05d}"
 
 
@@ -189,11 +189,11 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
             model: Channel of the teacher's Model.
             previous_labels: Channel of the last span's SoftLabels, or of the empty marker.
             store: URI of the label store.
-            teacher: The teacher's name; with the model's version, `span` and `span_version` the set's key.
+            teacher: The teacher's name, a part of the label set's key.
             span: The span to label.
             span_version: The span version.
             tasks: Name → task of the teacher; each task becomes a `soft_<task>` column.
-            label_with: `previous` refuses a teacher that has trained on the span.
+            label_with: `previous` refuses a teacher that has trained on the span; `current` does not.
             checks: Limits beyond which labels are anomalies, and whether such labels are published.
             supersede: Publish a new revision even if the key has a published set; the old revision stays
                 readable.

@@ -30,7 +30,7 @@ from models.settings import from_json, to_json
 
 
 class SoftLabelTransformExecutor(BeamExecutor):
-    """Pins the span's label set and joins it; applies the surface's policy if labels are unusable."""
+    """Pins the span's label set and joins it; if its labels are unusable, acts as `without_labels` says."""
 
     def Do(
         self,
@@ -41,7 +41,7 @@ class SoftLabelTransformExecutor(BeamExecutor):
         """See the base class.
 
         Raises:
-            BadInput: under policy `stop`, if there is no usable label set or coverage is below the floor.
+            BadInput: with `without_labels: stop`, if no label set is usable or coverage is below the floor.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         joined = artifact_utils.get_single_instance(output_dict["joined"])
@@ -50,7 +50,7 @@ class SoftLabelTransformExecutor(BeamExecutor):
         store = open_store(exec_properties["store"])
         # Matured rows are joined with the set of their impressions' span; burn-in spans have no set.
         earlier = pinned_sets(store, settings.fleet, [span - MATURITY_SPANS])
-        # The span's own set is added in `_join`; the policies without labels join only the earlier sets.
+        # The span's own set is added in `_join`; the fallbacks without labels join only the earlier sets.
         join = JoinSoftLabels(
             examples_uri=examples.uri,
             output_uri=joined.uri,
@@ -69,9 +69,9 @@ class SoftLabelTransformExecutor(BeamExecutor):
             shortage = error
         if shortage is not None:
             is_first = settings.first_spans is not None and span in parse_range(settings.first_spans)
-            policy = "hard-only" if is_first else settings.without_labels
-            report = self._fall_back(join, shortage, policy)
-        # TFX stores it in MLMD with the execution, also if the set was pinned but not joined.
+            action = "hard-only" if is_first else settings.without_labels
+            report = self._fall_back(join, shortage, action)
+        # TFX stores this property in MLMD with the execution, also if the set was pinned but not joined.
         exec_properties["label_set"] = label_set.set_id if label_set is not None else ""
         joined.split_names = artifact_utils.encode_split_names(list(SPLITS))
         joined.span = span
@@ -99,10 +99,10 @@ class SoftLabelTransformExecutor(BeamExecutor):
             delayed=join.delayed,
         )
 
-    def _fall_back(self, join: JoinSoftLabels, shortage: BadInput, policy: str) -> JoinReport:
-        if policy == "stop":
+    def _fall_back(self, join: JoinSoftLabels, shortage: BadInput, action: str) -> JoinReport:
+        if action == "stop":
             raise shortage
-        fall_back = fall_back_to_hard_labels if policy == "hard-only" else fall_back_to_last_models
+        fall_back = fall_back_to_hard_labels if action == "hard-only" else fall_back_to_last_models
         return fall_back(join, str(shortage), self._beam_pipeline_args or [], self._get_tmp_dir())
 
 
@@ -133,8 +133,8 @@ class SoftLabelTransformSpec(ComponentSpec):
 class SoftLabelTransform(base_beam_component.BaseBeamComponent):
     """Joins one surface's examples with the fleet's label set; runs after the span has been labelled.
 
-    It finds the set in the label store and not in the teacher's metadata, so a student's team can run a
-    separate pipeline.
+    The component finds the set in the label store, not in the metadata of the teacher's pipeline. So a
+    student's team can run a separate pipeline.
     """
 
     SPEC_CLASS = SoftLabelTransformSpec

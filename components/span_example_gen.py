@@ -20,11 +20,11 @@ from eventlog.checks import SpanCounts, check_span, require_labels
 from eventlog.rows import LABEL_PREFIX
 
 READY_MS = "ready_ms"
-"""Custom property of the Examples: time of completion in Unix milliseconds. Label lag is counted from it."""
+"""Custom property of the Examples: time of completion in Unix milliseconds. Label lag starts at this time."""
 
 
 class SpanExampleGenExecutor(BeamExecutor):
-    """Checks all spans before it writes anything, then encodes them with Beam, one shard per element."""
+    """Checks all spans before it writes anything, then encodes them with Beam, one shard per Beam element."""
 
     def Do(
         self,
@@ -38,27 +38,29 @@ class SpanExampleGenExecutor(BeamExecutor):
             BadInput: if a span is missing or faulty, or one of `labelled_tasks` has no label in all spans.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        log = exec_properties["events"]
+        event_log = exec_properties["events"]
         spans = range(exec_properties["first_span"], exec_properties["last_span"] + 1)
         version, surface = exec_properties["version"], exec_properties["surface"] or None
-        # Of several spans (burn-in), each is read in its newest version.
+        # The newest version of each span is read if there are several spans (burn-in).
         read_version = version if len(spans) == 1 else None
-        counts = [check_span(Path(log), span, read_version) for span in spans]
-        rows = dict.fromkeys(SPLITS, 0)
-        labels = dict.fromkeys(json.loads(exec_properties["labelled_tasks"]), 0)
+        counts = [check_span(Path(event_log), span, read_version) for span in spans]
+        num_rows = dict.fromkeys(SPLITS, 0)
+        num_labels = dict.fromkeys(json.loads(exec_properties["labelled_tasks"]), 0)
         for span, count in zip(spans, counts, strict=True):
             rows_per_shard = exec_properties["rows_per_shard"]
-            shards = self._run(EncodeEvents(log, span, examples.uri, rows_per_shard, surface, read_version))
-            _reconcile(span, count, shards, surface)
-            rows = {split: rows[split] + sum(shard[split] for shard in shards) for split in SPLITS}
-            for task in labels:
-                labels[task] += sum(shard[LABEL_PREFIX + task] for shard in shards)
-        require_labels(labels, f"{log}, spans {spans[0]} to {spans[-1]}", surface)
+            shards = self._run(
+                EncodeEvents(event_log, span, examples.uri, rows_per_shard, surface, read_version)
+            )
+            _check_row_counts(span, count, shards, surface)
+            num_rows = {split: num_rows[split] + sum(shard[split] for shard in shards) for split in SPLITS}
+            for task in num_labels:
+                num_labels[task] += sum(shard[LABEL_PREFIX + task] for shard in shards)
+        require_labels(num_labels, f"{event_log}, spans {spans[0]} to {spans[-1]}", surface)
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.span = spans[-1]
         examples.version = version
-        examples.set_int_custom_property("fresh_rows", sum(rows[split] for split in FRESH_SPLITS))
-        examples.set_int_custom_property("matured_rows", sum(rows[split] for split in MATURED_SPLITS))
+        examples.set_int_custom_property("fresh_rows", sum(num_rows[split] for split in FRESH_SPLITS))
+        examples.set_int_custom_property("matured_rows", sum(num_rows[split] for split in MATURED_SPLITS))
         examples.set_int_custom_property(READY_MS, time.time_ns() // 1_000_000)
 
     def _run(self, encode: EncodeEvents) -> list[dict[str, int]]:
@@ -67,10 +69,12 @@ class SpanExampleGenExecutor(BeamExecutor):
         )
 
 
-def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]], surface: str | None) -> None:
-    """Compares the row counts of the shards with the event log: a Beam runner can lose work and report DONE.
+def _check_row_counts(
+    span: int, count: SpanCounts, shards: list[dict[str, int]], surface: str | None
+) -> None:
+    """Compares the row counts of the shards with the event log: a Beam runner can lose rows and report DONE.
 
-    Always compares the rows that the workers have read. Without a surface filter, also the rows written.
+    Compares the rows that the workers have read; without a surface filter, also the rows they have written.
 
     Raises:
         RuntimeError: if a count differs.
@@ -84,7 +88,7 @@ def _reconcile(span: int, count: SpanCounts, shards: list[dict[str, int]], surfa
         if got != expected:
             raise RuntimeError(
                 f"span {span}: expected {expected} {name}, as in the event log, got {got}. "
-                "The Beam runner has lost work; run the span again."
+                "The Beam runner has lost rows; run the span again."
             )
 
 
@@ -128,7 +132,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             last_span: The last span to read; only the burn-in reads several spans.
             rows_per_shard: Maximum number of log rows in a shard.
             surface: The surface whose rows are written; empty: all surfaces.
-            version: The span version to read. Of several spans, the newest versions are read.
+            version: The span version to read. If there are several spans, the newest version of each is read.
             labelled_tasks: Tasks that must have a label in these spans, as in a burn-in.
         """
         spec = SpanExampleGenSpec(

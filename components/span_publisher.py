@@ -72,8 +72,8 @@ class SpanPublisher(base_component.BaseComponent):
             span: The finished span.
             slots: The channel to record in each slot.
             version: The span version.
-            copies_folder: Folder for copies of the artifacts, which the record then names. Empty: no copies;
-                the record names the artifacts themselves.
+            copies_folder: Folder for copies of the artifacts; the record then has the URIs of the copies.
+                Empty: no copies, and the record has the URIs of the artifacts.
         """
         spec = _spec_class(**{slot: channel.type for slot, channel in slots.items()})(
             records_folder=records_folder,
@@ -88,7 +88,7 @@ class SpanPublisher(base_component.BaseComponent):
 
 @functools.cache
 def _spec_class(**slots: type[types.Artifact]) -> type[ComponentSpec]:
-    """Returns a spec class with these inputs; TFX reads inputs from the class, and they depend on slots."""
+    """Returns a spec class with one input per slot, because TFX reads the inputs from the class."""
     body = {
         "PARAMETERS": {
             "records_folder": ExecutionParameter(type=str),

@@ -4,7 +4,7 @@ A branch is `teacher`, a surface, a burn-in or the relabelling. The record of sp
 artifacts that later spans need. A *slot* is an artifact's use, such as `student`. The last step of the span
 writes the record under a temporary name and renames it. An interrupted span has no record.
 
-Functions import TFX's fileio when called: it imports TensorFlow, and quick commands import this module.
+Functions import TFX's fileio when called: fileio imports TensorFlow, and quick commands import this module.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from eventlog.errors import BadInput
 BURN_IN = "bootstrap"  # The value must not change: it is the name of a folder in existing roots.
 TEACHER = "teacher"
 RELABELLED = "relabelled"
-"""The branch that labels revised spans, and past spans without labels."""
+"""The branch that labels revised spans, and past spans that have no labels."""
 
 
 def surface_burn_in(surface: str) -> str:
@@ -27,7 +27,7 @@ def surface_burn_in(surface: str) -> str:
     return f"{BURN_IN}-{surface}"
 
 
-_RECORD = re.compile(r"span-(\d+)\.json$")
+_RECORD_NAME = re.compile(r"span-(\d+)\.json$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def write_record(records_folder: str, branch: str, record: SpanRecord) -> None:
     folder = os.path.join(records_folder, branch)
     fileio.makedirs(folder)
     path = os.path.join(folder, f"span-{record.span:05d}.json")
-    # The temporary name must not match _RECORD: a listing may see it.
+    # The temporary name must not match _RECORD_NAME: a listing may see it.
     partial = f"{path}.{uuid.uuid4().hex}"
     with fileio.open(partial, "w") as file:
         file.write(json.dumps(dataclasses.asdict(record), indent=1, sort_keys=True))
@@ -74,7 +74,7 @@ def recorded_spans(records_folder: str, branch: str) -> list[int]:
     folder = os.path.join(records_folder, branch)
     if not fileio.exists(folder):
         return []
-    matches = (_RECORD.search(str(name)) for name in fileio.listdir(folder))
+    matches = (_RECORD_NAME.search(str(name)) for name in fileio.listdir(folder))
     return sorted(int(match.group(1)) for match in matches if match)
 
 
@@ -82,20 +82,20 @@ def read_record(records_folder: str, branch: str, span: int) -> SpanRecord:
     """Reads one record.
 
     Raises:
-        BadInput: if the file is not a record.
+        BadInput: if the file is missing or is not a record.
     """
     from tfx.dsl.io import fileio
 
     path = os.path.join(records_folder, branch, f"span-{span:05d}.json")
     try:
-        with fileio.open(path, "r") as file:
+        with fileio.open(path, "rb") as file:
             content = file.read()
     except OSError as error:
         raise _unreadable(path, error) from error
     return parse_record(content, path)
 
 
-def parse_record(content: str, path: str) -> SpanRecord:
+def parse_record(content: bytes, path: str) -> SpanRecord:
     """Parses the content of the record file `path`.
 
     Raises:
@@ -115,7 +115,7 @@ def _unreadable(path: str, error: Exception) -> BadInput:
 
 
 def newest_before(records_folder: str, branch: str, span: int, slot: str) -> str | None:
-    """Returns a slot's URI of the newest span before `span`, or None.
+    """Returns the URI in a slot of the newest record before `span` that has the slot; None if none has it.
 
     Reads the records of the branch, then of the branch's burn-in, then of the teacher's burn-in.
     """

@@ -2,7 +2,7 @@
 
 TFX Resolvers do not run on open-source Kubeflow Pipelines v2, so SpanState replaces them on all platforms. It
 copies the artifacts into its outputs, because KFP refuses URIs outside the pipeline root. If no earlier span
-has recorded a slot, the output holds only the empty marker. TFX must never cache this component: a later run
+has recorded a slot, its output is the empty marker. TFX must never cache this component: a later run
 may read newer records.
 """
 
@@ -32,7 +32,7 @@ SLOT_TYPES: Mapping[str, type[types.Artifact]] = {
     "predictions": Predictions,
     "labels": SoftLabels,
 }
-"""Slot of a span record -> artifact type."""
+"""Slot of a span record → artifact type."""
 
 
 class SpanStateExecutor(base_executor.BaseExecutor):
@@ -56,10 +56,10 @@ class SpanStateExecutor(base_executor.BaseExecutor):
                 io_utils.copy_dir(source, artifact.uri)
             artifact.set_string_custom_property("source", source or "")
             if slot in ("statistics", "fitted_statistics"):
-                artifact.split_names = artifact_utils.encode_split_names(_splits(artifact.uri))
+                artifact.split_names = artifact_utils.encode_split_names(_split_names(artifact.uri))
 
 
-def _splits(uri: str) -> list[str]:
+def _split_names(uri: str) -> list[str]:
     return sorted(
         str(name)[len("Split-") :] for name in fileio.listdir(uri) if str(name).startswith("Split-")
     )
@@ -76,7 +76,7 @@ class SpanState(base_component.BaseComponent):
 
         Args:
             records_folder: Folder of the span records, see `components.span_records`.
-            branch: The branch whose records are read. A slot that it has not recorded comes from a burn-in.
+            branch: The branch whose records are read. A slot without a record there comes from a burn-in.
             span: The span to run; only records of earlier spans are read.
             slots: Keys of SLOT_TYPES.
         """
@@ -87,7 +87,7 @@ class SpanState(base_component.BaseComponent):
 
 @functools.cache
 def _spec_class(slots: tuple[str, ...]) -> type[ComponentSpec]:
-    """Returns a spec class with these outputs; TFX reads outputs from the class, and they depend on slots."""
+    """Returns a spec class with one output per slot, because TFX reads the outputs from the class."""
     body = {
         "PARAMETERS": {
             "records_folder": ExecutionParameter(type=str),

@@ -23,7 +23,8 @@ from components.transforms.shards import split_files
 from models.records import read_records
 
 IN_MEMORY_ROWS = 50_000
-"""Larger spans use Beam. In memory, a row takes 0.3 ms and a few kilobytes; starting Beam takes seconds."""
+"""Spans with more fresh rows use Beam, which takes seconds to start. In memory, a row takes 0.3 ms and a few
+kilobytes."""
 _BATCH_ROWS = 8192
 
 
@@ -38,7 +39,7 @@ class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
     ) -> None:
         """See the base class."""
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-        # The other splits need no histogram, and so little time.
+        # Matured rows are not counted: their splits need no histograms and little time.
         if examples.get_int_custom_property("fresh_rows") > IN_MEMORY_ROWS:
             super().Do(input_dict, output_dict, exec_properties)
             return
@@ -57,7 +58,7 @@ class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
             folder = artifact_utils.get_split_uri([statistics], split)
             fileio.makedirs(folder)
             with fileio.open(os.path.join(folder, "FeatureStats.pb"), "wb") as file:
-                # Only drift and skew need histograms, which take nine tenths of the time.
+                # Only the checks of drift and skew need histograms, which take nine tenths of the time.
                 computed = split_statistics(examples.uri, split, schema, histograms=split == COMPARED_SPLIT)
                 file.write(computed.SerializeToString())
 
@@ -82,8 +83,9 @@ def split_statistics(
     (batch,) = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
     options = tfdv.StatsOptions(schema=schema)
     if not histograms:
-        no_feature = PerFeatureStatsConfig([FeaturePath([""])], PerFeatureStatsConfig.INCLUDE)
-        options = tfdv.StatsOptions(schema=schema, per_feature_stats_config=no_feature)
+        # No feature has an empty name, so none has a histogram.
+        no_histograms = PerFeatureStatsConfig([FeaturePath([""])], PerFeatureStatsConfig.INCLUDE)
+        options = tfdv.StatsOptions(schema=schema, per_feature_stats_config=no_histograms)
     return stats_impl.generate_statistics_in_memory(batch, options)
 
 

@@ -1,7 +1,7 @@
 """SpanValidator: checks a span's statistics for schema anomalies, drift and skew; stops the span or warns.
 
 TFX's ExampleValidator never stops a pipeline. It also passes no previous statistics to TFDV, so drift
-comparators have no effect. SpanValidator passes them. The later steps of the DAG depend on it.
+comparators have no effect. SpanValidator passes these statistics. The later steps of the DAG depend on it.
 """
 
 import dataclasses
@@ -29,9 +29,9 @@ _OTHER_SPLITS = {
     **dict.fromkeys(set(FRESH_SPLITS) - {COMPARED_SPLIT}, "fresh"),
     **dict.fromkeys(MATURED_SPLITS, "matured"),
 }
-"""Further splits that are checked against the schema, with their environment.
+"""Split → environment of the schema, for the splits that are checked only against the schema.
 
-Held-out labels decide candidate checks, and models train on matured labels.
+Their labels matter too: held-out labels decide candidate checks, and models train on matured labels.
 """
 
 
@@ -45,7 +45,7 @@ def SpanValidator(
     span: Parameter[int],
     severities: Parameter[str],
 ) -> None:
-    """Validates all rows of a span: against the schema every split, for drift and skew the split `train`.
+    """Validates every split of a span against the schema, and the split `train` also for drift and skew.
 
     Args:
         statistics: Statistics of the span, from StatisticsGen.
@@ -60,20 +60,25 @@ def SpanValidator(
     Raises:
         BadInput: if there is an anomaly with severity `stop`.
     """
-    rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
-    proto = find_anomalies(
-        _load(statistics.uri), rules, _load(previous_statistics.uri), _load(fitted_statistics.uri)
+    schema_proto = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
+    anomalies_proto = find_anomalies(
+        _load_statistics(statistics.uri),
+        schema_proto,
+        _load_statistics(previous_statistics.uri),
+        _load_statistics(fitted_statistics.uri),
     )
-    lines_by_kind = anomaly_lines(proto)
+    lines_by_kind = anomaly_lines(anomalies_proto)
     for split, environment in _OTHER_SPLITS.items():
-        found = _load(statistics.uri, split)
-        if found is not None and found.datasets[0].num_examples:
-            schema_lines = anomaly_lines(find_anomalies(found, rules, None, None, environment))["schema"]
+        split_statistics = _load_statistics(statistics.uri, split)
+        if split_statistics is not None and split_statistics.datasets[0].num_examples:
+            schema_lines = anomaly_lines(
+                find_anomalies(split_statistics, schema_proto, None, None, environment)
+            )["schema"]
             lines_by_kind["schema"] += [f"{split}: {line}" for line in schema_lines]
     folder = os.path.join(anomalies.uri, f"Split-{COMPARED_SPLIT}")
     fileio.makedirs(folder)
     with fileio.open(os.path.join(folder, ANOMALIES_FILE), "wb") as file:
-        file.write(proto.SerializeToString())
+        file.write(anomalies_proto.SerializeToString())
     anomalies.split_names = artifact_utils.encode_split_names([COMPARED_SPLIT])
     anomalies.set_json_value_custom_property("anomalies", lines_by_kind)
     apply_severities(span, lines_by_kind, dataclasses.asdict(from_json(Severities, severities)))
@@ -89,11 +94,11 @@ def find_anomalies(
     """Finds TFDV's anomalies against the schema, the previous span (drift) and the fitted spans (skew).
 
     Args:
-        statistics: Of one split.
-        schema: The rules, by environment.
+        statistics: Statistics of one split.
+        schema: Types, domains, presence and comparators.
         previous: Statistics of the previous span; None for no drift check.
         fitted: Statistics of the spans that the features were fitted on; None for no skew check.
-        environment: `fresh` or `matured`: which labels a row of the split has.
+        environment: Environment of the schema, `fresh` or `matured`; defines which labels rows have.
     """
     return tfdv.validate_statistics(
         statistics, schema, environment=environment, previous_statistics=previous, serving_statistics=fitted
@@ -101,7 +106,12 @@ def find_anomalies(
 
 
 def apply_severities(span: int, lines_by_kind: dict[str, list[str]], severities: dict[str, str]) -> None:
-    """Raises if there are anomalies of a kind with severity `stop`; logs the anomalies with severity `warn`.
+    """Raises on an anomaly of a kind with severity `stop`; logs the anomalies with severity `warn`.
+
+    Args:
+        span: The span, for messages.
+        lines_by_kind: Kind → one line per anomaly.
+        severities: Kind → severity.
 
     Raises:
         BadInput: with the number of anomalies of that kind, and the first anomaly.
@@ -119,7 +129,10 @@ def apply_severities(span: int, lines_by_kind: dict[str, list[str]], severities:
             _LOG.warning("span %d: %s anomaly: %s", span, kind, line)
 
 
-def _load(uri: str, split: str = COMPARED_SPLIT) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+def _load_statistics(
+    uri: str, split: str = COMPARED_SPLIT
+) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+    """Reads the statistics of a split; None if the artifact is the empty marker."""
     file = os.path.join(uri, f"Split-{split}", "FeatureStats.pb")
     if fileio.exists(os.path.join(uri, EMPTY_MARKER)):
         return None

@@ -83,7 +83,7 @@ def SurfaceReport(
 
 
 def _student_rows(folder: str, tasks: dict[str, Task], name: str) -> tuple[Array, Array] | None:
-    """Returns labels and student's predictions of the fresh rows; None unless both classes have rows."""
+    """Returns labels and the student's predictions of fresh rows; None unless both classes have rows."""
     table = read_predictions(Path(folder) / FRESH_FILE, tasks)
     labels, predictions = (float_column(table, column) for column in (LABEL_PREFIX + name, f"student_{name}"))
     where = ~np.isnan(labels) & ~np.isnan(predictions)

@@ -18,7 +18,7 @@ def TrainingDeferral(
     examples: InputArtifact[Examples],
     next_base: OutputArtifact[Model],
 ) -> None:
-    """Replaces Trainer and CandidateCheck of a control in spans in which it does not train.
+    """Replaces Trainer and CandidateCheck of a control in spans on which the control does not train yet.
 
     Args:
         model: The last good model, or the empty marker.
@@ -32,8 +32,8 @@ def defer_span(model_uri: str, examples_uri: str, target_uri: str) -> None:
     """Copies a Model artifact and adds the shards of one more deferred span.
 
     Args:
-        model_uri: The model (or the empty marker), with the shards of earlier deferred spans.
-        examples_uri: Examples of the span; only the splits for training are copied.
+        model_uri: URI of the model (or empty marker), with the shards of earlier deferred spans.
+        examples_uri: URI of the span's Examples; only the splits on which models train are copied.
         target_uri: URI of the copy; created if missing.
     """
     io_utils.copy_dir(model_uri, target_uri)

@@ -1,4 +1,4 @@
-"""Checks a span of the event log for faults before any later step reads it."""
+"""Checks a span of the event log for faults, before any later step reads the span."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from eventlog.spans import span_files
 
 _WRITE_AGAIN = "Repair the source and write the span again."
 _FIRST_MS, _END_MS = 946_684_800_000, 4_102_444_800_000
-"""Range of event times, from 2000 to 2100. Seconds, micro- and nanoseconds lie outside of it."""
+"""Event times must be in [2000, 2100). Times in seconds, micro- or nanoseconds lie outside this range."""
 
 
 class EmptySpan(BadInput):
-    """A span without fresh rows: its data may be correct, but no model can train on it."""
+    """Raised for a span without fresh rows. Its rows may be correct, but no model can train on the span."""
 
 
 @dataclass(frozen=True)
 class SpanCounts:
-    """Rows of a checked span: `fresh` are the span's own impressions, `matured` those of an earlier span."""
+    """Numbers of fresh and of matured rows in a checked span."""
 
     fresh: int
     matured: int
@@ -47,7 +47,13 @@ class SpanCounts:
 class _RowKind:
     """Counts of the fresh or of the matured rows, over all row groups read so far.
 
-    `tasks` have labels in these rows; labels of `foreign_tasks` must be null.
+    Attributes:
+        name: "fresh" or "matured".
+        tasks: the tasks that have labels in these rows.
+        foreign_tasks: the tasks whose labels must be null in these rows.
+        num_rows: number of rows.
+        ids: the example ids of each row group.
+        num_labels: number of labels by task.
     """
 
     name: str
@@ -64,17 +70,18 @@ def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
     Args:
         log: the log's folder.
         span: the number of a complete span.
-        version: the span version; None for the newest one.
+        version: the span version; None for the newest complete version.
 
     Returns:
         The number of fresh and of matured rows.
 
     Raises:
-        BadInput: if a file is unreadable; a column is missing, there twice, or of another type; there is no
-            fresh row (`EmptySpan`); a row is neither fresh nor matured; a fixed column has a null or an empty
-            text; text is not UTF-8; a list has a null item; a time is no millisecond between 2000 and 2100; a
-            number is NaN or infinite; a fresh row has a delayed label or a matured row an immediate one; a
-            task has no label at all; an example id repeats.
+        EmptySpan: if the span has no fresh row.
+        BadInput: if a file is unreadable; a column is missing, occurs twice or has another type; a row is
+            neither fresh nor matured; a fixed column has a null or an empty text; a text is not UTF-8; a
+            list has a null item; a time in milliseconds is not between 2000 and 2100; a number is NaN or
+            infinite; a fresh row has a delayed label; a matured row has an immediate label; a task has no
+            label in any of its rows; an example id occurs in two rows of the same kind.
     """
     fresh = _RowKind("fresh", tasks=IMMEDIATE_TASKS, foreign_tasks=DELAYED_TASKS)
     matured = _RowKind("matured", tasks=DELAYED_TASKS, foreign_tasks=IMMEDIATE_TASKS)
@@ -104,10 +111,10 @@ def require_labels(num_labels: Mapping[str, int], where: str, surface: str | Non
     Args:
         num_labels: number of labels by task.
         where: the log and its spans, for the message.
-        surface: the surface of the counted rows; None for all.
+        surface: the surface of the counted rows; None for all surfaces.
 
     Raises:
-        BadInput: with the first task without a label.
+        BadInput: if a task has no label; the message names the first such task.
     """
     for task, count in num_labels.items():
         if not count:
@@ -124,7 +131,7 @@ def _fault(what: str, where: Path | str, *, expected: str, got: str, fix: str = 
 
 
 def _check_columns(schema: pa.Schema, file: Path) -> None:
-    # Also of columns that the log does not have: Arrow's dataset reader refuses a file with a column twice.
+    # A repeated column is a fault even if LOG_SCHEMA lacks it: Arrow's dataset reader refuses such a file.
     for name, count in Counter(schema.names).items():
         if count > 1:
             raise _fault(f"column {name} twice", file, expected="every column once", got=f"{count} of them")
@@ -140,7 +147,7 @@ def _check_columns(schema: pa.Schema, file: Path) -> None:
 
 
 def _same_type(first: pa.DataType, second: pa.DataType) -> bool:
-    # Parquet writers give different names to a list's items; the name has no meaning.
+    # Parquet writers name the items of a list differently. The name has no meaning, so it is ignored.
     if pa.types.is_list(first) and pa.types.is_list(second):
         return bool(first.value_type.equals(second.value_type))
     return bool(first.equals(second))
@@ -148,14 +155,14 @@ def _same_type(first: pa.DataType, second: pa.DataType) -> bool:
 
 @dataclass(frozen=True)
 class _RowGroup:
-    """A row group, and the number of rows before it in its file."""
+    """A row group of a file; `first_row` is the number of the file's rows before this group."""
 
     file: Path
     first_row: int
     table: pa.Table
 
-    def row(self, mask: Any) -> str:
-        """The file and its first row of a mask, counted from 0."""
+    def locate(self, mask: Any) -> str:
+        """The file and the number, from 0, of its first row where `mask` (`[rows]` bool) is True."""
         return f"{self.file}, row {self.first_row + pc.index(mask, True).as_py()}"
 
 
@@ -163,19 +170,19 @@ def _check_values(group: _RowGroup) -> None:
     for name in FIXED_COLUMNS.names:
         column = group.table[name]
         if column.null_count:
-            where = group.row(pc.is_null(column))
+            where = group.locate(pc.is_null(column))
             raise _fault(f"null in column {name}", where, expected="a value in every row", got="null")
-        if pa.types.is_string(column.type) and _any(is_empty := pc.equal(column, "")):
-            where = group.row(is_empty)
+        if pa.types.is_string(column.type) and _any_true(is_empty := pc.equal(column, "")):
+            where = group.locate(is_empty)
             raise _fault(f"empty text in column {name}", where, expected="a value in every row", got="''")
     _check_times(group)
     for name, expected in zip(LOG_SCHEMA.names, LOG_SCHEMA.types, strict=True):
         _check_text(group, name)
         if pa.types.is_floating(expected):
             is_finite = pc.is_finite(group.table[name])
-            if _any(pc.invert(is_finite)):
+            if _any_true(pc.invert(is_finite)):
                 raise _fault(
-                    f"NaN or infinity in column {name}", group.row(pc.invert(is_finite)),
+                    f"NaN or infinity in column {name}", group.locate(pc.invert(is_finite)),
                     expected="finite numbers, and null for a missing one", got="a value that is not finite",
                 )  # fmt: skip
 
@@ -183,9 +190,9 @@ def _check_values(group: _RowGroup) -> None:
 def _check_times(group: _RowGroup) -> None:
     times = group.table[EVENT_TIME_MS]
     is_outside = pc.or_(pc.less(times, _FIRST_MS), pc.greater_equal(times, _END_MS))
-    if _any(is_outside):
+    if _any_true(is_outside):
         raise _fault(
-            f"column {EVENT_TIME_MS} is not in milliseconds", group.row(is_outside),
+            f"column {EVENT_TIME_MS} is not in milliseconds", group.locate(is_outside),
             expected="milliseconds since 1970, of a time between 2000 and 2100",
             got=str(pc.filter(times, is_outside)[0].as_py()),
             fix="Convert the source's unit, and write the span again.",
@@ -197,7 +204,7 @@ def _check_text(group: _RowGroup, name: str) -> None:
     if pa.types.is_list(column.type):
         values = pc.list_flatten(column)
         if values.null_count:
-            where = group.row(_parents(column, pc.is_null(values)))
+            where = group.locate(_lists_with(column, pc.is_null(values)))
             raise _fault(f"null inside a list of column {name}", where, expected="no null", got="null")
     if pa.types.is_string(values.type):
         try:
@@ -206,12 +213,12 @@ def _check_text(group: _RowGroup, name: str) -> None:
             raw = values.cast(pa.binary()).to_pylist()
             is_broken = pa.array([value is not None and not _is_utf8(value) for value in raw])
             got = repr(raw[pc.index(is_broken, True).as_py()])[:80]
-            where = group.row(is_broken if values is column else _parents(column, is_broken))
+            where = group.locate(is_broken if values is column else _lists_with(column, is_broken))
             raise _fault(f"column {name} is not UTF-8", where, expected="UTF-8", got=got) from None
 
 
-def _parents(lists: Any, is_item: Any) -> Any:
-    """The mask of lists with an item of a mask."""
+def _lists_with(lists: Any, is_item: Any) -> Any:
+    """`[lists]` bool: True for a list with at least one item where `is_item` (`[items]` bool) is True."""
     rows = pc.unique(pc.list_parent_indices(lists).filter(is_item))
     return pc.is_in(pa.array(range(len(lists))), value_set=rows.cast(pa.int64()))
 
@@ -229,9 +236,9 @@ def _count_rows(group: _RowGroup, span: int, fresh: _RowKind, matured: _RowKind)
     is_fresh = pc.equal(impression_span, span)
     is_matured = pc.equal(impression_span, span - MATURITY_SPANS)
     is_neither = pc.invert(pc.or_(is_fresh, is_matured))
-    if _any(is_neither):
+    if _any_true(is_neither):
         raise _fault(
-            f"column {IMPRESSION_SPAN} has a row that is neither fresh nor matured", group.row(is_neither),
+            f"column {IMPRESSION_SPAN} has a row that is neither fresh nor matured", group.locate(is_neither),
             expected=f"{span} (fresh) or {span - MATURITY_SPANS} (matured)",
             got=str(pc.filter(impression_span, is_neither)[0].as_py()),
         )  # fmt: skip
@@ -240,12 +247,13 @@ def _count_rows(group: _RowGroup, span: int, fresh: _RowKind, matured: _RowKind)
 
 
 def _count_kind(group: _RowGroup, is_kind: Any, kind: _RowKind) -> None:
+    """Adds the rows where `is_kind` (`[rows]` bool) is True to the counts of their kind."""
     for task in kind.foreign_tasks:
         labels = group.table[LABEL_PREFIX + task]
         is_foreign = pc.and_(is_kind, pc.is_valid(labels))
-        if _any(is_foreign):
+        if _any_true(is_foreign):
             raise _fault(
-                f"column {LABEL_PREFIX + task} has labels in {kind.name} rows", group.row(is_foreign),
+                f"column {LABEL_PREFIX + task} has labels in {kind.name} rows", group.locate(is_foreign),
                 expected=f"null, since a {kind.name} row must not carry this task's label",
                 got=str(pc.filter(labels, is_foreign)[0].as_py()),
                 fix="Write delayed labels only to matured rows, and all other labels only to fresh rows.",
@@ -287,5 +295,5 @@ def _check_unique(folder: Path, kind: _RowKind) -> None:
     )  # fmt: skip
 
 
-def _any(mask: Any) -> bool:
+def _any_true(mask: Any) -> bool:
     return bool(pc.any(mask).as_py())

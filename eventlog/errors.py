@@ -14,26 +14,26 @@ _SECRET_KEY = re.compile(
 class BadInput(ValueError):
     """Wrong input: a configuration, events, labels, a model or a command line.
 
-    The message is one complete line: where, what is wrong, what is expected, what the input has, what to do.
-    Passwords and tokens in it are masked, and characters that cannot be printed are escaped, since a terminal
-    obeys some. The command line prints this line without a traceback and exits with code 2.
+    The message is one line: where, what is wrong, what is expected, what the input has, what to do. It masks
+    passwords and tokens. It escapes characters that cannot be printed, because some control a terminal. The
+    command line prints the message without a traceback and exits with code 2.
     """
 
     def __init__(self, what: str, *, where: str, expected: str, got: str, fix: str) -> None:
         text = f"{where}: {what}: expected {expected}, got {got.removesuffix('.')}. {fix}".replace("\n", " ")
         if not text.isprintable():
-            text = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+            text = "".join(char if char.isprintable() else _escaped(char) for char in text)
         super().__init__(without_secrets(text))
 
     @classmethod
     def from_message(cls, text: str) -> BadInput:
-        """Rebuilds the error from its message, for example one that a Beam worker raised."""
+        """Rebuilds an error from its message, for example an error that a Beam worker raised."""
         error = cls.__new__(cls)
         error.args = (text,)
         return error
 
     def __reduce__(self) -> tuple[Callable[[str], BadInput], tuple[str]]:
-        # Without this a process pool could not read the error of its worker.
+        # Without this method a process pool could not unpickle the error of a worker.
         return type(self).from_message, (str(self),)
 
 
@@ -42,6 +42,6 @@ def without_secrets(text: str) -> str:
     return _SECRET_KEY.sub(r"\1***", _USER_OF_A_URL.sub("***", text))
 
 
-def _escaped(letter: str) -> str:
-    """A control character, a line separator or a lone surrogate as Python writes it, such as `\\x1b`."""
-    return letter.encode("unicode_escape").decode()
+def _escaped(char: str) -> str:
+    """The Python escape of a character that cannot be printed, such as `\\x1b`."""
+    return char.encode("unicode_escape").decode()

@@ -1,7 +1,7 @@
-"""History features: smoothed past rates and counts per user, video and author, up to the previous span.
+"""History features: counts and smoothed label means per user, video and author, over all earlier spans.
 
-By default only the teacher uses them: a student would need a feature store at serving time. The state is
-saved after each span, so that a log can be extended.
+By default only the teacher uses these features: a student would need a feature store at serving time. The
+state is saved after each span, so that a later run can add spans.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ STATE_FILE = "history.parquet"
 _SPAN_KEY = b"rankdistill.span"
 _SPAN = re.compile(rb"-1|[0-9]{1,9}")
 _ALL_ROWS = "everything"
+"""Value of the column `entity` in the state's row with the totals over all rows."""
 _STATE_SCHEMA = pa.schema(
     [
         pa.field("entity", pa.string()),
@@ -40,7 +41,7 @@ _WRITE_LOG_AGAIN = "Delete the event log and write it again."
 class HistoryState:
     """Totals of every user, video and author over the spans added so far.
 
-    Its size, in memory and on disk, grows with the number of entities, not of impressions.
+    Its size in memory and on disk grows with the number of entities, not with the number of impressions.
     """
 
     def __init__(self) -> None:
@@ -61,14 +62,14 @@ class HistoryState:
             table: has `user_id`, `video_id` and `author_id`, string or dictionary of string, nullable.
 
         Returns:
-            `[rows]`, the columns HISTORY_COLUMNS, float32 and never null: a new entity or a null id has count
-            0 and the global means.
+            `[rows]` with the columns HISTORY_COLUMNS, float32, never null. A new entity or a null id has
+            count 0 and the label means over all rows.
         """
         priors = self._totals.priors()
         columns = []
         for entity in HISTORY_ENTITIES:
             ids, codes = _unique_ids(table, entity)
-            # Appends an entry for a new entity; code -1 (a null id) selects it.
+            # The last entry stands for a new entity. The code -1 of a null id selects this last entry.
             indices = np.append(_index_in(ids, self._ids[entity]), -1)
             features = self._totals.entities[entity].features(indices, priors)
             columns += [pa.array(feature[codes]) for feature in features]
@@ -78,13 +79,13 @@ class HistoryState:
         """Adds the fresh rows of one whole span.
 
         Args:
-            span: the number of the span, one more than the last.
-            table: the span's fresh rows, with the id columns and the labels of the immediate tasks (null:
-                missing).
+            span: the number of the span: the last added span plus 1.
+            table: the span's fresh rows, with the id columns and the labels of the immediate tasks. A null
+                label is missing.
 
         Raises:
-            ValueError: if `span` is not the next one, or the table holds rows of other spans, which
-                would count twice.
+            ValueError: if `span` is not the next span, or the table has rows of other spans; these rows
+                would be added twice.
         """
         if (
             IMPRESSION_SPAN in table.column_names
@@ -108,7 +109,7 @@ class HistoryState:
         self._ids = extended_ids
 
     def save(self, folder: Path) -> None:
-        """Writes the state to `folder` atomically: a killed writer leaves the previous state."""
+        """Writes the state to `folder` atomically: if the writer is killed, the previous state remains."""
         parts = [_state_rows(_ALL_ROWS, pa.array([""]), self._totals.all_rows)]
         for entity in HISTORY_ENTITIES:
             parts.append(_state_rows(entity, self._ids[entity], self._totals.entities[entity]))
@@ -120,7 +121,7 @@ class HistoryState:
 
     @classmethod
     def load(cls, folder: Path) -> HistoryState:
-        """The state last saved in `folder`; an empty one if there is none.
+        """Reads the state that was last saved in `folder`; returns an empty state if there is none.
 
         Raises:
             BadInput: if the file is not a history state.
@@ -131,32 +132,34 @@ class HistoryState:
             return state
         table = _read_state(path)
         state._totals.span = int(table.schema.metadata[_SPAN_KEY])
-        state._totals.all_rows = _totals_of(table.filter(pc.equal(table["entity"], _ALL_ROWS)))
+        state._totals.all_rows = _totals_from_rows(table.filter(pc.equal(table["entity"], _ALL_ROWS)))
         for entity in HISTORY_ENTITIES:
             rows = table.filter(pc.equal(table["entity"], entity))
             state._ids[entity] = rows["id"].combine_chunks()
-            state._totals.entities[entity] = _totals_of(rows)
+            state._totals.entities[entity] = _totals_from_rows(rows)
         return state
 
 
 def _unique_ids(table: pa.Table, entity: str) -> tuple[pa.Array, Array]:
-    """The distinct ids of a column without null, and per row the index of its id, -1 for null."""
+    """The distinct ids of an entity's column without null, and per row the index of its id, -1 for null."""
     column = table[f"{entity}_id"].cast(pa.string()).combine_chunks().dictionary_encode()
     return column.dictionary, column.indices.fill_null(-1).to_numpy()
 
 
 def _index_in(ids: pa.Array, value_set: pa.Array) -> Array:
-    """`[ids]` int: the index of each id in `value_set`, -1 where it is not in it."""
+    """`[ids]` int: the index of each id in `value_set`, -1 for an id that `value_set` lacks."""
     return pc.index_in(ids, value_set=value_set).fill_null(-1).to_numpy()
 
 
 def _state_rows(entity: str, ids: pa.Array, totals: EntityTotals) -> pa.Table:
+    """The rows of one kind of entity in the state file, see `_STATE_SCHEMA`."""
     columns = [pa.array([entity] * len(ids), type=pa.string()), ids, pa.array(totals.impressions)]
     columns += [pa.array(row) for row in (*totals.sums, *totals.counts)]
     return pa.Table.from_arrays(columns, schema=_STATE_SCHEMA)
 
 
-def _totals_of(rows: pa.Table) -> EntityTotals:
+def _totals_from_rows(rows: pa.Table) -> EntityTotals:
+    """The inverse of `_state_rows`."""
     totals = EntityTotals(rows.num_rows)
     totals.impressions = rows["impressions"].to_numpy().copy()
     totals.sums = np.stack([rows[f"sum_{task}"].to_numpy() for task in IMMEDIATE_TASKS])
@@ -165,6 +168,7 @@ def _totals_of(rows: pa.Table) -> EntityTotals:
 
 
 def _read_state(path: Path) -> pa.Table:
+    """Reads and checks a state file."""
     try:
         table = read_table(path)
         table.validate(full=True)
@@ -187,7 +191,7 @@ def _read_state(path: Path) -> pa.Table:
     if not _SPAN.fullmatch(span) or num_all_rows != 1 or num_nulls:
         raise BadInput(
             "damaged history state", where=str(path), fix=_WRITE_LOG_AGAIN,
-            expected=f"the number of a span, one row {_ALL_ROWS} and no null",
-            got=f"span {span[:20]!r}, {num_all_rows} such rows and {num_nulls} nulls",
+            expected=f"the number of a span, one row with entity {_ALL_ROWS} and no null",
+            got=f"span {span[:20]!r}, {num_all_rows} rows with this entity and {num_nulls} nulls",
         )  # fmt: skip
     return table

@@ -1,4 +1,4 @@
-"""Writes KuaiRand's impressions as an event log, one span per day, and extends the log by later days."""
+"""Writes KuaiRand's impressions as an event log, one span per day, and adds later days to an existing log."""
 
 from __future__ import annotations
 
@@ -35,60 +35,60 @@ _DAY = datetime.timedelta(days=1)
 
 
 def write_kuairand(source: Path, out: Path, on_span: Callable[[int, int], None] | None = None) -> int:
-    """Converts KuaiRand to spans of the log; does not change spans that the log already holds.
+    """Writes the days of KuaiRand that the log does not have yet; complete spans never change.
 
-    Span 0 is the first day ever converted into `out`, by the column `date` of the source. `_log.json` records
-    this day, so that a later run continues the numbering. Delayed labels and history are computed from the
-    log: `source` need not hold the earlier days. The log guarantees: nothing in span N depends on a label of
-    a later span, and no history feature of span N depends on a label of N.
+    Span 0 is the first day that was ever written to `out`, by the column `date` of the source. `_log.json`
+    records this day, so that a later run continues the numbering. Delayed labels and history are computed
+    from the log, so `source` may lack the earlier days. Nothing in span N depends on a label of a later span.
+    No history feature of span N depends on a label of span N.
 
     Args:
         source: a folder in the official layout (Pure, 1K or 27K; `.csv` or `.csv.gz`).
         out: the log's folder, created if it is missing.
-        on_span: called with span and number of rows after each span written.
+        on_span: called with (span, number of rows) after each span is written.
 
     Returns:
         The number of spans written.
 
     Raises:
-        BadInput: if files or columns are missing or unreadable, or a day between others is missing. Also if
-            the log in `out` is of another source, or begins after the source.
+        BadInput: if files or columns are missing or unreadable, or a day is missing between other days. Also
+            if the log in `out` has another source, or the source has a day before the log's first day.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".kuairand-") as workspace:
         reader = KuaiRandSource(source, Path(workspace))
         try:
-            missing_days = _days_to_write(reader.dates(), source, out)
+            new_days = _days_to_write(reader.dates(), source, out)
             history = _current_history(out)
-            for span, date in missing_days:
+            for span, date in new_days:
                 num_rows = write_span(out, span, _span_tables(reader, history, out, span, date))
                 _add_to_history(history, out, span)
                 if on_span is not None:
                     on_span(span, num_rows)
         finally:
             reader.close()
-    return len(missing_days)
+    return len(new_days)
 
 
 def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
-    """The matured rows of `span`: the fresh rows of `span - MATURITY_SPANS` with their E(LTV) label.
+    """Computes the matured rows of `span`: the fresh rows of `span - MATURITY_SPANS` with their E(LTV) label.
 
-    `label_ltv` is log1p of the seconds that the row's user watched in the LTV_WINDOW_SPANS spans after the
-    row's span. Immediate labels are null; all other columns equal the fresh row's.
+    `label_ltv` is log1p of the seconds that the user watched in the LTV_WINDOW_SPANS spans after the
+    impression's span. Immediate labels are null; all other columns equal those of the fresh row.
 
     Args:
         log: a log that holds all spans before `span`.
         span: the span to be written.
 
     Yields:
-        Tables of the log's columns in order of `event_time_ms`; nothing if no window has closed yet.
+        Tables with the log's columns in order of `event_time_ms`; none if `span` is below MATURITY_SPANS.
     """
     impression_span = span - MATURITY_SPANS
     if impression_span < 0:
         return
     window = range(impression_span + 1, impression_span + 1 + LTV_WINDOW_SPANS)
     labels = ", ".join(f"CAST(NULL AS FLOAT) AS {LABEL_PREFIX}{task}" for task in IMMEDIATE_TASKS)
-    # Whole milliseconds, as in the source: their sum does not depend on the order of addition.
+    # Whole milliseconds, as in the source: a sum of integers does not depend on the order of the rows.
     query = f"""
     WITH watched AS (
       SELECT cluster_id, sum(CAST(round((exp(CAST(label_watch_time AS DOUBLE)) - 1) * 1000) AS BIGINT)) AS ms
@@ -113,7 +113,8 @@ def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
 def _span_tables(
     reader: KuaiRandSource, history: HistoryState, log: Path, span: int, date: datetime.date
 ) -> Iterator[pa.Table]:
-    # A span is in order of time, so the older matured rows come first.
+    """The rows of one span in order of time; also writes its random exposures."""
+    # Matured rows are older than fresh rows, so they come first.
     yield from _matured_rows(log, span)
     random_ids: list[pa.Array] = []
     for table in reader.rows(date, span):
@@ -122,14 +123,14 @@ def _span_tables(
         yield pa.Table.from_arrays(
             table.columns + features.columns, names=table.column_names + features.column_names
         )
-    # Written before the span is complete, so that every complete span has its random exposures.
+    # This line runs before the span is complete, so every complete span has its random exposures.
     write_random_exposures(log, span, pa.chunked_array(random_ids, pa.string()).combine_chunks())
 
 
 def _fresh_rows(log: Path, spans: range, columns: list[str] | None = None) -> Any:
-    """A scanner of the fresh rows of consecutive spans."""
+    """An Arrow scanner of the fresh rows of consecutive spans."""
     files = [str(file) for span in spans for file in span_files(log, span)]
-    # The filter drops the matured rows: their impressions lie in spans before the first one.
+    # The filter drops the matured rows of up to MATURITY_SPANS spans: their impressions are in earlier spans.
     return open_dataset(files).scanner(columns=columns, filter=pc.field(IMPRESSION_SPAN) >= spans.start)
 
 
@@ -141,7 +142,7 @@ def _add_to_history(history: HistoryState, log: Path, span: int) -> None:
 
 
 def _current_history(log: Path) -> HistoryState:
-    """The log's history; first adds complete spans that a killed run has not added."""
+    """Loads the log's history, and adds the complete spans that a killed run has not added to it."""
     history = HistoryState.load(log / _HISTORY_FOLDER)
     last = _last_span(log)
     if history.span > last:
@@ -156,11 +157,12 @@ def _current_history(log: Path) -> HistoryState:
 
 
 def _last_span(log: Path) -> int:
+    """The last complete span of a log, -1 if it has none."""
     return complete_spans(log)[-1] if any(log.glob("span=*/_SUCCESS")) else -1
 
 
 def _days_to_write(dates: list[datetime.date], source: Path, out: Path) -> list[tuple[int, datetime.date]]:
-    """The missing spans with their days; records the first day of a new log."""
+    """The (span, day) pairs to write. Also writes `_log.json`."""
     if not dates:
         raise BadInput(
             "no impressions", where=str(source), expected="rows in the log files", got="none",
@@ -180,22 +182,25 @@ def _days_to_write(dates: list[datetime.date], source: Path, out: Path) -> list[
             fix="Add the missing log files, or write a new log.",
         )  # fmt: skip
     record = {"source": "kuairand", "first_date": first_date.isoformat()}
-    (out / _RECORD_FILE).write_text(json.dumps(record) + "\n")
+    partial = out / f"{_RECORD_FILE}.partial"
+    partial.write_text(json.dumps(record) + "\n")
+    partial.replace(out / _RECORD_FILE)
     return list(enumerate(new_dates, start=last + 1))
 
 
-def _recorded_first_date(out: Path, first_date: datetime.date, last: int) -> datetime.date:
+def _recorded_first_date(out: Path, source_date: datetime.date, last: int) -> datetime.date:
+    """The day of span 0: the recorded day, or `source_date` if the log has no complete span."""
     path = out / _RECORD_FILE
     if not path.exists() and last < 0:
-        return first_date
+        return source_date
     try:
         record = json.loads(path.read_text())
         if record["source"] != "kuairand":
             raise KeyError(record["source"])
         if last < 0:
-            return first_date
+            return source_date
         recorded = datetime.date.fromisoformat(record["first_date"])
-        _ = recorded + (last + 1) * _DAY  # A date after the year 9999 cannot be computed with.
+        _ = recorded + (last + 1) * _DAY  # Raises OverflowError if a date is after the year 9999.
         return recorded
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BadInput(

@@ -1,8 +1,8 @@
-"""Reads KuaiRand's CSV files as rows of the log; DuckDB sorts and joins them in bounded memory.
+"""Reads KuaiRand's CSV files as rows of the log. DuckDB sorts and joins the rows in bounded memory.
 
 Reference: Gao et al., "KuaiRand: An Unbiased Sequential Recommendation Dataset with Randomly Exposed
-Videos", CIKM '22, doi 10.1145/3511808.3557624. `video_features_statistic` is not read: it averages over a
-month that overlaps the log, so the features would contain information from the future.
+Videos", CIKM '22, doi 10.1145/3511808.3557624. The files `video_features_statistic` are not read: they have
+means over a month that overlaps the log, so the features would contain information from the future.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import pyarrow as pa
 from eventlog.errors import BadInput
 
 MEMORY_LIMIT = "2GB"
-"""Above this limit DuckDB spills to its temporary folder."""
+"""Above this limit DuckDB spills rows to its temporary folder."""
 BATCH_ROWS = 131_072
 DRAWN_AT_RANDOM = "drawn_at_random"
-"""Name of the column that marks random exposures, `is_rand` in the release."""
+"""Name of the column that marks random exposures; the release calls it `is_rand`."""
 
-_BAD_FILES = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)
-"""DuckDB's errors for a faulty file; any other error is a fault of this program."""
-_BAD_COLUMNS = (*_BAD_FILES, duckdb.BinderException)
-"""The same while a file is loaded: DuckDB finds other columns than the header's if the rows do not fit."""
-_MISSING = -124
-"""The number that stands for a missing value in the release."""
+_FILE_ERRORS = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)
+"""DuckDB's errors for a faulty file. Any other error is a fault of this program."""
+_LOAD_ERRORS = (*_FILE_ERRORS, duckdb.BinderException)
+"""Errors while a file is loaded: if rows do not fit the header, DuckDB may not find the columns."""
+_MISSING_VALUE = -124
+"""Stands for a missing value in the release."""
 _NUM_TRAITS = 18
 _LOG_COLUMNS = (
     "user_id", "video_id", "date", "time_ms", "is_click", "is_like", "is_comment", "long_view",
@@ -45,18 +45,19 @@ _USER_COLUMNS = (
 )  # fmt: skip
 _VIDEO_COLUMNS = ("video_id", "author_id", "upload_dt", "upload_type", "tag")
 _RESERVED_COLUMNS = ("day", "ordinal", *_USER_COLUMNS[1:], *_VIDEO_COLUMNS[1:])
-"""Columns that the query adds to those of the log files."""
+"""Columns that the query adds to the columns of the log files."""
 
 
 class KuaiRandSource:
-    """Loads the tables of one KuaiRand folder into a DuckDB database inside `workspace`.
+    """The impressions of one KuaiRand folder, loaded into a DuckDB database inside `workspace`.
 
     Args:
         source: a folder in the official layout (`KuaiRand-{Pure,1K,27K}`, or its `data`).
         workspace: a folder for the database and DuckDB's spilled rows.
 
     Raises:
-        BadInput: if a kind of file or a column is missing, or a file cannot be read.
+        BadInput: if files or columns are missing, a file cannot be read, or a log file has a null key or a
+            reserved column.
     """
 
     def __init__(self, source: Path, workspace: Path) -> None:
@@ -74,8 +75,8 @@ class KuaiRandSource:
         )
         self._run(_MACROS)
         self._load_log(logs)
-        self._run(_features_table("users", _USER_COLUMNS), [_texts(users)], faults=_BAD_COLUMNS)
-        self._run(_features_table("videos", _VIDEO_COLUMNS), [_texts(videos)], faults=_BAD_COLUMNS)
+        self._run(_features_table("users", _USER_COLUMNS), [_path_texts(users)], file_errors=_LOAD_ERRORS)
+        self._run(_features_table("videos", _VIDEO_COLUMNS), [_path_texts(videos)], file_errors=_LOAD_ERRORS)
 
     def close(self) -> None:
         """Closes the database, so that the workspace can be deleted."""
@@ -86,15 +87,15 @@ class KuaiRandSource:
         return [date for (date,) in self._run("SELECT DISTINCT day FROM log ORDER BY day").fetchall()]
 
     def rows(self, date: datetime.date, span: int) -> Iterator[pa.Table]:
-        """The impressions of one day, duplicates dropped, in order of `event_time_ms`.
+        """The impressions of one day without duplicates, in order of `event_time_ms`.
 
         Args:
-            date: the day by the source's column `date`: the calendar of China (UTC+8), rounded.
+            date: the day, as in the source's column `date`: the date in China (UTC+8), of rounded times.
             span: the number of this day's span.
 
         Yields:
-            Tables of at most BATCH_ROWS rows with the log's fixed columns, features and labels (delayed
-            ones null), without history; and DRAWN_AT_RANDOM, bool.
+            Tables of at most BATCH_ROWS rows with the log's fixed columns, features and labels, and the bool
+            column DRAWN_AT_RANDOM. Delayed labels are null. History columns are missing.
         """
         for batch in self._run(self._rows_query, [date, span]).to_arrow_reader(BATCH_ROWS):
             yield pa.Table.from_batches([batch])
@@ -105,10 +106,10 @@ class KuaiRandSource:
         self._run(
             "CREATE TABLE log AS SELECT *,"  # noqa: S608 - only constants
             f" make_date(date // 10000, date // 100 % 100, date % 100) AS day FROM read_csv($1, {options})",
-            [_texts(files)],
-            faults=_BAD_COLUMNS,
+            [_path_texts(files)],
+            file_errors=_LOAD_ERRORS,
         )
-        # The last column is the day that this program adds.
+        # The last column is `day`, which the query above has added.
         columns = [name for name, *_ in self._run("DESCRIBE log").fetchall()]
         for name in columns[:-1]:
             if name.lower() in _RESERVED_COLUMNS:
@@ -135,20 +136,26 @@ class KuaiRandSource:
         self,
         query: str,
         parameters: list[Any] | None = None,
-        faults: tuple[type[Exception], ...] = _BAD_FILES,
+        file_errors: tuple[type[Exception], ...] = _FILE_ERRORS,
     ) -> Any:
         try:
             return self._connection.execute(query, parameters)
-        except faults as error:
+        except file_errors as error:
             raise BadInput(
                 "unreadable KuaiRand files", where=str(self._source),
                 expected="CSV files of the official release", got=" ".join(str(error).split())[:300],
-                fix="Download the files again, or repair the file named in the message.",
+                fix="Download the files again, or repair the file that this message names.",
             ) from error  # fmt: skip
 
 
 def _files(source: Path, kind: str, columns: tuple[str, ...]) -> list[Path]:
-    """The files of one kind, in order of name; checks the header of each file."""
+    """The files of one kind, sorted by name. Raises BadInput if a file lacks a column.
+
+    Args:
+        source: the KuaiRand folder.
+        kind: regular expression for the first part of the file names.
+        columns: the columns that each file must have.
+    """
     folder = source / "data" if (source / "data").is_dir() else source
     pattern = re.compile(rf"{kind}(_.+)?_(?P<size>pure|1k|27k)(_part\d+)?\.csv(\.gz)?")
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -167,7 +174,7 @@ def _files(source: Path, kind: str, columns: tuple[str, ...]) -> list[Path]:
 
 def _check_header(file: Path, columns: tuple[str, ...]) -> None:
     try:
-        # A spreadsheet may have written a byte order mark.
+        # utf-8-sig: a spreadsheet program may have written a byte order mark.
         opened = gzip.open if file.suffix == ".gz" else open
         with opened(file, "rt", encoding="utf-8-sig") as lines:
             header = lines.readline().strip().replace('"', "").split(",")
@@ -185,18 +192,23 @@ def _check_header(file: Path, columns: tuple[str, ...]) -> None:
         )  # fmt: skip
 
 
-def _texts(files: list[Path]) -> list[str]:
+def _path_texts(files: list[Path]) -> list[str]:
     return [str(file) for file in files]
 
 
 def _identifier(column: str) -> str:
-    """A name from a file's header as an identifier of SQL, whatever characters it has."""
+    """The SQL identifier of a column, quoted because a file's header may have any characters."""
     return '"' + column.replace('"', '""') + '"'
 
 
 def _features_table(name: str, columns: tuple[str, ...]) -> str:
-    """SQL that creates a table of features; its parameter is the list of files."""
-    # A repeated key would multiply the impressions in the join, so only the first row of each key remains.
+    """SQL that creates a table of features. Its parameter `$1` is the list of files.
+
+    Args:
+        name: name of the table.
+        columns: names of the columns, the key first.
+    """
+    # A repeated key would repeat impressions in the join, so only the first row of each key remains.
     # Despite `all_varchar`, DuckDB reads the columns of a file without rows as BOOLEAN.
     texts = [f"CAST({column} AS VARCHAR) AS {column}" for column in columns[1:]]
     return (
@@ -208,23 +220,23 @@ def _features_table(name: str, columns: tuple[str, ...]) -> str:
 
 
 def _traits() -> str:
-    """SQL of the list of a user's trait tokens, such as `3=949`; a missing trait is null."""
+    """SQL expressions for a user's trait tokens, such as `3=949`; null for a missing trait."""
     tokens = [f"'{trait}=' || integer_text(onehot_feat{trait})" for trait in range(_NUM_TRAITS)]
     tokens += [f"'{name}=' || integer_text(is_{name})" for name in ("live_streamer", "video_author")]
     return ", ".join(tokens)
 
 
 _MACROS = f"""
-CREATE MACRO flag(value) AS nullif(CAST(value AS BIGINT), {_MISSING});
-CREATE MACRO word(value) AS nullif(nullif(trim(value), ''), '{_MISSING}');
+CREATE MACRO flag(value) AS nullif(CAST(value AS BIGINT), {_MISSING_VALUE});
+CREATE MACRO word(value) AS nullif(nullif(trim(value), ''), '{_MISSING_VALUE}');
 CREATE MACRO finite(value) AS CASE WHEN isfinite(value) THEN value END;
-CREATE MACRO number(value) AS nullif(finite(TRY_CAST(value AS DOUBLE)), {_MISSING});
--- A column of whole numbers holds `1.0` instead of `1` if its file has missing values. An id beyond 2^53 has
--- no exact DOUBLE, so whole numbers are read as such.
+CREATE MACRO number(value) AS nullif(finite(TRY_CAST(value AS DOUBLE)), {_MISSING_VALUE});
+-- A column of integers has `1.0` instead of `1` if its file has missing values. An integer beyond 2^53 has no
+-- exact DOUBLE, so texts such as `1` are cast to BIGINT without a DOUBLE between.
 CREATE MACRO whole(value) AS
   CASE WHEN regexp_full_match(trim(value), '-?[0-9]+') THEN TRY_CAST(value AS BIGINT)
   ELSE CAST(number(value) AS BIGINT) END;
-CREATE MACRO integer_text(value) AS CAST(nullif(whole(value), {_MISSING}) AS VARCHAR);
+CREATE MACRO integer_text(value) AS CAST(nullif(whole(value), {_MISSING_VALUE}) AS VARCHAR);
 -- greatest() ignores nulls: without CASE it would turn an unknown age into 0.
 CREATE MACRO age(today, born) AS CASE WHEN born IS NOT NULL THEN greatest(today - born, 0) END;
 CREATE MACRO non_empty(items) AS CASE WHEN len(items) > 0 THEN items END;
@@ -257,7 +269,7 @@ SELECT
   non_empty(list_filter(list_transform(string_split(tag, ','), lambda item: word(item)), lambda item: item IS NOT NULL))
     AS tag,
   non_empty(list_filter([{traits}], lambda item: item IS NOT NULL)) AS user_traits,
-  -- Not from `hourmin`, which is rounded; the app's clock is UTC+8.
+  -- The hour in China (UTC+8). The column `hourmin` is rounded, so it is not used.
   (time_ms // 3600000 + 8) % 24 AS hour,
   CAST(CASE WHEN duration_ms > 0 THEN duration_ms / 1000.0 END AS FLOAT) AS duration_seconds,
   CAST(age(day, TRY_CAST(upload_dt AS DATE)) AS FLOAT) AS video_age_days,

@@ -1,6 +1,6 @@
-"""Which names and locations are safe.
+"""Checks that names and paths are safe to use.
 
-A name becomes a folder, a part of ids and of a pipeline's name. A location becomes a URI and a pattern of
+A name becomes a folder, a part of ids and a part of a pipeline's name. A path becomes a URI and a pattern of
 files.
 """
 
@@ -15,15 +15,15 @@ from typing import NamedTuple
 from eventlog.errors import BadInput
 
 MAX_NAME_LENGTH = 40
-"""TFX allows 63 characters for a pipeline's name, which has a prefix or suffix."""
+"""TFX allows 63 characters for a pipeline's name, which is one of our names with a prefix or suffix."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_UNSAFE = "[]*?%#\\"
+_UNSAFE_CHARS = "[]*?%#\\"
 """Characters that TensorFlow reads as a pattern, or a label store as a part of a URL."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class Fault(NamedTuple):
-    """What is wrong with a name or location; as text `expected …, got …. …`."""
+    """The reason why a name or path is refused. Its text is `expected …, got …. …`, as in `BadInput`."""
 
     expected: str
     got: str
@@ -36,17 +36,17 @@ class Fault(NamedTuple):
 def name_fault(
     name: str, reserved: Sequence[str] = (), max_length: int | None = MAX_NAME_LENGTH
 ) -> Fault | None:
-    """What is wrong with the name of a surface, teacher, fleet or deployment; None if it is safe.
+    """Checks the name of a surface, teacher, fleet or deployment; returns None if it is safe.
 
     Args:
         name: the name.
-        reserved: names with another meaning; a name may not begin with one of them and `-` either.
-        max_length: of the name; None for any, such as for an id that is made of names.
+        reserved: words with another meaning. The name must not be such a word, nor begin with it and `-`.
+        max_length: largest allowed number of characters; None for any number, as for ids made of names.
     """
     if not _NAME.fullmatch(name) or (max_length is not None and len(name) > max_length):
-        upper = "" if max_length is None else f"at most {max_length} "
+        limit = "" if max_length is None else f"at most {max_length} "
         return Fault(
-            f"{upper}letters, digits, _ and -, the first a letter or a digit", repr(name), "Rename it."
+            f"{limit}letters, digits, _ and -, the first a letter or a digit", repr(name), "Rename it."
         )
     if any(name == word or name.startswith(f"{word}-") for word in reserved):
         return Fault(
@@ -56,22 +56,22 @@ def name_fault(
 
 
 def path_fault(path: str | Path) -> Fault | None:
-    """What is wrong with a local path, as it is written; None if every character is safe."""
+    """Checks the text of a local path; returns None if every character is safe."""
     if not str(path):
         return Fault("the name of a folder or file", "nothing", "Give a name.")
     if _SCHEME.match(str(path)):
-        return Fault("a local path", repr(str(path)), "Other places are not supported here.")
-    unsafe = next((letter for letter in str(path) if letter in _UNSAFE or not letter.isprintable()), None)
+        return Fault("a local path", repr(str(path)), "URIs are not supported here.")
+    unsafe = next((char for char in str(path) if char in _UNSAFE_CHARS or not char.isprintable()), None)
     if unsafe is None:
         return None
     return Fault(
-        f"a path without control characters and {' '.join(_UNSAFE)}", f"{unsafe!r} in {str(path)!r}",
+        f"a path without control characters and {' '.join(_UNSAFE_CHARS)}", f"{unsafe!r} in {str(path)!r}",
         "Use another folder: patterns of files and URLs read this character in another way.",
     )  # fmt: skip
 
 
 def require_safe_path(path: str | Path, option: str) -> None:
-    """Raises BadInput with the `path_fault` of a path or its absolute form; `option` names the path."""
+    """Raises BadInput if a path or its absolute form is unsafe; `option` names the path in the message."""
     absolute = os.path.abspath(path)  # noqa: PTH100 - also for a path that no system call accepts
     fault = path_fault(path) or path_fault(absolute)
     if fault is not None:

@@ -1,10 +1,10 @@
-"""Reads and writes Parquet; the only module that may, because it refuses files that carry code.
+"""Reads and writes Parquet, and refuses files that carry code. No other module may read or write Parquet.
 
 Importing this module disables columns of pickled code for every Arrow reader of the process, see
 `eventlog.pickled_columns`.
 
-`read_table` and `open_dataset` first open each file in the calling thread: pyarrow 10 may abort the process
-if the file is refused inside a thread of a reader.
+`read_table` and `open_dataset` first open each file in the calling thread. If instead a thread of pyarrow
+opened the refused file, pyarrow 10 might abort the process.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 @contextlib.contextmanager
 def code_refused(where: object) -> Iterator[None]:
-    """Raises a readable error if Arrow data that is decoded in this block carries code; runs none of it.
+    """Raises a readable error if Arrow data that is decoded in this block carries code. The code is not run.
 
     Args:
         where: the file or table that the data comes from, for the error message.
@@ -47,11 +47,11 @@ def code_refused(where: object) -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         if not is_refusal(error):
             raise
-        # The message of pyarrow_hotfix holds bytes of the file, so it is dropped.
+        # The message of pyarrow_hotfix contains bytes of the file, so our message leaves it out.
         raise BadInput(
             "data with code", where=str(where), expected="columns of plain Arrow types",
             got="a column of pickled Python code, which was not run",
-            fix="Find out who wrote it, and write it again from its source.",
+            fix="Find out who wrote this data, and write it again from its source.",
         ) from None  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def read_table(file: str | Path, columns: Sequence[str] | None = None) -> pa.Tab
 
 
 def parse_table(content: bytes, where: str) -> pa.Table:
-    """Reads the content of a Parquet file; `where` names the file in the error message.
+    """Reads a table from the bytes of a Parquet file; `where` names the file in the error message.
 
     Raises:
         BadInput: if the file carries code.

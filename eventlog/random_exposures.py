@@ -1,6 +1,8 @@
-"""Ids of random exposures: impressions whose video was drawn at random, not ranked; for `online --replay`.
+"""Writes and reads the ids of random exposures, for `rankdistill online --replay`.
 
-LOG/_random_exposures/span=N.parquet    `example_id`s of one span; no file if the span has none
+In a random exposure the video was drawn at random, not ranked.
+
+LOG/_random_exposures/span=N.parquet   example ids of span N; no file if the span has no random exposure
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _SCHEMA = pa.schema([LOG_SCHEMA.field(EXAMPLE_ID)])
 
 
 def write_random_exposures(log: Path, span: int, example_ids: pa.Array) -> None:
-    """Writes the ids of one span. Replaces the file of a killed writer, or deletes it if there are no ids."""
+    """Replaces the file of one span. `example_ids` is `[exposures]` string; if empty, no file remains."""
     file = _file(log, span)
     if not len(example_ids):
         file.unlink(missing_ok=True)
@@ -30,7 +32,7 @@ def write_random_exposures(log: Path, span: int, example_ids: pa.Array) -> None:
 
 
 def read_random_exposures(log: Path, spans: range) -> pa.Array:
-    """The `example_id`s of several spans, `[exposures]` string.
+    """Reads the example ids of the random exposures of several spans, `[exposures]` string.
 
     Raises:
         BadInput: if none of these spans has random exposures.
@@ -40,7 +42,7 @@ def read_random_exposures(log: Path, spans: range) -> pa.Array:
         raise BadInput(
             "no random exposures", where=str(log / _FOLDER),
             expected=f"impressions drawn at random in spans {spans.start} to {spans.stop - 1}",
-            got="none", fix="Convert KuaiRand with its log_random files, or leave --replay out.",
+            got="none", fix="Convert KuaiRand with its log_random files, or omit --replay.",
         )  # fmt: skip
     return pa.concat_tables(map(read_table, files))[EXAMPLE_ID].combine_chunks()
 

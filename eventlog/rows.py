@@ -25,6 +25,7 @@ MATURITY_SPANS = LTV_WINDOW_SPANS + 1
 """The log of span N holds the matured rows of span N - MATURITY_SPANS."""
 
 HISTORY_ENTITIES = ("user", "video", "author")
+"""Kinds of entities with history features; the ids are in the columns `<kind>_id`."""
 
 FIXED_COLUMNS = pa.schema(
     [
@@ -38,7 +39,7 @@ FIXED_COLUMNS = pa.schema(
 LABEL_COLUMNS = pa.schema(
     [pa.field(LABEL_PREFIX + task, pa.float32()) for task in IMMEDIATE_TASKS + DELAYED_TASKS]
 )
-"""0 or 1; `label_watch_time` and `label_ltv` are log1p of seconds, since both are heavy-tailed."""
+"""0 or 1, except `label_watch_time` and `label_ltv`: log1p of seconds, because both are heavy-tailed."""
 _STRING_FEATURES = ("user_id", "video_id", "author_id", "upload_type", "user_active_degree")
 _NUMBER_FEATURES = (
     "duration_seconds", "video_age_days", "follow_user_num", "fans_user_num", "friend_user_num",
@@ -54,11 +55,11 @@ FEATURE_COLUMNS = pa.schema(
 )
 HISTORY_COLUMNS = pa.schema(
     [
-        pa.field(f"history_{entity}_{figure}", pa.float32())
+        pa.field(f"history_{entity}_{name}", pa.float32())
         for entity in HISTORY_ENTITIES
-        for figure in ("count", *IMMEDIATE_TASKS)
+        for name in ("count", *IMMEDIATE_TASKS)
     ]
 )
-"""For each entity: `count`, the log1p of its impressions, and the smoothed mean of each immediate label."""
+"""`count` is log1p of the entity's number of impressions; the others are its smoothed means of labels."""
 
 LOG_SCHEMA = pa.schema([*FIXED_COLUMNS, *LABEL_COLUMNS, *FEATURE_COLUMNS, *HISTORY_COLUMNS])

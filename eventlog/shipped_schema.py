@@ -1,4 +1,4 @@
-"""Paths of the schema files that this project ships."""
+"""Finds the schema files that this project ships."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eventlog.errors import BadInput
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FOLDERS = (_ROOT / "schema", _ROOT / "rankdistill" / "schema")
-"""The folder in a checkout, and in a wheel, where a top-level `schema/` could collide with other packages."""
+"""In a checkout, and in a wheel. A top-level `schema/` of a wheel could collide with other packages."""
 
 
 def shipped_schema(name: str) -> Path:
@@ -27,7 +27,7 @@ def shipped_schema(name: str) -> Path:
 
 
 def shipped_names(suffix: str) -> list[str]:
-    """The names of the shipped files with a suffix, sorted."""
+    """The sorted names of the shipped files that end with `suffix`, such as `.pbtxt`."""
     return sorted(name for name in _shipped_files() if name.endswith(suffix))
 
 

@@ -1,7 +1,9 @@
 """Writes, lists and reads the span folders of an event log; parses ranges of spans.
 
-LOG/span=N/part-*.parquet      span N, complete when `_SUCCESS` lies beside its parts
-LOG/span=N-vV/part-*.parquet   version V of the revised span N; version 0 has no suffix
+LOG/span=N/part-*.parquet      version 0 of span N
+LOG/span=N-vV/part-*.parquet   version V of the revised span N
+
+A span version is complete when its folder has the file `_SUCCESS`.
 """
 
 from __future__ import annotations
@@ -24,29 +26,29 @@ SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
 ROW_GROUP_ROWS = 32_768
 PART_ROWS = 1_048_576
-"""A part is closed once it has at least this number of rows."""
+"""Rows after which a new part file begins; the last table of a part may exceed this number."""
 
 
 def span_folder(log: Path, span: int, version: int = 0) -> Path:
-    """The folder of one span version; it need not exist."""
+    """The path of the folder of one span version, whether or not it exists."""
     return log / (f"span={span}-v{version}" if version else f"span={span}")
 
 
 def write_span(log: Path, span: int, tables: Iterable[pa.Table], version: int = 0) -> int:
-    """Writes one span; a reader sees all of it or nothing.
+    """Writes one span version. A reader sees either all rows or none.
 
     Args:
         log: the log's folder, created if it is missing.
         span: the number of the span.
         tables: the rows in order of `event_time_ms`. Each table has all columns of LOG_SCHEMA in any order.
-        version: 0, or the next number for a revised span.
+        version: 0, or for a revised span the next number.
 
     Returns:
         The number of rows written.
 
     Raises:
-        ValueError: if this version is already complete, since a version never changes, or a column is
-            missing.
+        ValueError: if this version is already complete, because a complete version never changes. Also if a
+            column is missing, or `event_time_ms` has no integers.
     """
     folder = span_folder(log, span, version)
     if (folder / SUCCESS).exists():
@@ -61,17 +63,17 @@ def write_span(log: Path, span: int, tables: Iterable[pa.Table], version: int = 
             shutil.rmtree(folder)
         partial.rename(folder)
     finally:
-        # Killed writers of this span may have left partial folders too.
+        # Also deletes partial folders that killed writers of this span have left.
         for partial_folder in log.glob(f".{folder.name}.*"):
             shutil.rmtree(partial_folder, ignore_errors=True)
     return num_rows
 
 
 def span_versions(log: Path) -> dict[int, int]:
-    """Maps each complete span to its newest complete version, in ascending order; gaps are allowed.
+    """Maps each complete span to its newest complete version, in order of spans. Spans may be missing.
 
     Raises:
-        BadInput: if the folder does not exist, or a span's number has leading zeros.
+        BadInput: if the folder does not exist, or the span number in a folder's name has leading zeros.
     """
     if not log.is_dir():
         raise BadInput(
@@ -93,10 +95,10 @@ def span_versions(log: Path) -> dict[int, int]:
 
 
 def complete_spans(log: Path) -> list[int]:
-    """All complete spans in order. They must start at 0 and have no gap.
+    """All complete spans in order: 0, 1, 2 and so on without a gap.
 
     Raises:
-        BadInput: if the folder does not exist, holds no complete span, or a span is missing between others.
+        BadInput: if the folder does not exist or has no complete span, or a span before the last is missing.
     """
     spans = list(span_versions(log))
     if not spans:
@@ -119,17 +121,17 @@ def span_files(log: Path, span: int, version: int | None = None) -> list[Path]:
     Args:
         log: the log's folder.
         span: the number of the span.
-        version: the span version; None for the newest complete one.
+        version: a complete span version; None for the newest.
 
     Raises:
-        BadInput: if the log or the span does not exist, or the span holds no file.
+        BadInput: if the log or the span does not exist, or the span has no part file.
     """
     newest = span_versions(log)
     if span not in newest:
         raise BadInput(
             "missing span", where=str(span_folder(log, span)),
             expected=f"one of the {len(newest)} complete spans, up to {max(newest, default='none')}",
-            got=f"span {span}", fix="Write the span, or give a range of spans that the log holds.",
+            got=f"span {span}", fix="Write the span, or give a range of spans that the log has.",
         )  # fmt: skip
     folder = span_folder(log, span, newest[span] if version is None else version)
     files = sorted(folder.glob("part-*.parquet"))
@@ -142,7 +144,7 @@ def span_files(log: Path, span: int, version: int | None = None) -> list[Path]:
 
 
 def count_surfaces(log: Path, spans: Iterable[int]) -> dict[str, int]:
-    """Number of rows of each surface in some spans, largest first.
+    """Number of rows of each surface in the given spans, largest first.
 
     Raises:
         BadInput: if a span is missing.
@@ -156,18 +158,18 @@ def count_surfaces(log: Path, spans: Iterable[int]) -> dict[str, int]:
 
 
 def count_labels(log: Path, spans: Iterable[int]) -> dict[str, Counter[str]]:
-    """Number of labels of each surface and task in some spans, fresh and matured rows together.
+    """Number of labels by surface and then by task, in fresh and matured rows of the given spans.
 
     Raises:
         BadInput: if a span is missing.
     """
-    names = LABEL_COLUMNS.names
+    columns = LABEL_COLUMNS.names
     counts: dict[str, Counter[str]] = {}
     for span in spans:
         for file in span_files(log, span):
-            table = read_table(file, columns=[SURFACE, *names])
-            for row in table.group_by(SURFACE).aggregate([(name, "count") for name in names]).to_pylist():
-                labels = {name.removeprefix(LABEL_PREFIX): row[f"{name}_count"] for name in names}
+            table = read_table(file, columns=[SURFACE, *columns])
+            for row in table.group_by(SURFACE).aggregate([(name, "count") for name in columns]).to_pylist():
+                labels = {name.removeprefix(LABEL_PREFIX): row[f"{name}_count"] for name in columns}
                 counts.setdefault(row[SURFACE], Counter()).update(labels)
     return counts
 
@@ -176,7 +178,7 @@ def parse_range(text: str) -> range:
     """Parses `A:B` with both ends included: `3:5` is spans 3, 4 and 5.
 
     Raises:
-        BadInput: if the text has another form or B is less than A.
+        BadInput: if the text has another form, or B is less than A.
     """
     match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text)
     if not match or int(match.group(2)) < int(match.group(1)):
@@ -188,6 +190,7 @@ def parse_range(text: str) -> range:
 
 
 def _write_parts(folder: Path, tables: Iterable[pa.Table]) -> int:
+    """Writes the part files; returns the number of rows. A span without rows has one empty part."""
     writer = None
     num_parts = num_rows = rows_in_part = 0
     try:
@@ -213,13 +216,13 @@ def _part_writer(folder: Path, part: int) -> ParquetWriter:
 
 
 def _log_columns(table: pa.Table) -> pa.Table:
-    # A missing column is an error here; otherwise it would later read as null.
+    """Casts a table to LOG_SCHEMA; raises ValueError if it lacks a column, which would later read as null."""
     missing = [name for name in LOG_SCHEMA.names if name not in table.column_names]
     if missing:
         raise ValueError(f"a span's table must have every column of LOG_SCHEMA, got one without {missing}.")
-    times = table.schema.field(EVENT_TIME_MS).type
-    if not pa.types.is_integer(times):
+    time_type = table.schema.field(EVENT_TIME_MS).type
+    if not pa.types.is_integer(time_type):
         raise ValueError(
-            f"{EVENT_TIME_MS} must hold integers, milliseconds since 1970, got {times}. Convert it."
+            f"{EVENT_TIME_MS} must hold integers, milliseconds since 1970, got {time_type}. Convert them."
         )
     return table.select(LOG_SCHEMA.names).cast(LOG_SCHEMA)

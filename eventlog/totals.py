@@ -1,4 +1,4 @@
-"""Running totals per entity, from which the history features are computed; numpy arrays only, no files."""
+"""Running totals per entity, and the history features computed from them; in memory only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from eventlog.rows import HISTORY_ENTITIES, IMMEDIATE_TASKS
 Array = Any
 
 PRIOR_STRENGTH = 10.0
-"""The global mean counts as this many labels in the smoothed mean of each entity and task.
+"""Weight of the global mean, as a number of labels, in the smoothed mean of each entity and task.
 
-A beta-binomial has the strength p (1 - p) / variance - 1. Moments on KuaiRand-Pure give for click and
-long_view 6 between users and 8 to 9 between videos, for like 4 and 49. Half of the users have at most seven
-impressions in the whole log, so without a prior their rates would be mostly chance.
+A beta-binomial prior has the strength p (1 - p) / variance - 1. Estimates by moments on KuaiRand-Pure: for
+click and long_view 6 (users) and 8 to 9 (videos); for like 4 (users) and 49 (videos). Half of the users have
+at most seven impressions in the whole log, so without a prior their rates would be mostly chance.
 """
 
 
@@ -26,7 +26,7 @@ class EntityTotals:
     Attributes:
         impressions: `[entities]` float64.
         sums: `[tasks, entities]` float64, in the order of IMMEDIATE_TASKS.
-        counts: `[tasks, entities]` float64, number of labels that are not missing.
+        counts: `[tasks, entities]` float64, numbers of known labels.
     """
 
     def __init__(self, num_entities: int = 0) -> None:
@@ -35,7 +35,7 @@ class EntityTotals:
         self.counts = np.zeros((len(IMMEDIATE_TASKS), num_entities))
 
     def grow(self, num_entities: int) -> None:
-        """Extends the arrays to `num_entities` with zeros; never shrinks them."""
+        """Extends the arrays to `num_entities` with zeros; longer arrays stay as they are."""
         num_new = num_entities - len(self.impressions)
         if num_new > 0:
             self.impressions = np.pad(self.impressions, (0, num_new))
@@ -46,35 +46,35 @@ class EntityTotals:
         """Adds impressions and their labels.
 
         Args:
-            indices: `[rows]` int, the entity of each row, -1 where it is unknown (such a row adds nothing).
+            indices: `[rows]` int, the entity of each row. A row with -1 has no known entity and adds nothing.
             labels: per immediate task `[rows]` float, NaN where the label is missing.
         """
         has_entity = indices >= 0
-        # Most logs have an entity in every row; then no array is copied.
-        all_rows = bool(has_entity.all())
-        indices = indices if all_rows else indices[has_entity]
+        # Most logs have an entity in every row. Then no array is copied.
+        no_row_is_dropped = bool(has_entity.all())
+        indices = indices if no_row_is_dropped else indices[has_entity]
         size = len(self.impressions)
         impressions = np.bincount(indices, minlength=size)
         self.impressions += impressions
-        for task, name in enumerate(IMMEDIATE_TASKS):
-            values = labels[name] if all_rows else labels[name][has_entity]
+        for index, task in enumerate(IMMEDIATE_TASKS):
+            values = labels[task] if no_row_is_dropped else labels[task][has_entity]
             where = ~np.isnan(values)
             if where.all():
-                self.sums[task] += np.bincount(indices, weights=values, minlength=size)
-                self.counts[task] += impressions
+                self.sums[index] += np.bincount(indices, weights=values, minlength=size)
+                self.counts[index] += impressions
             else:
-                self.sums[task] += np.bincount(indices[where], weights=values[where], minlength=size)
-                self.counts[task] += np.bincount(indices[where], minlength=size)
+                self.sums[index] += np.bincount(indices[where], weights=values[where], minlength=size)
+                self.counts[index] += np.bincount(indices[where], minlength=size)
 
     def features(self, indices: Array, priors: Array) -> Array:
         """The history features of the given entities.
 
         Args:
-            indices: `[n]` int; -1 stands for a new entity.
+            indices: `[selected]` int; -1 stands for a new entity.
             priors: `[tasks]` float, the means of an entity without labels.
 
         Returns:
-            `[1 + tasks, n]` float32: log1p(impressions), then the smoothed mean per task.
+            `[1 + tasks, selected]` float32: log1p(impressions), then the smoothed mean of each task.
         """
         has_entity = indices >= 0
         entities = indices[has_entity]
@@ -85,30 +85,30 @@ class EntityTotals:
         return features
 
     def all_features(self, num_entities: int, priors: Array) -> Array:
-        """The features of entities 0 to `num_entities - 1`; faster than `features`."""
+        """The features of entities 0 to `num_entities - 1`; faster than `features`. The last may be new."""
         features = _prior_features(num_entities, priors)
         features[:, : len(self.impressions)] = _smoothed(self.impressions, self.sums, self.counts, priors)
         return features
 
 
-def _prior_features(number: int, priors: Array) -> Array:
-    """`[1 + tasks, number]` float32: the features of new entities."""
-    return np.repeat(np.append(0.0, priors)[:, None].astype(np.float32), number, axis=1)
+def _prior_features(num_entities: int, priors: Array) -> Array:
+    """`[1 + tasks, num_entities]` float32: the features of new entities."""
+    return np.repeat(np.append(0.0, priors)[:, None].astype(np.float32), num_entities, axis=1)
 
 
 def _smoothed(impressions: Array, sums: Array, counts: Array, priors: Array) -> Array:
-    """`[1 + tasks, n]`: log1p(impressions), and the mean labels smoothed towards their priors."""
+    """`[1 + tasks, entities]`: log1p(impressions), then the mean labels, smoothed towards their priors."""
     means = (sums + PRIOR_STRENGTH * priors[:, None]) / (counts + PRIOR_STRENGTH)
     return np.concatenate([np.log1p(impressions)[None], means])
 
 
 class HistoryTotals:
-    """The totals of all entity kinds, and the global means that serve as priors.
+    """The totals of all kinds of entities, and the global means that serve as priors.
 
     Attributes:
         span: the last span added, -1 if there is none.
-        entities: entity kind (of HISTORY_ENTITIES) to its totals.
-        all_rows: totals over all rows, as one entity.
+        entities: the totals of each kind in HISTORY_ENTITIES.
+        all_rows: totals over all rows, as the totals of a single entity.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class HistoryTotals:
         self.all_rows = EntityTotals(1)
 
     def priors(self) -> Array:
-        """`[tasks]` float64: each label's mean over all rows added, 0 if there are none."""
+        """`[tasks]` float64: each label's mean over all rows added, 0 for a task without labels."""
         sums, counts = self.all_rows.sums[:, 0], self.all_rows.counts[:, 0]
         return sums / np.maximum(counts, 1)
 
@@ -125,13 +125,13 @@ class HistoryTotals:
         """Adds the fresh rows of one whole span.
 
         Args:
-            span: the number of the span, one more than the last.
-            indices: per entity kind `[rows]` int, -1 where the row has no entity.
-            labels: per immediate task `[rows]` float, NaN where missing.
+            span: the number of the span: the last added span plus 1.
+            indices: per kind of entity `[rows]` int, -1 where the row has no entity.
+            labels: per immediate task `[rows]` float, NaN where the label is missing.
 
         Raises:
-            ValueError: if `span` is not the next one. A repeated span would count twice; a skipped one could
-                never be added in order.
+            ValueError: if `span` is not the next span. A repeated span would be added twice; a skipped span
+                could not be added later.
         """
         if span != self.span + 1:
             raise ValueError(

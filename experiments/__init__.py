@@ -1,4 +1,4 @@
-"""Claims about quality: the paper's tables on an event log, live experiments, advice, and their reports.
+"""Experiments on model quality: the paper's tables, live experiments, advice and reports.
 
 May import `pipeline` and everything below it.
 """

@@ -1,4 +1,4 @@
-"""Cluster settings: resources, image and Beam options per step; volume, secrets and retries per cluster."""
+"""Settings of a pipeline's steps (resources, image, Beam options) and of the Kubernetes cluster."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from models.settings import Count, Natural, Positive, settings
 
 SPAN = "span"
-"""The only parameter of a compiled span pipeline; -1 selects the next due span."""
+"""Name of the only parameter of a compiled span pipeline. The value -1 selects the next due span."""
 
 
 @settings
 class Step:
-    """Resources of one pipeline step. `beam` also applies on one machine, the other fields only on a cluster.
+    """Settings of one pipeline step. `beam` also applies on one machine, the other keys only on a cluster.
 
     Attributes:
         cpus: Limit of CPU cores, > 0.
         memory_gib: Limit of memory in GiB, > 0.
         gpus: Number of accelerators; the cluster sets their type.
-        image: Container image of this step; empty for the cluster's image.
-        beam: Beam options of this step, such as `--runner=FlinkRunner`. They override the deployment's.
+        image: Container image of this step; empty: the image of `cluster`.
+        beam: Beam options of this step, such as `--runner=FlinkRunner`; they override `beam_pipeline_args`.
     """
 
     cpus: Positive = 2.0
@@ -37,14 +37,14 @@ class Cluster:
     Attributes:
         pipeline_root: Folder of all runs' artifacts: a `minio://`, `s3://` or `gs://` URI.
         image: Container image of the steps, built from `kubeflow/Dockerfile`.
-        home: Folder of the repository's files inside the image.
-        shared: Folder that every step sees. It holds span records, label store, pushed models and, in
-            `events`, the event log.
-        volume: Volume claim mounted at `shared`; empty on Vertex AI, which mounts `/gcs` itself.
+        home: Folder of the repository's files in the image.
+        shared: Folder that all steps mount. It contains span records, label store and pushed models, and the
+            event log in `events`.
+        volume: Volume claim that is mounted at `shared`; empty on Vertex AI, which mounts `/gcs` itself.
         secrets: Secret name -> key in the secret -> environment variable that receives the value.
         accelerator: Type of the GPUs: a Kubernetes resource name, or a Vertex AI type.
         retries: Maximum number of retries of a failed step before its run fails.
-        retry_seconds: Wait before the first retry; it doubles with each retry.
+        retry_seconds: Wait before the first retry; doubled with each further retry.
     """
 
     pipeline_root: str = "minio://mlpipeline/v2/artifacts"
@@ -61,7 +61,7 @@ class Cluster:
         if not self.pipeline_root.startswith(("minio://", "s3://", "gs://")):
             raise ValueError(
                 f"pipeline_root must begin with minio://, s3:// or gs://, got {self.pipeline_root!r}: "
-                "Kubeflow's launcher reads no other scheme."
+                "Kubeflow's launcher supports no other scheme."
             )
         for name in ("home", "shared"):
             if not getattr(self, name).startswith("/"):
@@ -73,10 +73,10 @@ class Cluster:
 
 
 def find_step(steps: Mapping[str, Step], component_id: str) -> Step:
-    """The settings of the longest key that `component_id` begins with; the defaults if there is none.
+    """The settings of the longest key with which `component_id` begins; the defaults if there is no such key.
 
     Args:
-        steps: Settings by prefix of component ids; `Trainer_student` fits the students of all surfaces.
+        steps: Settings by prefix of component ids; `Trainer_student` applies to the students of all surfaces.
         component_id: Id of a component, such as `Trainer_student_tab_1`.
     """
     prefixes = [prefix for prefix in steps if component_id.startswith(prefix)]

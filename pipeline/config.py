@@ -1,7 +1,7 @@
-"""Deployment configuration: frozen settings with the cross-checks between them; `config_file` reads the YAML.
+"""Deployment configuration: frozen settings, checked against each other; `config_file` reads the YAML.
 
-Settings are declared beside the code that they configure and composed here. Importing this module imports
-neither TensorFlow nor TFX.
+Settings of a part are declared beside its code and composed here. Importing this module imports neither
+TensorFlow nor TFX.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from pipeline.beam_runners import runner_fault
 from pipeline.cluster import Cluster, Step
 
 _MAX_PIPELINE_NAME_LENGTH = 63
-"""Of TFX."""
-# A teacher is many times a student's size and trains on the rows of every surface.
+"""TFX's limit."""
+# A teacher is much larger than a student and trains on the rows of all surfaces.
 _DEFAULT_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32)}
 
 
 @settings
 class Teacher:
-    """The large model. It trains on all surfaces and labels their examples.
+    """The large model. It trains on the examples of all surfaces and labels them.
 
     Attributes:
-        name: Part of every label set's key. Two teachers of different names can label the same span.
+        name: Part of every label set's key. Teachers with different names can label the same span.
         features: Names among the deployment's features.
         tasks: Names among the deployment's tasks; each becomes a column `soft_<task>`.
         architecture: Its layers.
@@ -67,7 +67,7 @@ class Student:
     Attributes:
         features: Names among the deployment's features; the serving signature has exactly these.
         tasks: Names among the deployment's tasks.
-        distillation: Distillation of each task; a task without an entry trains on hard labels only.
+        distillation: Distillation settings by task; a task without an entry trains on hard labels only.
         architecture: Its layers.
         optimizer: Its optimizer and stabilisers.
         batch_size: Examples per step.
@@ -85,26 +85,26 @@ class Student:
 
 @settings
 class Surface:
-    """One surface, which has its own student and control.
+    """One surface with its own student and control.
 
     Attributes:
         coverage_floor: Minimum share of the span's fresh rows with a soft label, in [0, 1].
         without_labels: What the surface does if labels are missing, too old, or below the coverage floor.
-            `stop`: its branch stops until labels come. `hard-only`: it trains on hard labels only. `last`:
-            it keeps the last models and does not train on the span.
-        label_wait_seconds: A surface that runs without the teacher waits this long for the span's labels,
-            counted from the arrival of the span in the event log. Then `without_labels` applies.
+            `stop`: its branch waits for labels. `hard-only`: it trains on hard labels only. `last`: it keeps
+            the last models and does not train on the span.
+        label_wait_seconds: For a surface in a loop without the teacher: seconds from a span's arrival in the
+            event log to the use of `without_labels`, if the span has no labels.
         first_spans: First spans `A:B` of a new surface, after the teacher's burn-in. Its student trains on
-            their existing label sets; a span without labels is trained hard-only. None: the surface begins
-            right after the burn-in.
-        burn_in: Student and control first train on the burn-in's spans, on hard labels alone. False: they
-            are untrained when their first soft labels arrive.
-        control_every: The control trains at every n-th span, on all spans since its last training; 0
-            switches it off.
+            their existing label sets, and hard-only on a span without labels. None: the surface begins right
+            after the burn-in.
+        burn_in: Student and control first train on the burn-in's spans, on hard labels only. False: they are
+            untrained when their first soft labels arrive.
+        control_every: The control trains at every n-th span, on all spans since its last training. 0: there
+            is no control.
         push: The gate between a blessed student and serving; None: every blessed student is pushed.
-        student: Replaces the deployment's student on this surface.
+        student: The student of this surface. None: the deployment's `student`.
         labels: Selects the label sets that the student reads; default: those of the deployment's own teacher.
-            Labels of another teacher have separate pins, so a surface can switch to them and back.
+            Each teacher's labels have separate pins, so a surface can switch to another teacher and back.
     """
 
     coverage_floor: Share = 0.95
@@ -123,10 +123,11 @@ class Validation(Severities):
     """Severity of anomalies in a span's statistics, and handling of faulty and late spans.
 
     Attributes:
-        refused_span: What happens if a span is faulty or an anomaly stops it. `stop`: the loop ends until the
-            span is revised. `skip`: no model labels it or trains on it. An empty span is always skipped.
-        late_after_spans: A missing span is skipped when this many later spans are complete. No model trains
-            on it even if it arrives later. None waits without limit.
+        refused_span: What happens if a span is faulty or an anomaly stops it. `stop`: the loop ends; revise
+            the span, then run the loop again. `skip`: no model labels the span or trains on it. An empty span
+            is always skipped.
+        late_after_spans: A missing span is skipped when this number of later spans are complete. No model
+            trains on it, even if it arrives later. None: the loop waits without limit.
     """
 
     refused_span: Literal["stop", "skip"] = "stop"
@@ -134,7 +135,7 @@ class Validation(Severities):
 
     @property
     def severities(self) -> Severities:
-        """The part that SpanValidator reads."""
+        """The settings that SpanValidator reads."""
         return Severities(schema=self.schema, drift=self.drift, skew=self.skew)
 
 
@@ -144,9 +145,9 @@ class Evaluation:
 
     Attributes:
         margin: A candidate's loss on the held-out clusters may exceed its predecessor's by this fraction.
-        resamples: Bootstrap draws of clusters per interval.
-        min_positives: Minimum number of positives for an interval.
-        tfma: Adds TFX's Evaluator per student, with TFMA slices by hour and activity; slow.
+        resamples: Number of bootstrap draws per interval; 0 for no intervals.
+        min_positives: A binary task with fewer positive labels gets no interval.
+        tfma: Whether to add TFX's Evaluator for each student, with TFMA slices by hour and activity; slow.
     """
 
     margin: NonNegative = 0.05
@@ -162,32 +163,32 @@ class Deployment:
     Attributes:
         name: Prefix of the TFX pipelines' names.
         seed: Seeds every initializer, shuffle and bootstrap.
-        schema: TFMD schema of the event log; relative to the configuration file.
-        burn_in: Spans `A:B`, both included, on which the features are fitted and the teacher first trains.
-        tasks: The tasks by name. A task's labels are the column `label_<name>` of the event log.
-        features: The features by name, which is their column of the event log.
+        schema: TFMD schema of the event log: a file, relative to the configuration file, or `shipped:NAME`.
+        burn_in: Spans `A:B`, both included, of the teacher's first training and of the transform graph's fit.
+        tasks: The tasks by name. The event log has a task's labels in the column `label_<name>`.
+        features: The features by name, which is also the name of the column in the event log.
         teacher: The large model.
         student: The small model of every surface.
-        surfaces: The surfaces by name, which is their value in the column `surface`.
-        label_with: `previous`: the teacher that has not yet trained on span N labels it. `current`: the one
-            that has.
-        label_store: URI of the store, such as `delta:labels`; a relative path lies under the run's root.
-        fleet: Name of the students that read the same label set of a span.
-        join: `beam` joins labels with examples in Beam, `bigquery` with `events_table` in BigQuery.
+        surfaces: The surfaces by name, which is also the value in the column `surface`.
+        label_with: `previous`: the teacher labels a span before it trains on the span. `current`: after it
+            has trained on the span.
+        label_store: URI of the store, such as `delta:labels`; a relative path is a path under the run's root.
+        fleet: Name of the fleet: the students that read the same pinned label sets.
+        join: `beam`: Beam joins labels with examples. `bigquery`: BigQuery joins labels with `events_table`.
         events_table: BigQuery table of the event log's impressions, `PROJECT.DATASET.TABLE`; required by
             `join: bigquery` and by `spans_table`.
         spans_table: BigQuery table whose rows `span, version` name the complete spans. The teacher's loop
-            watches it and copies these spans from `events_table` to the event log. None: another job writes
-            the log.
-        validation: Which anomalies make a span refused, and what the loop does with a refused span.
-        label_checks: Which labels of a teacher are doubtful, and whether they are published.
-        evaluation: The candidate check, and the intervals.
+            watches this table and copies its spans from `events_table` to the event log. None: another job
+            writes the log.
+        validation: Severity of anomalies, and what the loop does with refused and late spans.
+        label_checks: Checks of a teacher's labels before their publication.
+        evaluation: Settings of the candidate check, the metrics and their intervals.
         rows_per_shard: Rows per shard, the unit of Beam work.
-        beam_pipeline_args: Beam options of all Beam components. DirectRunner falls back to FnApiRunner here,
-            but tries to download Prism first; so FnApiRunner is the default.
+        beam_pipeline_args: Beam options of all Beam components. DirectRunner is not the default, because it
+            first tries to download Prism; then it falls back to FnApiRunner.
         steps: Settings of single steps, by prefix of the component id; the longest prefix applies. An entry
             replaces the default of the same name.
-        cluster: The cluster of the compiled pipelines; unused on one machine.
+        cluster: The Kubernetes cluster of the compiled pipelines; unused on one machine.
     """
 
     name: str
@@ -217,12 +218,18 @@ class Deployment:
         """Checks the settings against each other.
 
         Raises:
-            ValueError: names the key, what was expected and what the configuration has.
+            ValueError: at the first conflict; the message names the key.
         """
-        try:
-            _ = self.burn_in_spans
-        except BadInput as error:
-            raise ValueError(f"burn_in: {error}") from error
+        ranges = {"burn_in": self.burn_in} | {
+            f"surfaces.{name}.first_spans": surface.first_spans
+            for name, surface in self.surfaces.items()
+            if surface.first_spans is not None
+        }
+        for key, text in ranges.items():
+            try:
+                parse_range(text)
+            except BadInput as error:
+                raise ValueError(f"{key}: {error}") from error
         self._check_names()
         self._check_runners()
         self._check_tables()
@@ -271,7 +278,7 @@ class Deployment:
         if self.join == "beam" and self.spans_table is None:
             raise ValueError(
                 f"events_table is read only with join: bigquery or spans_table, got {self.events_table!r} "
-                "without either. Add one of them, or remove it."
+                "without either. Add one of them, or remove events_table."
             )
         if not self.label_store.startswith("bigquery:"):
             raise ValueError(f"events_table needs a label_store in BigQuery, got {self.label_store!r}.")
@@ -281,8 +288,7 @@ class Deployment:
         if surface.first_spans is not None and parse_range(surface.first_spans)[0] <= self.burn_in_spans[-1]:
             raise ValueError(
                 f"{where}.first_spans must begin after the burn-in {self.burn_in}, got "
-                f"{surface.first_spans}: "
-                "earlier spans have no labels."
+                f"{surface.first_spans}: earlier spans have no labels."
             )
         rule = surface.push
         if rule is None:
@@ -299,13 +305,13 @@ class Deployment:
 
     @property
     def settings_hash(self) -> str:
-        """12 hex digits of the settings' hash, which leaves out file locations, steps and cluster."""
+        """12 hex digits of the hash of all settings except the schema's folder, `steps` and `cluster`."""
         hashed = dataclasses.replace(self, schema=Path(self.schema).name, steps={}, cluster=Cluster())
         return hashlib.sha256(to_json(hashed).encode()).hexdigest()[:12]
 
     @property
     def all_steps(self) -> dict[str, Step]:
-        """The default steps, overridden by `steps`; see `pipeline.cluster.find_step`."""
+        """The default settings of steps, overridden by `steps`; see `pipeline.cluster.find_step`."""
         return _DEFAULT_STEPS | self.steps
 
     @property
@@ -314,19 +320,19 @@ class Deployment:
         return parse_range(self.burn_in)
 
     def exempt_spans(self, surface: str) -> range:
-        """The first spans of a surface, exempt from `without_labels`; empty by default."""
+        """The `first_spans` of a surface, to which `without_labels` does not apply; empty by default."""
         spans = self.surfaces[surface].first_spans
         first = self.burn_in_spans[-1] + 1
         return range(first, first) if spans is None else parse_range(spans)
 
     def first_span(self, branch: str) -> int:
-        """The first span of the teacher's or a surface's branch."""
+        """The first span after the burn-in that a branch runs: the teacher's or a surface's."""
         if branch in self.surfaces:
             return self.exempt_spans(branch).start
         return self.burn_in_spans[-1] + 1
 
     def label_source(self, surface: str) -> tuple[str, LabelSource]:
-        """The fleet whose pins a surface's student reads, and its rule for pinning a label set."""
+        """Returns the fleet whose pins a surface's student reads, and its rule to choose a label set."""
         source = self.surfaces[surface].labels
         teacher = source.teacher or self.teacher.name
         fleet = self.fleet if teacher == self.teacher.name else f"{self.fleet}-{teacher}"
@@ -356,7 +362,7 @@ class Deployment:
         return self._job("student", surface, student, student.distillation)
 
     def control_job(self, surface: str) -> TrainingJob:
-        """The training job of a surface's control: the student's without distillation."""
+        """The training job of a surface's control: the student's job without distillation."""
         return self._job("control", surface, self._student(surface), {})
 
     def _student(self, surface: str) -> Student:
@@ -384,6 +390,7 @@ class Deployment:
 
 
 def _select(key: str, names: tuple[str, ...], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The declared features or tasks with these names; raises at a name that is not declared."""
     for name in names:
         if name not in declared:
             near = difflib.get_close_matches(name, list(declared), n=1)

@@ -1,4 +1,4 @@
-"""Reads a deployment's YAML file, with the files it extends, into a `Deployment`."""
+"""Reads a deployment's YAML file, and the files that it extends, into a `Deployment`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.event_schema import check_columns, read_schema
 from pipeline.yaml_file import read_mapping
 
 _EXTENDS = "extends"
-_SHIPPED = "shipped:"
+_SHIPPED_PREFIX = "shipped:"
 _UNKNOWN_KEY = "unexpected_keyword_argument"
 
 
@@ -28,16 +28,16 @@ def load_deployment(path: Path) -> Deployment:
 
     Raises:
         BadInput: if the file is missing, is not YAML, or has an unknown key or a wrong value; or if a
-            feature or task does not fit the schema. The message names the first fault with its key.
+            feature or task does not fit the schema. The message names one fault, an unknown key first.
     """
     document = read_document(path)
     try:
         deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
     except pydantic.ValidationError as error:
         faults = error.errors()
-        # A misspelt key is also missing under its right name.
+        # A misspelt key often causes a second fault: the correct key is missing. Only the first is useful.
         unknown = (fault for fault in faults if fault["type"] == _UNKNOWN_KEY)
-        raise _bad_value(path, next(unknown, faults[0])) from error
+        raise _as_bad_input(path, next(unknown, faults[0])) from error
     schema = _schema_file(path, deployment.schema)
     check_columns(read_schema(schema), schema, deployment.features, deployment.tasks)
     return dataclasses.replace(deployment, schema=str(schema))
@@ -46,7 +46,7 @@ def load_deployment(path: Path) -> Deployment:
 def read_document(path: Path) -> dict[str, Any]:
     """Reads a YAML mapping and merges it over the file that its key `extends` names, if any.
 
-    Mappings are merged key by key; any other value replaces the extended file's.
+    Mappings are merged key by key; any other value replaces the value of the extended file.
 
     Raises:
         BadInput: if a file is missing, is not a YAML mapping, or extends itself.
@@ -78,8 +78,8 @@ def _read(path: Path, where: str, extended_by: tuple[Path, ...]) -> dict[str, An
     base_file = path.parent / base
     base_document = _read(base_file, f"{path}: {_EXTENDS}", (*extended_by, path.resolve()))
     schema = base_document.get("schema")
-    if isinstance(schema, str) and not schema.startswith(_SHIPPED):
-        # A path is relative to the file that has it.
+    if isinstance(schema, str) and not schema.startswith(_SHIPPED_PREFIX):
+        # A path is relative to the file in which it is written.
         base_document["schema"] = str(base_file.parent / schema)
     return _merge(base_document, document)
 
@@ -88,7 +88,7 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):
-        # A name that no file system allows.
+        # The file system does not allow this name.
         return False
 
 
@@ -101,12 +101,12 @@ def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
 
 
 def _schema_file(path: Path, schema: str) -> Path:
-    if schema.startswith(_SHIPPED):
-        name, names = schema.removeprefix(_SHIPPED), shipped_names(".pbtxt")
+    if schema.startswith(_SHIPPED_PREFIX):
+        name, names = schema.removeprefix(_SHIPPED_PREFIX), shipped_names(".pbtxt")
         if name not in names:
             raise BadInput(
                 "no such schema", where=f"{path}: schema", got=repr(schema),
-                expected=f"{_SHIPPED} and one of {', '.join(names)}",
+                expected=f"{_SHIPPED_PREFIX} and one of {', '.join(names)}",
                 fix="Correct the name, or give the path of a file.",
             )  # fmt: skip
         return shipped_schema(name)
@@ -119,13 +119,13 @@ def _schema_file(path: Path, schema: str) -> Path:
     return file.resolve()
 
 
-def _bad_value(path: Path, fault: Mapping[str, Any]) -> BadInput:
+def _as_bad_input(path: Path, fault: Mapping[str, Any]) -> BadInput:
     location = fault["loc"]
     where = f"{path}: {'.'.join(str(part) for part in location) or 'the file'}"
     if fault["type"] == _UNKNOWN_KEY:
         keys = _keys_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), keys, n=1)
-        fix = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(keys)}."
+        close_keys = difflib.get_close_matches(str(location[-1]), keys, n=1)
+        fix = f"Did you mean {close_keys[0]!r}?" if close_keys else f"Known keys here: {', '.join(keys)}."
         return BadInput("unknown key", where=where, expected="a known key", got=repr(location[-1]), fix=fix)
     if fault["type"] == "value_error":
         reason = str(fault["ctx"]["error"]).rstrip(".")
@@ -143,7 +143,7 @@ def _bad_value(path: Path, fault: Mapping[str, Any]) -> BadInput:
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    """The valid keys at a location in the YAML, from the type of each setting on its path."""
+    """The valid keys at a location in the YAML. Follows the types of the settings on the location's path."""
     current: Any = Deployment
     for part in location:
         if dataclasses.is_dataclass(current):

@@ -1,4 +1,4 @@
-"""Separates bad input, which ends a program with one line, from program errors, which show a traceback."""
+"""Ends a program with one line on bad input, and with a traceback on a program error."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ import click
 from components.transforms.collecting import find_bad_input
 from eventlog.errors import BadInput
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SQLITE_FULL = ("database or disk is full", "disk I/O error")
-_PATH = re.compile(r"(?<!\w)/[^\s'\",;:]+")
-_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+_FULL_DISK_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SQLITE_FULL_TEXTS = ("database or disk is full", "disk I/O error")
+_ABSOLUTE_PATH = re.compile(r"(?<!\w)/[^\s'\",;:]+")
+_REFUSAL_CODES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
-    """Runs a program. Bad input, wrong options, refused paths and full disks end it with one line on standard
-    error and exit code 2.
+    """Runs a program; on bad input, prints one line on standard error and exits with code 2.
+
+    Wrong options, paths that the file system refuses, and full disks are bad input too.
 
     Args:
         name: The program's name, printed before the message.
         program: Any callable, such as a click command with `standalone_mode=False`.
     """
     try:
-        # Click returns the code of `Exit` if it is not in standalone mode.
+        # Outside standalone mode, click returns the exit code of `Exit`.
         status = program()
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
@@ -52,24 +53,24 @@ def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
 
 
 def _find_file_system_error(error: BaseException) -> BadInput | None:
-    """The cause of an error, if the file system refused a path or is full."""
-    link: BaseException | None = error
-    while link is not None:
-        code = link.errno if isinstance(link, OSError) else None
-        if code in _REFUSALS or code in _FULL:
-            return _file_system_error(str(getattr(link, "filename", None) or "a file"), code)
-        # TensorFlow, Arrow and SQLite have exceptions of their own.
-        text = str(link)
-        for code in _FULL:
-            if os.strerror(code) in text or any(phrase in text for phrase in _SQLITE_FULL):
-                path = _PATH.search(text)
+    """The first cause in an error's chain that is a refused path or a full disk, as BadInput; else None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        code = cause.errno if isinstance(cause, OSError) else None
+        if code in _REFUSAL_CODES or code in _FULL_DISK_CODES:
+            return _file_system_error(str(getattr(cause, "filename", None) or "a file"), code)
+        # Errors of TensorFlow, Arrow and SQLite may have no errno; then their text shows a full disk.
+        text = str(cause)
+        for code in _FULL_DISK_CODES:
+            if os.strerror(code) in text or any(phrase in text for phrase in _SQLITE_FULL_TEXTS):
+                path = _ABSOLUTE_PATH.search(text)
                 return _file_system_error(path.group() if path else "metadata of the run", code)
-        link = link.__cause__ or link.__context__
+        cause = cause.__cause__ or cause.__context__
     return None
 
 
 def _file_system_error(where: str, code: int) -> BadInput:
-    is_full = code in _FULL
+    is_full = code in _FULL_DISK_CODES
     return BadInput(
         "the file system refuses", where=where, expected="a path to read or write", got=os.strerror(code),
         fix="Free space, then repeat the command." if is_full else "Use another path, or permit its use.",

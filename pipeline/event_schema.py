@@ -13,24 +13,24 @@ from eventlog.errors import BadInput
 from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX
 from models.features import Feature
 
-_TYPES = {
+_COLUMN_TYPES = {
     "id": (schema_pb2.BYTES, schema_pb2.INT),
     "bag": (schema_pb2.BYTES, schema_pb2.INT),
     "number": (schema_pb2.INT, schema_pb2.FLOAT),
     "quantiles": (schema_pb2.INT, schema_pb2.FLOAT),
 }
-"""Types of the column by kind of the feature."""
+"""Kind of a feature -> allowed types of its column."""
 _UNUSED_STAGES = (
     schema_pb2.PLANNED, schema_pb2.ALPHA, schema_pb2.DEPRECATED, schema_pb2.DISABLED, schema_pb2.DEBUG_ONLY,
 )  # fmt: skip
-"""TFDV and TFT leave out columns in these stages."""
+"""Lifecycle stages of columns that TFDV and TFT leave out."""
 
 
 def read_schema(path: Path) -> schema_pb2.Schema:
     """Reads a schema in protobuf's text format.
 
     Raises:
-        BadInput: if the file cannot be read or parsed, or has a column twice.
+        BadInput: if the file cannot be read or parsed, or contains a column twice.
     """
     try:
         schema = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
@@ -55,14 +55,14 @@ def check_columns(
     """Checks that the schema has every column that a deployment reads, with a suitable type.
 
     Args:
-        schema: the schema.
-        path: the schema's file, for messages.
-        features: the features by name.
-        tasks: names of the tasks.
+        schema: The schema.
+        path: The schema's file, for messages.
+        features: The features by name.
+        tasks: Names of the tasks.
 
     Raises:
-        BadInput: at the first column that is missing or has another type, or a single-valued feature whose
-            column has several values in a row.
+        BadInput: at the first column that is missing or has another type. Also if a column can have several
+            values in a row, but its feature is not a bag.
     """
     columns = {
         column.name: column for column in schema.feature if column.lifecycle_stage not in _UNUSED_STAGES
@@ -74,7 +74,7 @@ def check_columns(
         _check_column(columns, path, LABEL_PREFIX + task, (schema_pb2.FLOAT,), f"labels of tasks.{task}")
     for name, feature in features.items():
         reason = f"features.{name} of kind {feature.kind}"
-        column = _check_column(columns, path, name, _TYPES[feature.kind], reason)
+        column = _check_column(columns, path, name, _COLUMN_TYPES[feature.kind], reason)
         if feature.kind != "bag" and column.value_count.max > 1:
             raise BadInput(
                 f"several values in column {name}", where=str(path), expected=f"one value ({reason})",
@@ -86,10 +86,11 @@ def check_columns(
 def _check_column(
     columns: Mapping[str, schema_pb2.Feature], path: Path, name: str, types: tuple[int, ...], reason: str
 ) -> schema_pb2.Feature:
+    """Returns the column `name`; raises BadInput if it is missing or its type is not in `types`."""
     expected = " or ".join(schema_pb2.FeatureType.Name(kind) for kind in types)
     if name not in columns:
-        near = difflib.get_close_matches(name, columns, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Add the column to the schema."
+        close_names = difflib.get_close_matches(name, columns, n=1)
+        hint = f"Did you mean {close_names[0]!r}?" if close_names else "Add the column to the schema."
         raise BadInput(
             f"no column {name} in the schema", where=str(path), expected=f"type {expected} ({reason})",
             got="no such column", fix=hint,

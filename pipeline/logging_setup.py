@@ -1,4 +1,4 @@
-"""Makes TensorFlow, TFX and Beam log only errors; called before they are imported."""
+"""Reduces the logs of TensorFlow, TFX and Beam; called before they are imported."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ OUR_PACKAGES = ("eventlog", "models", "components", "pipeline", "experiments", "
 
 
 def silence_other_packages() -> None:
-    """Shows warnings of this project, and only errors of other packages. Call before importing TensorFlow."""
-    # TensorFlow's C++ log: cuDNN and cuBLAS "already registered", CPU features, TensorRT.
+    """Shows warnings of this project, and errors of other packages. Call before importing TensorFlow.
+
+    TFX and TensorFlow's C++ code log only fatal errors.
+    """
+    # TensorFlow's C++ log has messages at every start: cuDNN "already registered", CPU features, oneDNN.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     # google.api_core warns about the end of Python 3.10 at every import.

@@ -1,4 +1,4 @@
-"""The files and folders of a run: every path under its root."""
+"""Paths of a run's files and folders under its root."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class RunPaths:
-    """The files and folders of one run.
+    """Paths of the files and folders of one run.
 
     Attributes:
-        root: Holds everything that the run writes. A second run with the same root continues it.
+        root: Folder of everything that the run writes. A later run with the same root continues it.
         events: The event log, which the run reads.
         teacher_root: Root of the teacher's loop, if surfaces run in a separate loop. They copy its frozen
             transform graph.
-        on_cluster: Whether steps run in pods. A later run cannot read their artifacts, so each span's results
-            are copied under the root. Each branch also ends with a report for Kubeflow's UI.
+        on_cluster: Whether steps run in pods. A later run cannot read artifacts of pods, so each span's
+            results are copied under the root. Each branch also ends with a report for Kubeflow's UI.
     """
 
     root: Path
@@ -56,7 +56,7 @@ class RunPaths:
 
     @property
     def summary(self) -> Path:
-        """The run's figures, as JSON."""
+        """The run's summary, as JSON; see `pipeline.observation.summary`."""
         return self.root / "summary.json"
 
     def serving(self, surface: str) -> str:
@@ -64,7 +64,7 @@ class RunPaths:
         return str(self.root / "serving" / surface)
 
     def label_store(self, uri: str) -> str:
-        """The store's URI; a relative path becomes a path under the root."""
+        """The label store's URI; a relative path becomes a path under the root."""
         scheme, _, path = uri.partition(":")
         if "//" in path or path.startswith("/"):
             return uri

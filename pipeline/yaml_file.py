@@ -1,4 +1,4 @@
-"""Reads a YAML file that holds one mapping; refuses what YAML reads in another way than it looks."""
+"""Reads a YAML file with one mapping; refuses keys and values that are easily misread."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from eventlog.errors import BadInput
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Reads the file.
+    """Reads a YAML file with one mapping.
 
     Raises:
-        BadInput: if it is no UTF-8 or no YAML mapping, has a key twice, a key that is no text (YAML 1.1
-            reads `no`, `on` and `yes` as booleans), or a value that JSON lacks, such as a set.
+        BadInput: if the file is not UTF-8 or not a YAML mapping. Also if a key occurs twice or is not text
+            (YAML 1.1 reads `no`, `on` and `yes` as booleans), or a value has no JSON form, such as a set.
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
@@ -36,7 +36,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, with text as keys, each once, and a line for every value that it cannot read.
+    """YAML's safe loader; every key must be text and unique, and an error names the faulty line.
 
     Dates stay text, and `1e-3` is a number.
     """
@@ -45,12 +45,12 @@ class _StrictLoader(yaml.SafeLoader):
         """Builds a value; see the base class.
 
         Raises:
-            ConstructorError: if a text does not fit its type, such as a date in month 13.
+            ConstructorError: if a value does not fit its YAML type, such as `!!int x`.
         """
         try:
             return super().construct_object(node, deep)
         except (AttributeError, IndexError, KeyError, ValueError) as error:
-            # PyYAML lets the errors of its conversions pass.
+            # PyYAML does not catch the errors of its own conversions.
             line, kind = node.start_mark.line + 1, node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(
                 problem=f"value {str(node.value)[:50]!r} in line {line} is no {kind}; write text in quotes"
@@ -60,7 +60,7 @@ class _StrictLoader(yaml.SafeLoader):
         """Builds a mapping; see the base class.
 
         Raises:
-            ConstructorError: if a key is no text, or occurs twice.
+            ConstructorError: if a key is not text, or occurs twice.
         """
         first_lines: dict[str, int] = {}
         for key_node, _ in node.value:
@@ -84,7 +84,7 @@ _StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# YAML 1.1 reads a number with an exponent but without a point as text.
+# YAML 1.1 reads a number with an exponent but without a decimal point as text.
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789")
 )

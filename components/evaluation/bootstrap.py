@@ -1,8 +1,9 @@
-"""Bootstrap intervals of figures over several spans: clusters (users) are resampled with replacement.
+"""Figures (metric values) of a model over several spans, with bootstrap intervals.
 
-Rows of one user depend on each other, so intervals from resampled rows would be too narrow. A resample is a
-multinomial count per cluster. The counts depend only on the seed and the number of clusters, so two models
-with the same clusters get the same resamples.
+The bootstrap draws clusters (users) with replacement. Rows of one user depend on each other, so intervals
+from resampled rows would be too narrow. In a resample, the weight of a cluster is the number of its draws.
+The weights depend only on the seed and the number of clusters, so two models with the same clusters get the
+same resamples.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from components.evaluation import metrics
 Array = npt.NDArray[np.float64]
 
 METRICS = {"binary": ("auc", "log_loss", "calibration"), "regression": ("rmse", "calibration")}
-"""Kind of task -> its metrics in display order; the push gate compares the first metric."""
+"""Kind of task -> its metrics in display order. The push gate compares the first metric."""
 
 CONFIDENCE = 0.95
+"""Share of the resamples inside an interval."""
 RESAMPLES_PER_CHUNK = 32
-"""Limits memory: a chunk holds a few float64 arrays `[rows of the largest span, RESAMPLES_PER_CHUNK]`."""
+"""Limits memory: a chunk needs a few float64 arrays `[rows of the largest span, RESAMPLES_PER_CHUNK]`."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ class SpanRows:
 
 
 class SpanFigures:
-    """Computes the figures of one model and task over several spans, under any weighting of the clusters.
+    """Computes the figures of one model and task over several spans, for any weights of the clusters.
 
-    AUC is the mean of the spans' AUCs, weighted by rows, so that a drift of the base rate between spans does
-    not change it. Spans with only one class are skipped. All other figures are computed on the rows of all
-    spans.
+    AUC is the mean of the spans' AUCs, weighted by rows. So a drift of the base rate between spans does not
+    change the AUC. Spans with only one class are skipped. All other figures are computed on the rows of all
+    spans. `calibration` is the mean prediction divided by the mean label.
 
     Args:
         kind: `binary` or `regression`.
@@ -58,66 +60,73 @@ class SpanFigures:
         self._rankings = [
             (
                 metrics.Ranking(rows.labels, rows.predictions, rows.clusters),
-                _sums(rows.clusters, num_clusters),
+                _sum_by_cluster(rows.clusters, num_clusters),
             )
             for rows in spans
             if kind == "binary"
         ]
-        per_row = metrics.log_losses if kind == "binary" else metrics.squared_errors
-        # Sums per cluster of rows, losses, predictions and labels; one matrix product weights all four sums.
+        row_losses = metrics.log_losses if kind == "binary" else metrics.squared_errors
+        # Sums per cluster of rows, losses, predictions and labels. One matrix product weights all four sums.
         self._totals = np.zeros((4, num_clusters))
         for rows in spans:
-            losses = per_row(rows.labels, rows.predictions)
+            losses = row_losses(rows.labels, rows.predictions)
             for index, values in enumerate((None, losses, rows.predictions, rows.labels)):
-                self._totals[index] += _sums(rows.clusters, num_clusters, values)
+                self._totals[index] += _sum_by_cluster(rows.clusters, num_clusters, values)
 
-    def weighted(self, counts: Array) -> dict[str, Array]:
-        """Returns the figures if each cluster is weighted by its count.
+    def compute_weighted(self, weights: Array) -> dict[str, Array]:
+        """Computes the figures for given weights of the clusters.
 
         Args:
-            counts: `[clusters, weightings]` float64 >= 0.
+            weights: `[clusters, weightings]` float64 >= 0; each column is one weighting.
 
         Returns:
             metric -> `[weightings]` float64, NaN where the metric is undefined.
         """
-        rows, losses, predictions, labels = self._totals @ counts
-        mean_loss, bias = _ratio(losses, rows), _ratio(predictions, labels)
+        rows, losses, predictions, labels = self._totals @ weights
+        mean_loss, calibration = _divide(losses, rows), _divide(predictions, labels)
         if self._kind == "regression":
-            return {"rmse": np.sqrt(mean_loss), "calibration": bias}
-        return {"auc": self._mean_auc(counts), "log_loss": mean_loss, "calibration": bias}
+            return {"rmse": np.sqrt(mean_loss), "calibration": calibration}
+        return {"auc": self._mean_auc(weights), "log_loss": mean_loss, "calibration": calibration}
 
-    def _mean_auc(self, counts: Array) -> Array:
-        total, weight = np.zeros((2, counts.shape[1]))
+    def _mean_auc(self, weights: Array) -> Array:
+        auc_sum, row_sum = np.zeros((2, weights.shape[1]))
         for ranking, rows_of_cluster in self._rankings:
-            span_auc, span_rows = ranking.auc(counts), rows_of_cluster @ counts
+            span_auc, span_rows = ranking.auc(weights), rows_of_cluster @ weights
             defined = np.isfinite(span_auc)
-            total += np.where(defined, span_auc, 0) * span_rows
-            weight += np.where(defined, span_rows, 0)
-        return _ratio(total, weight)
+            auc_sum += np.where(defined, span_auc, 0) * span_rows
+            row_sum += np.where(defined, span_rows, 0)
+        return _divide(auc_sum, row_sum)
 
-    def unweighted(self) -> dict[str, float]:
-        """Returns the figures without resampling: metric -> float, NaN where the metric is undefined."""
-        counts = np.ones((self._totals.shape[1], 1))
-        return {metric: float(values[0]) for metric, values in self.weighted(counts).items()}
+    def compute_unweighted(self) -> dict[str, float]:
+        """Computes the figures with weight 1 for all clusters: metric -> float, NaN where undefined."""
+        weights = np.ones((self._totals.shape[1], 1))
+        return {metric: float(values[0]) for metric, values in self.compute_weighted(weights).items()}
 
-    def resampled(self, resamples: int, seed: int) -> dict[str, Array]:
-        """Returns the figures of bootstrap resamples: metric -> `[resamples]` float64.
+    def compute_resampled(self, resamples: int, seed: int) -> dict[str, Array]:
+        """Computes the figures of each bootstrap resample: metric -> `[resamples]` float64.
 
-        Two models with the same clusters and seed get the same resamples.
+        Args:
+            resamples: number of resamples, >= 0.
+            seed: seed of the draws.
         """
         num_clusters = self._totals.shape[1]
-        chunks = [self.weighted(np.empty((num_clusters, 0)))]
+        chunks = [self.compute_weighted(np.empty((num_clusters, 0)))]
         for start in range(0, resamples, RESAMPLES_PER_CHUNK):
             indices = range(start, min(start + RESAMPLES_PER_CHUNK, resamples))
-            chunks.append(self.weighted(cluster_counts(num_clusters, indices, seed)))
+            chunks.append(self.compute_weighted(cluster_counts(num_clusters, indices, seed)))
         return {metric: np.concatenate([chunk[metric] for chunk in chunks]) for metric in METRICS[self._kind]}
 
 
 def cluster_counts(num_clusters: int, indices: Sequence[int], seed: int) -> Array:
-    """Draws how often each cluster occurs in the resamples with these indices.
+    """Draws clusters with replacement and counts the draws of each cluster, per resample.
+
+    Args:
+        num_clusters: number of clusters, and of draws in a resample.
+        indices: indices of the resamples, >= 0.
+        seed: seed of the draws.
 
     Returns:
-        `[clusters, len(indices)]` float64. Each column sums to `num_clusters` and depends only on
+        `[clusters, len(indices)]` float64. Each column sums to `num_clusters`. A column depends only on
         `num_clusters`, its index and `seed`.
     """
     counts = np.empty((num_clusters, len(indices)))
@@ -128,7 +137,7 @@ def cluster_counts(num_clusters: int, indices: Sequence[int], seed: int) -> Arra
 
 
 def interval(values: Array) -> tuple[float, float] | None:
-    """Returns the percentile interval at `CONFIDENCE` of `[resamples]` values; None if all are NaN."""
+    """Returns the percentile interval, at `CONFIDENCE`, of `[resamples]` values; None if all are NaN."""
     defined = values[np.isfinite(values)]
     if defined.size == 0:
         return None
@@ -136,10 +145,14 @@ def interval(values: Array) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _sums(clusters: npt.NDArray[np.int64], num_clusters: int, values: npt.NDArray | None = None) -> Array:
+def _sum_by_cluster(
+    clusters: npt.NDArray[np.int64], num_clusters: int, values: npt.NDArray | None = None
+) -> Array:
+    """Returns `[clusters]` float64 sums of the rows' values; without values, the numbers of rows."""
     return np.bincount(clusters, weights=values, minlength=num_clusters).astype(np.float64)
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
+def _divide(numerator: Array, denominator: Array) -> Array:
+    """Divides elementwise; NaN where the denominator is 0."""
     undefined = np.full(denominator.shape, np.nan)
     return np.divide(numerator, denominator, out=undefined, where=denominator != 0)

@@ -1,4 +1,4 @@
-"""Verdict of the candidate check: whether a freshly trained model is not worse than its predecessor."""
+"""Verdict of the candidate check: compares a freshly trained model with its predecessor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.evaluation.scales import on_task_scale
 from models.tasks import Task
 
 MIN_LABELS = 50
-"""Minimum number of labels (binary: of each class); the loss of a task with fewer is too uncertain."""
+"""Minimum number of labels of a task (binary: of each class). With fewer, its loss is too uncertain."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class CandidateVerdict:
     Attributes:
         blessed: whether the candidate replaces its predecessor.
         reason: one line for people.
-        candidate_loss: mean relative loss of the candidate over the tasks with enough labels; None without
-            such a task.
-        predecessor_loss: mean relative loss of the predecessor; also None without a predecessor.
+        candidate_loss: mean relative loss of the candidate over the tasks with enough labels. None without
+            such a task, or if a prediction is not finite.
+        predecessor_loss: mean relative loss of the predecessor, None in the same cases and without a
+            predecessor.
         candidate_losses: task with enough labels -> relative loss of the candidate.
         predecessor_losses: task with enough labels -> relative loss of the predecessor.
     """
@@ -54,37 +55,38 @@ def candidate_verdict(
     Args:
         labels: task -> `[rows]` float in the task's unit, NaN where masked.
         candidate: task -> `[rows]` float prediction on the task's scale.
-        predecessor: predictions of the predecessor. None without a predecessor: then the candidate is blessed
+        predecessor: the same for the predecessor. None if there is no predecessor: the candidate is blessed
             if its predictions are finite.
-        tasks: the tasks to compare.
-        margin: accepted excess of the candidate's mean relative loss over the predecessor's, as a share of
-            it.
+        tasks: name -> task to compare.
+        margin: the candidate is discarded if its mean relative loss exceeds (1 + `margin`) times the
+            predecessor's.
     """
     not_finite = [task for task in tasks if not np.isfinite(candidate[task]).all()]
     if not_finite:
         return CandidateVerdict(
             False, f"predictions of {', '.join(not_finite)} are not finite", None, None, {}, {}
         )
-    losses = _relative_losses(labels, candidate, tasks)
-    mean = _mean(losses)
+    candidate_losses = _relative_losses(labels, candidate, tasks)
+    candidate_loss = _mean(candidate_losses)
     if predecessor is None:
         reason = "all predictions are finite, and there is no predecessor"
-        return CandidateVerdict(True, reason, mean, None, losses, {})
-    old_losses = _relative_losses(labels, predecessor, tasks)
-    old_mean = _mean(old_losses)
-    if mean is None or old_mean is None:
+        return CandidateVerdict(True, reason, candidate_loss, None, candidate_losses, {})
+    predecessor_losses = _relative_losses(labels, predecessor, tasks)
+    predecessor_loss = _mean(predecessor_losses)
+    losses = (candidate_loss, predecessor_loss, candidate_losses, predecessor_losses)
+    if candidate_loss is None or predecessor_loss is None:
         reason = (
             f"all predictions are finite, but no task has {MIN_LABELS} labels "
             f"(binary: {MIN_LABELS} of each class), so losses are not compared"
         )
-        return CandidateVerdict(True, reason, mean, old_mean, losses, old_losses)
-    limit = old_mean * (1 + margin)
-    blessed = mean <= limit
+        return CandidateVerdict(True, reason, *losses)
+    limit = predecessor_loss * (1 + margin)
+    blessed = candidate_loss <= limit
     reason = (
-        f"relative loss {mean:.4f}, predecessor {old_mean:.4f}: "
+        f"relative loss {candidate_loss:.4f}, predecessor {predecessor_loss:.4f}: "
         f"{'not worse' if blessed else 'worse'} than the limit {limit:.4f} (margin {margin:g})"
     )
-    return CandidateVerdict(blessed, reason, mean, old_mean, losses, old_losses)
+    return CandidateVerdict(blessed, reason, *losses)
 
 
 def _relative_losses(
@@ -92,23 +94,24 @@ def _relative_losses(
     predictions: Mapping[str, npt.NDArray],
     tasks: Mapping[str, Task],
 ) -> dict[str, float]:
+    """Returns task -> relative loss, for the tasks with enough labels."""
     losses = {}
     for name, task in tasks.items():
-        target = on_task_scale(labels[name], task)
-        where = ~np.isnan(target)
-        target, predicted = target[where], np.asarray(predictions[name], np.float64)[where]
-        if _has_enough(target, task):
-            per_row = log_losses if task.kind == "binary" else squared_errors
-            constant = np.full(target.shape, target.mean())
-            losses[name] = float(per_row(target, predicted).mean() / per_row(target, constant).mean())
+        task_labels = on_task_scale(labels[name], task)
+        where = ~np.isnan(task_labels)
+        known, predicted = task_labels[where], np.asarray(predictions[name], np.float64)[where]
+        if _has_enough_labels(known, task):
+            row_losses = log_losses if task.kind == "binary" else squared_errors
+            constant = np.full(known.shape, known.mean())
+            losses[name] = float(row_losses(known, predicted).mean() / row_losses(known, constant).mean())
     return losses
 
 
-def _has_enough(target: npt.NDArray[np.float64], task: Task) -> bool:
+def _has_enough_labels(labels: npt.NDArray[np.float64], task: Task) -> bool:
     if task.kind == "binary":
-        positives = int(np.sum(target > 0.5))
-        return min(positives, target.size - positives) >= MIN_LABELS
-    return target.size >= MIN_LABELS and float(np.var(target)) > 0
+        positives = int(np.sum(labels > 0.5))
+        return min(positives, labels.size - positives) >= MIN_LABELS
+    return labels.size >= MIN_LABELS and float(np.var(labels)) > 0
 
 
 def _mean(losses: Mapping[str, float]) -> float | None:

@@ -1,4 +1,4 @@
-"""Charts of the report pages, as SVG."""
+"""Draws the charts of the report pages as SVG."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from matplotlib.ticker import MaxNLocator
 Array = Any
 
 BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#c8621b", "#2d7f4f", "#777777"
-_STYLES = ("-", "--", ":")
+_LINE_STYLES = ("-", "--", ":")
 COLOURS = (BLUE, ORANGE, GREEN, "#7a4fa3", "#a33b52")
+"""Colours of the curves of a chart, in order."""
 FLEET_SIZES = (1, 2, 5, 10, 20, 50, 100)
-"""Numbers of students at which the cost charts have points."""
+"""Numbers of students for which the cost charts show the cost."""
 _WIDTH_INCHES = 4.6
 
 
@@ -32,7 +33,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Bar:
-    """A value with its interval, for `interval_chart` and `span_chart`."""
+    """A value with its interval `[low, high]`, for `interval_chart` and `span_chart`."""
 
     name: str
     value: float
@@ -41,12 +42,20 @@ class Bar:
 
 
 def interval_chart(caption: str, bars: Sequence[Bar], *, lower_is_better: bool = False) -> Drawing:
-    """Draws each number with its interval: green if better than 0, orange if worse, grey if it contains 0."""
+    """Draws each value with its interval, and the line of 0.
+
+    A bar is grey if its interval contains 0; else green if the value is better than 0, and orange if worse.
+
+    Args:
+        caption: the chart's caption.
+        bars: the values to draw, from top to bottom.
+        lower_is_better: whether negative values are better than 0.
+    """
     figure, axes = _axes(0.8 + 0.3 * len(bars))
-    for y, bar in enumerate(bars):
+    for position, bar in enumerate(bars):
         colour = GREY if bar.low <= 0 <= bar.high else GREEN if (bar.value < 0) == lower_is_better else ORANGE
-        axes.plot([bar.low, bar.high], [y, y], color=colour, linewidth=2)
-        axes.plot(bar.value, y, "o", color=colour, markersize=5)
+        axes.plot([bar.low, bar.high], [position, position], color=colour, linewidth=2)
+        axes.plot(bar.value, position, "o", color=colour, markersize=5)
     axes.axvline(0, color="#222222", linewidth=0.8)
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes.invert_yaxis()
@@ -58,7 +67,7 @@ def span_chart(caption: str, bars: Mapping[int, Bar], *, y: str) -> Drawing:
 
     Args:
         caption: the chart's caption.
-        bars: by span, the value to draw with its interval.
+        bars: span -> value to draw, with its interval; the names are not drawn.
         y: label of the vertical axis.
     """
     figure, axes = _axes(2.4)
@@ -79,15 +88,15 @@ def line_chart(
 
     Args:
         caption: the chart's caption.
-        curves: name -> `[points]` x and y; the sixth has the colour of the first, dashed. With whole numbers
-            as x, such as spans, the axis has no ticks between them.
+        curves: name -> (x, y), each `[points]`. After five curves, the colours repeat with another line
+            style. If all x are integers, such as spans, all ticks of the axis are integers.
         x: label of the horizontal axis.
         y: label of the vertical axis.
         diagonal: whether to draw the line x = y.
     """
     figure, axes = _axes(2.6)
     for index, (name, (xs, ys)) in enumerate(curves.items()):
-        colour, style = COLOURS[index % len(COLOURS)], _STYLES[index // len(COLOURS) % len(_STYLES)]
+        colour, style = COLOURS[index % len(COLOURS)], _LINE_STYLES[index // len(COLOURS) % len(_LINE_STYLES)]
         axes.plot(xs, ys, style, marker="o", markersize=3, color=colour, label=name)
     if diagonal:
         end = max(float(max(values)) for curve in curves.values() for values in curve)
@@ -111,7 +120,7 @@ def _axes(height_inches: float) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure, caption: str) -> str:
-    """Returns the `<svg>` element; its ids depend on the caption, because one page holds many drawings."""
+    """Returns the `<svg>` element. Its ids depend on the caption, so that drawings of one page differ."""
     file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": caption, "font.family": "sans-serif"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

@@ -21,22 +21,23 @@ from models.tasks import Task
 
 Statistics = Any
 """A DatasetFeatureStatisticsList with one dataset per surface; the dataset's name is the surface."""
-_LABELLED = "labelled_soft_"
+_LABELLED_SOFT_PREFIX = "labelled_soft_"
 
 
 @settings
 class LabelChecks:
-    """Limits beyond which labels are anomalies, and whether a set with anomalies is published.
+    """Limits of the label checks, and whether a label set beyond a limit is published.
 
     Attributes:
-        drift: Maximum Jensen-Shannon divergence, in [0, 1], between a task's labels in this set and in the
-            previous set.
-        calibration: Limit > 1 of the ratio of a task's mean soft label to its mean hard label on the same
-            rows. The ratio must lie between 1 / `calibration` and `calibration`.
-        min_rows: Minimum number of rows of a surface's task for the drift check, and of its hard labels for
-            the calibration check; of a binary task, of positives. With fewer, the check is skipped.
-        on_drift: If a task drifts: `warn` publishes the set, `stop` does not.
-        on_skew: If a calibration is beyond its limit: `warn` publishes the set, `stop` does not.
+        drift: Maximum Jensen-Shannon divergence, in [0, 1], between a task's soft labels in this set and in
+            the last published set.
+        calibration: Limit of the calibration ratio, > 1. The ratio is a task's mean soft label divided by its
+            mean hard label on the same rows; it must lie between 1 / `calibration` and `calibration`.
+        min_rows: Minimum number, per surface and task, of soft labels for the drift check and of hard labels
+            for the calibration check. With fewer, the check is skipped. For a binary task, the minimum is of
+            expected positives (the sum of the soft labels) and of positives.
+        on_drift: If a task drifts, `warn` publishes the set, and `stop` does not.
+        on_skew: If a calibration ratio is beyond its limit, `warn` publishes the set, and `stop` does not.
     """
 
     drift: float = 0.3
@@ -63,13 +64,14 @@ def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
     """Computes TFDV's statistics of soft and hard labels, one dataset per surface.
 
     Args:
-        rows: `surface`, and `soft_<task>` and `label_<task>` float32 of each task; hard labels in the task's
-            unit, null where masked.
-        tasks: The labelled tasks.
+        rows: table with the columns `surface`, and `soft_<task>` and `label_<task>` float32 of each task.
+            Hard labels are in the task's unit, null where masked.
+        tasks: name -> labelled task.
 
     Returns:
-        Features `soft_<task>` with histograms, `label_<task>`, and `labelled_soft_<task>`: the soft labels of
-        rows that also have a hard label. All are on the task's scale.
+        Statistics of three features per task, all on the task's scale. `soft_<task>`: all soft labels, with a
+        histogram. `label_<task>`: hard labels of the rows with a soft label. `labelled_soft_<task>`: soft
+        labels of the rows with a hard label.
     """
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics import stats_impl
@@ -77,12 +79,12 @@ def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
-    # Histograms take nine tenths of the time. Only the drift check needs one, with bins of equal width. TFDV
-    # builds it from a hundred times as many quantiles as requested, so two quantile buckets are enough.
-    drifting = [FeaturePath([SOFT_PREFIX + name]) for name in tasks]
+    # Histograms take nine tenths of the time. Only the drift check needs a histogram, with bins of equal
+    # width. TFDV computes a hundred times as many quantiles as requested, so two buckets are enough.
+    with_histogram = [FeaturePath([SOFT_PREFIX + name]) for name in tasks]
     options = tfdv.StatsOptions(
         num_quantiles_histogram_buckets=2,
-        per_feature_stats_config=PerFeatureStatsConfig(drifting, PerFeatureStatsConfig.INCLUDE),
+        per_feature_stats_config=PerFeatureStatsConfig(with_histogram, PerFeatureStatsConfig.INCLUDE),
     )
     for surface in sorted(pc.unique(rows[SURFACE]).to_pylist()):
         surface_rows = rows.filter(pc.equal(rows[SURFACE], surface))
@@ -92,7 +94,7 @@ def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
             soft = surface_rows[SOFT_PREFIX + name].to_numpy()
             columns[SOFT_PREFIX + name] = _as_lists(soft)
             columns[LABEL_PREFIX + name] = _as_lists(np.where(np.isnan(soft), np.nan, hard))
-            columns[_LABELLED + name] = _as_lists(np.where(np.isnan(hard), np.nan, soft))
+            columns[_LABELLED_SOFT_PREFIX + name] = _as_lists(np.where(np.isnan(hard), np.nan, soft))
         batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
         (dataset,) = stats_impl.generate_statistics_in_memory(batch, options).datasets
         dataset.name = surface
@@ -103,52 +105,55 @@ def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
 def find_label_anomalies(
     statistics: Statistics, previous: Statistics | None, tasks: Mapping[str, Task], checks: LabelChecks
 ) -> dict[str, list[str]]:
-    """Finds the tasks and surfaces whose labels are beyond a limit.
+    """Finds the tasks and surfaces with labels beyond a limit.
 
     Args:
-        statistics: Statistics of the set, see `label_statistics`.
-        previous: Statistics of the last published set; None skips the drift check.
-        tasks: The labelled tasks. Delayed tasks have no hard label in a fresh row, so their calibration is
+        statistics: statistics of the set, see `label_statistics`.
+        previous: statistics of the last published set; None skips the drift check.
+        tasks: name -> labelled task. Delayed tasks have no hard label in a fresh row, so their calibration is
             not checked.
-        checks: The limits.
+        checks: the limits.
 
     Returns:
-        Kind of anomaly (`drift`, `skew`) -> one line per task and surface.
+        Kind of anomaly -> one line per task and surface. Kinds: `drift`, and `skew` (calibration).
     """
-    before = {dataset.name: dataset for dataset in previous.datasets} if previous is not None else {}
+    previous_datasets = (
+        {dataset.name: dataset for dataset in previous.datasets} if previous is not None else {}
+    )
     lines: dict[str, list[str]] = {"drift": [], "skew": []}
     for dataset in statistics.datasets:
-        earlier = before.get(dataset.name)
-        if earlier is not None:
+        previous_dataset = previous_datasets.get(dataset.name)
+        if previous_dataset is not None:
             comparable = {
                 name: task
                 for name, task in tasks.items()
-                if min(_num_expected(part, name, task) for part in (dataset, earlier)) >= checks.min_rows
+                if min(_num_counted(part, name, task) for part in (dataset, previous_dataset))
+                >= checks.min_rows
             }
-            lines["drift"] += _drifts(dataset, earlier, comparable, checks.drift)
-        lines["skew"] += _skews(dataset, tasks, checks)
+            lines["drift"] += _find_drifts(dataset, previous_dataset, comparable, checks.drift)
+        lines["skew"] += _find_skews(dataset, tasks, checks)
     return lines
 
 
-def _num_expected(dataset: Any, name: str, task: Task) -> float:
-    """Number of rows with a soft label; of a binary task, the positives that the teacher expects in them."""
+def _num_counted(dataset: Any, name: str, task: Task) -> float:
+    """Returns the number of soft labels; for a binary task, their sum: the expected number of positives."""
     (soft,) = (part.num_stats for part in dataset.features if part.path.step[0] == SOFT_PREFIX + name)
-    num_rows = soft.common_stats.num_non_missing
-    return float(num_rows * soft.mean if task.kind == "binary" else num_rows)
+    num_labels = soft.common_stats.num_non_missing
+    return float(num_labels * soft.mean if task.kind == "binary" else num_labels)
 
 
-def _drifts(dataset: Any, earlier: Any, tasks: Mapping[str, Task], limit: float) -> list[str]:
+def _find_drifts(dataset: Any, previous_dataset: Any, tasks: Mapping[str, Task], limit: float) -> list[str]:
     import tensorflow_data_validation as tfdv
     from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
     schema = schema_pb2.Schema()
-    for kind in (SOFT_PREFIX, LABEL_PREFIX, _LABELLED):
+    for prefix in (SOFT_PREFIX, LABEL_PREFIX, _LABELLED_SOFT_PREFIX):
         for name in tasks:
-            feature = schema.feature.add(name=kind + name, type=schema_pb2.FLOAT)
-            if kind == SOFT_PREFIX:
+            feature = schema.feature.add(name=prefix + name, type=schema_pb2.FLOAT)
+            if prefix == SOFT_PREFIX:
                 feature.drift_comparator.jensen_shannon_divergence.threshold = limit
     current, previous = (
-        statistics_pb2.DatasetFeatureStatisticsList(datasets=[surface]) for surface in (dataset, earlier)
+        statistics_pb2.DatasetFeatureStatisticsList(datasets=[part]) for part in (dataset, previous_dataset)
     )
     for statistics in (current, previous):
         statistics.datasets[0].name = "labels"  # validate_statistics compares datasets of the same name.
@@ -161,14 +166,14 @@ def _drifts(dataset: Any, earlier: Any, tasks: Mapping[str, Task], limit: float)
     ]
 
 
-def _skews(dataset: Any, tasks: Mapping[str, Task], checks: LabelChecks) -> list[str]:
+def _find_skews(dataset: Any, tasks: Mapping[str, Task], checks: LabelChecks) -> list[str]:
     features = {feature.path.step[0]: feature.num_stats for feature in dataset.features}
     lines = []
     for name, task in tasks.items():
-        soft, hard = features[_LABELLED + name], features[LABEL_PREFIX + name]
+        soft, hard = features[_LABELLED_SOFT_PREFIX + name], features[LABEL_PREFIX + name]
         num_labels = hard.common_stats.num_non_missing
-        num_rows = num_labels * hard.mean if task.kind == "binary" else num_labels
-        if not hard.mean or num_rows < checks.min_rows:
+        num_counted = num_labels * hard.mean if task.kind == "binary" else num_labels
+        if not hard.mean or num_counted < checks.min_rows:
             continue
         ratio = soft.mean / hard.mean
         if not 1 / checks.calibration <= ratio <= checks.calibration:

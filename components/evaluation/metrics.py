@@ -1,4 +1,4 @@
-"""Per-row losses and AUC on arrays; `bootstrap` computes figures and their intervals from them.
+"""Losses per row, and AUC; `bootstrap` computes figures and intervals from both.
 
 The caller drops the rows without a label or without a prediction.
 """
@@ -11,17 +11,17 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 PROBABILITY_FLOOR = 1e-7
-"""Probabilities are clipped to [floor, 1 - floor]: float32 has no smaller distance from 1."""
+"""Probabilities are clipped to [floor, 1 - floor], so that losses are finite; float32 can hold both."""
 
 
 class Ranking:
-    """Computes the AUC under many weightings; sorts the rows only once, in the constructor.
+    """Computes the AUC for many weightings; sorts the rows only once, in the constructor.
 
     The weight of a row is the weight of its cluster.
 
     Args:
         labels: `[rows]` 0 or 1.
-        scores: `[rows]` float, logits or probabilities; only their order counts.
+        scores: `[rows]` float, logits or probabilities; only their order matters.
         clusters: `[rows]` int, the index of the row's cluster.
     """
 
@@ -32,8 +32,9 @@ class Ranking:
         order = np.argsort(values, kind="stable")
         positives, negatives = order[positive[order]], order[~positive[order]]
         self._positive_clusters, self._negative_clusters = clusters[positives], clusters[negatives]
-        self._below = np.searchsorted(values[negatives], values[positives], side="left")
-        self._not_above = np.searchsorted(values[negatives], values[positives], side="right")
+        # For each positive row: the number of negative rows with a lower score, and with a score not above.
+        self._num_below = np.searchsorted(values[negatives], values[positives], side="left")
+        self._num_not_above = np.searchsorted(values[negatives], values[positives], side="right")
 
     def auc(self, weights: npt.NDArray[np.float64]) -> Array:
         """Returns the probability that a positive row outranks a negative row; a tie counts one half.
@@ -44,18 +45,18 @@ class Ranking:
         Returns:
             `[weightings]` float64 in [0, 1], NaN where one of the classes has no weight.
         """
-        positive = weights[self._positive_clusters]
-        negatives_up_to = np.zeros((self._negative_clusters.size + 1, weights.shape[1]))
-        np.cumsum(weights[self._negative_clusters], axis=0, out=negatives_up_to[1:])
-        outranked = negatives_up_to[self._below]
-        outranked += negatives_up_to[self._not_above]
-        won = np.einsum("ij,ij->j", positive, outranked) / 2
-        pairs = positive.sum(axis=0) * negatives_up_to[-1]
-        return np.divide(won, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+        positive_weights = weights[self._positive_clusters]
+        negative_weight_up_to = np.zeros((self._negative_clusters.size + 1, weights.shape[1]))
+        np.cumsum(weights[self._negative_clusters], axis=0, out=negative_weight_up_to[1:])
+        outranked = negative_weight_up_to[self._num_below]
+        outranked += negative_weight_up_to[self._num_not_above]
+        won_pairs = np.einsum("ij,ij->j", positive_weights, outranked) / 2
+        pairs = positive_weights.sum(axis=0) * negative_weight_up_to[-1]
+        return np.divide(won_pairs, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
 
 
 def log_losses(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
-    """Returns the `[rows]` float64 cross-entropy in nats, of `[rows]` labels in [0, 1] and probabilities."""
+    """Returns `[rows]` float64 cross-entropies in nats, from `[rows]` labels in [0, 1] and probabilities."""
     target = np.asarray(labels, dtype=np.float64)
     clipped = np.clip(np.asarray(probabilities, np.float64), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     _require_one_length(labels=target, probabilities=clipped)
@@ -64,7 +65,7 @@ def log_losses(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
 
 
 def squared_errors(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> Array:
-    """Returns the `[rows]` float64 squared differences of `[rows]` labels and predictions."""
+    """Returns `[rows]` float64 squared differences, from `[rows]` labels and predictions."""
     target, predicted = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     _require_one_length(labels=target, predictions=predicted)
     errors: Array = np.square(predicted - target)

@@ -1,4 +1,4 @@
-"""The predictions table: for each row its hard labels and the predictions of teacher, student and control.
+"""The predictions table: the hard labels of each row, and the predictions of teacher, student and control.
 
 A model predicts a row before it trains on the row (progressive validation).
 """
@@ -23,12 +23,12 @@ ROLES = ("teacher", "student", "control")
 def predictions_schema(tasks: Mapping[str, Task]) -> pa.Schema:
     """Returns the schema of a predictions table.
 
-    Each task has `label_<task>` in the task's unit and `<role>_<task>` on its scale, both float32. They are
-    null where the label is masked or the role has no model yet.
+    Each task has the float32 columns `label_<task>`, in the task's unit, and `<role>_<task>`, on the task's
+    scale. A label is null where masked. A prediction is null if the role has no model yet.
     """
-    fixed = [(EXAMPLE_ID, pa.string()), (CLUSTER_ID, pa.string()), (IMPRESSION_SPAN, pa.int64())]
+    id_columns = [(EXAMPLE_ID, pa.string()), (CLUSTER_ID, pa.string()), (IMPRESSION_SPAN, pa.int64())]
     prefixes = (LABEL_PREFIX, *(f"{role}_" for role in ROLES))
-    return pa.schema([*fixed, *((prefix + task, pa.float32()) for task in tasks for prefix in prefixes)])
+    return pa.schema([*id_columns, *((prefix + task, pa.float32()) for task in tasks for prefix in prefixes)])
 
 
 def write_predictions(table: pa.Table, path: Path) -> None:
@@ -38,7 +38,7 @@ def write_predictions(table: pa.Table, path: Path) -> None:
 
 
 def read_predictions(path: Path, tasks: Mapping[str, Task]) -> pa.Table:
-    """Reads a predictions table; columns that the file lacks (of newer tasks) are null.
+    """Reads a predictions table; the columns of newer tasks, which the file lacks, are null.
 
     Raises:
         BadInput: if the file is not a predictions table.
@@ -53,13 +53,13 @@ def read_predictions(path: Path, tasks: Mapping[str, Task]) -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise BadInput(
             "unreadable predictions", where=str(path),
-            expected=f"Parquet with {EXAMPLE_ID} and the tasks' columns", got=str(error),
+            expected=f"Parquet with {EXAMPLE_ID}, {CLUSTER_ID} and {IMPRESSION_SPAN}", got=str(error),
             fix="Remove the file and run its span again.",
         ) from error  # fmt: skip
 
 
 def span_file(span: int) -> str:
-    """Returns the file name of a span inside a Predictions artifact, for example `span-00003.parquet`."""
+    """Returns the name of a span's file in a Predictions artifact, for example `span-00003.parquet`."""
     return f"span-{span:05d}.parquet"
 
 
@@ -74,11 +74,11 @@ def read_predictions_by_span(folder: Path, tasks: Mapping[str, Task]) -> dict[in
 
 
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Returns `table` with exactly the columns of `schema`; missing columns are null."""
-    present = set(table.column_names)
+    """Returns `table` with exactly the columns and types of `schema`; missing columns are null."""
+    existing = set(table.column_names)
     columns = [
         table.column(field.name).cast(field.type)
-        if field.name in present
+        if field.name in existing
         else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
@@ -92,13 +92,13 @@ def join_matured_labels(fresh_predictions: pa.Table, matured_labels: pa.Table) -
 
     Args:
         fresh_predictions: predictions table of the impressions' span.
-        matured_labels: `example_id`, `label_<task>` per delayed task, and `soft_<task>` from the label set of
-            the impressions' span if the teacher labelled the task. A soft label becomes the teacher's
-            prediction if the fresh row has none.
+        matured_labels: columns `example_id`, `label_<task>` of each delayed task, and optionally
+            `soft_<task>` from the label set of the impressions' span. If the fresh row has no prediction of
+            the teacher, the soft label becomes the prediction.
 
     Returns:
-        A predictions table of the rows that are in both tables. Only delayed tasks have values; the other
-        tasks were evaluated in the span of the impression.
+        A predictions table of the rows that are in both tables. Only delayed tasks have values, because the
+        other tasks were evaluated in the span of the impression.
 
     Raises:
         BadInput: if an example id occurs twice among the matured rows.

@@ -1,4 +1,4 @@
-"""Progressive figures: metrics of each model on spans that it has scored before it trained on them."""
+"""Progressive figures: metrics of predictions that a model made for a span before it trained on the span."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from models.tasks import Task
 
 @dataclass(frozen=True)
 class _TaskRows:
-    """The rows of one span that have a label of the task; predictions are NaN where a role has none."""
+    """The rows of one span that have a label of the task.
+
+    `predictions`: role -> `[rows]`, NaN where the role has no prediction.
+    """
 
     labels: Array
     clusters: np.ndarray
@@ -48,35 +51,34 @@ def progressive_figures(
 ) -> dict[str, Any]:
     """Computes the figures of teacher, student and control per task, and student minus control.
 
-    Student and control are scored on the rows that both models have predicted. The teacher is scored on those
-    of these rows that have a soft label. A role without any prediction is left out. The bootstrap resamples
-    the clusters of all spans together. Student and control share the resamples, so their difference is
-    paired.
+    Student and control are evaluated on the rows that both models have predicted. The teacher is evaluated on
+    the same rows, if they have a soft label. A role without any prediction is left out. The bootstrap
+    resamples the clusters of all spans together. Student and control share the resamples, so their difference
+    is paired.
 
     Args:
         tables: span -> predictions table. AUC never compares rows of different spans.
-        tasks: the tasks to score.
-        resamples: number of bootstrap draws for each interval; 0 for no intervals.
+        tasks: name -> task to evaluate.
+        resamples: number of bootstrap resamples for each interval; 0 for no intervals.
         seed: seed of the draws.
         min_positives: a binary task with fewer positives gets no interval.
 
     Returns:
-        JSON-ready: task -> {role: {auc | rmse, log_loss, calibration, examples, positives,
-        interval: {metric: [low, high]}}, difference: {metric: [mean, low, high]}}. Undefined figures are
-            None.
-        Regression has no log_loss and no positives; its errors are on the task's scale.
+        JSON-ready: task -> {<role>: {auc | rmse, log_loss, calibration, examples, positives,
+        interval: {metric: [low, high]}}, difference: {metric: [value, low, high]}}. Undefined figures are
+        None. Regression has no log_loss and no positives; its errors are on the task's scale.
 
     Raises:
         BadInput: if a prediction is not finite.
     """
     spans = [tables[span] for span in sorted(tables)]
-    clusters, num_clusters = _cluster_indices(spans)
+    clusters, num_clusters = _index_clusters(spans)
     figures: dict[str, Any] = {}
     for name, task in tasks.items():
         rows = [
             _task_rows(table, indices, name, task) for table, indices in zip(spans, clusters, strict=True)
         ]
-        roles = _figures_of_roles(rows, task, num_clusters, resamples, seed)
+        roles = _compute_figures_by_role(rows, task, num_clusters, resamples, seed)
         figures[name] = {role: _to_json(role_figures, min_positives) for role, role_figures in roles.items()}
         if "student" in roles and "control" in roles:
             difference = _difference(roles["student"], roles["control"], min_positives)
@@ -84,8 +86,8 @@ def progressive_figures(
     return figures
 
 
-def _cluster_indices(spans: Sequence[pa.Table]) -> tuple[list[np.ndarray], int]:
-    """Returns each span's `[rows]` int64 indices of clusters, and the number of clusters of all spans."""
+def _index_clusters(spans: Sequence[pa.Table]) -> tuple[list[np.ndarray], int]:
+    """Returns each span's `[rows]` int64 cluster indices, and the number of clusters of all spans."""
     if not spans:
         return [], 0
     columns = [table[CLUSTER_ID].combine_chunks() if table.num_rows else [] for table in spans]
@@ -104,40 +106,41 @@ def _task_rows(table: pa.Table, clusters: np.ndarray, name: str, task: Task) -> 
     )
 
 
-def _figures_of_roles(
+def _compute_figures_by_role(
     rows: Sequence[_TaskRows], task: Task, num_clusters: int, resamples: int, seed: int
 ) -> dict[str, _RoleFigures]:
     predicted = [{role: ~np.isnan(span.predictions[role]) for role in ROLES} for span in rows]
     paired = [role for role in ("student", "control") if any(masks[role].any() for masks in predicted)]
     figures = {}
     for role in ROLES:
-        where = [np.logical_and.reduce([masks[other] for other in {role, *paired}]) for masks in predicted]
+        # A row must have predictions of this role and of student and control.
+        where = [np.logical_and.reduce([masks[name] for name in {role, *paired}]) for masks in predicted]
         if any(mask.any() for mask in where):
             role_rows = [span.select(role, mask) for span, mask in zip(rows, where, strict=True)]
-            figures[role] = _role_figures(role_rows, task, num_clusters, resamples, seed)
+            figures[role] = _compute_figures(role_rows, task, num_clusters, resamples, seed)
     return figures
 
 
-def _role_figures(
+def _compute_figures(
     spans: Sequence[SpanRows], task: Task, num_clusters: int, resamples: int, seed: int
 ) -> _RoleFigures:
     figures = SpanFigures(task.kind, spans, num_clusters)
     positives = sum(int(np.sum(rows.labels > 0.5)) for rows in spans) if task.kind == "binary" else None
     return _RoleFigures(
-        values=figures.unweighted(),
-        resampled=figures.resampled(resamples, seed),
+        values=figures.compute_unweighted(),
+        resampled=figures.compute_resampled(resamples, seed),
         examples=sum(rows.labels.size for rows in spans),
         positives=positives,
     )
 
 
 def _to_json(figures: _RoleFigures, min_positives: int) -> dict[str, Any]:
-    fields: dict[str, Any] = {metric: _number(value) for metric, value in figures.values.items()}
+    fields: dict[str, Any] = {metric: _finite_or_none(value) for metric, value in figures.values.items()}
     fields["examples"] = figures.examples
     if figures.positives is not None:
         fields["positives"] = figures.positives
     fields["interval"] = {
-        metric: _bounds(values, figures.positives, min_positives)
+        metric: _interval_bounds(values, figures.positives, min_positives)
         for metric, values in figures.resampled.items()
     }
     return fields
@@ -148,19 +151,21 @@ def _difference(
 ) -> dict[str, list[float | None]]:
     return {
         metric: [
-            _number(student.values[metric] - control.values[metric]),
-            *_bounds(student.resampled[metric] - control.resampled[metric], student.positives, min_positives),
+            _finite_or_none(student.values[metric] - control.values[metric]),
+            *_interval_bounds(
+                student.resampled[metric] - control.resampled[metric], student.positives, min_positives
+            ),
         ]
         for metric in student.values
     }
 
 
-def _bounds(values: Array, positives: int | None, min_positives: int) -> list[float | None]:
+def _interval_bounds(values: Array, positives: int | None, min_positives: int) -> list[float | None]:
     if positives is not None and positives < min_positives:
         return [None, None]
     bounds = interval(values)
     return [None, None] if bounds is None else list(bounds)
 
 
-def _number(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Verdict of the push gate: a non-inferiority test of a surface's students against their controls."""
+"""Verdict of the push gate: tests that a surface's students are not worse than their controls."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from models.tasks import Task
 
 @settings
 class PushRule:
-    """A surface's condition for a push: a non-inferiority test on one primary metric.
+    """A surface's condition for a push: a non-inferiority test on the metric of one task.
 
     Attributes:
         task: The task to compare: AUC if it is binary, RMSE on the task's scale if it is a regression.
-        margin: Accepted deficit of the student against the control, in the metric's unit, >= 0.
-        alpha: Level of the test, in (0, 1): the share of students worse by `margin` that are still pushed.
-        spans: Number of spans whose rows are pooled, >= 1.
+        margin: Accepted lead of the control over the student, in the metric's unit, >= 0.
+        alpha: Level of the test, in (0, 1): the probability that a student worse by `margin` is pushed.
+        spans: Number of the latest spans that are compared, >= 1.
     """
 
     task: str
@@ -55,9 +55,10 @@ class GateVerdict:
         reason: one line for people.
         rests_on: evidence for the verdict: `control` if student and control were compared, else
             `candidate check`.
-        difference: the student's lead over the control in the metric's unit; None if not compared.
-        lower_bound: one-sided lower bound of the difference at confidence 1 - alpha; None if not compared.
-        spans: the compared spans, in order.
+        difference: the student's lead over the control in the metric's unit, positive if the student is
+            better; None if not compared.
+        lower_bound: one-sided lower bound of `difference` at confidence 1 - alpha; None if not compared.
+        spans: the compared spans, in ascending order.
         examples: number of labelled rows of these spans that student and control have predicted.
     """
 
@@ -78,19 +79,19 @@ def gate_verdict(
     seed: int,
     min_positives: int = 50,
 ) -> GateVerdict:
-    """Compares students with their controls, by predictions that they made before training on the span.
+    """Compares students with their controls, by predictions that both made before training on the span.
 
-    The student passes if the lower bound of its lead over the control is above minus the margin. It also
-    passes if the models cannot be compared: no recent span has a control that has trained on the same spans,
-    too few rows of the rarer class, or no span with both classes. Otherwise such a surface would never get a
-    push. The verdict's `reason` then names the missing evidence.
+    The student passes if the lower bound of its lead over the control is above `-rule.margin`. The student
+    also passes if the models cannot be compared; otherwise some surfaces would never get a push. The
+    verdict's `reason` then names the missing evidence: no labelled row that both have predicted, too few rows
+    of the rarer class, or no span with both classes.
 
     Args:
-        tables: span -> predictions table. Compared are the last `rule.spans` spans with rows that student and
-            control have predicted: the AUC is a mean over spans, the RMSE that of all rows.
+        tables: span -> predictions table. The gate compares the last `rule.spans` spans with labelled rows
+            that both have predicted. AUC is a mean over these spans; RMSE is computed on all their rows.
         rule: the surface's push rule.
-        task: the task of the rule.
-        resamples: number of bootstrap draws of clusters, shared by student and control; at least 1 / alpha.
+        task: the task `rule.task`.
+        resamples: number of bootstrap resamples, shared by student and control; at least 1 / alpha.
         seed: seed of the draws.
         min_positives: minimum number of rows of a binary task's rarer class.
 
@@ -106,12 +107,12 @@ def gate_verdict(
     columns = [CLUSTER_ID, *(prefix + rule.task for prefix in (LABEL_PREFIX, "student_", "control_"))]
     complete_rows = {span: tables[span].select(columns).drop_null() for span in sorted(tables)}
     spans = [span for span, rows in complete_rows.items() if rows.num_rows][-rule.spans :]
-    pooled = [complete_rows[span] for span in spans]
-    examples = sum(rows.num_rows for rows in pooled)
-    missing = _missing_evidence(pooled, rule.task, task, min_positives)
-    if missing is not None:
-        return GateVerdict(True, missing, "candidate check", None, None, spans, examples)
-    difference, lower_bound = _student_lead(pooled, rule, task, resamples, seed)
+    compared = [complete_rows[span] for span in spans]
+    examples = sum(rows.num_rows for rows in compared)
+    missing_evidence = _find_missing_evidence(compared, rule.task, task, min_positives)
+    if missing_evidence is not None:
+        return GateVerdict(True, missing_evidence, "candidate check", None, None, spans, examples)
+    difference, lower_bound = _compute_lead(compared, rule, task, resamples, seed)
     push = lower_bound > -rule.margin
     reason = (
         f"{METRICS[task.kind][0].upper()} of {rule.task}: the student's lead over its control is "
@@ -121,13 +122,15 @@ def gate_verdict(
     return GateVerdict(push, reason, "control", difference, lower_bound, spans, examples)
 
 
-def _missing_evidence(pooled: Sequence[pa.Table], name: str, task: Task, min_positives: int) -> str | None:
+def _find_missing_evidence(
+    compared: Sequence[pa.Table], name: str, task: Task, min_positives: int
+) -> str | None:
     """Returns the reason why student and control cannot be compared; None if they can."""
-    if not pooled:
+    if not compared:
         return f"no labelled row of {name} has predictions of student and control"
     if task.kind != "binary":
         return None
-    classes = [np.bincount(float_column(rows, LABEL_PREFIX + name) > 0.5, minlength=2) for rows in pooled]
+    classes = [np.bincount(float_column(rows, LABEL_PREFIX + name) > 0.5, minlength=2) for rows in compared]
     rarer = int(np.sum(classes, axis=0).min())
     if rarer < min_positives:
         return f"{rarer} rows of the rarer class of {name}, fewer than {min_positives}"
@@ -136,21 +139,25 @@ def _missing_evidence(pooled: Sequence[pa.Table], name: str, task: Task, min_pos
     return None
 
 
-def _student_lead(
-    pooled: Sequence[pa.Table], rule: PushRule, task: Task, resamples: int, seed: int
+def _compute_lead(
+    compared: Sequence[pa.Table], rule: PushRule, task: Task, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Returns the student's lead over the control without resampling, and the lead's lower bound."""
-    ids = pc.unique(pa.concat_tables(pooled)[CLUSTER_ID])
+    """Returns the student's lead over the control, positive if better, and the lead's lower bound."""
+    ids = pc.unique(pa.concat_tables(compared)[CLUSTER_ID])
     student, control = (
-        SpanFigures(task.kind, [_span_rows(rows, role, rule.task, task, ids) for rows in pooled], len(ids))
+        SpanFigures(task.kind, [_span_rows(rows, role, rule.task, task, ids) for rows in compared], len(ids))
         for role in ("student", "control")
     )
     metric, sign = METRICS[task.kind][0], 1 if task.kind == "binary" else -1
-    leads = student.resampled(resamples, seed)[metric] - control.resampled(resamples, seed)[metric]
-    # A resample with only one class has no AUC. Of B sorted draws, the Weibull quantile takes number
-    # alpha (B + 1). NumPy's default quantile is higher, so more than a share alpha would pass.
-    lower_bound = np.quantile(sign * leads[np.isfinite(leads)], rule.alpha, method="weibull")
-    return sign * (student.unweighted()[metric] - control.unweighted()[metric]), float(lower_bound)
+    leads = sign * (
+        student.compute_resampled(resamples, seed)[metric]
+        - control.compute_resampled(resamples, seed)[metric]
+    )
+    # A resample with only one class has no AUC. The Weibull quantile of B sorted values is the value number
+    # alpha (B + 1). NumPy's default quantile is higher; with it, too many students would pass.
+    lower_bound = np.quantile(leads[np.isfinite(leads)], rule.alpha, method="weibull")
+    lead = sign * (student.compute_unweighted()[metric] - control.compute_unweighted()[metric])
+    return lead, float(lower_bound)
 
 
 def _span_rows(rows: pa.Table, role: str, name: str, task: Task, cluster_ids: pa.Array) -> SpanRows:

@@ -36,7 +36,7 @@ svg { max-width: 100%; height: auto }
 <div class="wide"><table><caption>{{ table.caption }}</caption>
 <thead><tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
 {% for row in table.rows %}
-<tr>{% for cell in row %}<td>{{ shown(cell) }}</td>{% endfor %}</tr>
+<tr>{% for cell in row %}<td>{{ format_cell(cell) }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
 {% endfor %}
@@ -53,7 +53,7 @@ svg { max-width: 100%; height: auto }
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of text and numbers; None shows as a dash."""
+    """A table of texts and numbers; None is shown as a dash."""
 
     caption: str
     columns: Sequence[str]
@@ -62,7 +62,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading, a paragraph, tables and drawings, in this order; each may be missing."""
+    """A heading, a paragraph, tables and drawings, in this order; each part is optional."""
 
     heading: str = ""
     text: str = ""
@@ -77,7 +77,7 @@ def render(title: str, tables: Sequence[Table], drawings: Sequence[Drawing] = ()
 
 def render_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
     """Renders a page of several sections as HTML; escapes all text. `lead` is the text below the title."""
-    return _PAGE.render(title=title, lead=lead, sections=sections, shown=_shown)
+    return _PAGE.render(title=title, lead=lead, sections=sections, format_cell=_format_cell)
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str | None:
@@ -99,7 +99,7 @@ def flat_figures(figures: Mapping[str, Mapping[str, Mapping[str, object]]]) -> d
     }
 
 
-def _shown(cell: str | float | None) -> str:
+def _format_cell(cell: str | float | None) -> str:
     if cell is None:
         return "-"
     return cell if isinstance(cell, str) else f"{cell:.4g}" if isinstance(cell, float) else str(cell)

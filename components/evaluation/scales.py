@@ -9,5 +9,5 @@ from models.tasks import Task, to_task_scale
 
 
 def on_task_scale(labels: npt.ArrayLike, task: Task) -> npt.NDArray[np.float64]:
-    """Converts `[rows]` labels in the task's unit to float64 labels on the task's scale; NaN stays NaN."""
+    """Converts `[rows]` labels in the task's unit to `[rows]` float64 on the task's scale; NaN stays NaN."""
     return to_task_scale(np.asarray(labels, dtype=np.float64), task, np.log1p)

@@ -1,4 +1,4 @@
-"""Severities of the kinds of anomaly that SpanValidator finds; formats anomalies as text."""
+"""Kinds of anomalies that SpanValidator finds, their severities, and their text."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Severities:
     """Severity of each kind of anomaly: `stop` stops the span, `warn` only logs the anomaly.
 
     Attributes:
-        schema: A value has the wrong type or is outside its domain, a column is missing too often or is
-            unknown.
-        drift: A distribution differs from the previous span (limits: the schema's drift comparators).
-        skew: A distribution differs from the burn-in, on which the features were fitted (limits: the schema's
-            skew comparators).
+        schema: A value has the wrong type or is outside its domain; or a column is unknown, or missing in too
+            many rows.
+        drift: A distribution differs from that of the previous span (limits: the schema's drift comparators).
+        skew: A distribution differs from that of the burn-in, on which the transform graph was fitted
+            (limits: the schema's skew comparators).
     """
 
     schema: Severity = "stop"

@@ -1,16 +1,16 @@
-"""Reads spans from a table of impressions in BigQuery, in the event log's schema.
+"""Reads spans of impressions from a BigQuery table, in the event log's schema.
 
-The table has the event log's columns (`eventlog.rows.LOG_SCHEMA`) and an integer column `span`: the span of
-the event log to which the row belongs. For a matured row, it is later than the impression's span. Partition
-the table by `span`, because each query reads one span.
+The table has the event log's columns (`eventlog.rows.LOG_SCHEMA`) and an integer column `span`: the span to
+which the row belongs. A matured row belongs to a later span than its impression. Partition the table by
+`span`, because each query reads one span.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,8 +25,8 @@ from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, LOG_SCHEMA
 from eventlog.spans import SUCCESS, span_folder, write_span
 
 SPAN = "span"
-_NAME = re.compile(r"([a-z0-9.:-]+)\.(\w+)\.(\w+)")
-_TASK = re.compile(r"[A-Za-z0-9_]+")
+_TABLE_NAME = re.compile(r"([a-z0-9.:-]+)\.(\w+)\.(\w+)")
+_TASK_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class EventTable:
         name: `project.dataset.table`.
 
     Raises:
-        BadInput: if `name` does not have this form.
+        BadInput: if `name` has another form.
     """
 
     location: BigQueryLocation
@@ -48,13 +48,16 @@ class EventTable:
         require_table_name(self.name, "events table")
 
     def read_rows(self, span: int) -> pa.Table:
-        """Reads the rows of one span as `LOG_SCHEMA`, sorted by time and id; uses the Storage Read API.
+        """Reads the rows of one span with the Storage Read API.
+
+        Returns:
+            A table of `LOG_SCHEMA`, sorted by time and id.
 
         Raises:
             BadInput: if the table or a column is missing.
         """
         self.require_columns()
-        project, dataset, table = _NAME.fullmatch(self.name).groups()  # type: ignore[union-attr]
+        project, dataset, table = _TABLE_NAME.fullmatch(self.name).groups()  # type: ignore[union-attr]
         client = self.location.read_client()
         options = types.ReadSession.TableReadOptions(
             selected_fields=LOG_SCHEMA.names, row_restriction=f"{SPAN} = {span:d}"
@@ -70,15 +73,15 @@ class EventTable:
         batches = [batch for stream in session.streams for batch in read_stream(client, session, stream.name)]
         if not batches:
             return LOG_SCHEMA.empty_table()
-        return sort_rows(pa.Table.from_batches(batches), LOG_SCHEMA)
+        return cast_and_sort(pa.Table.from_batches(batches), LOG_SCHEMA)
 
-    def write_log(self, log: Path, spans: range, on_span: Any) -> None:
-        """Writes spans into an event log; skips spans that the log already has.
+    def write_log(self, log: Path, spans: range, on_span: Callable[[int, int], object]) -> None:
+        """Writes spans into an event log; skips the spans that are complete in the log.
 
         Args:
             log: folder of the event log.
             spans: the spans to write.
-            on_span: called with each span and its number of rows.
+            on_span: called after each written span with the span and its number of rows.
 
         Raises:
             BadInput: if the table or a column is missing, or a span has no rows.
@@ -105,13 +108,13 @@ class EventTable:
         except exceptions.NotFound as error:
             raise BadInput(
                 "no such table", where=f"events table {self.name}", expected="a table of impressions",
-                got="none", fix="Create it, or correct its name.",
+                got="none", fix="Create the table, or correct its name.",
             ) from error  # fmt: skip
         missing = {*LOG_SCHEMA.names, SPAN} - {field.name for field in table.schema}
         if missing:
             raise BadInput(
                 f"missing column {min(missing)}", where=f"events table {self.name}",
-                expected="every column of the event log, and span", got="no such column",
+                expected="every column of the event log, and the column span", got="no such column",
                 fix="Add the column to the table; null means masked.",
             )  # fmt: skip
 
@@ -121,15 +124,15 @@ def require_table_name(name: str, option: str) -> None:
 
     Args:
         name: the name.
-        option: the option or key that contains the name, for the error message.
+        option: the option or the configuration key with the name, for the error message.
 
     Raises:
-        BadInput: if the name does not have this form.
+        BadInput: if the name has another form.
     """
-    if not _NAME.fullmatch(name):
+    if not _TABLE_NAME.fullmatch(name):
         raise BadInput(
             "not a table's name", where=f"{option} {name!r}", expected="PROJECT.DATASET.TABLE",
-            got=repr(name), fix="Correct it.",
+            got=repr(name), fix="Correct the name.",
         )  # fmt: skip
 
 
@@ -137,17 +140,17 @@ def require_task_name(task: str) -> None:
     """Checks that a task's name has only letters, digits and `_`, because it becomes part of SQL.
 
     Raises:
-        BadInput: if it has another character.
+        BadInput: if the name has another character, or is empty.
     """
-    if not _TASK.fullmatch(task):
+    if not _TASK_NAME.fullmatch(task):
         raise BadInput(
             "not a task's name", where="join in BigQuery", expected="letters, digits and _",
             got=repr(task), fix="Rename the task.",
         )  # fmt: skip
 
 
-def sort_rows(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Casts rows from BigQuery to the types of the event log, and sorts them by time and id."""
+def cast_and_sort(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Casts the columns of `schema` to its types, drops all others, and sorts the rows by time and id."""
     columns = [table[field.name].cast(field.type) for field in schema]
     rows = pa.table(columns, schema=schema)
     return rows.take(pc.sort_indices(rows, [(EVENT_TIME_MS, "ascending"), (EXAMPLE_ID, "ascending")]))

@@ -1,6 +1,6 @@
-"""Joins a surface's impressions with their soft labels inside BigQuery, if BigQuery stores both.
+"""Joins a surface's impressions with their soft labels inside BigQuery, which must store both.
 
-Writes the same rows, splits and shards as `transforms.join_labels`, but reads only the rows of this surface.
+Writes the same rows, splits and shards as `transforms.join_labels`, but reads only the rows of the surface.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud import bigquery
 
-from components.event_store.event_table import SPAN, EventTable, require_task_name, sort_rows
+from components.event_store.event_table import SPAN, EventTable, cast_and_sort, require_task_name
 from components.label_store.base import EVENT_DATE, LabelSetRecord
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS
@@ -27,7 +27,7 @@ from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LOG_SCHEMA, SOFT_PREFIX, 
 from models.shard_names import shard_name
 
 _HAS_LABEL = "has_label"
-_LABELS_WHERE = (
+_LABELS_CONDITION = (
     f"{LABEL_SET} IN UNNEST(@sets) AND {EVENT_DATE} BETWEEN @first AND @last AND {SURFACE} = @surface"
 )
 
@@ -42,7 +42,7 @@ class BigQueryJoin:
         span: span of the examples.
         surface: surface of the examples.
         records: records of the label sets of the span and of its matured rows' spans, in the same dataset.
-        delayed: distilled task → whether it is delayed (its hard label is in the matured row).
+        delayed: task of the teacher → whether the task is delayed (its hard label is in the matured row).
         num_buckets: number of shards in each split.
 
     Raises:
@@ -81,32 +81,32 @@ class BigQueryJoin:
             labelled_matured_rows=self._num_labelled(
                 joined.filter(matured), has_label.filter(matured), fresh=False
             ),
-            labels_without_example=self._num_labels() - (pc.sum(has_label).as_py() or 0),
+            labels_without_example=self._num_label_rows() - (pc.sum(has_label).as_py() or 0),
         )
         write_report(report, self.output_uri, [record.set_id for record in self.records])
         return report
 
     def _join(self) -> tuple[pa.Table, pa.ChunkedArray]:
-        """Returns rows with the log's columns and `soft_<task>`; and bool, whether a row has a label row."""
-        soft = [f"{self._soft_label(task)} AS {SOFT_PREFIX}{task}" for task in self.delayed]
+        """Returns the rows with columns `soft_<task>`; and a bool per row: whether it has a label row."""
+        soft = [f"{self._soft_label_sql(task)} AS {SOFT_PREFIX}{task}" for task in self.delayed]
         sql = f"""
             SELECT {", ".join(f"e.{name}" for name in LOG_SCHEMA.names)}, {", ".join(soft)},
               l.{LABEL_SET} IS NOT NULL AS {_HAS_LABEL}
             FROM `{self.events.name}` AS e
-            LEFT JOIN (SELECT * FROM `{self._labels}` WHERE {_LABELS_WHERE}) AS l
+            LEFT JOIN (SELECT * FROM `{self._labels_table}` WHERE {_LABELS_CONDITION}) AS l
             ON l.{EXAMPLE_ID} = e.{EXAMPLE_ID}
             WHERE e.{SPAN} = @span AND e.{SURFACE} = @surface"""  # noqa: S608 - tables and tasks are checked
         with code_refused(self.events.name):
             rows = self._query(sql).to_arrow(bqstorage_client=self.events.location.read_client())
         fields = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in self.delayed]
         schema = pa.schema([*LOG_SCHEMA, *fields, pa.field(_HAS_LABEL, pa.bool_())])
-        table = sort_rows(rows, schema)
+        table = cast_and_sort(rows, schema)
         return table.drop([_HAS_LABEL]), table[_HAS_LABEL]
 
-    def _soft_label(self, task: str) -> str:
-        """Returns SQL for a task's soft label: null if no set has the task, and in rows of the other kind.
+    def _soft_label_sql(self, task: str) -> str:
+        """Returns the SQL expression of a task's soft label; null if no set has the task.
 
-        Delayed tasks are labelled in matured rows, all other tasks in fresh rows.
+        Delayed tasks have soft labels only in matured rows, all other tasks only in fresh rows.
         """
         column = SOFT_PREFIX + task
         if not any(task in record.columns for record in self.records):
@@ -116,15 +116,15 @@ class BigQueryJoin:
 
     def _write(self, joined: pa.Table) -> None:
         for split, rows in split_rows(joined, self.span).items():
-            buckets = dict(cut_buckets(pa.Table.from_batches([rows]), self.num_buckets))
-            for number in range(self.num_buckets):
-                name = shard_name(self.span, number, self.num_buckets)
+            rows_by_bucket = dict(cut_buckets(pa.Table.from_batches([rows]), self.num_buckets))
+            for bucket in range(self.num_buckets):
+                name = shard_name(self.span, bucket, self.num_buckets)
                 path = f"{split_folder(self.output_uri, split)}/{name}"
-                write_shard(path, buckets.get(number, rows.slice(0, 0)))
+                write_shard(path, rows_by_bucket.get(bucket, rows.slice(0, 0)))
 
     def _num_labelled(self, rows: pa.Table, has_label: pa.ChunkedArray, *, fresh: bool) -> int:
         tasks = [task for task, is_delayed in self.delayed.items() if is_delayed == (not fresh)]
-        # Rows without a task to label count if they have a label row, as in `join_rows`.
+        # If no task has soft labels in these rows, count the rows with a label row, as `join_rows` does.
         if not tasks:
             return pc.sum(has_label).as_py() or 0
         labelled = pa.array([False] * rows.num_rows, pa.bool_())
@@ -132,27 +132,27 @@ class BigQueryJoin:
             labelled = pc.or_(labelled, rows[SOFT_PREFIX + task].is_valid())
         return pc.sum(labelled).as_py() or 0
 
-    def _num_labels(self) -> int:
-        sql = f"SELECT COUNT(*) FROM `{self._labels}` WHERE {_LABELS_WHERE}"  # noqa: S608 - a checked name
+    def _num_label_rows(self) -> int:
+        sql = f"SELECT COUNT(*) FROM `{self._labels_table}` WHERE {_LABELS_CONDITION}"  # noqa: S608 - a checked name
         (row,) = self._query(sql)
         return int(row[0])
 
     @property
-    def _labels(self) -> str:
+    def _labels_table(self) -> str:
         return self.events.location.table(LABELS)
 
     def _query(self, sql: str) -> Any:
         # A set without rows has no dates. If no set has rows, any date works.
-        filled = [record for record in self.records if record.rows]
-        first = min((record.first_date for record in filled), default="0001-01-01")
-        last = max((record.last_date for record in filled), default="0001-01-01")
+        not_empty = [record for record in self.records if record.rows]
+        first_date = min((record.first_date for record in not_empty), default="0001-01-01")
+        last_date = max((record.last_date for record in not_empty), default="0001-01-01")
         config = bigquery.QueryJobConfig(
             query_parameters=[
                 bigquery.ScalarQueryParameter("span", "INT64", self.span),
                 bigquery.ScalarQueryParameter("surface", "STRING", self.surface),
                 bigquery.ArrayQueryParameter("sets", "STRING", [record.set_id for record in self.records]),
-                bigquery.ScalarQueryParameter("first", "DATE", first),
-                bigquery.ScalarQueryParameter("last", "DATE", last),
+                bigquery.ScalarQueryParameter("first", "DATE", first_date),
+                bigquery.ScalarQueryParameter("last", "DATE", last_date),
             ],
             labels=dict(self.events.location.billing_labels),
         )

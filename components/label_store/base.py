@@ -1,8 +1,9 @@
 """Interface of the label store, and the dataclasses that all backends share.
 
-A *label set* holds all soft labels that one teacher version gave to one span. It becomes visible in one step
-and never changes. A new revision of a set is stored beside the older one. The pin of a fleet says which
-revision its students read.
+A *label set* contains all soft labels of one teacher version for one version of one span. It becomes visible
+in one step and never changes. An *attempt* is one try to write and publish a label set; each attempt has
+its own set id. A new revision of a set is stored beside the older one. A fleet's pin names the set that its
+students read for a span.
 
 Reference: Khani et al., RecSys '24 (one teacher, many students, labels from a columnar store).
 """
@@ -22,7 +23,7 @@ from eventlog.names import name_fault
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 EVENT_DATE = "event_date"
-_SET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SET_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 FIXED_COLUMNS = pa.schema(
     [
         pa.field(EXAMPLE_ID, pa.string(), nullable=False),
@@ -30,7 +31,7 @@ FIXED_COLUMNS = pa.schema(
         pa.field(SURFACE, pa.string()),
     ]
 )
-"""Columns of every label row, besides `soft_<task>`."""
+"""Schema of the columns of every label row, without its `soft_<task>` columns."""
 
 
 def require_name(value: str, kind: str) -> str:
@@ -38,10 +39,11 @@ def require_name(value: str, kind: str) -> str:
 
     Args:
         value: the name.
-        kind: kind of name, for the error message.
+        kind: kind of name, such as `fleet name`, for the error message.
 
     Raises:
-        BadInput: if it holds anything but letters, digits, `_` and `-`.
+        BadInput: if `value` has a character other than letters, digits, `_` and `-`, or does not begin with a
+            letter or digit.
     """
     fault = name_fault(value, max_length=None)
     if fault is not None:
@@ -52,20 +54,21 @@ def require_name(value: str, kind: str) -> str:
 
 
 def require_set_id(set_id: str, where: str) -> str:
-    """Returns a set id that was read from a store's files, if it is safe in paths and in SQL.
+    """Returns `set_id` if it is safe in paths and in SQL.
 
     Args:
-        set_id: the id.
-        where: where it was read, for the error message.
+        set_id: an id that was read from a file of the store.
+        where: location of the file, for the error message.
 
     Raises:
-        BadInput: if it holds anything but letters, digits, `_`, `-` and `.`, or does not begin with a letter
-            or digit.
+        BadInput: if `set_id` has a character other than letters, digits, `_`, `-` and `.`, or does not begin
+            with a letter or digit.
     """
-    if not _SET_ID.fullmatch(set_id):
+    if not _SET_ID_PATTERN.fullmatch(set_id):
         raise BadInput(
-            "not the id of a label set", where=where, expected="letters, digits, _, - and .",
-            got=repr(set_id), fix="Find out who wrote it: this program writes no such id.",
+            "not the id of a label set", where=where,
+            expected="letters, digits, _, - and ., the first a letter or a digit",
+            got=repr(set_id), fix="Find out who wrote this id: rankdistill writes no such id.",
         )  # fmt: skip
     return set_id
 
@@ -89,7 +92,12 @@ class SoftColumn:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelSetKey:
-    """Teacher and span of a label set. Sets with the same key are revisions of one another."""
+    """Teacher and span of a label set. Sets with the same key are revisions of one another.
+
+    Raises:
+        BadInput: if `teacher` or `teacher_version` is not a safe name; see `require_name`.
+        ValueError: if `span` or `span_version` is negative.
+    """
 
     teacher: str
     teacher_version: str
@@ -104,7 +112,7 @@ class LabelSetKey:
 
     @property
     def prefix(self) -> str:
-        """Prefix of the ids of all sets with this key. No other set id has it."""
+        """Prefix of the ids of all sets with this key, and of no other set id."""
         return f"{self.teacher}.{self.teacher_version}.span-{self.span:05d}.{self.span_version}."
 
 
@@ -113,16 +121,16 @@ class StagedShard:
     """One shard that is written but not yet visible to readers.
 
     Attributes:
-        name: name of the shard within the set; a retried bundle stages the same name again.
-        path: location of the file, in the backend's own form.
-        size_bytes: size of the file; checked again before publication.
+        name: name of the shard within the set. A retried Beam bundle stages the same name again.
+        path: path of the file. Delta: relative to the table's folder. BigQuery: absolute, or `gs://…`.
+        size_bytes: size of the file; `publish` compares it with the current size.
         rows: number of label rows.
         rows_per_surface: surface → number of label rows.
         first_date: earliest `event_date` of the rows, ISO 8601; empty if there are no rows.
-        last_date: latest `event_date`.
-        checksum: see `fingerprints.checksum`.
-        fault: empty, or the reason why the labels must not be published. The worker only reports it and
-            `publish` raises: Beam would retry and wrap an exception raised in a worker.
+        last_date: latest `event_date`, in the same form.
+        checksum: see `fingerprints.compute_checksum`.
+        fault: reason why the labels must not be published; empty if there is none. `publish` raises this
+            fault. The worker does not, because Beam would retry its work and wrap the exception.
     """
 
     name: str
@@ -144,7 +152,7 @@ class SetFacts:
         feature_version: feature version of the teacher.
         label_age_spans: label age: the labelled span minus the last span on which the teacher has trained.
         seconds: duration of the labelling.
-        extra: name → further figure.
+        extra: name → further figure, such as `ready_ms`.
     """
 
     feature_version: str
@@ -155,10 +163,10 @@ class SetFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelSetRecord:
-    """Description of a published set; written once, together with the set.
+    """Facts about a published set, written once, together with the set.
 
     Attributes:
-        set_id: unique among all attempts, published or unpublished.
+        set_id: id of the set, unique among all attempts, published or unpublished.
         key: teacher and span.
         revision: 1 for the first set of its key.
         columns: task → meaning of its `soft_<task>` column.
@@ -166,7 +174,7 @@ class LabelSetRecord:
         rows: number of label rows, one per labelled example.
         rows_per_surface: surface → number of label rows.
         first_date: earliest `event_date` of the rows, ISO 8601; empty if there are no rows.
-        last_date: latest `event_date`.
+        last_date: latest `event_date`, in the same form.
         checksum: 16 hex digits, independent of the order and the sharding of the rows.
         created_ms: time of publication, Unix milliseconds.
     """
@@ -185,7 +193,7 @@ class LabelSetRecord:
 
 
 class ShardWriter(abc.ABC):
-    """Writes the shards of one attempt at a label set, from Beam workers. Picklable.
+    """Writes the shards of one attempt. Beam pickles the writer and calls it in workers.
 
     Attributes:
         columns: task → meaning of its column.
@@ -196,18 +204,20 @@ class ShardWriter(abc.ABC):
     @property
     @abc.abstractmethod
     def set_id(self) -> str:
-        """Id of the attempt; the id of the set if this attempt is published."""
+        """Id of the attempt; also the id of the set if this attempt is published."""
 
     @abc.abstractmethod
     def write(self, name: str, table: pa.Table) -> StagedShard:
-        """Stages one shard. If a retry stages the same name again, one copy is published.
+        """Stages one shard: writes its file, which readers do not see before `publish`.
+
+        If a retry stages the same name again, `publish` uses one of the copies.
 
         Args:
             name: name of the shard within the set.
             table: columns of `FIXED_COLUMNS` and a float32 `soft_<task>` for each of the set's tasks.
 
         Raises:
-            ValueError: if the table has other columns.
+            ValueError: if the table has other columns, or another order of columns.
         """
 
 
@@ -219,7 +229,15 @@ class LabelStore(abc.ABC):
 
     @abc.abstractmethod
     def stage(self, key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> ShardWriter:
-        """Begins an attempt at a label set. Readers see nothing of it before `publish`."""
+        """Begins an attempt and returns its writer.
+
+        Args:
+            key: teacher and span of the set.
+            columns: task → meaning of its `soft_<task>` column.
+
+        Raises:
+            BadInput: if a task's name cannot be part of a column name.
+        """
 
     @abc.abstractmethod
     def publish(
@@ -238,8 +256,8 @@ class LabelStore(abc.ABC):
             record of that attempt, and the shards of this attempt stay invisible.
 
         Raises:
-            BadInput: if a label is not finite or is out of range, an example id appears twice, a column has
-                another meaning already, or the shards have been garbage-collected.
+            BadInput: if a label is not finite or is out of range, an example id is missing or appears twice,
+                a column has another meaning already, or staged shards are missing or changed.
         """
 
     @abc.abstractmethod
@@ -250,10 +268,15 @@ class LabelStore(abc.ABC):
     def scan(
         self, set_id: str, columns: Sequence[str], *, surface: str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Reads a published set. The storage reads only these columns and this surface (None: all surfaces).
+        """Yields the rows of a published set. Only the given columns and rows are read from storage.
+
+        Args:
+            set_id: id of the set.
+            columns: names of the columns to read.
+            surface: surface whose rows are read; None for all surfaces.
 
         Raises:
-            BadInput: if the set is not published, or lacks a column.
+            BadInput: if the set is not published, lacks a column or is damaged.
         """
 
     @abc.abstractmethod
@@ -261,11 +284,11 @@ class LabelStore(abc.ABC):
         """Pins a set for a fleet and a span, unless the fleet has a pin for the span already.
 
         Returns:
-            The id of the pinned set: `set_id`, or the set that an earlier call has pinned. The caller must
-            read this set.
+            The id of the pinned set, which the caller must read. If an earlier call has pinned another set,
+            this is the id of that set.
 
         Raises:
-            BadInput: if the set is not published.
+            BadInput: if the set is not published, or the name of the fleet is not safe.
         """
 
     @abc.abstractmethod
@@ -277,8 +300,8 @@ class LabelStore(abc.ABC):
         """Deletes unpublished attempts; keeps published sets.
 
         Args:
-            older_than_seconds: grace period in seconds, counted from the attempt's last write.
-            dry_run: delete nothing; only return the ids.
+            older_than_seconds: minimum age in seconds since the attempt's last write.
+            dry_run: delete nothing; only return the ids of the attempts that would be deleted.
 
         Returns:
             Ids of the deleted attempts. These attempts can no longer be published.
@@ -286,7 +309,15 @@ class LabelStore(abc.ABC):
 
     @abc.abstractmethod
     def delete_unpinned(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """Deletes published sets that are older than this and that no fleet has pinned; returns their ids."""
+        """Deletes old published sets that no fleet has pinned.
+
+        Args:
+            older_than_seconds: minimum age in seconds since publication.
+            dry_run: delete nothing; only return the ids of the sets that would be deleted.
+
+        Returns:
+            Ids of the deleted sets.
+        """
 
     def initialize(self) -> list[str]:
         """Creates the tables of the store if the backend needs any; returns their names."""
@@ -305,25 +336,25 @@ class LabelStore(abc.ABC):
 
 
 class DamagedSet(BadInput):
-    """A published label set has lost a file, or a file of it cannot be read."""
+    """A file of a published label set is missing or cannot be read."""
 
 
-_RESTORE = "Restore the file, or label the span again with `rankdistill backfill --supersede`."
+_DAMAGED_SET_FIX = "Restore the file, or label the span again with `rankdistill backfill --supersede`."
 
 
 def lost_file_error(set_id: str, path: str) -> DamagedSet:
-    """The error for a published set with a missing file."""
+    """Error for a published set with a missing file."""
     return DamagedSet(
         "a published label set has lost a file", where=f"label set {set_id}", expected=path,
-        got="no such file", fix=_RESTORE,
+        got="no such file", fix=_DAMAGED_SET_FIX,
     )  # fmt: skip
 
 
 def unreadable_file_error(set_id: str, path: str, expected: str, got: str) -> DamagedSet:
-    """The error for a published set with a file, or a file of a folder, that cannot be read."""
+    """Error for a published set with an unreadable file; `path` is the file or its folder."""
     return DamagedSet(
         "a published label set has an unreadable file", where=f"label set {set_id}",
-        expected=f"{expected} in {path}", got=" ".join(got.split())[:300], fix=_RESTORE,
+        expected=f"{expected} in {path}", got=" ".join(got.split())[:300], fix=_DAMAGED_SET_FIX,
     )  # fmt: skip
 
 
@@ -339,5 +370,5 @@ def unknown_set_error(set_id: str) -> BadInput:
 
 
 def row_schema(tasks: Sequence[str]) -> pa.Schema:
-    """Schema of label rows: the fixed columns and one nullable float32 per task, in the order given."""
+    """Schema of label rows: the fixed columns and one nullable float32 per task, in the order of `tasks`."""
     return pa.schema([*FIXED_COLUMNS, *(pa.field(SOFT_PREFIX + task, pa.float32()) for task in tasks)])

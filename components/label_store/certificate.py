@@ -17,26 +17,25 @@ FILE_NAME = "certificate.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """Description of a published label set. The artifact holds this description; the label store holds the
-    rows.
+    """Facts about a published label set, stored in the artifact. The rows are in the label store.
 
     Attributes:
         set_id: id of the published set. If an earlier attempt was published first, the id of that attempt.
         teacher: name of the teacher.
-        teacher_version: version of the model that gave the labels.
+        teacher_version: version of the teacher that labelled the span.
         span: the labelled span.
-        span_version: version of the span.
+        span_version: version of the labelled span.
         revision: revision of the set.
         feature_version: feature version of the teacher.
         rows: number of label rows.
-        coverage: surface → labelled fresh examples over fresh examples, in [0, 1].
+        coverage: surface → share of its fresh rows that have a soft label, in [0, 1].
         label_age_spans: label age: `span` minus the last span on which the teacher has trained.
         seconds: duration of the labelling.
-        event_ms: time of the newest labelled impression, Unix milliseconds; 0 if there are no rows, or
+        event_ms: time of the newest labelled impression, Unix milliseconds; 0 if there are no rows, or if
             unknown.
-        ready_ms: time when the span's examples were complete; 0 if unknown.
-        labelled_ms: time when all labels were staged; 0 if unknown.
-        published_ms: time of publication.
+        ready_ms: time when the span's examples were complete, Unix milliseconds; 0 if unknown.
+        labelled_ms: time when all labels were staged, Unix milliseconds; 0 if unknown.
+        published_ms: time of publication, Unix milliseconds.
     """
 
     set_id: str
@@ -57,11 +56,11 @@ class Certificate:
 
 
 def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> Certificate:
-    """Builds the certificate of a published set from its record. Checks nothing.
+    """Builds the certificate of a published set from its record. Does not check the record.
 
     Args:
         record: record of the set.
-        examples_per_surface: surface → number of fresh examples in the span.
+        examples_per_surface: surface → number of fresh rows of the span. Surfaces with 0 rows are left out.
     """
     return Certificate(
         set_id=record.set_id,
@@ -95,7 +94,7 @@ def read_certificate(folder: str | Path) -> Certificate:
     """Reads the certificate that `write_certificate` wrote.
 
     Raises:
-        BadInput: if the folder has no certificate, or it is not valid.
+        BadInput: if the folder has no certificate, or the certificate is not valid.
     """
     path = Path(folder) / FILE_NAME
     if not path.exists():

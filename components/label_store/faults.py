@@ -1,4 +1,4 @@
-"""Check of label values: finite, and probabilities in [0, 1]."""
+"""Checks label rows: ids present, labels finite, probabilities in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX
 
 
 def find_fault(table: pa.Table, columns: Mapping[str, SoftColumn]) -> str:
-    """Describes the first fault of a shard's labels; empty if there is none.
+    """Returns a description of the first fault in a shard; empty if there is none.
 
-    Faults are NaN, infinity, a probability outside [0, 1] and a row without an id. A null label is not a
-    fault: the teacher gave no label.
+    Faults are NaN, infinity, a probability outside [0, 1] and a row without an example id. A null label is
+    not a fault: null means that the teacher gave no label.
 
     Args:
         table: label rows with a `soft_<task>` for each of `columns`.

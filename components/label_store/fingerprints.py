@@ -1,4 +1,4 @@
-"""Hashes of label rows: checksum of a set, duplicate example ids, join bucket of an example."""
+"""Hashes example ids and label rows; finds duplicate example ids."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def hash_ids(ids: pa.ChunkedArray) -> Array:
     return pd.util.hash_array(ids.to_numpy().astype(object), categorize=False)
 
 
-def checksum(table: pa.Table) -> int:
+def compute_checksum(table: pa.Table) -> int:
     """Returns a 64-bit fingerprint of a table's contents.
 
     The fingerprint is the sum of the rows' hashes, so the order and the sharding of the rows do not matter.
     The checksum of a set is the sum of its shards' checksums modulo 2**64.
 
     Args:
-        table: label rows, with `example_id` and float32 columns; other columns are ignored.
+        table: label rows with `example_id` and `soft_<task>` float32; other columns are ignored.
     """
     if table.num_rows == 0:
         return 0
@@ -45,7 +45,11 @@ def checksum(table: pa.Table) -> int:
 
 
 def duplicated_ids(ids: pa.ChunkedArray) -> list[str]:
-    """Returns the ids that appear more than once: sorted, at most three."""
+    """Returns the first three ids, in sorted order, that appear more than once.
+
+    Args:
+        ids: `[rows]` string without nulls.
+    """
     hashes = hash_ids(ids)
     ordered = np.sort(hashes)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -57,7 +61,7 @@ def duplicated_ids(ids: pa.ChunkedArray) -> list[str]:
 
 
 def _mix(values: Array) -> Array:
-    """SplitMix64's finaliser: each input bit changes about half of the output bits."""
+    """Hashes uint64 by the finaliser of SplitMix64: each input bit changes about half of the output bits."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

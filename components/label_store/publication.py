@@ -1,4 +1,4 @@
-"""Steps of publication that all backends share: checks of staged shards, the set's record, error messages."""
+"""Steps of publication that all backends share: set ids, checks of shards, draft of the record, errors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from components.label_store.base import (
     row_schema,
 )
 from components.label_store.faults import find_fault
-from components.label_store.fingerprints import checksum
+from components.label_store.fingerprints import compute_checksum
 from eventlog.errors import BadInput
 from eventlog.rows import EXAMPLE_ID, SURFACE
 
 
-def new_set_id(key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> str:
-    """Returns a unique id for an attempt to publish a set with this key.
+def make_set_id(key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> str:
+    """Returns a unique id for an attempt; `columns` are those of `LabelStore.stage`.
 
     Raises:
         BadInput: if a task's name cannot be part of a column name.
@@ -37,7 +37,7 @@ def new_set_id(key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> str:
 
 
 def key_from_set_id(set_id: str) -> LabelSetKey:
-    """Reads the key from a set id."""
+    """Parses the key in a set id that `make_set_id` has made."""
     teacher, version, span, span_version, _ = set_id.split(".")
     return LabelSetKey(
         teacher=teacher,
@@ -51,7 +51,7 @@ def prepare_rows(name: str, table: pa.Table, columns: Mapping[str, SoftColumn]) 
     """Casts a shard's rows to the set's schema and sorts them by surface and example id.
 
     Raises:
-        ValueError: if the columns are not exactly the columns of the set.
+        ValueError: if the table does not have exactly the columns of the set, in their order.
     """
     require_name(name, "shard name")
     expected = row_schema(list(columns))
@@ -64,7 +64,15 @@ def prepare_rows(name: str, table: pa.Table, columns: Mapping[str, SoftColumn]) 
 def describe_shard(
     name: str, path: str, size_bytes: int, table: pa.Table, columns: Mapping[str, SoftColumn]
 ) -> StagedShard:
-    """Describes a shard, so that `publish` does not have to read it again."""
+    """Builds the description of a written shard, so that `publish` does not have to read its labels.
+
+    Args:
+        name: name of the shard within the set.
+        path: path of the file; see `StagedShard`.
+        size_bytes: size of the file.
+        table: rows of the shard, from `prepare_rows`.
+        columns: task → meaning of its column.
+    """
     surfaces = pc.value_counts(table[SURFACE])
     dates = pc.min_max(table[EVENT_DATE]).as_py()
     return StagedShard(
@@ -75,13 +83,13 @@ def describe_shard(
         rows_per_surface={entry["values"]: entry["counts"] for entry in surfaces.to_pylist()},
         first_date=dates["min"].isoformat() if table.num_rows else "",
         last_date=dates["max"].isoformat() if table.num_rows else "",
-        checksum=checksum(table),
+        checksum=compute_checksum(table),
         fault=find_fault(table, columns),
     )
 
 
 def deduplicate_shards(shards: Sequence[StagedShard]) -> list[StagedShard]:
-    """Returns one copy of each shard, sorted by name. The choice does not depend on the order of `shards`."""
+    """Returns one shard for each name, sorted by name. The order of `shards` does not change the result."""
     by_path = sorted(shards, key=lambda shard: shard.path, reverse=True)
     return sorted({shard.name: shard for shard in by_path}.values(), key=lambda shard: shard.name)
 
@@ -93,10 +101,18 @@ def draft_record(
     facts: SetFacts,
     revision: int = 0,
 ) -> LabelSetRecord:
-    """Builds the record of a set before publication; `revision` is 0 if the backend assigns it later."""
+    """Builds the record of a set before publication.
+
+    Args:
+        set_id: id of the attempt.
+        columns: task → meaning of its column.
+        shards: one copy of each shard.
+        facts: stored in the record.
+        revision: revision of the set; 0 if the backend assigns the revision later.
+    """
     rows = sum(shard.rows for shard in shards)
     surfaces = sorted({surface for shard in shards for surface in shard.rows_per_surface})
-    filled = [shard for shard in shards if shard.rows]
+    non_empty = [shard for shard in shards if shard.rows]
     return LabelSetRecord(
         set_id=set_id,
         key=key_from_set_id(set_id),
@@ -107,8 +123,8 @@ def draft_record(
         rows_per_surface={
             name: sum(shard.rows_per_surface.get(name, 0) for shard in shards) for name in surfaces
         },
-        first_date=min((shard.first_date for shard in filled), default=""),
-        last_date=max((shard.last_date for shard in filled), default=""),
+        first_date=min((shard.first_date for shard in non_empty), default=""),
+        last_date=max((shard.last_date for shard in non_empty), default=""),
         checksum=f"{sum(shard.checksum for shard in shards) % 2**64:016x}",
         created_ms=int(time.time() * 1000),
     )
@@ -119,10 +135,10 @@ class UnfitLabels(BadInput):
 
 
 def refuse_faults(set_id: str, shards: Sequence[StagedShard]) -> None:
-    """Raises if a worker has reported a faulty label.
+    """Checks that no shard has a `fault`.
 
     Raises:
-        UnfitLabels: with the first faulty label.
+        UnfitLabels: with the first fault.
     """
     for shard in shards:
         if shard.fault:
@@ -147,7 +163,7 @@ def duplicate_labels_error(set_id: str, example_ids: Sequence[str]) -> BadInput:
 
 
 def column_conflict_error(name: str, where: str, expected: str, got: str) -> BadInput:
-    """Error for a task whose column exists with another meaning."""
+    """Error for a task whose column already has another meaning."""
     return BadInput(
         f"column {name} has another meaning already",
         where=where,
@@ -169,11 +185,11 @@ def unknown_column_error(set_id: str, where: str, name: str, columns: Sequence[s
 
 
 def collected_attempt_error(set_id: str) -> BadInput:
-    """Error for an attempt whose shards have been garbage-collected."""
+    """Error for a barred attempt, or an attempt whose staged shards are missing or changed."""
     return BadInput(
         "staged shards are missing or changed",
         where=f"label set {set_id}",
         expected="all shards as they were staged",
-        got="a garbage-collected attempt",
-        fix="Label the span again; run `labels gc` with more --grace-hours. Nothing was published.",
+        got="shards that `labels gc` has deleted or another program has changed",
+        fix="Label the span again, and run `labels gc` with more --grace-hours. Nothing was published.",
     )

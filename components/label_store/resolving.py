@@ -17,8 +17,8 @@ class LabelSource:
 
     Attributes:
         teacher: Name of the teacher whose newest set is chosen. None: the deployment's own teacher.
-        set_id: Id of the set to read, whatever its teacher; it fits one span only. None: the teacher's newest
-            set.
+        set_id: Id of the set to read; `teacher` is then ignored. A set id is valid for one span only. None:
+            the teacher's newest set.
         max_age_spans: Maximum label age in spans. None: no maximum.
     """
 
@@ -33,8 +33,8 @@ def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> L
     Args:
         store: The label store.
         fleet: Name of the fleet.
-        source: Rule for the choice if there is no pin yet. Its `teacher` is set, even if it is None in the
-            configuration.
+        source: Rule for the choice if there is no pin yet. The caller has replaced a `teacher` of None by the
+            deployment's teacher.
         span: The labelled span.
 
     Raises:
@@ -42,7 +42,7 @@ def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> L
     """
     pinned = store.read_pin(fleet, span)
     if pinned is None:
-        pinned = store.pin(fleet, span, _choose(store, source, span).set_id)
+        pinned = store.pin(fleet, span, _choose_set(store, source, span).set_id)
     return store.find_set(pinned)
 
 
@@ -52,7 +52,7 @@ def pinned_sets(store: LabelStore, fleet: str, spans: list[int]) -> list[LabelSe
     return [store.find_set(pin) for pin in pins if pin is not None]
 
 
-def _choose(store: LabelStore, source: LabelSource, span: int) -> LabelSetRecord:
+def _choose_set(store: LabelStore, source: LabelSource, span: int) -> LabelSetRecord:
     sets = [record for record in store.list_sets() if record.key.span == span]
     if source.set_id is not None:
         sets = [record for record in sets if record.set_id == source.set_id]
@@ -63,12 +63,12 @@ def _choose(store: LabelStore, source: LabelSource, span: int) -> LabelSetRecord
     if not sets:
         raise UnusableLabels(
             "no label set", where=f"label store, span {span}", expected=expected,
-            got="none", fix="Label the span first; a set_id of another span must be removed.",
+            got="none", fix="Label the span first, or remove a set_id of another span.",
         )  # fmt: skip
-    # The newest span version, then the newest teacher version, then the highest revision. Teacher versions
-    # have no other order than the time, which publishers' clocks can mislead.
-    by_key = {record.key: record for record in sorted(sets, key=lambda record: record.revision)}
-    newest = max(by_key.values(), key=lambda record: (record.key.span_version, record.created_ms))
+    # Keep the highest revision of each key: a wrong clock must not decide between revisions. Then choose the
+    # newest span version, and in it the latest publication, because teacher versions have no order.
+    highest = {record.key: record for record in sorted(sets, key=lambda record: record.revision)}
+    newest = max(highest.values(), key=lambda record: (record.key.span_version, record.created_ms))
     age = newest.facts.label_age_spans
     if source.max_age_spans is not None and age > source.max_age_spans:
         raise UnusableLabels(

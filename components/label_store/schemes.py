@@ -25,11 +25,14 @@ def _open_bigquery(location: str) -> LabelStore:
 
 
 SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta, "bigquery": _open_bigquery}
-"""Scheme → function that opens a store. A new backend adds a line here and a line to the contract suite."""
+"""Scheme → function that opens a store. A new backend adds a line here and in the contract suite."""
 
 
 def store_uri_fault(uri: str) -> Fault | None:
-    """What is wrong with a store's URI; None if `open_store` accepts its form."""
+    """Returns the fault in a store's URI, or None if there is none.
+
+    Of a `bigquery:` URI, only the scheme is checked here; `open_store` checks the rest.
+    """
     scheme, _, location = uri.partition(":")
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}:" for name in SCHEMES)
@@ -43,7 +46,7 @@ def store_uri_fault(uri: str) -> Fault | None:
 
 
 def require_store_uri(uri: str) -> None:
-    """Raises BadInput with `store_uri_fault`."""
+    """Raises BadInput if `store_uri_fault` finds a fault."""
     fault = store_uri_fault(uri)
     if fault is not None:
         raise BadInput(
@@ -60,7 +63,7 @@ def open_store(uri: str) -> LabelStore:
             `bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX`. `BigQueryLocation` lists further keys.
 
     Raises:
-        BadInput: if no backend has that scheme, or what follows is no place for it.
+        BadInput: if no backend has this scheme, or the backend refuses the rest of the URI.
     """
     require_store_uri(uri)
     scheme, _, location = uri.partition(":")

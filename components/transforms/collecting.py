@@ -1,4 +1,4 @@
-"""Runs a Beam pipeline with any runner, and returns its results or raises its error in the driver.
+"""Runs a Beam pipeline with any runner; returns the results, or raises a worker's error, in the driver.
 
 Only `run_and_collect` imports Beam and TensorFlow, so programs without Beam can use `find_bad_input`.
 """
@@ -12,26 +12,27 @@ from typing import Any
 
 from eventlog.errors import BadInput
 
-_QUOTED = "eventlog.errors.BadInput: "
+_ERROR_PREFIX = "eventlog.errors.BadInput: "
 _BEAM_SUFFIX = " [while running"
+"""Beam appends this text and the name of the step to a worker's error."""
 
 
 def run_and_collect(build: Callable[[Any], Any], options: Sequence[str], folder: str) -> list[Any]:
     """Runs a pipeline to its end and returns the elements of one PCollection.
 
-    The workers return the results in a file, because they share no memory with the driver.
+    A worker writes the results to a file, because workers and driver share no memory.
 
     Args:
-        build: takes the pipeline, returns a PCollection of JSON values, about one per shard.
+        build: adds the steps to a Beam pipeline; returns a PCollection of JSON values, about one per shard.
         options: Beam's command line options, for example `["--runner=FnApiRunner"]`. DirectRunner first tries
-            to download Prism and then falls back to FnApiRunner.
-        folder: a folder in which driver and workers can write.
+            to download the runner Prism, then uses FnApiRunner.
+        folder: a folder that driver and workers share.
 
     Returns:
         The elements, in no particular order.
 
     Raises:
-        BadInput: if a worker has raised it; without the text that Beam adds.
+        BadInput: if a worker has raised BadInput. The message is without the text that Beam adds.
     """
     import apache_beam as beam
     import tensorflow as tf
@@ -69,18 +70,19 @@ def _write_manifest(results: list[Any], path: str) -> None:
 
 
 def find_bad_input(error: BaseException) -> BadInput | None:
-    """Returns the BadInput that caused an error, without the step name that Beam appends; else None.
+    """Returns the BadInput that caused an error, without the text that Beam appends; None if there is none.
 
-    Some runners pass on a worker's error only as the text of another exception. Then the BadInput is rebuilt.
+    Some runners pass on a worker's error only as the text of another exception. Then this function builds the
+    BadInput from the text.
     """
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, BadInput):
-            link.args = (str(link).partition(_BEAM_SUFFIX)[0],)
-            return link
-        for line in str(link).splitlines():
-            _, from_message, text = line.partition(_QUOTED)
-            if from_message:
-                return BadInput.from_message(text.partition(_BEAM_SUFFIX)[0])
-        link = link.__cause__ or link.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BadInput):
+            cause.args = (str(cause).partition(_BEAM_SUFFIX)[0],)
+            return cause
+        for line in str(cause).splitlines():
+            _, prefix, message = line.partition(_ERROR_PREFIX)
+            if prefix:
+                return BadInput.from_message(message.partition(_BEAM_SUFFIX)[0])
+        cause = cause.__cause__ or cause.__context__
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,27 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, split_folder, write_shard
+from components.transforms.shards import (
+    FRESH_SPLITS,
+    MATURED_SPLITS,
+    TRAINED_SPLITS,
+    split_folder,
+    write_shard,
+)
 from eventlog.parquet_files import open_file
 from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LABEL_COLUMNS, LOG_SCHEMA, SURFACE
 from eventlog.spans import span_files
 from models.shard_names import shard_name
 
 HOLDOUT_PERCENT = 5
-_TRAINED_SPLITS = (FRESH_SPLITS[0], MATURED_SPLITS[0])
+"""Share of the clusters on which no model trains."""
 _HASH_KEY = "rank-holdout-v01"
 _HASH_BUCKETS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class RowRange:
-    """Rows `first_row` to `first_row + num_rows` of a Parquet file, for shard `shard` of each split."""
+    """`num_rows` rows of a Parquet file, from row `first_row`; they become shard `shard` of each split."""
 
     shard: int
     file: str
@@ -54,7 +61,7 @@ def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[R
         raise ValueError(f"rows_per_shard must be >= 1, got {rows_per_shard}.")
     ranges: list[RowRange] = []
     for file, num_rows in files:
-        num_ranges = max(1, -(-num_rows // rows_per_shard))
+        num_ranges = max(1, math.ceil(num_rows / rows_per_shard))
         bounds = [num_rows * position // num_ranges for position in range(num_ranges + 1)]
         for first, end in itertools.pairwise(bounds):
             ranges.append(RowRange(shard=len(ranges), file=file, first_row=first, num_rows=end - first))
@@ -62,7 +69,7 @@ def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[R
 
 
 def holdout_mask(cluster_ids: pa.Array) -> np.ndarray:
-    """Returns the mask of rows in held-out clusters, on which no model trains.
+    """Returns the mask of the rows of held-out clusters, on which no model trains.
 
     The mask depends only on the cluster id, so a cluster is held out either in all spans or in none.
 
@@ -72,24 +79,27 @@ def holdout_mask(cluster_ids: pa.Array) -> np.ndarray:
     Returns:
         `[rows]` bool, True for about HOLDOUT_PERCENT of all clusters.
     """
-    values = np.asarray(cluster_ids, dtype=object)
-    hashes = pd.util.hash_array(values, hash_key=_HASH_KEY)
+    ids = np.asarray(cluster_ids, dtype=object)
+    hashes = pd.util.hash_array(ids, hash_key=_HASH_KEY)
     return np.asarray(hashes % _HASH_BUCKETS < HOLDOUT_PERCENT * _HASH_BUCKETS // 100)
 
 
 def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
-    """Returns split → rows in the table's order. `impression_span` and cluster select the split of a row."""
+    """Returns split → rows in the table's order.
+
+    Fresh and matured rows have different splits, and so have trained and held-out clusters.
+    """
     is_fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
     held_out = holdout_mask(table[CLUSTER_ID])
-    parts = {}
-    for kind, (trained, held) in ((is_fresh, FRESH_SPLITS), (~is_fresh, MATURED_SPLITS)):
-        parts[trained] = _single_batch(table.filter(pa.array(kind & ~held_out)))
-        parts[held] = _single_batch(table.filter(pa.array(kind & held_out)))
-    return parts
+    rows = {}
+    for where, (trained_split, held_out_split) in ((is_fresh, FRESH_SPLITS), (~is_fresh, MATURED_SPLITS)):
+        rows[trained_split] = _single_batch(table.filter(pa.array(where & ~held_out)))
+        rows[held_out_split] = _single_batch(table.filter(pa.array(where & held_out)))
+    return rows
 
 
 def read_row_range(row_range: RowRange) -> pa.Table:
-    """Reads a row range; reads only the row groups that contain it."""
+    """Reads a row range as `LOG_SCHEMA`; reads only the row groups that contain its rows."""
     parquet = open_file(row_range.file)
     sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
@@ -109,7 +119,7 @@ def read_row_range(row_range: RowRange) -> pa.Table:
 class EncodeEvents(beam.PTransform):
     """Reads a span of the event log and writes its Examples shards; yields each shard's row counts.
 
-    Every split gets a file for every shard, even without rows, so that readers' file patterns always match.
+    Every split has a file for every shard, even without rows, so that file patterns of readers always match.
     Shards are in time order.
 
     Attributes:
@@ -120,8 +130,8 @@ class EncodeEvents(beam.PTransform):
         surface: the surface to encode; None for all.
         version: the span version; None for the newest.
 
-    Yields (as a PCollection): one dict per shard, `{"shard": index, "read": rows, <split>: rows, ...,
-    label_<task>: labels, ...}`; counts the labels of the splits on which models train.
+    Yields (as a PCollection): one dict of counts per shard. `shard`: its index; `read`: rows read;
+    `<split>`: rows written to the split; `label_<task>`: hard labels in the splits on which models train.
     """
 
     log: str
@@ -160,7 +170,7 @@ class _EncodeRows(beam.DoFn):
         self._surface = surface
 
     def process(self, row_range: RowRange) -> Iterator[dict[str, int]]:
-        """Yields the shard, the number of rows read, the rows written per split, and the labels per task."""
+        """Writes the shards of a row range; yields their counts, see `EncodeEvents`."""
         table = read_row_range(row_range)
         counts = {"shard": row_range.shard, "read": table.num_rows}
         if self._surface is not None:
@@ -169,12 +179,12 @@ class _EncodeRows(beam.DoFn):
         labels = dict.fromkeys(LABEL_COLUMNS.names, 0)
         for split, rows in split_rows(table, self._span).items():
             counts[split] = write_shard(f"{split_folder(self._output_uri, split)}/{name}", rows)
-            if split in _TRAINED_SPLITS:
-                labels |= {label: labels[label] + _num_values(rows, label) for label in labels}
+            if split in TRAINED_SPLITS:
+                labels |= {label: labels[label] + _num_not_null(rows, label) for label in labels}
         yield counts | labels
 
 
-def _num_values(rows: pa.RecordBatch, column: str) -> int:
+def _num_not_null(rows: pa.RecordBatch, column: str) -> int:
     return int(rows.num_rows - rows.column(column).null_count)
 
 

@@ -26,29 +26,29 @@ from models.shard_names import shard_name
 
 @dataclasses.dataclass
 class JoinSoftLabels(beam.PTransform):
-    """Joins a surface's examples of all splits with label sets; yields row counts.
+    """Joins the examples of a surface, in all splits, with label sets; yields row counts.
 
-    Examples and labels are cut into buckets by a hash of the example id and grouped as Arrow batches, never
-    as rows. Bucket n of N becomes shard n of N of each split. Rows are sorted by time and id, so equal input
+    A hash of the example id assigns examples and labels to buckets. Beam elements are Arrow batches, never
+    rows. Bucket n of N becomes shard n of N of each split. Rows are sorted by time and id, so equal input
     gives equal bytes.
 
     Each example of the surface is written exactly once, with or without soft labels. A fresh row gets the
-    soft labels of tasks that are not delayed; a matured row gets those of delayed tasks. So each example and
-    task is distilled once, in the row with its hard label. Label rows without an example are counted.
+    soft labels of tasks that are not delayed, and a matured row those of delayed tasks. So each example and
+    task is distilled once, in the row with the hard label. Label rows without an example are only counted.
 
     Attributes:
-        examples_uri: Examples artifact with all splits.
+        examples_uri: Examples artifact with all splits, of all surfaces.
         output_uri: root of the Examples artifact to write.
         span: span of the examples.
         surface: the surface to join.
         store_uri: URI of the label store, see `open_store`.
         set_ids: ids of the label sets of the span and of its matured rows' spans.
-        delayed: distilled task → whether it is delayed (its hard label is in the matured row).
+        delayed: task of the teacher → whether the task is delayed (its hard label is in the matured row).
         num_buckets: number of shards in each split.
 
-    Yields (as a PCollection): dicts of counts, to be added up. Each bucket yields the counts of `JoinReport`,
-        `buckets` and `labels_received`. Each shard yields `examples_read`. Each batch of labels yields
-        `labels_read`.
+    Yields (as a PCollection): dicts of counts, for `add_up_counts`. Each bucket yields the counts of
+        `JoinReport`, `buckets` and `labels_received`. Each shard yields `examples_read`. Each batch of labels
+        yields `labels_read`.
     """
 
     examples_uri: str
@@ -75,7 +75,7 @@ class JoinSoftLabels(beam.PTransform):
             | ReadLabels(self.store_uri, self.set_ids, columns, self.surface)
             | "CutLabels" >> beam.FlatMapTuple(self._cut_labels).with_outputs("counts", main="rows")
         )
-        # A bucket without rows must also become a file, so that every split has all its shards.
+        # A bucket without rows must also become a file, so that every split has all shards.
         buckets = pipeline | "Buckets" >> beam.Create([(number, None) for number in range(self.num_buckets)])
         joined = (
             {"examples": examples.rows, "labels": labels.rows, "bucket": buckets}
@@ -107,13 +107,13 @@ class JoinSoftLabels(beam.PTransform):
         labels = gather_labels(sides["labels"], tuple(self.delayed))
         counts = {"buckets": 1, "labels_received": labels.num_rows, "labels_without_example": labels.num_rows}
         for split, table in tables.items():
-            joined, num_found, num_labelled = join_rows(
+            joined, num_with_label_row, num_labelled = join_rows(
                 table, labels, self.delayed, fresh=split in FRESH_SPLITS
             )
             kind = "fresh_rows" if split in FRESH_SPLITS else "matured_rows"
             counts[kind] = counts.get(kind, 0) + table.num_rows
             counts[f"labelled_{kind}"] = counts.get(f"labelled_{kind}", 0) + num_labelled
-            counts["labels_without_example"] -= num_found
+            counts["labels_without_example"] -= num_with_label_row
             name = shard_name(self.span, bucket, self.num_buckets)
             write_records(f"{split_folder(self.output_uri, split)}/{name}", joined.to_pylist())
         return counts
@@ -130,17 +130,18 @@ def join_span(join: JoinSoftLabels, beam_options: Sequence[str], scratch: str) -
     Raises:
         BadInput: if an example id appears twice in the examples or in the labels, or a label set cannot be
             read.
+        RuntimeError: if the Beam runner lost or repeated rows.
     """
     # Beam binds a transform to one pipeline, so run a copy.
     copy = dataclasses.replace(join)
     counts = run_and_collect(lambda pipeline: pipeline | "Join" >> copy, beam_options, scratch)
-    report = reconcile(join.surface, join.num_buckets, counts)
+    report = add_up_counts(join.surface, join.num_buckets, counts)
     write_report(report, join.output_uri, join.set_ids)
     return report
 
 
-def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]]) -> JoinReport:
-    """Adds up the workers' counts to a report; checks that the runner has not lost or repeated rows.
+def add_up_counts(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]]) -> JoinReport:
+    """Adds up the workers' counts to a report; checks that the Beam runner has not lost or repeated rows.
 
     Args:
         surface: the joined surface.
@@ -152,16 +153,16 @@ def reconcile(surface: str, num_buckets: int, counts: Sequence[Mapping[str, int]
             2.74 lost rows in 5 of 8 local runs with `--direct_running_mode=multi_threading`.
     """
     totals: dict[str, int] = collections.Counter()
-    for count in counts:
-        for name, number in count.items():
+    for partial_counts in counts:
+        for name, number in partial_counts.items():
             totals[name] += number
     written = totals["fresh_rows"] + totals["matured_rows"]
-    pairs = {
+    expected_and_got = {
         "buckets": (num_buckets, totals["buckets"]),
         "examples": (totals["examples_read"], written),
         "labels": (totals["labels_read"], totals["labels_received"]),
     }
-    for name, (expected, got) in pairs.items():
+    for name, (expected, got) in expected_and_got.items():
         if expected != got:
             raise RuntimeError(
                 f"surface {surface}: expected {expected} {name} in the join, got {got}. "
@@ -175,11 +176,11 @@ def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence
     """Returns the labels of one bucket as a table of `example_id` and `soft_<task>`.
 
     Args:
-        scanned: pairs of set id and a batch of the set.
-        tasks: distilled tasks.
+        scanned: pairs (set id, batch of the set's label rows).
+        tasks: the teacher's tasks.
 
     Raises:
-        BadInput: if an example id has several label rows: it would be unclear which one to distil.
+        BadInput: if an example id has several label rows, because only one of them can be distilled.
     """
     soft = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in tasks]
     schema = pa.schema([pa.field(EXAMPLE_ID, pa.string()), *soft])
@@ -204,36 +205,36 @@ def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence
 def join_rows(
     examples: pa.Table, labels: pa.Table, delayed: Mapping[str, bool], *, fresh: bool
 ) -> tuple[pa.Array, int, int]:
-    """Adds soft labels to serialized examples, and sorts them by time and id.
+    """Adds soft labels to serialized examples, and sorts the examples by time and id.
 
     Args:
         examples: rows of one split as `SERIALIZED`, with distinct ids.
-        labels: `example_id` and `soft_<task>`, with distinct ids.
-        delayed: distilled task → whether it is delayed.
+        labels: columns `example_id` and `soft_<task>`, with distinct ids.
+        delayed: task of the teacher → whether the task is delayed.
         fresh: True adds the tasks that are not delayed, False the delayed tasks.
 
     Returns:
         `[rows]` serialized tf.Examples; the number of examples with a label row; the number of examples with
-        at least one soft label of the added tasks, or with a label row if no task is added.
+        a soft label of at least one added task (without added tasks: with a label row).
     """
     order = pc.sort_indices(examples, [(EVENT_TIME_MS, "ascending"), (EXAMPLE_ID, "ascending")])
     examples = examples.take(order)
     label_ids = pd.Index(labels[EXAMPLE_ID].to_pandas(), dtype=object)
     positions = label_ids.get_indexer(pd.Index(examples[EXAMPLE_ID].to_pandas(), dtype=object))
-    found = positions >= 0
-    rows = pa.array(positions, pa.int64(), mask=~found)
+    has_label_row = positions >= 0
+    label_rows = pa.array(positions, pa.int64(), mask=~has_label_row)
     tasks = [task for task, is_delayed in delayed.items() if is_delayed == (not fresh)]
     labelled = np.zeros(len(positions), bool)
-    joined = _one_array(examples[EXAMPLE])
+    joined = _combine_chunks(examples[EXAMPLE])
     for task in tasks:
-        column = labels[SOFT_PREFIX + task].combine_chunks().take(rows)
+        column = labels[SOFT_PREFIX + task].combine_chunks().take(label_rows)
         labelled |= column.is_valid().to_numpy(zero_copy_only=False)
-        joined = append_feature(joined, SOFT_PREFIX + task, _one_array(column))
-    return joined, int(found.sum()), int(labelled.sum() if tasks else found.sum())
+        joined = append_feature(joined, SOFT_PREFIX + task, _combine_chunks(column))
+    return joined, int(has_label_row.sum()), int((labelled if tasks else has_label_row).sum())
 
 
 def cut_buckets(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yields number and rows of each non-empty bucket; a hash of the example id selects the bucket."""
+    """Yields number and rows of each non-empty bucket; the hash of an example id determines its bucket."""
     if not table.num_rows:
         return
     buckets = hash_ids(table[EXAMPLE_ID]) % np.uint64(num_buckets)
@@ -241,11 +242,11 @@ def cut_buckets(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Rec
     ends = np.cumsum(np.bincount(buckets.astype(np.int64), minlength=num_buckets))
     for bucket, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         if end > first:
-            arrays = [_one_array(column) for column in table.slice(first, end - first).columns]
+            arrays = [_combine_chunks(column) for column in table.slice(first, end - first).columns]
             yield bucket, pa.RecordBatch.from_arrays(arrays, schema=table.schema)
 
 
-def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+def _combine_chunks(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if isinstance(column, pa.Array):
         return column
     # In pyarrow 10, combine_chunks returns an array only for two or more chunks.
@@ -253,10 +254,14 @@ def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def refuse_repeated_examples(tables: Mapping[str, pa.Table], where: str) -> None:
-    """Raises if an example id appears twice in a span.
+    """Checks that each example id appears only once in a span.
+
+    Args:
+        tables: split → rows with `example_id`.
+        where: source of the rows, for the error message.
 
     Raises:
-        BadInput: with the repeated ids.
+        BadInput: if an id appears twice.
     """
     ids = pa.chunked_array([chunk for table in tables.values() for chunk in table[EXAMPLE_ID].chunks])
     repeated = duplicated_ids(ids)

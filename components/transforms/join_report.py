@@ -1,4 +1,4 @@
-"""Join report: row counts and decision of a join, as a file beside the joined examples."""
+"""Join report: a file with the row counts and the decision of a join, beside the joined examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPORT_FILE = "join_report.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JoinReport:
-    """Row counts of a join, and whether models train on the span (see the setting `without_labels`).
+    """Row counts of a join, and how models train on the span (see the setting `without_labels`).
 
     Attributes:
         surface: the surface.
@@ -22,11 +22,11 @@ class JoinReport:
         matured_rows: number of matured rows; coverage does not count them.
         labelled_matured_rows: number of matured rows with a soft label.
         labels_without_example: number of label rows of the surface without an example.
-        decision: `joined`: models train with soft labels; `hard-only`: without soft labels; `last`: the last
-            models stay and do not train on the span.
+        decision: `joined`: models train with soft labels. `hard-only`: models train without soft labels.
+            `last`: models do not train on the span, and the last models are kept.
         reason: the reason for `hard-only` or `last`; else empty.
-        label_sets: ids of the joined label sets; the first is the span's own. Only `read_join_report` fills
-            it.
+        label_sets: ids of the joined label sets; after `joined`, the first is the span's own set. Empty
+            except in a report from `read_join_report`.
     """
 
     surface: str

@@ -1,4 +1,4 @@
-"""Settings of SoftLabelTransform: a surface's label set, and the policy if its labels are unusable."""
+"""Settings of SoftLabelTransform: a surface's label set, and the action if its labels are unusable."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class JoinSettings:
     """Settings of one surface's join, from the deployment's configuration; the same for all spans.
 
     Attributes:
-        fleet: Name of the fleet that the surface's student belongs to.
+        fleet: Name of the fleet of the surface's student.
         source: Rule by which the fleet's first student chooses the label set.
-        tasks: Name → task of the teacher.
-        events_table: BigQuery table of the impressions, `PROJECT.DATASET.TABLE`, if BigQuery runs the join;
-            None if Beam runs it.
+        tasks: Name → task, for all tasks of the teacher.
+        events_table: BigQuery table of the impressions, `PROJECT.DATASET.TABLE`, if BigQuery runs the join.
+            None: Beam runs the join.
         coverage_floor: Minimum coverage, in [0, 1].
-        without_labels: Policy if labels are missing, too old, or below `coverage_floor`.
-        first_spans: Spans `A:B` with policy `hard-only` instead of `without_labels`; None: no such spans.
+        without_labels: Action if labels are missing, too old, or below `coverage_floor`.
+        first_spans: Spans `A:B` with action `hard-only` instead of `without_labels`; None: no such spans.
     """
 
     fleet: str

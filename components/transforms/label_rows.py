@@ -14,7 +14,7 @@ from components.label_store.schemes import open_store
 
 @dataclasses.dataclass
 class ReadLabels(beam.PTransform):
-    """Reads label sets. Beam distributes whole sets; within a set, the store reads in parallel.
+    """Reads label sets. Beam distributes whole sets; the store reads the parts of a set in parallel.
 
     Attributes:
         store_uri: URI of the label store, see `open_store`.
@@ -22,7 +22,7 @@ class ReadLabels(beam.PTransform):
         columns: columns to read of each set.
         surface: the surface whose rows are read; None for all surfaces.
 
-    Yields (as a PCollection): (set id, `pa.RecordBatch`), each row once.
+    Yields (as a PCollection): (set id, `pa.RecordBatch`) pairs; each label row is in exactly one batch.
     """
 
     store_uri: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,14 +41,14 @@ from models.scoring import Scorer, load_scorer
 from models.tasks import Task
 
 _FIXED_COLUMNS = {EXAMPLE_ID: pa.string(), EVENT_TIME_MS: pa.int64(), SURFACE: pa.string()}
-_SCORING_ROWS = 4096
-_SAMPLED_ROWS = 100_000
-"""Approximate maximum number of rows in the sample of a set on which the label checks run."""
+_SCORING_BATCH_ROWS = 4096
+_SAMPLE_ROWS = 100_000
+"""Approximate maximum number of a set's rows in the sample for the label checks."""
 _LOG = logging.getLogger(__name__)
 
 
 def soft_column(task: Task) -> SoftColumn:
-    """Describes the teacher's output for a task to the label store."""
+    """Returns the label store's description of the column with a task's soft labels."""
     link = "sigmoid" if task.kind == "binary" else "identity"
     return SoftColumn(kind=task.kind, link=link, unit=task.unit, scale=task.scale)  # type: ignore[arg-type]
 
@@ -57,11 +58,10 @@ class LabelledSpan:
     """The result of labelling a span.
 
     Attributes:
-        record: record of the published set. If an earlier attempt was published first, the record of that
-            attempt.
-        examples_per_surface: surface → number of fresh examples that this attempt has read.
+        record: record of the published label set. If another attempt was published first, its record.
+        examples_per_surface: surface → number of fresh examples that this attempt has labelled.
         statistics: statistics of the labels, see `label_statistics`.
-        anomalies: kind → one line per anomaly, see `find_label_anomalies`.
+        anomalies: kind of anomaly → one line per anomaly, see `find_label_anomalies`.
     """
 
     record: LabelSetRecord
@@ -95,28 +95,29 @@ def label_span(
         key: key of the set.
         tasks: name → task to label.
         feature_version: the teacher's feature version.
-        label_age_spans: label age: the span minus the last span on which the teacher has trained.
-        ready_ms: completion time of the examples, Unix milliseconds; label lag is counted from it.
+        label_age_spans: the labelled span minus the last span on which the teacher has trained.
+        ready_ms: completion time of the examples, in Unix milliseconds; the label lag starts at this time.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
-        checks: limits beyond which labels are anomalies, and whether such labels are published.
+        checks: limits of the label checks, and whether a label set beyond a limit is published.
         previous: statistics of the last published set, or None.
-        supersede: if the key has a published set, True publishes a new revision, and False publishes nothing.
+        supersede: whether to publish a new revision if the key has a published set; False publishes nothing.
 
     Raises:
         UnfitLabels: if a label is not finite or out of range, or if an anomaly has severity `stop`. Nothing
             is published.
-        BadInput: if the teacher lacks a task, or an example id appears twice.
+        BadInput: if the teacher lacks a task, an example id appears twice, or a shard cannot be read.
+        RuntimeError: if the Beam runner lost a shard.
     """
-    started = time.monotonic()
+    started_seconds = time.monotonic()
     columns = {name: soft_column(task) for name, task in tasks.items()}
-    samples = f"{scratch.rstrip('/')}/labels-{uuid.uuid4().hex}"
+    sample_folder = f"{scratch.rstrip('/')}/labels-{uuid.uuid4().hex}"
     store = open_store(store_uri)
     writer = store.stage(key, columns)
     files = [file for split in FRESH_SPLITS for file in split_files(examples_uri, split)]
 
     def build(pipeline: Any) -> Any:
-        labelled = pipeline | "Label" >> LabelShards(files, model_uri, writer, tuple(columns), samples)
+        labelled = pipeline | "Label" >> LabelShards(files, model_uri, writer, tuple(columns), sample_folder)
         return labelled | "Describe" >> beam.Map(dataclasses.asdict)
 
     staged = [StagedShard(**fields) for fields in run_and_collect(build, beam_options, scratch)]
@@ -126,27 +127,27 @@ def label_span(
             f"span {key.span}: the Beam runner lost shards {', '.join(sorted(missing))}. "
             "Nothing was published; run the span again."
         )
-    sample = _read_samples(samples)
+    sample = _read_samples(sample_folder)
     refuse_faults(writer.set_id, staged)
     statistics = label_statistics(sample, tasks)
     anomalies = find_label_anomalies(statistics, previous, tasks, checks)
     _refuse_anomalies(writer.set_id, anomalies, checks)
-    labelled_seconds = time.time()
+    labelled_unix_seconds = time.time()
     facts = SetFacts(
         feature_version=feature_version,
         label_age_spans=label_age_spans,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - started_seconds,
         extra={
-            "lag_seconds": round(labelled_seconds - ready_ms / 1000, 3),
+            "lag_seconds": round(labelled_unix_seconds - ready_ms / 1000, 3),
             "event_ms": float(pc.max(sample[EVENT_TIME_MS]).as_py() or 0),
             "ready_ms": float(ready_ms),
-            "labelled_ms": float(int(labelled_seconds * 1000)),
+            "labelled_ms": float(int(labelled_unix_seconds * 1000)),
         },
     )
     record = store.publish(writer, staged, facts, supersede=supersede)
     return LabelledSpan(
         record=record,
-        examples_per_surface=_count_surfaces(staged),
+        examples_per_surface=_count_rows_per_surface(staged),
         statistics=statistics,
         anomalies=anomalies,
     )
@@ -156,22 +157,22 @@ def label_span(
 class LabelShards(beam.PTransform):
     """Scores shards of examples and stages their labels; yields one `StagedShard` per file.
 
-    One Beam element is a shard, never an example. `process` yields all elements, because a runner may drop
+    One Beam element is a shard, never an example. Only `process` yields elements, because a runner may drop
     elements from `finish_bundle`.
 
     Attributes:
         files: shards of tf.Examples.
         model_uri: the teacher's Model artifact.
-        writer: writer of the attempt.
+        writer: stages the shards of this attempt in the label store.
         tasks: the tasks to label.
-        samples: folder into which a sample of each shard's rows is written, for the label checks.
+        sample_folder: folder for a sample of each shard's rows; the label checks read the samples.
     """
 
     files: Sequence[str]
     model_uri: str
     writer: ShardWriter
     tasks: tuple[str, ...]
-    samples: str
+    sample_folder: str
 
     def expand(self, pipeline: Any) -> Any:
         """Adds the transform to a pipeline."""
@@ -179,33 +180,34 @@ class LabelShards(beam.PTransform):
             pipeline
             | "Files" >> beam.Create(list(self.files))
             | "Spread" >> beam.Reshuffle()
-            | "Score" >> beam.ParDo(_ScoreShard(self.model_uri, self.tasks, self.samples, len(self.files)))
+            | "Score"
+            >> beam.ParDo(_ScoreShard(self.model_uri, self.tasks, self.sample_folder, len(self.files)))
             | "Stage" >> beam.MapTuple(self.writer.write)
         )
 
 
 class _ScoreShard(beam.DoFn):
-    """Scores one shard; the threads of a worker process share one model."""
+    """Scores one shard and writes a sample of its rows; the threads of a worker process share one model."""
 
-    def __init__(self, model_uri: str, tasks: tuple[str, ...], samples: str, num_files: int) -> None:
+    def __init__(self, model_uri: str, tasks: tuple[str, ...], sample_folder: str, num_files: int) -> None:
         self._model_uri = model_uri
         self._tasks = tasks
-        self._samples = samples
-        self._sampled_rows = -(-_SAMPLED_ROWS // num_files)
+        self._sample_folder = sample_folder
+        self._sample_rows_per_shard = math.ceil(_SAMPLE_ROWS / num_files)
         self._shared = Shared()
 
     def process(self, file: str) -> Iterator[tuple[str, pa.Table]]:
         """Yields the name of the staged shard and its labels."""
         scorer = self._shared.acquire(lambda: load_scorer(self._model_uri), tag=self._model_uri)
         name, rows = staged_shard_name(file), score_shard(scorer, file, self._tasks)
-        # The order of the hashes does not depend on time or surface, and is the same in every attempt.
-        order = np.argsort(hash_ids(rows[EXAMPLE_ID]), kind="stable")[: self._sampled_rows]
-        _write_sample(f"{self._samples}/{name}.parquet", rows.take(pa.array(order)))
+        # Sampling by hash does not prefer a time or surface, and gives the same sample in every attempt.
+        order = np.argsort(hash_ids(rows[EXAMPLE_ID]), kind="stable")[: self._sample_rows_per_shard]
+        _write_sample(f"{self._sample_folder}/{name}.parquet", rows.take(pa.array(order)))
         yield name, label_table(rows, self._tasks)
 
 
 def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
-    """Scores a shard's examples; returns them with their hard and soft labels.
+    """Scores a shard's examples; returns their ids, times, surfaces, hard labels and soft labels.
 
     Args:
         scorer: the teacher.
@@ -213,8 +215,8 @@ def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
         tasks: the tasks to label.
 
     Returns:
-        Id, time, surface, `label_<task>` and `soft_<task>` float32; one row per example, in the shard's
-        order.
+        Columns `example_id`, `event_time_ms`, `surface`, and `label_<task>` and `soft_<task>` float32; one
+        row per example, in the shard's order.
 
     Raises:
         BadInput: if the teacher lacks a task, or the shard cannot be read.
@@ -230,7 +232,7 @@ def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
         )
     columns = _FIXED_COLUMNS | {LABEL_PREFIX + task: pa.float32() for task in tasks}
     soft = {SOFT_PREFIX + task: pa.float32() for task in tasks}
-    batches = list(scorer.score_files([file], columns, batch_size=_SCORING_ROWS))
+    batches = list(scorer.score_files([file], columns, batch_size=_SCORING_BATCH_ROWS))
     schema = pa.schema([*columns.items(), *soft.items()])
     if not batches:
         return schema.empty_table()
@@ -239,18 +241,18 @@ def score_shard(scorer: Scorer, file: str, tasks: Sequence[str]) -> pa.Table:
 
 
 def label_table(scored: pa.Table, tasks: Sequence[str]) -> pa.Table:
-    """Returns the label rows of a scored shard in `row_schema(tasks)`, with UTC dates."""
+    """Returns the label rows of a scored shard as `row_schema(tasks)`; the dates are in UTC."""
     if not scored.num_rows:
         return row_schema(tasks).empty_table()
-    moments = scored[EVENT_TIME_MS].cast(pa.timestamp("ms"))
-    dates = pc.floor_temporal(moments, unit="day").cast(pa.date32())
+    times = scored[EVENT_TIME_MS].cast(pa.timestamp("ms"))
+    dates = pc.floor_temporal(times, unit="day").cast(pa.date32())
     columns = {EXAMPLE_ID: scored[EXAMPLE_ID], EVENT_DATE: dates, SURFACE: scored[SURFACE]}
     soft = [scored[SOFT_PREFIX + task] for task in tasks]
     return pa.table([*columns.values(), *soft], schema=row_schema(tasks))
 
 
 def staged_shard_name(file: str) -> str:
-    """Returns the name of a file's staged shard: split and shard, the same in every attempt."""
+    """Returns the name of the staged shard of an examples file: `<split>-<file name>`, without `.gz`."""
     path = PurePosixPath(file)
     return f"{path.parent.name.removeprefix('Split-')}-{path.name.removesuffix('.gz')}"
 
@@ -290,7 +292,7 @@ def _refuse_anomalies(set_id: str, anomalies: Mapping[str, list[str]], checks: L
             )
 
 
-def _count_surfaces(shards: Sequence[StagedShard]) -> dict[str, int]:
+def _count_rows_per_surface(shards: Sequence[StagedShard]) -> dict[str, int]:
     counts: dict[str, int] = {}
     # A retried bundle may report a shard twice.
     for shard in {shard.name: shard for shard in shards}.values():

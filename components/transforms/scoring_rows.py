@@ -1,6 +1,6 @@
 """Scores joined Examples with models, for the predictions table and for the candidate check.
 
-Only functions that read rows import TensorFlow.
+TensorFlow is imported inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BATCH_ROWS = 4096
 
 
 def has_model(model_uri: str | None) -> bool:
-    """Whether `model_uri` is a model; False for None and for the empty marker."""
+    """Whether the artifact contains a model; False for None and for an artifact with the empty marker."""
     import tensorflow as tf
 
     return model_uri is not None and not tf.io.gfile.exists(f"{model_uri.rstrip('/')}/{EMPTY_MARKER}")
@@ -30,17 +30,17 @@ def has_model(model_uri: str | None) -> bool:
 def score_span(
     files: Sequence[str], student_uri: str | None, control_uri: str | None, tasks: Mapping[str, Task]
 ) -> pa.Table:
-    """Scores a span's joined fresh Examples; returns the predictions table.
+    """Scores a span's joined fresh examples; returns the predictions table.
 
     Args:
         files: shards of the joined Examples; their soft labels are the teacher's predictions.
-        student_uri: Model artifact of a student that has not trained on these rows. With None or the empty
-            marker, its columns are null.
+        student_uri: Model artifact of a student that has not trained on these rows. If it is None or contains
+            the empty marker, the student's columns are null.
         control_uri: Model artifact of the control, like `student_uri`.
-        tasks: the tasks; the column of a task that a model does not predict is null.
+        tasks: name → task. If a model does not predict a task, its column is null.
 
     Raises:
-        BadInput: if a shard cannot be read, or a model does not score every row.
+        BadInput: if a shard cannot be read, or a model's predictions lack a row.
     """
     columns = {EXAMPLE_ID: pa.string(), CLUSTER_ID: pa.string(), IMPRESSION_SPAN: pa.int64()}
     columns |= {prefix + task: pa.float32() for task in tasks for prefix in (LABEL_PREFIX, SOFT_PREFIX)}
@@ -59,10 +59,10 @@ def score_span(
 
 
 def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.Table:
-    """Reads the delayed labels of a span's joined matured Examples, for `predictions.join_matured_labels`.
+    """Reads the delayed labels of a span's joined matured examples, for `predictions.join_matured_labels`.
 
     Returns:
-        `example_id`, and `label_<task>` and `soft_<task>` float32 of each delayed task.
+        A table of `example_id`, and `label_<task>` and `soft_<task>` float32 of each delayed task.
     """
     delayed = [name for name, task in tasks.items() if task.delayed]
     columns = {prefix + task: pa.float32() for task in delayed for prefix in (LABEL_PREFIX, SOFT_PREFIX)}
@@ -70,13 +70,13 @@ def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.T
 
 
 def read_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
-    """Reads hard labels: task -> `[rows]` float64 in the task's unit, NaN where masked."""
+    """Reads the hard labels: task → `[rows]` float64 in the task's unit, NaN where masked."""
     rows = _read_rows(files, {LABEL_PREFIX + task: pa.float32() for task in tasks})
     return {task: float_column(rows, LABEL_PREFIX + task) for task in tasks}
 
 
 def predict_rows(files: Sequence[str], model_uri: str, tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
-    """Returns a model's predictions: task -> `[rows]` float32, in the row order of `read_labels`.
+    """Returns a model's predictions: task → `[rows]` float32, in the row order of `read_labels`.
 
     Raises:
         BadInput: if the model does not predict one of the tasks.
@@ -113,6 +113,7 @@ def _predict(files: Sequence[str], model_uri: str, example_ids: pa.ChunkedArray)
     if scored.num_rows != len(example_ids) or positions.null_count:
         raise BadInput(
             "model did not score every row", where=model_uri, expected=f"{len(example_ids)} rows",
-            got=f"{scored.num_rows} rows, {positions.null_count} ids missing", fix="Check the shards.",
+            got=f"{scored.num_rows} rows, {positions.null_count} ids missing",
+            fix="Check that the shards of the Examples are complete.",
         )  # fmt: skip
     return scored.take(positions.combine_chunks())

@@ -1,6 +1,6 @@
 """Reads tf.Examples as bytes with their id, time and surface, and appends features to the bytes.
 
-This takes a tenth of the time of decoding and encoding all features.
+This is ten times as fast as decoding and encoding all features.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SERIALIZED = pa.schema(
         pa.field(EXAMPLE, pa.large_binary()),
     ]
 )
-"""A serialized example with its id, time and surface.
+"""Schema of serialized examples with their id, time and surface.
 
-It is large_binary, because the examples of one bucket of the join may exceed 2 GiB.
+The type is large_binary, because the examples of one bucket of the join may exceed 2 GiB.
 """
 
-_READ_ROWS = 8192
-_SPEC = {
+_BATCH_ROWS = 8192
+_PARSED_FEATURES = {
     EXAMPLE_ID: tf.io.FixedLenFeature([], tf.string),
     EVENT_TIME_MS: tf.io.FixedLenFeature([], tf.int64),
     SURFACE: tf.io.FixedLenFeature([], tf.string),
@@ -40,7 +40,7 @@ _SPEC = {
 
 @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
 def _parse(records: Any) -> Any:
-    return tf.io.parse_example(records, _SPEC)
+    return tf.io.parse_example(records, _PARSED_FEATURES)
 
 
 def read_serialized(path: str) -> Iterator[pa.RecordBatch]:
@@ -50,13 +50,13 @@ def read_serialized(path: str) -> Iterator[pa.RecordBatch]:
         path: a GZIP TFRecord of tf.Examples.
 
     Yields:
-        Batches of `SERIALIZED`, rows in file order; no batch if the shard is empty.
+        Batches of `SERIALIZED`, with rows in file order; no batch if the shard is empty.
 
     Raises:
         BadInput: if the file is not such a shard, or an example lacks id, time or surface.
     """
     try:
-        for records in read_records([path], _READ_ROWS):
+        for records in read_records([path], _BATCH_ROWS):
             parsed = {name: tensor.numpy() for name, tensor in _parse(records).items()}
             columns = [
                 pa.array(parsed[EXAMPLE_ID], pa.binary()).cast(pa.string()),
@@ -73,9 +73,9 @@ def read_serialized(path: str) -> Iterator[pa.RecordBatch]:
 def append_feature(examples: pa.Array, name: str, values: pa.Array) -> pa.Array:
     """Returns `[rows]` serialized tf.Examples with one more feature.
 
-    Concatenating two serialized protocol buffers merges them. So this appends the bytes of a tf.Example that
-    holds only the new feature. It adds one feature, because the encoder writes several features in an
-    undefined order, and equal examples must have equal bytes.
+    Two concatenated serialized protocol buffers are read as one merged message. So this function appends the
+    bytes of a tf.Example with only the new feature. It adds only one feature, because the encoder writes
+    several features in an undefined order, and equal examples must have equal bytes.
 
     Args:
         examples: `[rows]` serialized tf.Examples without the feature.

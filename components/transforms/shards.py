@@ -1,8 +1,8 @@
 """Reads and writes shards of tf.Examples as Arrow record batches.
 
 One Beam element is a shard, never an example. Rows are flat Arrow columns with the types of the event log.
-Only tfx_bsl's C++ coders convert them to tf.Examples and back. A null scalar, a null list and an empty list
-all become a missing feature and are read as null.
+Only tfx_bsl's C++ coders convert rows to tf.Examples and back. A null scalar, a null list and an empty list
+all become a missing feature, which is read as null.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MATURED_SPLITS = ("matured", "matured_holdout")
 """Splits of matured rows, in the same order as FRESH_SPLITS."""
 SPLITS = FRESH_SPLITS + MATURED_SPLITS
 TRAINED_SPLITS, HELD_OUT_SPLITS = zip(FRESH_SPLITS, MATURED_SPLITS, strict=True)
-"""Splits that models train on, and splits of held-out clusters, which the candidate check reads."""
+"""TRAINED_SPLITS: models train on these. HELD_OUT_SPLITS: only the candidate check reads these."""
 
 _WRITE_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 
@@ -38,7 +38,7 @@ def split_folder(uri: str, split: str) -> str:
 
 
 def split_files(uri: str, split: str) -> list[str]:
-    """Returns the paths of a split's shards, in shard order. Before the join this is time order.
+    """Returns the paths of a split's shards, in shard order. Before the join, shards are in time order.
 
     Raises:
         BadInput: if the split has no shard file. A split without rows has empty shard files.
@@ -86,14 +86,14 @@ def read_shards(paths: Sequence[str], batch_rows: int, schema: pa.Schema) -> Ite
     Args:
         paths: GZIP TFRecords of tf.Examples.
         batch_rows: maximum number of rows in a batch; a batch may cover several shards.
-        schema: the columns to read, with their flat types. If no example has the feature, the column is null.
+        schema: the columns to read, with their flat types. A column is null in examples without the feature.
             Features that are not in `schema` are skipped.
 
     Yields:
         Batches of exactly `schema`, with rows in file order; no batch is empty.
 
     Raises:
-        BadInput: if a file is not such a shard, or a scalar column has several values in an example.
+        BadInput: if a file is not such a shard, or a scalar column has several values in one example.
     """
     decoder = example_coder.ExamplesToRecordBatchDecoder(example_schema(schema).SerializeToString())
     where = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
@@ -106,7 +106,7 @@ def read_shards(paths: Sequence[str], batch_rows: int, schema: pa.Schema) -> Ite
 
 
 def unreadable_shard(where: str, expected: str, error: Exception) -> BadInput:
-    """Error for a file that is not the expected shard."""
+    """Returns the error for a file that is not the expected shard."""
     return BadInput(
         "unreadable shard", where=where, expected=expected, got=str(error).splitlines()[0],
         fix="Encode the span again.",
@@ -114,7 +114,7 @@ def unreadable_shard(where: str, expected: str, error: Exception) -> BadInput:
 
 
 def encode_examples(batch: pa.RecordBatch) -> list[bytes]:
-    """Serializes flat columns to tf.Examples, one per row; a null or an empty list is a missing feature."""
+    """Serializes flat columns to tf.Examples, one per row; a null or an empty list adds no feature."""
     if not batch.num_rows:
         return []
     columns = [_as_lists(column) for column in batch.columns]
@@ -124,7 +124,7 @@ def encode_examples(batch: pa.RecordBatch) -> list[bytes]:
 
 
 def example_schema(schema: pa.Schema) -> schema_pb2.Schema:
-    """Returns the TFMD schema (only names and types) of tf.Examples with these Arrow columns."""
+    """Returns the TensorFlow Metadata schema (names and types only) of tf.Examples with these columns."""
     return schema_pb2.Schema(
         feature=[schema_pb2.Feature(name=field.name, type=_feature_type(field.type)) for field in schema]
     )
@@ -150,19 +150,25 @@ def _flatten_columns(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _feature_type(kind: pa.DataType) -> int:
-    value = kind.value_type if pa.types.is_list(kind) else kind
-    if pa.types.is_string(value):
+def _feature_type(column_type: pa.DataType) -> int:
+    value_type = column_type.value_type if pa.types.is_list(column_type) else column_type
+    if pa.types.is_string(value_type):
         return int(schema_pb2.BYTES)
-    if pa.types.is_int64(value):
+    if pa.types.is_int64(value_type):
         return int(schema_pb2.INT)
-    if pa.types.is_float32(value):
+    if pa.types.is_float32(value_type):
         return int(schema_pb2.FLOAT)
-    raise TypeError(f"a tf.Example column must be string, int64, float32 or a list of those, got {kind}.")
+    raise TypeError(
+        f"a tf.Example column must be string, int64, float32 or a list of those, got {column_type}."
+    )
 
 
 def _as_lists(column: pa.Array) -> pa.Array:
-    """Converts a flat column to list<value>, null for a missing feature."""
+    """Converts a flat column to lists, null for a missing feature.
+
+    Raises:
+        TypeError: if tf.Examples do not support the column's type.
+    """
     _feature_type(column.type)
     if pa.types.is_list(column.type):
         lengths, values = _list_lengths(column), column.flatten()
@@ -181,13 +187,13 @@ def _list_lengths(column: pa.Array) -> np.ndarray:
 
 
 def _list_array(lengths: np.ndarray, values: pa.Array) -> pa.Array:
-    """Returns lists with these lengths, null where the length is 0."""
+    """Cuts `values` into lists with these lengths; a list is null where the length is 0."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets, mask=np.append(lengths == 0, False)), values)
 
 
-def _flatten_list(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    return _list_array(_list_lengths(column), _cast_values(column.flatten(), kind.value_type))
+def _flatten_list(column: pa.Array, list_type: pa.DataType) -> pa.Array:
+    return _list_array(_list_lengths(column), _cast_values(column.flatten(), list_type.value_type))
 
 
 def _flatten_scalar(column: pa.Array, field: pa.Field, where: str) -> pa.Array:
@@ -204,5 +210,7 @@ def _flatten_scalar(column: pa.Array, field: pa.Field, where: str) -> pa.Array:
     return _cast_values(column.flatten(), field.type).take(positions)
 
 
-def _cast_values(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    return values.cast(pa.large_string()).cast(kind) if pa.types.is_string(kind) else values.cast(kind)
+def _cast_values(values: pa.Array, value_type: pa.DataType) -> pa.Array:
+    if pa.types.is_string(value_type):
+        values = values.cast(pa.large_string())
+    return values.cast(value_type)

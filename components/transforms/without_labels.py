@@ -1,4 +1,4 @@
-"""Fallbacks of a surface if its soft labels for a span are missing, too old or too few."""
+"""Fallbacks of a surface whose soft labels for a span are missing, too old or too few."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def too_few_labels(surface: str, coverage: float, floor: float) -> BadInput | None:
-    """Returns the error for a surface with coverage below the floor, or None.
+    """Returns the error if the coverage of a surface is below the floor, else None.
 
     Args:
-        surface: the surface.
+        surface: name of the surface.
         coverage: coverage of the span, in [0, 1].
         floor: minimum coverage, in [0, 1].
     """
@@ -40,8 +40,8 @@ def fall_back_to_hard_labels(
     """Writes the span's fresh rows without soft labels; the student trains on them like its control.
 
     Args:
-        join: the join without the span's label set. Matured rows keep the soft labels of their impressions'
-            span.
+        join: the join without the span's label set. Matured rows keep the soft labels from the label sets of
+            their impressions' spans.
         reason: reason for the fallback, written to the report.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.

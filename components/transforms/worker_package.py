@@ -25,9 +25,9 @@ from eventlog.shipped_schema import shipped_schema
 _RUNNERS_IN_THIS_PROCESS = ("direct", "fnapi", "bundlebaseddirect")
 """Names as Beam compares them: in lower case, without the suffix `Runner`."""
 _ENVIRONMENTS_WITH_CODE = ("LOOPBACK", "EXTERNAL")
-"""Beam environments whose workers have the code: this process or the user has started them."""
+"""Types of Beam environments whose workers have the code: this process or the user starts the workers."""
 _PACKAGES = ("rankdistill", "eventlog", "models", "components", "pipeline", "experiments")
-_SETUP = """
+_SETUP_SCRIPT = """
 from setuptools import find_packages, setup
 
 data = ["py.typed", "schema/*", "configs/*.yaml"]
@@ -49,9 +49,11 @@ def with_worker_package(beam_options: Sequence[str]) -> list[str]:
     """
     options = PipelineOptions(list(beam_options))
     setup = options.view_as(SetupOptions)
-    provided = setup.setup_file or setup.extra_packages or options.view_as(WorkerOptions).sdk_container_image
-    with_code = options.view_as(PortableOptions).environment_type in _ENVIRONMENTS_WITH_CODE
-    if provided or with_code or not has_workers_elsewhere(beam_options):
+    has_package = (
+        setup.setup_file or setup.extra_packages or options.view_as(WorkerOptions).sdk_container_image
+    )
+    has_code = options.view_as(PortableOptions).environment_type in _ENVIRONMENTS_WITH_CODE
+    if has_package or has_code or not has_workers_elsewhere(beam_options):
         return list(beam_options)
     return [*beam_options, f"--extra_package={build_worker_package()}"]
 
@@ -61,24 +63,27 @@ def build_worker_package() -> Path:
     """Builds a source distribution of the code that this process runs, from a checkout or an installed wheel.
 
     Returns:
-        The path of the `.tar.gz`. It is built once per process and removed at the end of the process.
+        The path of the `.tar.gz`. The file is built once per process and removed at the end of the process.
+
+    Raises:
+        RuntimeError: if a package of this project cannot be imported.
     """
-    build, out = Path(_scratch().name, "build"), Path(_scratch().name, "dist")
+    source, output = Path(_scratch_folder().name, "build"), Path(_scratch_folder().name, "dist")
     for package in _PACKAGES:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise RuntimeError(f"package {package!r} is not importable: the installation is not complete.")
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(Path(spec.origin).parent, build / package, ignore=ignored, dirs_exist_ok=True)
+        shutil.copytree(Path(spec.origin).parent, source / package, ignore=ignored, dirs_exist_ok=True)
     schemas = shipped_schema("impressions.pbtxt").parent
-    shutil.copytree(schemas, build / "rankdistill" / "schema", dirs_exist_ok=True)
+    shutil.copytree(schemas, source / "rankdistill" / "schema", dirs_exist_ok=True)
     version = importlib.metadata.version("rankdistill")
-    (build / "setup.py").write_text(_SETUP.format(version=version))
-    command = [sys.executable, "setup.py", "--quiet", "sdist", "--formats=gztar", "--dist-dir", str(out)]
-    subprocess.run(command, cwd=build, check=True, capture_output=True)
-    return next(out.glob("*.tar.gz"))
+    (source / "setup.py").write_text(_SETUP_SCRIPT.format(version=version))
+    command = [sys.executable, "setup.py", "--quiet", "sdist", "--formats=gztar", "--dist-dir", str(output)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    return next(output.glob("*.tar.gz"))
 
 
 @functools.cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
+def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="rankdistill-workers-")

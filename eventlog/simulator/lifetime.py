@@ -1,4 +1,4 @@
-"""E(LTV): a user's watch seconds over the days after an impression, exactly and with logging errors."""
+"""Computes LTV: a user's watch seconds in the spans after an impression, with or without logging errors."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Array = Any
 
 
 def logging_error(state: WorldState, impressions: Impressions) -> Array:
-    """`[rows]` float32, added to the log of each impression's logged seconds.
+    """`[rows]` float32: the difference of the logs of the logged and the true seconds of each impression.
 
-    The sum of noise and the current bias of the impression's cell, see `World.logging_bias`.
+    The error is the sum of noise and the current bias of the impression's cell, see `World.logging_bias`.
     """
     random = generator(state.seed, state.span, RandomStream.LOGGING)
     trait = state.users.traits[:, 0][impressions.users]
@@ -48,6 +48,11 @@ def window_seconds(impressions: Impressions, later: Sequence[Array]) -> Array:
 
 
 def ltv(seconds: Array, error: Array | None) -> Array:
-    """`[rows]` float32: log1p of the true seconds, or of the logged seconds if an error is given."""
+    """`[rows]` float32: log1p of the logged seconds; with `error` None, log1p of the true seconds.
+
+    Args:
+        seconds: `[rows]` true seconds, see `window_seconds`.
+        error: `[rows]`, see `logging_error`.
+    """
     factor = 1.0 if error is None else np.exp(error)
     return np.log1p(seconds * factor).astype(np.float32)

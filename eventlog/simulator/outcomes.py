@@ -1,8 +1,8 @@
 """Outcomes of impressions: true expectations per task, and labels drawn from them.
 
 The outcomes form a chain. Most long views follow a click. Watch time agrees with long_view and the duration.
-Most likes and comments follow a long view; most profile_enters follow a click. Clickbait raises the click and
-lowers all later outcomes, so engagement and satisfaction disagree there.
+Most likes and comments follow a long view; most profile_enters follow a click. Clickbait raises the click
+and lowers long_view after a click, watch time, like and comment.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from eventlog.simulator.world import SURFACES
 Array = Any
 
 LONG_VIEW_SECONDS = 18.0
-"""Shortest watch time of a long view; for a shorter video its duration, as in KuaiRand."""
+"""Shortest watch time of a long view. For a shorter video it is the video's duration, as in KuaiRand."""
 MAX_WATCH_DURATIONS = 1.1
-"""The longest watch time, in durations of the video."""
-LONG_VIEW_UNCLICKED = 0.005
+"""The longest watch time, as a multiple of the video's duration."""
+LONG_VIEW_WITHOUT_CLICK = 0.005
 """Probability of long_view without a click."""
 RARE_FACTOR = 0.15
-"""Factor on the probability of like and comment without a long view, and of profile_enter without a click."""
+"""Factor of the probability of like and comment without a long view, and of profile_enter without a click."""
 SATISFACTION_BASE = 1.15
+"""Logit of long_view after a click, before any effect of user, video and surface."""
 LIKE_BASE = -3.75
 PROFILE_BASE = -3.85
 COMMENT_BASE = -5.75
-SHORT_WATCH_MEAN = np.array([0.36, 0.62], dtype=np.float32)
-"""Mean watch time of a short view, as a share of the threshold in log1p seconds: without and with a click."""
+SHORT_VIEW_MEANS = np.array([0.36, 0.62], dtype=np.float32)
+"""`[2]` mean watch time of a short view, without and with a click, as a share of `shortest_long_view`."""
 HOUR_EFFECT = (0.15 * np.sin(2 * np.pi * (np.arange(24) - 15) / 24)).astype(np.float32)
 """`[24]` logits that the hour adds to the click."""
 NUM_UNIFORMS = 6
-"""Number of uniform random numbers per impression."""
+"""Number of uniform random numbers from which the outcomes of an impression are drawn."""
 
 
 @dataclass(frozen=True)
@@ -46,87 +47,93 @@ class Expectations:
 
     Attributes:
         click: probability.
-        long_view_clicked: probability of long_view after a click.
-        like_viewed: probability of like after a long view.
-        profile_enter_clicked: probability of profile_enter after a click.
-        comment_viewed: probability of comment after a long view.
-        threshold: shortest watch time of a long view, log1p seconds.
-        longest: longest watch time, log1p seconds.
-        long_watch: mean position of a long view's watch time between `threshold` (0) and `longest` (1).
+        long_view_after_click: probability of long_view after a click.
+        like_after_long_view: probability of like after a long view.
+        profile_enter_after_click: probability of profile_enter after a click.
+        comment_after_long_view: probability of comment after a long view.
+        shortest_long_view: shortest watch time of a long view, log1p seconds.
+        longest_watch: longest watch time, log1p seconds.
+        long_view_share: mean watch time of a long view, from 0 (`shortest_long_view`) to 1 (`longest_watch`).
     """
 
     click: Array
-    long_view_clicked: Array
-    like_viewed: Array
-    profile_enter_clicked: Array
-    comment_viewed: Array
-    threshold: Array
-    longest: Array
-    long_watch: Array
+    long_view_after_click: Array
+    like_after_long_view: Array
+    profile_enter_after_click: Array
+    comment_after_long_view: Array
+    shortest_long_view: Array
+    longest_watch: Array
+    long_view_share: Array
 
     def by_task(self) -> dict[str, Array]:
-        """Per immediate task `[rows]` float32: its probability, or mean log1p seconds for watch_time."""
+        """Per immediate task `[rows]` float32: probabilities, or means of log1p seconds for watch_time."""
         click = self.click
-        long_view = click * self.long_view_clicked + (1 - click) * LONG_VIEW_UNCLICKED
-        short_unclicked = (1 - click) * (1 - LONG_VIEW_UNCLICKED)
-        short_clicked = click * (1 - self.long_view_clicked)
-        short = short_unclicked * SHORT_WATCH_MEAN[0] + short_clicked * SHORT_WATCH_MEAN[1]
-        long = self.threshold + self.long_watch * (self.longest - self.threshold)
+        long_view = click * self.long_view_after_click + (1 - click) * LONG_VIEW_WITHOUT_CLICK
+        short_unclicked = (1 - click) * (1 - LONG_VIEW_WITHOUT_CLICK)
+        short_clicked = click * (1 - self.long_view_after_click)
+        short = short_unclicked * SHORT_VIEW_MEANS[0] + short_clicked * SHORT_VIEW_MEANS[1]
+        long = self.shortest_long_view + self.long_view_share * (self.longest_watch - self.shortest_long_view)
         values = {
             "click": click,
             "long_view": long_view,
-            "watch_time": short * self.threshold + long_view * long,
-            "like": self.like_viewed * _mean_factor(long_view),
-            "profile_enter": self.profile_enter_clicked * _mean_factor(click),
-            "comment": self.comment_viewed * _mean_factor(long_view),
+            "watch_time": short * self.shortest_long_view + long_view * long,
+            "like": self.like_after_long_view * _mean_factor(long_view),
+            "profile_enter": self.profile_enter_after_click * _mean_factor(click),
+            "comment": self.comment_after_long_view * _mean_factor(long_view),
         }
         return {task: values[task] for task in IMMEDIATE_TASKS}
 
 
 def true_expectations(state: WorldState, impressions: Impressions) -> Expectations:
-    """The expectations of impressions in the current span."""
+    """The true expectations of impressions in the current span."""
     users, videos, world = state.users, state.videos, state.world
     user, video, surface = impressions.users, impressions.videos, impressions.surfaces
-    click_base = np.array([surface.click_base for surface in SURFACES], dtype=np.float32)
-    satisfaction_base = np.array([surface.satisfaction_base for surface in SURFACES], dtype=np.float32)
+    click_base = np.array([entry.click_base for entry in SURFACES], dtype=np.float32)
+    satisfaction_base = np.array([entry.satisfaction_base for entry in SURFACES], dtype=np.float32)
     match = _match(state, user, video)
-    bait = videos.clickbait
     log_duration = np.log(videos.duration)
-    age = np.sqrt((state.span - videos.born).astype(np.float32))
+    sqrt_age = np.sqrt((state.span - videos.upload_span).astype(np.float32))
     first_tag = np.where(videos.tags[:, 0] >= 0, videos.tags[:, 0], 0)
-    attraction = videos.appeal + world.clickbait_click * bait + state.topic_trend[first_tag] - 0.06 * age
-    merit = videos.quality - world.clickbait_satisfaction * bait
-    click = (
+    video_click_logit = (
+        videos.appeal
+        + world.clickbait_click * videos.clickbait
+        + state.topic_trend[first_tag]
+        - 0.06 * sqrt_age
+    )
+    video_satisfaction = videos.quality - world.clickbait_satisfaction * videos.clickbait
+    click_logit = (
         (click_base + state.surface_trend[0])[surface]
         + _position_effect(world.position_decay)[impressions.positions]
         + HOUR_EFFECT[impressions.milliseconds // HOUR_MS]
-        + users.click[user]
-        + attraction[video]
+        + users.click_level[user]
+        + video_click_logit[video]
         + match
     )
-    satisfaction = (
+    satisfaction_logit = (
         (satisfaction_base + state.surface_trend[1] + np.float32(SATISFACTION_BASE))[surface]
-        + users.satisfaction[user]
-        + (merit - 0.2 * (log_duration - np.float32(4.2)))[video]
+        + users.satisfaction_level[user]
+        + (video_satisfaction - 0.2 * (log_duration - np.float32(4.2)))[video]
         + 0.6 * match
     )
-    generosity = users.generosity[user]
-    author = state.authors.quality[videos.author]
-    threshold = np.log1p(np.minimum(videos.duration, np.float32(LONG_VIEW_SECONDS)))
+    generosity = users.generosity_level[user]
+    author_quality = state.authors.quality[videos.author]
+    shortest_long_view = np.log1p(np.minimum(videos.duration, np.float32(LONG_VIEW_SECONDS)))
     return Expectations(
-        click=_sigmoid(click),
-        long_view_clicked=_sigmoid(satisfaction),
-        like_viewed=_sigmoid(1.3 * generosity + (LIKE_BASE + merit)[video] + 0.7 * match),
-        profile_enter_clicked=_sigmoid(1.3 * generosity + (PROFILE_BASE + 2 * author)[video]),
-        comment_viewed=_sigmoid(1.6 * generosity + (COMMENT_BASE + merit)[video]),
-        threshold=threshold[video],
-        longest=np.log1p(np.float32(MAX_WATCH_DURATIONS) * videos.duration)[video],
-        long_watch=_sigmoid(0.5 * satisfaction),
+        click=_sigmoid(click_logit),
+        long_view_after_click=_sigmoid(satisfaction_logit),
+        like_after_long_view=_sigmoid(
+            1.3 * generosity + (LIKE_BASE + video_satisfaction)[video] + 0.7 * match
+        ),
+        profile_enter_after_click=_sigmoid(1.3 * generosity + (PROFILE_BASE + 2 * author_quality)[video]),
+        comment_after_long_view=_sigmoid(1.6 * generosity + (COMMENT_BASE + video_satisfaction)[video]),
+        shortest_long_view=shortest_long_view[video],
+        longest_watch=np.log1p(np.float32(MAX_WATCH_DURATIONS) * videos.duration)[video],
+        long_view_share=_sigmoid(0.5 * satisfaction_logit),
     )
 
 
 def logged_outcomes(state: WorldState, expectations: Expectations) -> dict[str, Array]:
-    """The outcomes of the current span's impressions in the log; see `draw_outcomes`."""
+    """Draws the outcomes that the log records for the current span; see `draw_outcomes`."""
     random = generator(state.seed, state.span, RandomStream.OUTCOMES)
     return draw_outcomes(
         expectations, random.random((NUM_UNIFORMS, len(expectations.click)), dtype=np.float32)
@@ -138,40 +145,43 @@ def draw_outcomes(expectations: Expectations, uniforms: Array) -> dict[str, Arra
 
     Args:
         expectations: the expectations of `[rows]` impressions.
-        uniforms: `[NUM_UNIFORMS, rows]` float32 in [0, 1). With equal numbers two policies differ only by the
-            videos that they show.
+        uniforms: `[NUM_UNIFORMS, rows]` float32 in [0, 1). They determine the outcomes.
 
     Returns:
         Per immediate task `[rows]` float32: 0 or 1, or log1p seconds for watch_time.
     """
     click = uniforms[0] < expectations.click
-    long_view = uniforms[1] < np.where(click, expectations.long_view_clicked, np.float32(LONG_VIEW_UNCLICKED))
+    long_view = uniforms[1] < np.where(
+        click, expectations.long_view_after_click, np.float32(LONG_VIEW_WITHOUT_CLICK)
+    )
     # For a uniform u, u ** (1 / mean - 1) has the mean `mean`, for any mean in (0, 1).
-    mean = np.where(long_view, expectations.long_watch, SHORT_WATCH_MEAN[click.astype(np.int8)])
+    mean = np.where(long_view, expectations.long_view_share, SHORT_VIEW_MEANS[click.astype(np.int8)])
     share = uniforms[2] ** (1 / mean - 1)
-    low = np.where(long_view, expectations.threshold, np.float32(0))
-    high = np.where(long_view, expectations.longest, expectations.threshold)
+    low = np.where(long_view, expectations.shortest_long_view, np.float32(0))
+    high = np.where(long_view, expectations.longest_watch, expectations.shortest_long_view)
     viewed_factor = np.where(long_view, np.float32(1), np.float32(RARE_FACTOR))
     clicked_factor = np.where(click, np.float32(1), np.float32(RARE_FACTOR))
     outcomes = {
         "click": click,
         "long_view": long_view,
         "watch_time": low + share * (high - low),
-        "like": uniforms[3] < expectations.like_viewed * viewed_factor,
-        "profile_enter": uniforms[4] < expectations.profile_enter_clicked * clicked_factor,
-        "comment": uniforms[5] < expectations.comment_viewed * viewed_factor,
+        "like": uniforms[3] < expectations.like_after_long_view * viewed_factor,
+        "profile_enter": uniforms[4] < expectations.profile_enter_after_click * clicked_factor,
+        "comment": uniforms[5] < expectations.comment_after_long_view * viewed_factor,
     }
     return {task: outcomes[task].astype(np.float32, copy=False) for task in IMMEDIATE_TASKS}
 
 
-def at_positions(expectations: Expectations, rows: Array, positions: Array, decay: float) -> Expectations:
-    """Moves expectations from position 1 to other positions.
+def move_to_positions(
+    expectations: Expectations, rows: Array, positions: Array, decay: float
+) -> Expectations:
+    """Selects rows and moves their expectations from position 1 to other positions.
 
     Args:
         expectations: the expectations of impressions at position 1.
-        rows: `[n]` int64 indices of the impressions to select.
-        positions: `[n]` int64, 1 is the best position.
-        decay: logits that each doubling of the position takes from the click.
+        rows: `[selected]` int64 indices into the impressions.
+        positions: `[selected]` int64, 1 is the best position.
+        decay: logits by which each doubling of the position lowers the click.
     """
     arrays = {field.name: getattr(expectations, field.name)[rows] for field in fields(expectations)}
     click = arrays["click"]
@@ -181,9 +191,9 @@ def at_positions(expectations: Expectations, rows: Array, positions: Array, deca
 
 
 def _match(state: WorldState, user: Array, video: Array) -> Array:
-    """`[rows]` float32 logits: match between each video's topic and its user's current taste."""
+    """`[rows]` float32 logits: match between the video's topic and the user's current taste."""
     taste = state.users.taste + state.passing_taste
-    return np.einsum("rt,rt->r", taste[user], state.videos.topic[video])
+    return np.einsum("rt,rt->r", taste[user], state.videos.topic_vector[video])
 
 
 def _position_effect(decay: float) -> Array:
@@ -193,7 +203,7 @@ def _position_effect(decay: float) -> Array:
 
 
 def _mean_factor(probability: Array) -> Array:
-    """Mean of 1 with `probability` and RARE_FACTOR otherwise."""
+    """Mean of a factor that is 1 with the given probability, else RARE_FACTOR."""
     return RARE_FACTOR + (1 - RARE_FACTOR) * probability
 
 

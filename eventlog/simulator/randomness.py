@@ -1,6 +1,6 @@
 """Random number generators of the simulator: one stream per seed, span and purpose.
 
-The draws of a span depend neither on the number of spans simulated nor on the draws for other purposes.
+The draws of a span depend only on the seed, the span and the purpose, not on other draws.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Array = Any
 
 
 class RandomStream(enum.IntEnum):
-    """The purposes that have a random stream of their own."""
+    """The purpose of random draws; each purpose has its own stream."""
 
     TASTE_SPACE = 0
     ARRIVALS = 1
@@ -27,20 +27,20 @@ class RandomStream(enum.IntEnum):
 
 
 def generator(seed: int, span: int, stream: RandomStream) -> np.random.Generator:
-    """The generator of one purpose in one span."""
+    """A new generator for one purpose in one span; equal arguments give equal draws."""
     return np.random.default_rng([seed, span, int(stream)])
 
 
 def random_walk_step(
     state: Array, persistence: float, deviation: float, random: np.random.Generator
 ) -> Array:
-    """One step of a mean-reverting random walk (AR(1)) with a constant standard deviation.
+    """Makes one step of a mean-reverting random walk (AR(1)) with a constant standard deviation.
 
     Args:
-        state: float32, any shape; the first state is drawn from normal(0, deviation).
+        state: float32, any shape. The caller draws the first state from normal(0, deviation).
         persistence: share of the state that remains after the step, in [0, 1].
         deviation: the standard deviation of the walk.
-        random: generator of the step.
+        random: generator for the step.
 
     Returns:
         The new state, with the shape and dtype of `state`.
@@ -50,5 +50,5 @@ def random_walk_step(
 
 
 def normal(random: np.random.Generator, shape: int | tuple[int, ...]) -> Array:
-    """Standard normal float32."""
+    """Draws standard normal numbers: float32 of the given shape."""
     return random.standard_normal(shape, dtype=np.float32)

@@ -32,14 +32,14 @@ _TRUTH_FOLDER = "_truth"
 
 @dataclass(frozen=True)
 class SimulatedSpan:
-    """One span of the log and its true expectations.
+    """One span of the simulated log and the true expectations of its rows.
 
     Attributes:
         span: the number of the span.
-        matured: rows whose LTV window closed with the previous span; None in the first spans.
-        fresh: the rows of the span's own impressions.
-        truth: true expectations, first of `matured` (the LTV without logging error), then of `fresh` (the
-            immediate tasks).
+        matured: the matured rows; None in the first MATURITY_SPANS spans.
+        fresh: the fresh rows.
+        truth: true expectations: first the rows of `matured` with their LTV without logging error, then the
+            rows of `fresh` with their immediate tasks.
     """
 
     span: int
@@ -48,13 +48,16 @@ class SimulatedSpan:
     truth: pa.Table
 
     def tables(self) -> list[pa.Table]:
-        """The log's rows, in order of time."""
+        """The tables of the span's rows, in order of time."""
         return [self.fresh] if self.matured is None else [self.matured, self.fresh]
 
 
 @dataclass(frozen=True)
 class _OpenSpan:
-    """A span whose rows have not yet matured: its fresh rows, logging error and watch seconds."""
+    """A span whose rows have not matured yet.
+
+    `error` is `[rows]`, see `logging_error`. `seconds` is `[users]`, see `watch_seconds`.
+    """
 
     fresh: pa.Table
     impressions: Impressions
@@ -71,14 +74,14 @@ def simulate(
     *,
     world: World | None = None,
 ) -> None:
-    """Writes a simulated event log, or the missing spans of one.
+    """Writes a simulated event log, or the missing spans of an existing log.
 
-    Equal arguments give equal logs; a larger `spans` gives the same first spans. Complete spans are simulated
-    but not written again, so a call resumes a killed run or extends a log.
+    Equal arguments give equal logs; a larger `spans` only adds spans. Complete spans are simulated but not
+    written again, so a second call resumes a killed run or extends a log.
 
     Args:
-        out: the log's folder, created if it is missing. It also holds the true expectations in `_truth/`, for
-            experiments only, and the parameters of the simulation in `_world.json`.
+        out: the log's folder, created if it is missing. True expectations are written to `_truth/`, for
+            experiments only; the parameters of the simulation are written to `_world.json`.
         spans: number of spans in the finished log, at least 1.
         examples_per_span: fresh rows in each span, at least 1.
         seed: seed of the world and of all events in it, at least 0.
@@ -96,20 +99,20 @@ def simulate(
     missing = {span for span in range(spans) if not (span_folder(out, span) / SUCCESS).exists()}
     if not missing:
         return
-    # Writing takes longer than simulating. Simulating one span ahead keeps both busy and bounds the memory.
+    # A thread writes one span while this thread simulates the next. More spans ahead would need more memory.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="span-writer") as executor:
         writing: Future[tuple[int, int]] | None = None
         for simulated in simulated_spans(world, examples_per_span, seed):
             if simulated.span in missing:
-                _report(writing, on_span)
+                _wait_and_report(writing, on_span)
                 writing = executor.submit(_write, out, simulated)
             if simulated.span == max(missing):
                 break
-        _report(writing, on_span)
+        _wait_and_report(writing, on_span)
 
 
 def simulated_spans(world: World, examples_per_span: int, seed: int) -> Iterator[SimulatedSpan]:
-    """The spans of a world in order, without end."""
+    """Yields span 0, 1, 2 and so on of a world, without end."""
     state = WorldState(world, examples_per_span, seed)
     history = HistoryTotals()
     open_spans: deque[_OpenSpan] = deque(maxlen=MATURITY_SPANS)
@@ -131,14 +134,14 @@ def simulated_spans(world: World, examples_per_span: int, seed: int) -> Iterator
 
 
 def _mature(open_spans: deque[_OpenSpan]) -> tuple[pa.Table, Array]:
-    """The oldest span's rows with their logged LTV, and their true LTV."""
+    """The matured rows of the oldest span, with the logged LTV, and `[rows]` float32 their true LTV."""
     oldest, *later = open_spans
     seconds = window_seconds(oldest.impressions, [span.seconds for span in later])
     return matured_table(oldest.fresh, ltv(seconds, oldest.error)), ltv(seconds, None)
 
 
 def _write(out: Path, simulated: SimulatedSpan) -> tuple[int, int]:
-    # The truth is written first, so that every complete span has it even after a kill.
+    # The truth is written first: every complete span then has its truth, even after a kill.
     folder = span_folder(out / _TRUTH_FOLDER, simulated.span)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".part-00000.parquet"
@@ -147,18 +150,20 @@ def _write(out: Path, simulated: SimulatedSpan) -> tuple[int, int]:
     return simulated.span, write_span(out, simulated.span, simulated.tables())
 
 
-def _report(writing: Future[tuple[int, int]] | None, on_span: Callable[[int, int], None] | None) -> None:
-    """Waits until a span is written and calls `on_span`; raises the writer's error."""
+def _wait_and_report(
+    writing: Future[tuple[int, int]] | None, on_span: Callable[[int, int], None] | None
+) -> None:
+    """Waits until a span is written, then calls `on_span`; raises the error of the writing thread."""
     if writing is not None:
         span_and_rows = writing.result()
         if on_span is not None:
             on_span(*span_and_rows)
 
 
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
+def _check_at_least(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
         raise BadInput(
-            f"{name} too small", where="events simulate", expected=f"at least {least}", got=str(value),
+            f"{name} too small", where="events simulate", expected=f"at least {minimum}", got=str(value),
             fix=f"Give a larger --{name.replace('_', '-')}.",
         )  # fmt: skip
 
@@ -175,7 +180,7 @@ def _check_or_record_arguments(out: Path, world: World, examples_per_span: int, 
                 "log of another simulation", where=str(out),
                 expected=", ".join(f"{key} {arguments[key]}" for key in differing),
                 got=", ".join(f"{key} {recorded.get(key)}" for key in differing),
-                fix="Give the same arguments as before, or another --out.",
+                fix="Give the arguments of the existing log, or another --out.",
             )  # fmt: skip
         return
     if out.exists() and any(out.iterdir()):

@@ -1,26 +1,26 @@
-"""State of the simulated world in one span: users, videos, authors, tastes, base rates and logging bias."""
+"""State of the simulated world in one span: users, videos, authors, tastes, trends and logging bias."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from eventlog.simulator.population import TasteSpace, concatenated, draw_authors, draw_users, draw_videos
+from eventlog.simulator.population import TasteSpace, concatenate, draw_authors, draw_users, draw_videos
 from eventlog.simulator.randomness import RandomStream, generator, normal, random_walk_step
-from eventlog.simulator.world import SURFACES, TASTES, TOPICS, TRAIT_VALUES, World
+from eventlog.simulator.world import NUM_TOPICS, SURFACES, TASTE_SIZE, VALUES_PER_TRAIT, World
 
 
 class WorldState:
-    """The world in one span. It starts in span 0 and moves by one span with `advance`.
+    """The world in one span. A new state is in span 0; `advance` moves it to the next span.
 
-    Equal (world, examples_per_span, seed) give equal states, whatever is drawn between the spans.
+    Equal (world, examples_per_span, seed) give equal states. Draws of impressions do not change the state.
 
     Attributes:
         span: the number of the current span.
-        users, videos, authors: all that have arrived so far; indices never change.
-        passing_taste: `[users, TASTES]` float32, added to the lasting taste.
-        topic_trend: `[TOPICS]` float32 click logits.
-        surface_trend: `[2, surfaces]` float32 logits of click and of long_view after a click.
-        logging_bias: `[values of trait 0, TOPICS]` float32, log factor on logged LTV.
+        users, videos, authors: all that have arrived so far; their indices never change.
+        passing_taste: `[users, TASTE_SIZE]` float32, added to the lasting taste.
+        topic_trend: `[NUM_TOPICS]` float32, added to the click logit.
+        surface_trend: `[2, surfaces]` float32, added to the logits of click and of long_view after a click.
+        logging_bias: `[values of trait 0, NUM_TOPICS]` float32, added to the log of the logged LTV seconds.
     """
 
     def __init__(self, world: World, examples_per_span: int, seed: int) -> None:
@@ -35,40 +35,42 @@ class WorldState:
         self.users = draw_users(self._num_users, 0, self._space, world, random)
         self.authors = draw_authors(num_authors, world, random)
         self.videos = draw_videos(self._num_videos, 0, self.authors, self._space, world, random)
-        drift = generator(seed, 0, RandomStream.DRIFT)
-        base = np.float32(world.base_drift)
-        self.passing_taste = np.float32(world.taste_drift) * normal(drift, (self._num_users, TASTES))
-        self.topic_trend = base * normal(drift, TOPICS)
-        self.surface_trend = base * normal(drift, (2, len(SURFACES)))
-        self.logging_bias = np.float32(world.logging_bias) * normal(drift, (TRAIT_VALUES[0], TOPICS))
+        random = generator(seed, 0, RandomStream.DRIFT)
+        base_drift = np.float32(world.base_drift)
+        self.passing_taste = np.float32(world.taste_drift) * normal(random, (self._num_users, TASTE_SIZE))
+        self.topic_trend = base_drift * normal(random, NUM_TOPICS)
+        self.surface_trend = base_drift * normal(random, (2, len(SURFACES)))
+        self.logging_bias = np.float32(world.logging_bias) * normal(random, (VALUES_PER_TRAIT[0], NUM_TOPICS))
 
     def advance(self) -> None:
-        """Moves to the next span: drift first, then arrivals."""
+        """Moves to the next span: tastes, trends and bias drift, then users, authors and videos arrive."""
         self.span += 1
         self._drift()
         self._arrive()
 
     def _drift(self) -> None:
-        world, random, step = (
-            self.world,
-            generator(self.seed, self.span, RandomStream.DRIFT),
-            random_walk_step,
+        world, random = self.world, generator(self.seed, self.span, RandomStream.DRIFT)
+        self.topic_trend = random_walk_step(
+            self.topic_trend, world.base_persistence, world.base_drift, random
         )
-        self.topic_trend = step(self.topic_trend, world.base_persistence, world.base_drift, random)
-        self.surface_trend = step(self.surface_trend, world.base_persistence, world.base_drift, random)
-        self.logging_bias = step(
+        self.surface_trend = random_walk_step(
+            self.surface_trend, world.base_persistence, world.base_drift, random
+        )
+        self.logging_bias = random_walk_step(
             self.logging_bias, world.logging_bias_persistence, world.logging_bias, random
         )
-        self.passing_taste = step(self.passing_taste, world.taste_persistence, world.taste_drift, random)
+        self.passing_taste = random_walk_step(
+            self.passing_taste, world.taste_persistence, world.taste_drift, random
+        )
 
     def _arrive(self) -> None:
         world, random = self.world, generator(self.seed, self.span, RandomStream.ARRIVALS)
         num_users = max(1, round(self._num_users * world.new_users))
         num_videos = max(1, round(self._num_videos * world.new_videos))
         num_authors = max(1, round(num_videos / world.videos_per_author))
-        self.users = concatenated(self.users, draw_users(num_users, self.span, self._space, world, random))
-        taste = np.float32(world.taste_drift) * normal(random, (num_users, TASTES))
+        self.users = concatenate(self.users, draw_users(num_users, self.span, self._space, world, random))
+        taste = np.float32(world.taste_drift) * normal(random, (num_users, TASTE_SIZE))
         self.passing_taste = np.concatenate([self.passing_taste, taste])
-        self.authors = concatenated(self.authors, draw_authors(num_authors, world, random))
+        self.authors = concatenate(self.authors, draw_authors(num_authors, world, random))
         videos = draw_videos(num_videos, self.span, self.authors, self._space, world, random)
-        self.videos = concatenated(self.videos, videos)
+        self.videos = concatenate(self.videos, videos)

@@ -1,4 +1,4 @@
-"""Simulates users' visits, each with videos to rank, for experiments that compare ranking policies."""
+"""Simulates visits of users, each with videos to rank, for experiments that compare policies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from eventlog.rows import IMMEDIATE_TASKS
 from eventlog.simulator.impressions import Impressions, draw_impressions, draw_videos_shown
 from eventlog.simulator.outcomes import (
     Expectations,
-    at_positions,
     draw_outcomes,
     logged_outcomes,
+    move_to_positions,
     true_expectations,
 )
 from eventlog.simulator.randomness import RandomStream, generator
@@ -33,11 +33,11 @@ class Visits:
 
     Attributes:
         span: the number of the span.
-        table: `[visits x items]` rows of the log's columns, without labels; the rows of a visit are
-            consecutive.
-        users: `[visits]` int64.
-        expectations: true expectations of every row at position 1.
-        decay: logits that each doubling of the position takes from the click.
+        table: `[visits x items]` rows with the log's columns. Immediate labels are NaN, delayed labels null.
+            The rows of a visit are consecutive.
+        users: `[visits]` int64 indices of users in the world.
+        expectations: true expectations of every row, as if all were at position 1.
+        decay: logits by which each doubling of the position lowers the click.
     """
 
     span: int
@@ -52,21 +52,21 @@ class Visits:
         Args:
             shown: `[rows]` int64 indices into `table`.
             positions: `[rows]` int64, 1 is the best position.
-            uniforms: `[NUM_UNIFORMS, visits x items]` float32 in [0, 1). With equal numbers two policies
-                differ only by the rows that they show.
+            uniforms: `[NUM_UNIFORMS, visits x items]` float32 in [0, 1). If two policies get equal numbers,
+                only the rows that they show make a difference.
 
         Returns:
             Per immediate task `[rows]` float32: 0 or 1, or log1p seconds for watch_time.
         """
         return draw_outcomes(
-            at_positions(self.expectations, shown, positions, self.decay), uniforms[:, shown]
+            move_to_positions(self.expectations, shown, positions, self.decay), uniforms[:, shown]
         )
 
 
 def simulated_visits(
     world: World, examples_per_span: int, seed: int, *, visits: int, items: int
 ) -> Iterator[Visits]:
-    """Visits in the world of `simulated_spans` with the same arguments, span by span, without end.
+    """Yields the visits of span 0, 1, 2 and so on, in the world of `simulated_spans` with equal arguments.
 
     The visits have no effect on the world or its log.
 
@@ -88,16 +88,18 @@ def simulated_visits(
 
 
 def _visits(state: WorldState, history: HistoryTotals, visits: int, items: int) -> Visits:
-    arrivals = draw_impressions(state, visits, RandomStream.VISITS)
-    surfaces = np.repeat(arrivals.surfaces, items)
+    """The visits of the current span."""
+    # One impression for each visit gives its user, surface and time.
+    visitors = draw_impressions(state, visits, RandomStream.VISITS)
+    surfaces = np.repeat(visitors.surfaces, items)
     impressions = Impressions(
-        users=np.repeat(arrivals.users, items),
+        users=np.repeat(visitors.users, items),
         videos=draw_videos_shown(state, surfaces, generator(state.seed, state.span, RandomStream.ITEMS)),
         surfaces=surfaces,
         positions=np.ones(len(surfaces), np.int64),
-        milliseconds=np.repeat(arrivals.milliseconds, items),
+        milliseconds=np.repeat(visitors.milliseconds, items),
     )
     no_labels = dict.fromkeys(IMMEDIATE_TASKS, np.full(len(impressions), np.nan, np.float32))
     table = fresh_table(state, impressions, no_labels, history)
     expectations = true_expectations(state, impressions)
-    return Visits(state.span, table, arrivals.users, expectations, state.world.position_decay)
+    return Visits(state.span, table, visitors.users, expectations, state.world.position_decay)

@@ -11,38 +11,41 @@ import numpy as np
 class World:
     """Parameters of the simulated world. One span is one day.
 
-    Standard deviations of effects are in logits of the affected probability. A persistence is the share of a
-    deviation that remains after one span: 1 never changes, 0 is a new draw in every span.
+    Standard deviations are in logits of the affected probability unless stated otherwise. A persistence is
+    the share of a deviation that remains after one span. With 1 the deviation never changes; with 0 every
+    span draws a new one.
 
     Raises:
-        ValueError: if a parameter is negative or not finite, a persistence is above 1, or a size is not
-            above 0.
+        ValueError: if a parameter is negative or not a number, or a persistence is above 1. Also if one of
+            the first three parameters is 0, or another parameter is infinite.
 
     Attributes:
-        impressions_per_user: mean fresh rows per span and user of the first span; sets the number of users.
-        impressions_per_video: the same for videos.
-        videos_per_author: mean number of videos per author.
-        new_users: users that arrive in each span, as a share of the users of the first span.
-        new_videos: the same for videos; authors arrive with them.
-        user_spread: standard deviation of users' click and satisfaction levels.
-        video_spread: standard deviation of videos' appeal and quality.
+        impressions_per_user: fresh rows per span, divided by the number of users in span 0.
+        impressions_per_video: fresh rows per span, divided by the videos in span 0.
+        videos_per_author: number of videos, divided by the number of authors.
+        new_users: users that arrive in each span, as a share of the users in span 0.
+        new_videos: the same for videos. New authors arrive with new videos.
+        user_spread: standard deviation of each of a user's levels; see `Users`.
+        video_spread: standard deviation of a video's own part of its appeal and of its quality; the part of
+            its author has half this deviation. See `Videos`.
         taste_strength: standard deviation of the match between a user's taste and a video's topic.
-        trait_noise: noise of the traits that reveal a user's latent levels, in standard deviations of them.
-        clickbait_authors: share of authors most of whose videos are clickbait.
+        trait_noise: standard deviation of the noise in the traits that reveal a user's levels, in multiples
+            of `user_spread`.
+        clickbait_authors: share of the authors that publish mostly clickbait.
         clickbait_click: logits that clickbait adds to the click.
-        clickbait_satisfaction: logits that clickbait takes from long_view after a click, and from like.
+        clickbait_satisfaction: logits that clickbait takes from long_view after a click, like and comment.
         position_decay: logits that each doubling of the position takes from the click.
-        taste_drift: standard deviation of a user's passing taste, relative to the lasting taste.
+        taste_drift: standard deviation of a user's passing taste, in multiples of the lasting taste's.
         taste_persistence: persistence of the passing taste.
         base_drift: standard deviation of the random walks of the base rates of surfaces and topics.
         base_persistence: persistence of these random walks.
         activity_spread: standard deviation of log activity between users.
-        activity_noise: standard deviation of a user's log activity between spans; it makes LTV noisy and
+        activity_noise: standard deviation of a user's log activity between spans. It makes LTV noisy and
             heavy-tailed.
-        logging_noise: standard deviation of the log error of each logged LTV.
-        logging_bias: standard deviation between cells of the log factor on a cell's logged LTV. A cell is a
-            pair of the user's first trait and the video's first tag. The factor does not depend on
-            behaviour. A model that crosses features fits it, and is wrong some spans later.
+        logging_noise: standard deviation of the random error of the log of each logged LTV.
+        logging_bias: standard deviation, over cells, of the bias of the log of the logged LTV. A cell is a
+            pair of the user's first trait and the video's first tag. The bias does not depend on behaviour.
+            A model with crossed features fits the bias, and is wrong some spans later.
         logging_bias_persistence: persistence of a cell's bias.
     """
 
@@ -83,16 +86,16 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """A part of the app where videos are shown.
+    """One surface of the simulated app.
 
     Attributes:
         name: the value of the column `surface`.
         share: the surface's share of all impressions.
-        slots: positions 1 to `slots`, all shown equally often.
-        click_base: click logit at position 1.
+        slots: number of positions; each position has equally many impressions.
+        click_base: part of the click logit that is equal for all impressions on the surface.
         satisfaction_base: logits that the surface adds to long_view after a click.
         popularity: exponent of a video's popularity in its chance of being shown; 0 ignores popularity.
-        decay_spans: spans after which a video is shown 1/e as often.
+        decay_spans: number of spans in which a video's chance of being shown falls to 1/e.
     """
 
     name: str
@@ -115,10 +118,10 @@ SURFACES = (
             click_base=-1.2, satisfaction_base=-0.2, popularity=0.3, decay_spans=60),
 )  # fmt: skip
 
-TOPICS = 40
-TASTES = 8
-"""Dimensions of tastes and topics."""
+NUM_TOPICS = 40
+TASTE_SIZE = 8
+"""Number of entries of the vector of a taste or topic."""
 UPLOAD_TYPES = ("LongImport", "ShortImport", "LongCamera", "ShortCamera", "PhotoCopy", "Kmovie")
 ACTIVE_DEGREES = ("full_active", "high_active", "middle_active", "low_active", "UNKNOWN")
-TRAIT_VALUES = (8, 12, 5, 5, 5, 50)
-"""Number of values of each user trait. Trait 0 matters only for the logging bias, trait 5 for nothing."""
+VALUES_PER_TRAIT = (8, 12, 5, 5, 5, 50)
+"""Number of values of each user trait. Trait 0 affects only the logging bias, and trait 5 affects nothing."""

@@ -1,4 +1,4 @@
 """Advice: which teacher size, tasks, strategy and weight to use, or that there is no evidence for any.
 
-May import `protocol`, `statistics` and `trials`.
+May import `report`, `protocol`, `statistics` and `trials`; neither `online` nor `tables`.
 """

@@ -24,7 +24,7 @@ from pipeline.config import Deployment
 from pipeline.config_file import read_document
 
 _SEARCH_SHARE = 0.75
-"""The search's share of the budget. The rest evaluates its best proposal on the reporting spans."""
+"""The search's share of the budget. The rest is for the evaluation on the reporting spans."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Advice:
     """Result of a search.
 
     Attributes:
-        advised: the better of `search_best` and the paper's advice; None if no interval lies above 0.
+        advised: `search_best` or the paper's advice, see `best_with_evidence`; None without evidence.
         search_best: the best proposal of the search, advised or not.
-        gain: criterion of `search_best` minus that of the control, on the reporting spans.
-        paper_gain: the same for the paper's advice.
-        seeds: number of seeds of both gains.
-        rungs: for each round of the search, the estimate of each proposal by name.
+        gain: criterion of `search_best` minus the control's criterion, on the reporting spans.
+        paper_gain: criterion of the paper's advice minus the control's criterion, on the reporting spans.
+        seeds: number of seeds in both gains.
+        rounds: for each round of the search, the estimate of each proposal by name.
         seconds: duration of search and evaluation.
     """
 
@@ -46,7 +46,7 @@ class Advice:
     gain: Estimate
     paper_gain: Estimate
     seeds: int
-    rungs: list[dict[str, float]]
+    rounds: list[dict[str, float]]
     seconds: float
 
 
@@ -58,13 +58,13 @@ def advise(
     budget_seconds: float,
     progress: ExperimentProgress,
 ) -> Advice:
-    """Searches on the tuning spans and evaluates on the reporting spans.
+    """Searches on the tuning spans; evaluates the best proposal and the paper's on the reporting spans.
 
     Args:
-        protocol: sets spans and batch size; the deployment sets all other training settings.
+        protocol: sets spans and batch size. The deployment sets all other training settings.
         deployment: the deployment whose student is distilled.
         scheduler: runs trials.
-        budget_seconds: the time budget; the first round of the search runs regardless of it.
+        budget_seconds: the time budget. The first round of the search runs regardless of it.
         progress: prints progress lines.
     """
     started = time.monotonic()
@@ -74,36 +74,42 @@ def advise(
 
     proposal_runner = ProposalRunner(protocol, deployment, scheduler, progress.print_line)
     all_proposals = proposals()
-    rungs = halve(
+    rounds = halve(
         all_proposals, proposal_runner.scores, pool_scores, proposal_runner.forecast,
         lambda: _SEARCH_SHARE * budget_seconds - seconds_spent(), seconds_spent,
     )  # fmt: skip
-    for number, rung in enumerate(rungs, start=1):
-        best, score = next(iter(rung.scores.items()))
-        num_proposals = len(rung.scores)
+    for number, search_round in enumerate(rounds, start=1):
+        best, score = next(iter(search_round.scores.items()))
+        num_proposals, seconds = len(search_round.scores), search_round.seconds
         progress.print_line(
-            f"round {number}: {num_proposals} proposals, {rung.seconds:.0f} s; best {best.name}, {score:+.4f}"
+            f"round {number}: {num_proposals} proposals, {seconds:.0f} s; best {best.name}, {score:+.4f}"
         )
-    proposal, default = next(iter(rungs[-1].scores)), all_proposals[0]
+    search_best, papers_advice = next(iter(rounds[-1].scores)), all_proposals[0]
     seeds = proposal_runner.affordable_seeds(budget_seconds - seconds_spent())
-    progress.print_line(f"evaluating {proposal.name} with {seeds} seeds")
-    criteria = proposal_runner.reported_criteria(dict.fromkeys((proposal, default, None)), range(seeds))
+    progress.print_line(f"evaluating {search_best.name} with {seeds} seeds")
+    criteria = proposal_runner.reported_criteria(
+        dict.fromkeys((search_best, papers_advice, None)), range(seeds)
+    )
     gain, paper_gain = (
-        proposal_runner.difference(criteria[arm], criteria[None]) for arm in (proposal, default)
+        proposal_runner.difference(criteria[proposal], criteria[None])
+        for proposal in (search_best, papers_advice)
     )
     return Advice(
-        advised=best_with_evidence({proposal: gain, default: paper_gain}),
-        search_best=proposal,
+        advised=best_with_evidence({search_best: gain, papers_advice: paper_gain}),
+        search_best=search_best,
         gain=gain,
         paper_gain=paper_gain,
         seeds=seeds,
-        rungs=[{one.name: score for one, score in rung.scores.items()} for rung in rungs],
+        rounds=[
+            {proposal.name: score for proposal, score in search_round.scores.items()}
+            for search_round in rounds
+        ],
         seconds=seconds_spent(),
     )
 
 
 def best_with_evidence(gains: Mapping[Proposal, Estimate]) -> Proposal | None:
-    """The proposal with the largest gain whose interval lies above 0; None if there is none."""
+    """The proposal with the largest gain, of those whose interval lies above 0; None if no interval does."""
     with_evidence = [
         proposal
         for proposal, gain in gains.items()
@@ -113,7 +119,13 @@ def best_with_evidence(gains: Mapping[Proposal, Estimate]) -> Proposal | None:
 
 
 def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path) -> str:
-    """Writes `advice.json` and, if there is evidence, `recommended.yaml`.
+    """Writes `advice.json` and, with evidence, `recommended.yaml`.
+
+    Args:
+        advice: the result of the search.
+        deployment: the deployment whose student is distilled.
+        config: the deployment's file.
+        out: the folder of both files.
 
     Returns:
         The advice and its evidence in one line.
@@ -125,41 +137,43 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
         "gain": dataclasses.asdict(advice.gain),
         "paper_gain": dataclasses.asdict(advice.paper_gain),
         "seeds": advice.seeds,
-        "rounds": advice.rungs,
+        "rounds": advice.rounds,
         "seconds": advice.seconds,
     }
     (out / "advice.json").write_text(json.dumps(document, indent=1))
     evidence = (
         f"criterion minus the control's with {advice.seeds} seeds: "
-        f"{advice.search_best.name} {_text(advice.gain)}, "
-        f"the paper's advice {_text(advice.paper_gain)}; {advice.seconds:.0f} s spent"
+        f"{advice.search_best.name} {_gain_text(advice.gain)}, "
+        f"the paper's advice {_gain_text(advice.paper_gain)}; {advice.seconds:.0f} s spent"
     )
     if advice.advised is None:
         return f"No evidence that distillation helps: {evidence}."
     recommended = out / "recommended.yaml"
-    recommended.write_text(yaml.safe_dump(_recommended(advice.advised, deployment, config), sort_keys=False))
+    recommended.write_text(
+        yaml.safe_dump(_recommended_document(advice.advised, deployment, config), sort_keys=False)
+    )
     return f"Advice: {advice.advised.name}. Evidence: {evidence}. Configuration: {recommended}"
 
 
-def _recommended(best: Proposal, deployment: Deployment, config: Path) -> Mapping[str, Any]:
-    """The deployment's file with the advised teacher size and distillation."""
+def _recommended_document(advised: Proposal, deployment: Deployment, config: Path) -> Mapping[str, Any]:
+    """The content of the deployment's file with the advised teacher size and distillation."""
     document = read_document(config)
-    sizes = scale_widths(deployment.student.architecture, best.width)
+    sizes = scale_widths(deployment.student.architecture, advised.width)
     document["schema"] = deployment.schema
     document["teacher"]["architecture"] |= {
         "embedding_size": sizes.embedding_size, "trunk": list(sizes.trunk), "tower": list(sizes.tower),
     }  # fmt: skip
     for name, task in deployment.tasks.items():
-        # The protocol may set other task weights than the file.
+        # The protocol's task weights replace those of the file.
         document["tasks"][name]["weight"] = task.weight
     document["student"]["distillation"] = {
-        name: {"strategy": best.strategy, "weight": best.weight * deployment.tasks[name].weight}
-        for name in distillable_tasks(deployment, GROUPS[best.groups])
+        name: {"strategy": advised.strategy, "weight": advised.weight * deployment.tasks[name].weight}
+        for name in distillable_tasks(deployment, GROUPS[advised.groups])
     }
     return document
 
 
-def _text(gain: Estimate) -> str:
+def _gain_text(gain: Estimate) -> str:
     low_and_high = gain.users_and_seeds
     interval = f" [{low_and_high[0]:+.4f}, {low_and_high[1]:+.4f}]" if low_and_high else ""
     return f"{gain.value:+.4f}{interval}"

@@ -15,20 +15,23 @@ Array = Any
 def pool_scores(scores: Mapping[Proposal, Sequence[float]]) -> dict[Proposal, float]:
     """Shrinks each proposal's mean towards the prediction from its width, tasks, strategy and weight.
 
-    The prediction is a linear model of the settings. Each proposal keeps a share of its deviation from the
+    A linear model of the settings makes the prediction. Each proposal keeps a share of its deviation from the
     prediction. The share is large if scores vary little between seeds and proposals deviate much from the
-    model. It is one half if no proposal has a second seed.
+    prediction. The share is one half if no proposal has a second seed.
 
     Args:
-        scores: for each proposal, one score for each seed from 0 upward: its criterion minus that of the
-            control with the same seed.
+        scores: for each proposal, one score for each seed from 0 on: the proposal's criterion minus the
+            control's criterion with the same seed.
+
+    Returns:
+        The estimate of each proposal, in units of the criterion.
 
     Reference: Efron and Morris, "Data analysis using Stein's estimator and its generalizations", JASA 1975.
     """
     proposals = list(scores)
-    owner = np.repeat(np.arange(len(proposals)), [len(of_seeds) for of_seeds in scores.values()])
-    seeds = np.concatenate([np.arange(len(of_seeds)) for of_seeds in scores.values()])
-    values = np.concatenate([np.asarray(of_seeds, np.float64) for of_seeds in scores.values()])
+    proposal_of_score = np.repeat(np.arange(len(proposals)), [len(by_seed) for by_seed in scores.values()])
+    seeds = np.concatenate([np.arange(len(by_seed)) for by_seed in scores.values()])
+    values = np.concatenate([np.asarray(by_seed, np.float64) for by_seed in scores.values()])
     settings = _indicators(
         [(proposal.width,) for proposal in proposals],
         [(proposal.groups,) for proposal in proposals],
@@ -36,29 +39,46 @@ def pool_scores(scores: Mapping[Proposal, Sequence[float]]) -> dict[Proposal, fl
     )
     # All scores of a seed share the random error of its control.
     seed_indicators = np.eye(int(seeds.max()) + 1)[seeds]
-    design = np.hstack([seed_indicators, settings[owner]])
+    design = np.hstack([seed_indicators, settings[proposal_of_score]])
     effects, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
     residuals = values - design @ effects
-    counts = np.bincount(owner)
-    deviations = np.bincount(owner, residuals) / counts
-    shares = _shares_kept(residuals - deviations[owner], deviations, counts, rank)
-    level = float(effects[: seed_indicators.shape[1]] @ seed_indicators.mean(axis=0))
-    means = level + settings @ effects[seed_indicators.shape[1] :] + shares * deviations
-    return dict(zip(proposals, means.tolist(), strict=True))
+    counts = np.bincount(proposal_of_score)
+    deviations = np.bincount(proposal_of_score, residuals) / counts
+    shares = _shares_kept(residuals - deviations[proposal_of_score], deviations, counts, rank)
+    mean_over_seeds = float(effects[: seed_indicators.shape[1]] @ seed_indicators.mean(axis=0))
+    estimates = mean_over_seeds + settings @ effects[seed_indicators.shape[1] :] + shares * deviations
+    return dict(zip(proposals, estimates.tolist(), strict=True))
 
 
 def _indicators(*factors: Sequence[tuple[Any, ...]]) -> Array:
-    """`[proposals, settings]` float64: a column for each value of each factor except the first value."""
+    """Indicator columns of the settings, for the linear model.
+
+    Args:
+        factors: for each factor, its value in each proposal.
+
+    Returns:
+        `[proposals, columns]` float64: a column for each value of a factor except its smallest.
+    """
     columns = [
-        [1.0 if value == level else 0.0 for value in factor]
+        [1.0 if value == column_value else 0.0 for value in factor]
         for factor in factors
-        for level in sorted(set(factor))[1:]
+        for column_value in sorted(set(factor))[1:]
     ]
     return np.array(columns).reshape(len(columns), len(factors[0])).T
 
 
 def _shares_kept(within: Array, deviations: Array, counts: Array, rank: int) -> Array:
-    """`[proposals]`, in [0, 1]: the share of its own deviation that each proposal keeps."""
+    """The share of its deviation that each proposal keeps.
+
+    Args:
+        within: `[scores]` deviations of the scores from the mean of their proposal.
+        deviations: `[proposals]` deviations of these means from the prediction.
+        counts: `[proposals]` number of scores.
+        rank: number of independent parameters of the linear model.
+
+    Returns:
+        `[proposals]` float64 in [0, 1].
+    """
     degrees_of_freedom = len(within) - len(counts)
     if not degrees_of_freedom:
         return np.full(len(counts), 0.5)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.bootstrap import SpanRows
+from eventlog.errors import BadInput
 from experiments.advice.proposals import Proposal
 from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL
@@ -47,31 +48,31 @@ class ProposalRunner:
         self._deployment = deployment
         self._scheduler = scheduler
 
-        def arm_runner(labels_from: int) -> ArmRunner:
+        def make_arm_runner(labels_from: int) -> ArmRunner:
             return ArmRunner(
                 protocol, deployment, scheduler, _MAX_SEEDS,
                 per_surface=False, print_line=print_line, labels_from=labels_from,
             )  # fmt: skip
 
         tuning = protocol.tuning_spans
-        # The effect of soft labels in their first span differs from the later effect, so the search starts
-        # them before the tuning spans.
-        self.search = arm_runner(max(protocol.students_from + 1, tuning.start - len(tuning)))
-        self.evaluation = arm_runner(tuning.start)
+        # The effect of soft labels in their first span differs from the later effect. So in the search soft
+        # labels start before the tuning spans.
+        self.search_runner = make_arm_runner(max(protocol.students_from + 1, tuning.start - len(tuning)))
+        self.evaluation_runner = make_arm_runner(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
         """Upper bound of the next trial's cost in seconds, from the latest trials."""
-        self._student_point = _point(deployment.student)
-        self._teacher_point = _point(deployment.teacher)
+        self._student_point = _deployed_point(deployment.student)
+        self._teacher_point = _deployed_point(deployment.teacher)
 
     def scores(self, pairs: Sequence[tuple[Proposal, int]]) -> list[float]:
-        """For each (proposal, seed) pair, the student's criterion minus that of the control with this seed.
+        """For each (proposal, seed) pair, the student's criterion minus the control's with the same seed.
 
-        Both are measured on the tuning spans.
+        Both criteria are measured on the tuning spans.
         """
         last = self._protocol.tuning_spans[-1]
         seeds = sorted({seed for _, seed in pairs})
-        controls, students = self._run(self.search, pairs, seeds, last)
-        gains = self.search.gains
+        controls, students = self._run(self.search_runner, pairs, seeds, last)
+        gains = self.search_runner.gains
         control_criteria = {
             seed: criterion(gains(result)) for seed, result in zip(seeds, controls, strict=True)
         }
@@ -81,17 +82,20 @@ class ProposalRunner:
         ]
 
     def forecast(self, pairs: Sequence[tuple[Proposal, int]]) -> float:
-        """Seconds that `scores` will need for these pairs, from the latest trials."""
+        """Seconds that `scores` will need for these (proposal, seed) pairs, from the latest trials."""
         teachers = {(proposal.width, seed) for proposal, seed in pairs}
         controls = {seed for _, seed in pairs}
         return self.teacher_seconds * len(teachers | controls) + self.student_seconds * len(pairs)
 
     def affordable_seeds(self, seconds: float) -> int:
-        """The number of seeds with which two proposals, their teachers and the control run in `seconds`."""
+        """The number of seeds with which `seconds` suffice for two proposals, their teachers and the control.
+
+        The number is at least 3 and at most 10. Trials run up to the last reporting span.
+        """
         num_spans = self._protocol.reporting_spans[-1] + 1
-        longer = num_spans / (self._protocol.tuning_spans[-1] + 1)
-        per_seed = longer * (3 * self.teacher_seconds + 2 * self.student_seconds)
-        return int(np.clip(seconds / per_seed, _MIN_SEEDS, _MAX_SEEDS))
+        span_ratio = num_spans / (self._protocol.tuning_spans[-1] + 1)
+        seconds_per_seed = span_ratio * (3 * self.teacher_seconds + 2 * self.student_seconds)
+        return int(np.clip(seconds / seconds_per_seed, _MIN_SEEDS, _MAX_SEEDS))
 
     def reported_criteria(
         self, proposals: Iterable[Proposal | None], seeds: Sequence[int]
@@ -99,7 +103,7 @@ class ProposalRunner:
         """For each proposal (None is the control) and seed, the criterion on the reporting spans."""
         last, arms = self._protocol.reporting_spans[-1], list(proposals)
         pairs = [(proposal, seed) for proposal in arms if proposal for seed in seeds]
-        controls, students = self._run(self.evaluation, pairs, seeds if None in arms else (), last)
+        controls, students = self._run(self.evaluation_runner, pairs, seeds if None in arms else (), last)
         results = iter(students)
         return {
             arm: [self._reported_criterion(next(results)) for _ in seeds]
@@ -139,32 +143,32 @@ class ProposalRunner:
         control_seeds: Sequence[int],
         last: int,
     ) -> tuple[list[TrialResult], list[TrialResult]]:
-        """Results of the controls and of the students; equal widths share the teacher of each seed."""
+        """Results of the controls and of the students. Proposals of one width and seed share a teacher."""
         students = self.students(arm_runner, pairs, last)
         teachers = dict.fromkeys((proposal.teacher, seed) for proposal, seed in pairs)
-        # Trials without soft labels run first, the widest teachers before all others.
+        # Teachers run before the students that need their labels. The widest take longest and so start first.
         trials = [
             arm_runner.trial(teacher, self._teacher_point, seed, last)
             for teacher, seed in sorted(teachers, key=lambda pair: -pair[0].width)
         ]
         trials += [arm_runner.trial(CONTROL, self._student_point, seed, last) for seed in control_seeds]
-        results, self.teacher_seconds = self._timed(trials)
-        student_results, self.student_seconds = self._timed(students)
+        results, self.teacher_seconds = self._run_timed(trials)
+        student_results, self.student_seconds = self._run_timed(students)
         return results[len(teachers) :], student_results
 
-    def _timed(self, trials: Sequence[Trial]) -> tuple[list[TrialResult], float]:
-        """The results, and an upper bound of the seconds that one more trial takes."""
-        started = time.monotonic()
+    def _run_timed(self, trials: Sequence[Trial]) -> tuple[list[TrialResult], float]:
+        """Runs trials; returns their results and an upper bound of the seconds that one more trial takes."""
+        started, num_missing = time.monotonic(), self._scheduler.num_missing(trials)
         results = self._scheduler.run(trials)
-        # The wall clock includes tracing. `TrialResult.seconds` includes training that trials share.
-        by_wall = (time.monotonic() - started) / len(trials)
+        # Both are upper bounds: the first includes tracing, the second training that trials share.
+        by_wall = (time.monotonic() - started) / num_missing if num_missing else np.inf
         by_trial = float(np.mean([result.seconds for result in results])) / self._scheduler.processes
         return results, min(by_wall, by_trial)
 
     def _reported_criterion(self, result: TrialResult) -> MetricValue:
         """The criterion on the reporting spans, with each cluster's influence on it.
 
-        The criterion is linear in the losses, so the influences follow from those of the losses.
+        The criterion is linear in the losses, so its influences follow from the influences on the losses.
         """
         stream, protocol = self._scheduler.stream, self._protocol
         all_labels = stream.known_labels()
@@ -191,8 +195,14 @@ class ProposalRunner:
                 loss, influence = rmse.value**2, 2 * rmse.value * rmse.influence
             gains.append(1 + scale * loss)
             influences.append(scale * influence)
+        if not gains:
+            raise BadInput(
+                "too few labels on the reporting spans", where="the event log",
+                expected=f"a task with at least {protocol.min_positives} positives and negatives",
+                got=f"none of {', '.join(result.tasks)}", fix="Report on more spans, or lower min_positives.",
+            )  # fmt: skip
         return MetricValue(float(np.mean(gains)), np.mean(influences, axis=0))
 
 
-def _point(model: Student | Teacher) -> Hyperparameters:
+def _deployed_point(model: Student | Teacher) -> Hyperparameters:
     return Hyperparameters(model.optimizer.learning_rate, model.passes, model.architecture.input_dropout, 1.0)

@@ -26,7 +26,7 @@ class Proposal:
         width: the teacher's width, as a multiple of the student's.
         groups: the distilled task groups, as a key of `GROUPS`.
         strategy: the strategy of all distilled tasks.
-        weight: factor of the soft losses.
+        weight: factor of the soft losses of the distilled tasks.
     """
 
     width: float
@@ -45,7 +45,7 @@ class Proposal:
         return TeacherArm(f"teacher-{self.width:g}x", width=self.width)
 
     def student(self, deployment: Deployment) -> StudentArm:
-        """The student's arm; the arms of one strategy share a graph."""
+        """The student's arm. Arms of one strategy share a graph: all have the soft losses of all groups."""
         tasks = distillable_tasks(deployment, GROUPS[self.groups])
         all_tasks = distillable_tasks(deployment, GROUPS["all"])
         return StudentArm(

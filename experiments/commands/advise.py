@@ -23,7 +23,7 @@ from pipeline.commands.options import FOLDER, FiniteRange, events_option
     "--out",
     type=FOLDER,
     required=True,
-    help="Output folder: trials, advice.json and, if there is evidence for settings, recommended.yaml. "
+    help="Output folder: trials, advice.json and, with evidence for settings, recommended.yaml. "
     "A rerun resumes.",
 )
 @protocol_option
@@ -31,11 +31,11 @@ from pipeline.commands.options import FOLDER, FiniteRange, events_option
 def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, processes: int) -> None:
     """Search for the distillation settings that improve the student most.
 
-    It compares teacher widths, tasks, strategies and weights. It says so if there is no evidence
-    that any of them helps.
+    The search compares teacher widths, tasks, strategies and weights. Without evidence that one of them
+    helps, the command prints that and recommends nothing.
     """
     from experiments.advice import advising
-    from experiments.protocol.settings import deployment_file, load_protocol
+    from experiments.protocol.settings import deployment_file, load_protocol, require_spans
     from experiments.trials.loading import load_stream
     from experiments.trials.progress import ExperimentProgress
     from experiments.trials.scheduler import TrialScheduler
@@ -46,6 +46,7 @@ def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, 
         ExperimentProgress(Console(stderr=True, soft_wrap=True)) as progress,
         TrialScheduler(stream, out / "trials", processes, progress.on_done) as scheduler,
     ):
+        require_spans(protocol, int(scheduler.stream.spans.max()), events)
         advice = advising.advise(
             protocol, deployment, scheduler, budget_seconds=60 * budget_minutes, progress=progress
         )

@@ -17,11 +17,18 @@ _NAMES = ("strategy", "size", "objectives", "stability", "label-age", "features"
 @click.argument("name", type=click.Choice(_NAMES))
 @events_option
 @seeds_option(default=10)
-@click.option("--out", type=FOLDER, required=True, help="Output folder: results and trials. A rerun resumes.")
-@click.option("--cache", type=FOLDER, help="Folder of trials; experiments can share it.  [default: OUT]")
+@click.option(
+    "--out",
+    type=FOLDER,
+    required=True,
+    help="Output folder of results and, without --cache, trials. A rerun resumes.",
+)
+@click.option(
+    "--cache", type=FOLDER, help="Folder of streams and trials, which experiments can share.  [default: OUT]"
+)
 @protocol_option
 @processes_option
-@click.option("--per-surface", is_flag=True, help="Train a student per surface instead of one for all.")
+@click.option("--per-surface", is_flag=True, help="Train a student for each surface instead of one for all.")
 def experiment(
     name: str, events: Path, seeds: int, out: Path, cache: Path | None, protocol_file: Path, processes: int,
     per_surface: bool,
@@ -34,7 +41,7 @@ def experiment(
     objectives  the tasks to distil
     stability   divergence rates of teachers with and without stabilisers
     label-age   soft labels that are 0 to 3 spans older than necessary
-    features    teachers with and without history features; one for all surfaces, or one each
+    features    teachers with and without history features; for all surfaces or for one each
     """
     from experiments.protocol.settings import load_protocol
     from experiments.tables.running import run_experiment

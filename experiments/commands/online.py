@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.config import Deployment
 
 _COUNT = click.IntRange(min=1)
-_NATURAL = click.IntRange(min=0)
+_COUNT_OR_ZERO = click.IntRange(min=0)
 _SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
 
 
@@ -37,10 +37,10 @@ _SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
 @seeds_option(default=5)
 @click.option(
     "--world",
-    type=_NATURAL,
+    type=_COUNT_OR_ZERO,
     default=1,
     show_default=True,
-    help="Seed of the simulator. --replay ignores it, and the other options of the simulation.",
+    help="Seed of the simulator. With --replay, all options of the simulation are ignored.",
 )
 @click.option("--spans", type=_COUNT, default=10, show_default=True, help="Number of spans to simulate.")
 @click.option(
@@ -55,25 +55,24 @@ _SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
     type=_COUNT,
     default=2000,
     show_default=True,
-    help="Number of visits in each span that every model ranks.",
+    help="Number of visits that every model ranks in each span.",
 )
 @click.option(
     "--aa-runs",
-    type=_NATURAL,
+    type=_COUNT_OR_ZERO,
     default=200,
     show_default=True,
-    help="Number of A/A runs. They compare the control with itself, to check the intervals.",
+    help="Number of A/A runs, which compare the control with itself to check the intervals.",
 )
 @click.option(
-    "--replay", type=FOLDER, help="Event log with random exposures, to replay instead of a simulation."
+    "--replay", type=FOLDER, help="Event log with random exposures; it is replayed instead of a simulation."
 )
 @click.option(
     "--share",
     type=_SHARE,
     default=0.2,
     show_default=True,
-    help="With --replay: a model counts as showing this share of each span's random exposures, "
-    "those that it scores highest.",
+    help="With --replay: the share of each span's random exposures that a model shows, best scores first.",
 )
 @processes_option
 @click.option(
@@ -85,10 +84,10 @@ def online(
 ) -> None:  # fmt: skip
     """Compare models in an A/B experiment, simulated or replayed from a log.
 
-    For each model it reports the relative change of engagement and satisfaction against the control.
+    Prints the relative change of engagement and satisfaction under each model, against the control.
     """
     from experiments.online.effects import mean_changes
-    from experiments.online.live import LiveSettings, changes, run_live
+    from experiments.online.live import LiveSettings, live_changes, run_live
     from experiments.online.policies import CONTROL
     from experiments.online.replay import run_replay
     from experiments.trials.progress import ExperimentProgress
@@ -108,16 +107,17 @@ def online(
             }
         else:
             _require_spans(spans, deployment)
-            setting = LiveSettings(
-                spans=spans, examples_per_span=examples_per_span, visits=visits, world_seed=world
+            settings = LiveSettings(
+                num_spans=spans, examples_per_span=examples_per_span, num_visits=visits, world_seed=world
             )
             experiment, policies = run_live(
-                deployment, setting, arms, out, seeds=seeds, processes=processes, progress=progress
+                deployment, settings, arms, out, seeds=seeds, processes=processes, progress=progress
             )
             by_arm = {
-                arm: changes(experiment, policies[arm], policies[CONTROL], outcome_seed=0) for arm in treated
+                arm: live_changes(experiment, policies[arm], policies[CONTROL], outcome_seed=0)
+                for arm in treated
             }
-            checks = _run_checks(experiment, policies[CONTROL][0], aa_runs) if aa_runs else []
+            checks = _check_intervals(experiment, policies[CONTROL][0], aa_runs) if aa_runs else []
     document = {"changes": _print_changes(by_arm), "checks": checks}
     (out / "online.json").write_text(json.dumps(document, indent=1))
 
@@ -145,7 +145,7 @@ def _require_spans(spans: int, deployment: Deployment) -> None:
 
 
 def _print_changes(by_arm: Mapping[str, Mapping[str, Change]]) -> list[dict[str, Any]]:
-    """Prints the changes; returns them JSON-ready."""
+    """Prints the changes; returns them as JSON objects."""
     rows = []
     for arm, by_measure in by_arm.items():
         for measure, change in by_measure.items():
@@ -155,18 +155,19 @@ def _print_changes(by_arm: Mapping[str, Mapping[str, Change]]) -> list[dict[str,
     return rows
 
 
-def _run_checks(experiment: LiveExperiment, policy: Policy, runs: int) -> list[dict[str, Any]]:
-    """Prints and returns, for each measure, the rates of false alarms and of detected changes of 1 %.
+def _check_intervals(experiment: LiveExperiment, policy: Policy, runs: int) -> list[dict[str, Any]]:
+    """Prints and returns, for each measure, the results of A/A runs of the policy.
 
-    The detection rate is printed with the power expected from the standard errors.
+    The results are the rate of false alarms, the rate of detected changes of 1 %, and the power. The power is
+    the detection rate that the standard errors imply.
     """
     from experiments.online.live import aa_changes
 
     rows = []
-    unchanged, raised = (aa_changes(experiment, policy, runs, effect) for effect in (0.0, 0.01))
+    unchanged, increased = (aa_changes(experiment, policy, runs, effect) for effect in (0.0, 0.01))
     for measure, changes in unchanged.items():
         false_alarms = sum(change.excludes_zero for change in changes) / runs
-        detected = sum(change.excludes_zero and change.value > 0 for change in raised[measure]) / runs
+        detected = sum(change.excludes_zero and change.value > 0 for change in increased[measure]) / runs
         power = sum(change.power(0.01) for change in changes) / runs
         click.echo(
             f"{measure}: {false_alarms:.1%} false alarms in {runs} A/A runs; "

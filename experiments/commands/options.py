@@ -17,12 +17,12 @@ _Command = Callable[..., Any]
 
 
 def protocol_option(command: _Command) -> _Command:
-    """`--protocol`: the experiment's protocol, as `protocol_file`; `--config` is a hidden alias."""
+    """Adds `--protocol`, the experiment's protocol, as argument `protocol_file`; `--config` is its alias."""
 
     @functools.wraps(command)
-    def with_protocol(*, protocol_file: Path | None, config: Path | None, **options: Any) -> Any:
+    def command_with_protocol(*, protocol_file: Path | None, config: Path | None, **options: Any) -> Any:
         if config is not None and protocol_file is not None:
-            raise click.UsageError("--config is an alias of --protocol: give one of them.")
+            raise click.UsageError("--config is an alias of --protocol: give only one of them.")
         return command(protocol_file=config or protocol_file or _DEFAULT_PROTOCOL, **options)
 
     protocol = click.option(
@@ -30,12 +30,12 @@ def protocol_option(command: _Command) -> _Command:
         help="YAML file of the protocol.  [default: the protocol for KuaiRand]",
     )  # fmt: skip
     return protocol(
-        click.option("--config", type=FILE, hidden=True, help="Alias of --protocol.")(with_protocol)
+        click.option("--config", type=FILE, hidden=True, help="Alias of --protocol.")(command_with_protocol)
     )
 
 
 def seeds_option(default: int) -> Callable[[_Command], _Command]:
-    """`--seeds`: the number of runs of every arm, as `seeds`."""
+    """Adds `--seeds`, the number of runs of every arm, as argument `seeds`."""
     return click.option(
         "--seeds", type=click.IntRange(min=2), default=default, show_default=True,
         help="Number of runs of every arm, each with its own seed.",
@@ -43,7 +43,7 @@ def seeds_option(default: int) -> Callable[[_Command], _Command]:
 
 
 def processes_option(command: _Command) -> _Command:
-    """`--processes`: the number of trials that run at the same time, as `processes`."""
+    """Adds `--processes`, the number of trials that run at the same time, as argument `processes`."""
     return click.option(
         "--processes", type=click.IntRange(min=1), default=2, show_default=True,
         help="Number of trials that run at the same time.",

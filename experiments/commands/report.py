@@ -12,7 +12,7 @@ from pipeline.commands.options import FILE, FOLDER, require_root
 
 @click.command()
 @click.option("--experiment", type=FOLDER, help="Output folder of `rankdistill experiment`.")
-@click.option("--config", type=FILE, help="YAML file of a run's deployment; needs --events and --root.")
+@click.option("--config", type=FILE, help="YAML file of a run's deployment. Also give --events and --root.")
 @click.option("--events", type=FOLDER, help="Folder of the run's event log.")
 @click.option("--root", type=FOLDER, help="Folder of the run.")
 @click.option("--out", type=FILE, required=True, help="HTML file to write.")
@@ -36,7 +36,7 @@ def report(
     else:
         options = {"--experiment": experiment, "--config": config, "--events": events, "--root": root}
         raise BadInput(
-            "neither one experiment nor one run", where="rankdistill report",
+            "options of neither an experiment nor a run", where="rankdistill report",
             expected="--experiment, or --config, --events and --root",
             got=", ".join(name for name, value in options.items() if value) or "none of them",
             fix="Give the options of an experiment or of a run.",

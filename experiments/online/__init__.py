@@ -1,4 +1,4 @@
 """Live experiments: simulated, or replayed on random exposures.
 
-May import `protocol`, `statistics` and `trials`; not `advice`.
+May import `report`, `protocol`, `statistics` and `trials`; neither `advice` nor `tables`.
 """

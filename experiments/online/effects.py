@@ -1,4 +1,4 @@
-"""Relative change between a policy and the control, with an interval over users."""
+"""Relative change of users' outcomes under a policy against the control, with a confidence interval."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Array = Any
 ENGAGEMENT, SATISFACTION = "engagement", "satisfaction"
 MEASURES = (ENGAGEMENT, SATISFACTION)
 
-_HALF_WIDTH = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+_CRITICAL_VALUE = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 """Half the width of a confidence interval, in standard errors."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A relative change.
+    """The relative change of a measure.
 
     Attributes:
-        value: the change; 0.01 is one per cent more.
+        value: the estimate; 0.01 is one per cent more than the control.
         error: standard error of `value`.
     """
 
@@ -35,7 +35,7 @@ class Change:
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the 95 % confidence interval."""
-        return self.value - _HALF_WIDTH * self.error, self.value + _HALF_WIDTH * self.error
+        return self.value - _CRITICAL_VALUE * self.error, self.value + _CRITICAL_VALUE * self.error
 
     @property
     def excludes_zero(self) -> bool:
@@ -44,13 +44,20 @@ class Change:
         return low > 0 or high < 0
 
     def power(self, effect: float) -> float:
-        """The probability that an experiment of this size detects a true change of `effect`."""
+        """The probability that an experiment with this standard error detects a true change of `effect`."""
         shift = effect / self.error
-        return float(stats.norm.cdf(shift - _HALF_WIDTH) + stats.norm.cdf(-shift - _HALF_WIDTH))
+        return float(stats.norm.cdf(shift - _CRITICAL_VALUE) + stats.norm.cdf(-shift - _CRITICAL_VALUE))
 
 
 def measures_of(outcomes: Mapping[str, Array]) -> dict[str, Array]:
-    """`[rows]` float64 by measure: engagement in seconds watched; satisfaction in long views and likes."""
+    """Engagement in seconds watched, and satisfaction as the number of long views and likes.
+
+    Args:
+        outcomes: labels by task, `[rows]` float each; `watch_time` is the log1p of seconds.
+
+    Returns:
+        For each measure, `[rows]` float64.
+    """
     return {
         ENGAGEMENT: np.expm1(outcomes["watch_time"].astype(np.float64)),
         SATISFACTION: outcomes["long_view"].astype(np.float64) + outcomes["like"],
@@ -58,31 +65,32 @@ def measures_of(outcomes: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def mean_changes(totals: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> dict[str, Change]:
-    """The mean change over seeds, by measure; its error covers users and seeds.
+    """The mean change over seeds, by measure; the standard error covers users and seeds.
 
     Args:
-        totals: for each seed, the users' totals by measure: under the policy, and under the control.
+        totals: for each seed, two mappings from measure to `[users]` totals: under the policy, and under the
+            control.
     """
     means = {}
     for measure in MEASURES:
-        changes = [change(treated[measure], control[measure]) for treated, control in totals]
-        values = np.array([of_seed.value for of_seed in changes])
+        changes = [relative_change(treated[measure], control[measure]) for treated, control in totals]
+        values = np.array([change.value for change in changes])
         seed_variance = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
-        # Every seed has the same users, so that more seeds do not reduce their error.
-        user_variance = np.mean([of_seed.error**2 for of_seed in changes])
+        # All seeds have the same users, so more seeds do not reduce the error that users cause.
+        user_variance = np.mean([change.error**2 for change in changes])
         means[measure] = Change(float(values.mean()), float(np.sqrt(user_variance + seed_variance)))
     return means
 
 
-def change(treated: Array, control: Array) -> Change:
-    """The relative change of the users' total, with users as the sampling unit.
+def relative_change(treated: Array, control: Array) -> Change:
+    """The relative change of the sum over users. Its standard error takes users as the sampling unit.
 
     Args:
         treated: `[users]` float64, each user's total under the policy.
         control: `[users]` float64, the same user's total under the control.
 
     Returns:
-        The ratio of the sums minus 1. Its error follows from the delta method with paired totals.
+        The ratio of the sums minus 1. The error comes from the delta method with paired totals.
     """
     ratio = treated.sum() / control.sum()
     influences = (treated - ratio * control) / control.sum()

@@ -1,7 +1,7 @@
-"""Simulates a live experiment: models train on a simulated log, and all rank the same visits of each span.
+"""Simulates a live experiment: models train on a simulated log, and each model ranks the same visits.
 
-Every policy ranks every visit, and outcomes are drawn with common random numbers. So only the slates cause
-differences. The A/A runs check the intervals: they repeat one policy with other random numbers.
+Every policy ranks every visit, and outcomes are drawn with common random numbers. So policies differ by their
+slates alone. The A/A runs check the intervals: they repeat one policy with other random numbers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from eventlog.simulator import Visits, World, simulate, simulated_visits
 from eventlog.simulator.outcomes import NUM_UNIFORMS
-from experiments.online.effects import MEASURES, Change, change, mean_changes, measures_of
-from experiments.online.policies import RANKING, scores_of, train_arms
+from experiments.online.effects import MEASURES, Change, mean_changes, measures_of, relative_change
+from experiments.online.policies import RANKING_WEIGHTS, scores_of, train_arms
 from experiments.online.slates import slates
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.scheduler import TrialScheduler
@@ -33,22 +33,22 @@ class LiveSettings:
     """The size of a live experiment.
 
     Attributes:
-        spans: number of spans of the log. Policies rank visits from the students' second span on.
-        examples_per_span: impressions that the models train on.
-        visits: number of visits of each span.
-        items: number of items to rank in each visit.
-        slots: number of items that a visit shows.
+        num_spans: number of spans of the log. Policies rank visits from the students' second span on.
+        examples_per_span: number of impressions in a span of the log, on which the models train.
+        num_visits: number of visits in each span.
+        num_items: number of items to rank in each visit.
+        num_slots: number of items that a visit shows.
         world_seed: seed of the simulated world.
-        ranking: see `experiments.online.policies.RANKING`.
+        ranking_weights: see `experiments.online.policies.RANKING_WEIGHTS`.
     """
 
-    spans: int = 10
+    num_spans: int = 10
     examples_per_span: int = 6000
-    visits: int = 2000
-    items: int = 20
-    slots: int = 5
+    num_visits: int = 2000
+    num_items: int = 20
+    num_slots: int = 5
     world_seed: int = 1
-    ranking: tuple[tuple[str, float], ...] = RANKING
+    ranking_weights: tuple[tuple[str, float], ...] = RANKING_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Policy:
     """The slates that one trained model shows.
 
     Attributes:
-        shown: by span, `[visits x slots]` indices into the span's items.
-        positions: by span, `[visits x slots]` positions from 1.
+        shown: by span, `[visits x slots]` indices of the shown items among all items of the span.
+        positions: by span, `[visits x slots]` positions of these items on their slate, from 1.
     """
 
     shown: Mapping[int, Array]
@@ -69,19 +69,22 @@ class LiveExperiment:
 
     Args:
         visits: one element per span.
-        items: number of items to rank in each visit.
-        slots: number of items that a visit shows.
+        num_items: number of items to rank in each visit.
+        num_slots: number of items that a visit shows.
     """
 
-    def __init__(self, visits: Sequence[Visits], items: int, slots: int) -> None:
+    def __init__(self, visits: Sequence[Visits], num_items: int, num_slots: int) -> None:
         self._visits = {span_visits.span: span_visits for span_visits in visits}
-        self._items = items
-        self._slots = slots
+        self._num_items = num_items
+        self._num_slots = num_slots
         self._visitors = np.unique(np.concatenate([span_visits.users for span_visits in visits]))
 
     def policy(self, scores: Mapping[int, Array]) -> Policy:
-        """The slates with the highest scores; `scores` holds `[visits x items]` by span."""
-        ranked = {span: slates(of_span, self._items, self._slots) for span, of_span in scores.items()}
+        """The slates with the highest scores; `scores` has `[visits x items]` by span, visit by visit."""
+        ranked = {
+            span: slates(span_scores, self._num_items, self._num_slots)
+            for span, span_scores in scores.items()
+        }
         return Policy(
             {span: shown for span, (shown, _) in ranked.items()},
             {span: positions for span, (_, positions) in ranked.items()},
@@ -95,7 +98,7 @@ class LiveExperiment:
             outcome_seed: seed of the outcomes; equal seeds give all policies common random numbers.
 
         Returns:
-            For each measure, `[visitors]` float64.
+            For each measure, `[visitors]` float64, in the order of the users' numbers.
         """
         num_users = int(self._visitors[-1]) + 1
         totals = {measure: np.zeros(num_users) for measure in MEASURES}
@@ -103,7 +106,7 @@ class LiveExperiment:
             random = np.random.default_rng((outcome_seed, span))
             uniforms = random.random((NUM_UNIFORMS, visits.table.num_rows), dtype=np.float32)
             shown = policy.shown[span]
-            users = visits.users[shown // self._items]
+            users = visits.users[shown // self._num_items]
             outcomes = visits.outcomes(shown, policy.positions[span], uniforms)
             for measure, values in measures_of(outcomes).items():
                 totals[measure] += np.bincount(users, weights=values, minlength=num_users)
@@ -112,7 +115,7 @@ class LiveExperiment:
 
 def run_live(
     deployment: Deployment,
-    setting: LiveSettings,
+    settings: LiveSettings,
     arms: Sequence[str],
     out: Path,
     *,
@@ -120,39 +123,48 @@ def run_live(
     processes: int,
     progress: ExperimentProgress,
 ) -> tuple[LiveExperiment, dict[str, list[Policy]]]:
-    """Simulates the log and the visits, trains the arms and ranks the visits with each.
+    """Simulates the log and the visits, trains the arms and ranks the visits with each model.
+
+    Args:
+        deployment: the models.
+        settings: the size of the experiment.
+        arms: names of the arms, from `experiments.online.policies.ARMS`.
+        out: folder of log, streams and trials.
+        seeds: number of runs of every arm.
+        processes: number of trials that run at the same time.
+        progress: prints progress lines.
 
     Returns:
         The experiment, and a policy for each seed of each arm.
     """
     from experiments.trials.loading import load_stream
 
-    log = out / f"log-{setting.world_seed}-{setting.spans}x{setting.examples_per_span}"
-    simulate(log, setting.spans, setting.examples_per_span, setting.world_seed)
-    ranked_spans = range(deployment.burn_in_spans[-1] + 2, setting.spans)
-    visits = [span_visits for span_visits in _visits(setting) if span_visits.span in ranked_spans]
+    log = out / f"log-{settings.world_seed}-{settings.num_spans}x{settings.examples_per_span}"
+    simulate(log, settings.num_spans, settings.examples_per_span, settings.world_seed)
+    ranked_spans = range(deployment.burn_in_spans[-1] + 2, settings.num_spans)
+    visits = [span_visits for span_visits in _visits(settings) if span_visits.span in ranked_spans]
     items = {span_visits.span: span_visits.table for span_visits in visits}
     progress.print_line(
-        f"ranking {setting.visits} visits on each of spans {ranked_spans[0]} to {ranked_spans[-1]}"
+        f"ranking {settings.num_visits} visits on each of spans {ranked_spans[0]} to {ranked_spans[-1]}"
     )
     folder = load_stream(deployment, log, out / "streams", items)
 
     with TrialScheduler(folder, out / "trials", processes, progress.on_done) as scheduler:
-        results = train_arms(deployment, scheduler, arms, seeds, setting.spans - 1)
-    experiment = LiveExperiment(visits, setting.items, setting.slots)
+        results = train_arms(deployment, scheduler, arms, seeds, settings.num_spans - 1)
+    experiment = LiveExperiment(visits, settings.num_items, settings.num_slots)
     return experiment, {
         arm: [
-            experiment.policy(_item_scores(scheduler.stream, result, items, setting.ranking))
-            for result in of_arm
+            experiment.policy(_item_scores(scheduler.stream, result, items, settings.ranking_weights))
+            for result in arm_results
         ]
-        for arm, of_arm in results.items()
+        for arm, arm_results in results.items()
     }
 
 
-def changes(
+def live_changes(
     experiment: LiveExperiment, policies: Sequence[Policy], controls: Sequence[Policy], outcome_seed: int
 ) -> dict[str, Change]:
-    """The mean change over seeds, by measure; see `mean_changes`."""
+    """The mean change over seeds, by measure; `policies` and `controls` have one element per seed."""
     return mean_changes(
         [
             (experiment.totals(policy, outcome_seed), experiment.totals(control, outcome_seed))
@@ -170,7 +182,7 @@ def aa_changes(
         experiment: the visits.
         policy: the slates.
         runs: number of runs.
-        effect: relative increase of one side's measures, to check the power; 0.01 is one per cent.
+        effect: relative increase of the first side's totals, to check the power; 0.01 is one per cent.
 
     Returns:
         For each measure, one change per run.
@@ -181,27 +193,27 @@ def aa_changes(
             experiment.totals(policy, outcome_seed) for outcome_seed in (2 * run + 1, 2 * run + 2)
         )
         for measure in MEASURES:
-            by_measure[measure].append(change(first[measure] * (1 + effect), second[measure]))
+            by_measure[measure].append(relative_change(first[measure] * (1 + effect), second[measure]))
     return by_measure
 
 
-def _visits(setting: LiveSettings) -> list[Visits]:
+def _visits(settings: LiveSettings) -> list[Visits]:
     """The visits of every span."""
     spans = simulated_visits(
-        World(), setting.examples_per_span, setting.world_seed,
-        visits=setting.visits, items=setting.items,
+        World(), settings.examples_per_span, settings.world_seed,
+        visits=settings.num_visits, items=settings.num_items,
     )  # fmt: skip
-    return list(itertools.islice(spans, setting.spans))
+    return list(itertools.islice(spans, settings.num_spans))
 
 
 def _item_scores(
     stream: ExampleStream,
     result: TrialResult,
     items: Mapping[int, Any],
-    ranking: Sequence[tuple[str, float]],
+    ranking_weights: Sequence[tuple[str, float]],
 ) -> dict[int, Array]:
-    """For each span, the scores of the items to rank; the stream holds them after the span's impressions."""
-    row_scores = scores_of(result, ranking)
+    """For each span, the scores of the items to rank, which are the last rows of the span in the stream."""
+    row_scores = scores_of(result, ranking_weights)
     scores = {}
     for span, table in items.items():
         rows = np.flatnonzero(stream.spans[result.rows] == span)

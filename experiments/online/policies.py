@@ -1,4 +1,4 @@
-"""The deployment's models as ranking policies: trains them on a log and computes their scores."""
+"""Trains the deployment's models on a log and computes the scores by which they rank."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from pipeline.config import Deployment
 Array = Any
 
 CONTROL, STUDENT, TEACHER = ARMS = ("control", "student", "teacher")
-RANKING = (("click", 1.0), ("long_view", 1.0), ("like", 2.0))
-"""Weight of each task's prediction in the score."""
+RANKING_WEIGHTS = (("click", 1.0), ("long_view", 1.0), ("like", 2.0))
+"""(task, weight of its prediction in the score) pairs."""
 
 
 def train_arms(
     deployment: Deployment, scheduler: TrialScheduler, arms: Sequence[str], seeds: int, last_span: int
 ) -> dict[str, list[TrialResult]]:
-    """Trains the deployment's models over the spans up to `last_span` with every seed.
+    """Trains the arms over the spans up to `last_span`, each with the seeds from 0 to `seeds - 1`.
 
-    Students and controls start after the burn-in, as in the deployment.
+    Students and controls train on the spans after the burn-in. Teachers train on all spans.
 
     Returns:
         For each arm, one result for each seed.
     """
-    first = deployment.burn_in_spans[-1] + 1
+    students_from = deployment.burn_in_spans[-1] + 1
     surface = next(iter(deployment.surfaces))
 
     def trial(job: TrainingJob, seed: int, first_span: int, labels: SoftLabelSource | None = None) -> Trial:
@@ -43,13 +43,13 @@ def train_arms(
     # Students train on the teachers' labels, so the teachers run first.
     results = {TEACHER: scheduler.run(teachers)} if {TEACHER, STUDENT} & set(arms) else {}
     if CONTROL in arms:
-        controls = [trial(deployment.control_job(surface), seed, first) for seed in range(seeds)]
+        controls = [trial(deployment.control_job(surface), seed, students_from) for seed in range(seeds)]
         results[CONTROL] = scheduler.run(controls)
     if STUDENT in arms:
         students = [
             trial(
-                deployment.student_job(surface), seed, first,
-                SoftLabelSource(teacher=scheduler.key(teachers[seed]), first_span=first),
+                deployment.student_job(surface), seed, students_from,
+                SoftLabelSource(teacher=scheduler.key(teachers[seed]), first_span=students_from),
             )
             for seed in range(seeds)
         ]  # fmt: skip
@@ -57,6 +57,6 @@ def train_arms(
     return {arm: results[arm] for arm in arms}
 
 
-def scores_of(result: TrialResult, ranking: Sequence[tuple[str, float]] = RANKING) -> Array:
-    """`[kept rows]` float64: the weighted sum of predictions by which a policy ranks."""
-    return sum(weight * result.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking)
+def scores_of(result: TrialResult, ranking_weights: Sequence[tuple[str, float]] = RANKING_WEIGHTS) -> Array:
+    """`[kept rows]` float64: the weighted sum of the predictions, by which a policy ranks."""
+    return sum(weight * result.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking_weights)

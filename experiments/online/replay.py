@@ -1,7 +1,7 @@
 """Replays a live experiment on random exposures: impressions that the log's policy drew at random.
 
-Any policy might have selected a random exposure. So the outcomes of the exposures that a policy would have
-shown estimate its effect without bias.
+The draw does not depend on any policy. So the outcomes of the exposures that a policy would have shown
+estimate the policy's effect without bias.
 
 Reference: Li et al., "Unbiased offline evaluation of contextual-bandit-based news article recommendation
 algorithms", WSDM 2011. Differs: a policy shows a fixed share of each span's exposures, not one of a slate.
@@ -45,7 +45,7 @@ def run_replay(
     processes: int,
     progress: ExperimentProgress,
 ) -> dict[str, list[dict[str, Array]]]:
-    """Trains the arms over a log; each model ranks a span's random exposures before it trains on the span.
+    """Trains the arms over a log; every model scores a span's random exposures before it trains on the span.
 
     Args:
         deployment: the models.
@@ -58,7 +58,7 @@ def run_replay(
         progress: prints progress lines.
 
     Returns:
-        For each arm and seed, by measure: `[users]` float64, every user's total over the shown exposures.
+        For each arm and seed, a mapping from measure to `[users]` float64 totals over the shown exposures.
 
     Raises:
         BadInput: if the folder is not an event log, or the ranked spans have no random exposures.
@@ -75,8 +75,8 @@ def run_replay(
         stream = scheduler.stream
     exposures = [exposed_rows(stream, log, span, drawn) for span in spans]
     return {
-        arm: [user_totals(stream, exposures, result, share) for result in of_arm]
-        for arm, of_arm in results.items()
+        arm: [user_totals(stream, exposures, result, share) for result in arm_results]
+        for arm, arm_results in results.items()
     }
 
 
@@ -90,11 +90,11 @@ def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array) -
         drawn: ids of the random exposures.
 
     Returns:
-        `[exposures]` int64, ascending.
+        `[exposures]` int64 row numbers of the stream, ascending.
     """
     ids = pa.concat_tables([read_table(file, columns=[EXAMPLE_ID]) for file in span_files(log, span)])
     rows = stream.rows(span)
-    # A matured row has the id of its impression, which lies in an earlier span.
+    # A matured row has the id of an impression of an earlier span, so only fresh rows are selected.
     where = pc.is_in(ids[EXAMPLE_ID], value_set=drawn).to_numpy() & stream.fresh[rows]
     labels = stream.labels[rows][:, [stream.tasks.index(task) for task in _MEASURED_TASKS]]
     return rows.start + np.flatnonzero(where & ~np.isnan(labels).any(axis=1))
@@ -107,12 +107,12 @@ def user_totals(
 
     Args:
         stream: the rows of the log.
-        exposures: for each span, `[exposures]` rows of the stream.
+        exposures: for each span, `[exposures]` row numbers of the stream.
         result: predictions of the policy's model.
-        share: share of each span's exposures that the policy shows, in (0, 1), rounded up.
+        share: share of each span's exposures that the policy shows, in (0, 1); their number is rounded up.
 
     Returns:
-        For each measure, `[users]` float64: the users of all exposures in the order of their cluster codes.
+        For each measure, `[users]` float64 of all users with an exposure, in the order of cluster codes.
     """
     scores = scores_of(result)
     shown = []

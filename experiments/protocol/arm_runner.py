@@ -1,4 +1,4 @@
-"""Tunes and runs the arms of an experiment: teachers first, then students on the labels of their teachers."""
+"""Tunes and runs the arms of an experiment; a student reads the soft labels of its teacher's trials."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class ArmRunner:
 
     Args:
         protocol: the experiment's protocol.
-        deployment: the models.
+        deployment: settings of the models.
         scheduler: runs trials.
         seeds: number of reported trials of each arm.
-        per_surface: True for a separate student for each surface.
+        per_surface: True trains a separate student for each surface.
         print_line: prints a line about the current step.
         labels_from: the first span with soft labels; None for the first tuning span.
 
     Attributes:
-        choices: the tuning result of each arm.
-        costs: costs of training and serving, by arm.
-        curves: calibration curves of the primary endpoints' binary tasks, by task and arm.
-        teachers: arms that students can name as their teacher.
+        choices: the tuning result of each arm, by the arm's name.
+        costs: costs of training and serving of each arm, by the arm's name; see `_cost_json`.
+        curves: calibration curves by task and arm, for the binary tasks of the primary endpoints.
+        teachers: the arms that students can have as their teacher, by name.
     """
 
     def __init__(
@@ -66,21 +66,27 @@ class ArmRunner:
         self._tuning_labels = scheduler.stream.known_labels(until=protocol.tuning_spans[-1])
 
     def compare(
-        self, name: str, arms: Mapping[str, Sequence[TrialResult]], pairs: Sequence[ArmPair]
+        self, experiment: str, arms: Mapping[str, Sequence[TrialResult]], pairs: Sequence[ArmPair]
     ) -> list[ResultRow]:
-        """The result rows over all surfaces and on the largest one; fills `curves`."""
+        """Compares arms on the reporting spans, over all surfaces and on the largest one; fills `curves`.
+
+        Args:
+            experiment: name of the experiment.
+            arms: for each arm, one result for each seed.
+            pairs: the arms to compare.
+        """
         stream, protocol = self.scheduler.stream, self.protocol
         tasks, spans = self.deployment.tasks, protocol.reporting_spans
         comparison = Comparison(stream, tasks, arms, spans, protocol.resamples, protocol.min_positives)
         for endpoint in protocol.primary.endpoints:
             if tasks[endpoint.task].kind == "binary":
                 self.curves[endpoint.task] = comparison.calibration(endpoint.task)
-        return comparison.rows(name, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
+        return comparison.rows(experiment, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
 
     def run(self, arms: Sequence[Arm]) -> dict[str, list[TrialResult]]:
-        """Tunes arms, then runs each with every seed up to the last reporting span.
+        """Tunes arms, then runs each with every seed up to the last reporting span; fills `costs`.
 
-        The teachers of students must have run in an earlier call.
+        An earlier call must have run the teachers of the students among `arms`.
 
         Returns:
             For each arm, one result for each seed.
@@ -88,28 +94,28 @@ class ArmRunner:
         self.teachers |= {arm.name: arm for arm in arms if isinstance(arm, TeacherArm)}
         for arm in arms:
             self.tune(arm)
-        last = self.protocol.reporting_spans[-1]
+        last_span = self.protocol.reporting_spans[-1]
         trials = [
-            self.trial(arm, self.choices[arm.name].point, seed, last)
+            self.trial(arm, self.choices[arm.name].point, seed, last_span)
             for arm in arms
             for seed in range(self.seeds)
         ]
         self._print_line(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
         results = iter(self.scheduler.run(trials))
         by_arm = {arm.name: [next(results) for _ in range(self.seeds)] for arm in arms}
-        self.costs |= {arm.name: _cost(arm, by_arm[arm.name]) for arm in arms}
+        self.costs |= {arm.name: _cost_json(arm, by_arm[arm.name]) for arm in arms}
         return by_arm
 
     def trial(self, arm: Arm, point: Hyperparameters, seed: int, last_span: int) -> Trial:
-        """The trial of an arm with hyperparameters and a seed, up to `last_span`."""
+        """The trial of an arm with hyperparameters and a seed; trains up to `last_span` inclusive."""
         protocol = self.protocol
         job = arm.job(self.deployment, seed, protocol.batch_size, point)
         if not (self.per_surface if isinstance(arm, StudentArm) else arm.per_surface):
             job = with_surface_feature(job, self.deployment)
         if isinstance(arm, TeacherArm):
-            # Calibrated labels need the predictions of earlier spans; the first span has none.
+            # `stability` checks the predictions of the burn-in. Span 0 has none: no training precedes it.
             return Trial(
-                job=job, first_span=0, last_span=last_span, kept_from=1, age=arm.age,
+                job=job, first_span=0, last_span=last_span, kept_from=1, age=arm.extra_label_age,
                 per_surface=arm.per_surface,
             )  # fmt: skip
         return Trial(
@@ -118,10 +124,10 @@ class ArmRunner:
             last_span=last_span,
             kept_from=protocol.tuning_spans.start,
             per_surface=self.per_surface,
-            labels=self._labels(arm, seed, last_span) if arm.teacher else None,
+            labels=self._label_source(arm, seed, last_span) if arm.teacher else None,
         )
 
-    def _labels(self, arm: StudentArm, seed: int, last_span: int) -> SoftLabelSource:
+    def _label_source(self, arm: StudentArm, seed: int, last_span: int) -> SoftLabelSource:
         """The soft labels of the teacher's trial with the same seed."""
         teacher = self.trial(self.teachers[arm.teacher], self.choices[arm.teacher].point, seed, last_span)
         return SoftLabelSource(
@@ -133,7 +139,7 @@ class ArmRunner:
         )
 
     def tune(self, arm: Arm) -> None:
-        """Tunes an arm on the tuning spans and stores the result in `choices`."""
+        """Tunes an arm, or copies the choice of `hyperparameters_of`; stores the result in `choices`."""
         if arm.hyperparameters_of is not None:
             self.choices[arm.name] = self.choices[arm.hyperparameters_of]
             return
@@ -142,22 +148,21 @@ class ArmRunner:
         choice = choose_point(
             self.protocol.grid, lambda pairs: self._measure(arm, pairs), distilled=distilled
         )
+        # `choose_point` has run the chosen point with every seed; students are tuned on these teacher trials.
         self.choices[arm.name] = choice
         point = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(choice.point).items())
         self._print_line(f"chose for {arm.name}: {point}")
-        if isinstance(arm, TeacherArm):
-            # Its students are tuned on its labels, seed by seed.
-            self._measure(arm, [(choice.point, seed) for seed in range(self.protocol.grid.seeds)])
 
     def _measure(self, arm: Arm, pairs: Sequence[tuple[Hyperparameters, int]]) -> list[dict[str, float]]:
-        last = self.protocol.tuning_spans[-1]
-        results = self.scheduler.run([self.trial(arm, point, seed, last) for point, seed in pairs])
+        """The gains by task of an arm on the tuning spans, for each pair (point, seed)."""
+        last_span = self.protocol.tuning_spans[-1]
+        results = self.scheduler.run([self.trial(arm, point, seed, last_span) for point, seed in pairs])
         return [self.gains(result) for result in results]
 
     def gains(self, result: TrialResult, spans: range | None = None) -> dict[str, float]:
-        """Information gain by task over `spans`, by default the tuning spans.
+        """Information gain of a trial by task over `spans`, by default the tuning spans.
 
-        Uses the labels that are known at the end of the tuning spans.
+        Uses the labels that are known at the end of the tuning spans. Leaves out tasks with too few labels.
         """
         stream, spans = self.scheduler.stream, spans or self.protocol.tuning_spans
         where = np.isin(stream.spans[result.rows], spans)
@@ -167,8 +172,8 @@ class ArmRunner:
         return gains_by_task(labels, result.predictions[where], tasks, self.protocol.min_positives)
 
 
-def _cost(arm: Arm, results: Sequence[TrialResult]) -> dict[str, Any]:
-    """Mean seconds of a whole trial on one core; size and cost of the served model."""
+def _cost_json(arm: Arm, results: Sequence[TrialResult]) -> dict[str, Any]:
+    """Mean seconds of a trial on one core; number of parameters and FLOPs per row of the served model."""
     return {
         "is_teacher": isinstance(arm, TeacherArm),
         "seconds": float(np.mean([result.seconds for result in results])),

@@ -1,4 +1,4 @@
-"""Arms of an experiment, each with its training job: teachers, distilled students and the control."""
+"""Arms of an experiment (teachers, distilled students and the control) and their training jobs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from models.tasks import Task
 from pipeline.config import Deployment
 
 STABILISERS = ("warm-up", "activation-clip", "clippy")
+"""Settings that keep a teacher's training from diverging."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TeacherArm:
-    """A teacher.
+    """An arm that trains a teacher.
 
     Attributes:
         name: the arm's name in the results.
         width: factor of the student's layer and embedding widths.
-        history: True for the features of the deployment's teacher, False for the student's.
-        tasks: the tasks it trains on; None for all tasks of the deployment.
-        per_surface: True for a separate teacher for each surface.
-        age: number of spans that are added to the age of its labels.
-        hyperparameters_of: name of the arm whose tuned hyperparameters it uses; None to tune this arm.
-        stabilisers: the deployment's stabilisers that it keeps.
+        history: True uses the features of the deployment's teacher, False those of its student.
+        tasks: the teacher's tasks; None for all tasks of the deployment's teacher.
+        per_surface: True trains a separate teacher for each surface.
+        extra_label_age: number of spans added to the age of the labels.
+        hyperparameters_of: name of the arm whose tuned hyperparameters are used; None tunes this arm.
+        stabilisers: names in `STABILISERS`; the deployment's other stabilisers are switched off.
     """
 
     name: str
@@ -37,12 +38,12 @@ class TeacherArm:
     history: bool = True
     tasks: tuple[str, ...] | None = None
     per_surface: bool = False
-    age: int = 0
+    extra_label_age: int = 0
     hyperparameters_of: str | None = None
     stabilisers: tuple[str, ...] = STABILISERS
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
-        """The training job."""
+        """The deployment's teacher job with this arm's settings and the hyperparameters of `point`."""
         model = deployment.teacher_job()
         student = deployment.student
         names = deployment.teacher.features if self.history else student.features
@@ -69,22 +70,22 @@ class TeacherArm:
 
 @dataclasses.dataclass(frozen=True)
 class StudentArm:
-    """A student, or the control.
+    """An arm that trains a student, or the control.
 
     Attributes:
         name: the arm's name in the results.
-        teacher: name of the teacher's arm; empty for the control.
+        teacher: name of the teacher's arm; empty for a control.
         strategy: the strategy of every distilled task.
-        head: layers of an auxiliary soft head, see `models.distillation.Distillation`.
+        head: kind of an auxiliary soft head, see `models.distillation.Distillation`.
         treatment: see `experiments.trials.trial.SoftLabelSource`.
         trunk_gradient_scale: see `models.distillation.Distillation`.
-        temperature: temperature of the binary tasks.
+        temperature: softens the distributions of binary tasks, see `models.distillation.Distillation`.
         tasks: the distilled tasks; None for the tasks that the deployment distils.
-        zero_weight_tasks: tasks with a soft loss of weight 0. They do not affect training, but let arms with
-            different distilled tasks share one traced graph.
-        value_loss: loss of the regressions' hard heads, see `models.tasks.Task`.
+        zero_weight_tasks: tasks with a soft loss of weight 0, which does not affect training. With them, arms
+            that distil different tasks share one traced graph.
+        value_loss: loss of the hard heads of regression tasks, see `models.tasks.Task`.
         bias: see `experiments.trials.trial.SoftLabelSource`.
-        hyperparameters_of: name of the arm whose tuned hyperparameters it uses; None to tune this arm.
+        hyperparameters_of: name of the arm whose tuned hyperparameters are used; None tunes this arm.
     """
 
     name: str
@@ -101,8 +102,15 @@ class StudentArm:
     hyperparameters_of: str | None = None
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
-        """The training job over all surfaces; the control's differs only in role and soft losses."""
-        surface = next(iter(deployment.surfaces))
+        """The deployment's student or control job with this arm's settings and `point`'s hyperparameters.
+
+        The jobs of a student and the control differ only in role and soft losses. `surface` is None. A
+        surface's own `student` is not used: one arm has the same settings on all surfaces.
+        """
+        surface, settings = next(iter(deployment.surfaces.items()))
+        deployment = dataclasses.replace(
+            deployment, surfaces={surface: dataclasses.replace(settings, student=None)}
+        )
         model = deployment.student_job(surface) if self.teacher else deployment.control_job(surface)
         return dataclasses.replace(
             model,
@@ -141,9 +149,9 @@ CONTROL = StudentArm("control")
 
 
 def with_surface_feature(job: TrainingJob, deployment: Deployment) -> TrainingJob:
-    """Adds the surface to the features of a model that ranks on all surfaces.
+    """Adds the surface to the features of a model of all surfaces, if the deployment has that feature.
 
-    Without it the control would lack information that the teacher has, and distillation would seem to help.
+    Otherwise the control would lack information that the teacher has, and distillation would seem to help.
     """
     if SURFACE in job.features or SURFACE not in deployment.features:
         return job
@@ -151,7 +159,7 @@ def with_surface_feature(job: TrainingJob, deployment: Deployment) -> TrainingJo
 
 
 def scale_widths(architecture: Architecture, width: float) -> Architecture:
-    """Multiplies the widths of all layers and embeddings by `width`; none is less than 1."""
+    """Multiplies the widths of all layers and embeddings by `width`; rounds them to at least 1."""
 
     def scale(size: int) -> int:
         return max(1, round(size * width))
@@ -165,7 +173,7 @@ def scale_widths(architecture: Architecture, width: float) -> Architecture:
 
 
 def distillable_tasks(deployment: Deployment, groups: Sequence[str]) -> tuple[str, ...]:
-    """The student's tasks in `groups` that the teacher also predicts."""
+    """The names of the student's tasks in `groups` that are also tasks of the teacher."""
     return tuple(
         name
         for name in deployment.student.tasks

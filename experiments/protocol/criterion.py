@@ -14,19 +14,19 @@ Array = Any
 
 
 def information_gain(labels: Array, predictions: Array, task: Task) -> float:
-    """Relative information gain over the base rate; for a regression, the share of variance explained.
+    """Relative information gain over the base rate; for a regression task, the share of variance explained.
 
     Args:
-        labels: `[rows]` float on the task's scale, without NaN.
-        predictions: `[rows]` float, probabilities or expected values.
-        task: the task whose labels these are.
+        labels: `[rows]` float on the task's scale, without NaN, with at least two different values.
+        predictions: `[rows]` float, probabilities or expected values on the task's scale.
+        task: the task of the labels.
 
     Returns:
-        1 for perfect predictions, 0 for the base rate, negative if worse than the base rate; -inf if a
-        prediction is not finite.
+        1 for perfect predictions, 0 for predictions that equal the base rate, negative for worse predictions;
+        -inf if a prediction is not finite.
 
     Reference: He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD '14, section 2:
-    1 minus their normalized entropy.
+    1 minus the normalized entropy.
     """
     if not np.isfinite(predictions).all():
         return -np.inf
@@ -44,9 +44,12 @@ def gains(labels: Array, predictions: Array, tasks: Mapping[str, Task], min_labe
     Args:
         labels: `[rows, tasks]` float32, NaN where masked or not known yet.
         predictions: `[rows, tasks]` float32.
-        tasks: one per column, in order.
-        min_labels: a binary task needs this many positives and as many negatives, a regression this many
-            labels; other tasks are left out.
+        tasks: the tasks by name, in the order of the columns.
+        min_labels: a binary task needs this many positives and this many negatives, a regression task this
+            many labels. Other tasks, and tasks whose labels are all equal, are left out.
+
+    Returns:
+        The information gain by name of the task.
     """
     gain_by_task = {}
     for column, (name, task) in enumerate(tasks.items()):
@@ -54,7 +57,7 @@ def gains(labels: Array, predictions: Array, tasks: Mapping[str, Task], min_labe
         task_labels = labels[where, column]
         positives = (task_labels > 0.5).sum()
         count = min(positives, where.sum() - positives) if task.kind == "binary" else where.sum()
-        if count >= min_labels:
+        if count >= min_labels and task_labels.min() < task_labels.max():
             gain_by_task[name] = information_gain(task_labels, predictions[where, column], task)
     return gain_by_task
 

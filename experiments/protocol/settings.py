@@ -19,15 +19,16 @@ from pipeline.yaml_file import read_mapping
 
 @settings
 class Grid:
-    """The hyperparameter points that tuning tries, the same number for every arm and the control.
+    """The points (combinations of hyperparameters) that tuning tries, equally many for every arm.
 
     Attributes:
-        learning_rates: Of Adagrad.
-        passes: Training passes over each span.
+        learning_rates: Learning rates of Adagrad.
+        passes: Numbers of training passes over each span.
         input_dropouts: Dropout rates of embeddings and numeric features.
-        soft_weights: Factors of the soft losses, assigned to the points at random. The best points are also
-            tried with the other factors. An arm without soft losses tries as many other learning rates.
-        finalists: Number of points that are tried with all seeds; twice as many with one seed less.
+        soft_weights: Factors of the soft losses; each point has one at random. The best points are also tried
+            with the other factors. An arm without soft losses tries as many other learning rates instead.
+        finalists: Number of points that are tried with the last seed. The seed before it is tried with twice
+            as many points, and so on; the first seed is tried with all points.
         seeds: Number of seeds of a finalist.
     """
 
@@ -38,10 +39,18 @@ class Grid:
     finalists: int = 4
     seeds: int = 3
 
+    def __post_init__(self) -> None:
+        for name in ("learning_rates", "passes", "input_dropouts", "soft_weights"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must have at least one value.")
+        for name in ("finalists", "seeds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
 
 @settings
 class Endpoint:
-    """A metric of a task on which a claim is made.
+    """A metric of one task on which the experiment makes a claim.
 
     Attributes:
         task: Name of the task.
@@ -58,8 +67,9 @@ class Primary:
 
     Attributes:
         arm: The arm that the claim is about.
-        versus: The arms that it is compared with.
-        endpoints: Tested on the largest surface and over all surfaces; Holm corrects all tests together.
+        versus: The arms that `arm` is compared with.
+        endpoints: The metrics that are tested, on the largest surface and over all surfaces. The p-values of
+            all these tests are Holm-corrected together.
     """
 
     arm: str = "auxiliary-logit"
@@ -75,18 +85,21 @@ class ExperimentProtocol:
     """The protocol of an experiment.
 
     Attributes:
-        deployment: The deployment's file: tasks, features, teacher and student. Relative to this file.
-        tuning: Tuning spans `A:B`: all choices are made on them. The burn-in is the deployment's.
-        reporting: Reporting spans `A:B`: only they are reported, and no choice uses them.
-        students_from: The first span that students and control train on. Soft labels start at the first
-            tuning span; students train on hard labels alone before.
+        deployment: Path of the deployment's file, relative to the protocol's file. It gives tasks, features,
+            teacher, student and burn-in.
+        tuning: Tuning spans `A:B`, both included: all choices are made on them.
+        reporting: Reporting spans `A:B`, both included: only they are reported, and no choice uses them.
+        students_from: The first span that students and control train on. Students have soft labels from the
+            first tuning span on; before, they train on hard labels alone.
         batch_size: Batch size of all models; replaces the deployment's.
-        task_weights: Factors of the tasks' hard and soft losses; they replace the deployment's. They are the
-            same for every arm, and chosen on the tuning spans.
+        task_weights: Factors of the hard and soft losses by task, the same for every arm. They replace the
+            deployment's. Choose them on the tuning spans.
         grid: The tuning grid.
         resamples: Number of resamples of clusters and seeds for each interval.
-        min_positives: A binary task with fewer positives gives no evidence and is left out of the criterion.
-        slice_feature: The feature whose values are the slices on which bias leak is measured.
+        min_positives: A binary task with fewer positives on the reporting spans gives no evidence. The
+            criterion leaves out a binary task with fewer positives or negatives on the tuning spans, and a
+            regression task with fewer labels.
+        slice_feature: The feature whose values are the slices on which the leak is measured.
         primary: The claim.
     """
 
@@ -103,6 +116,9 @@ class ExperimentProtocol:
     primary: Primary = dataclasses.field(default_factory=Primary)
 
     def __post_init__(self) -> None:
+        for name in ("batch_size", "resamples", "min_positives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.tuning_spans.stop > self.reporting_spans.start:
             raise ValueError(
                 f"tuning {self.tuning} must end before reporting {self.reporting}: "
@@ -121,13 +137,14 @@ class ExperimentProtocol:
 
 
 def load_protocol(path: Path) -> tuple[ExperimentProtocol, Deployment]:
-    """Reads a protocol and its deployment.
+    """Reads a protocol and its deployment, with the protocol's `task_weights` in the deployment's tasks.
 
     Raises:
-        BadInput: if a file is missing, or holds an unknown key or a wrong value; names the first fault.
+        BadInput: if a file is missing, or has an unknown key or a wrong value. The message names the first
+            fault.
     """
     if not path.is_file():
-        raise _bad_protocol(path, "a YAML file", "no file", "experiments/configs/ holds examples.")
+        raise _bad_protocol(path, "a YAML file", "no file", "experiments/configs/ has examples.")
     document = read_mapping(path)
     try:
         protocol = pydantic.TypeAdapter(ExperimentProtocol).validate_json(json.dumps(document))
@@ -141,8 +158,22 @@ def load_protocol(path: Path) -> tuple[ExperimentProtocol, Deployment]:
     return protocol, _with_task_weights(deployment, protocol.task_weights)
 
 
+def require_spans(protocol: ExperimentProtocol, last_span: int, events: Path) -> None:
+    """Checks that an event log has all spans of the protocol; `last_span` is the log's last span.
+
+    Raises:
+        BadInput: if the log ends before the last reporting span.
+    """
+    if last_span < protocol.reporting_spans[-1]:
+        raise BadInput(
+            "the event log is too short", where=str(events),
+            expected=f"all spans of reporting {protocol.reporting}", got=f"spans up to {last_span}",
+            fix="Add the missing spans, or shorten `reporting`.",
+        )  # fmt: skip
+
+
 def deployment_file(path: Path, protocol: ExperimentProtocol) -> Path:
-    """The deployment file of the protocol at `path`."""
+    """The path of the deployment's file, for the protocol of file `path`."""
     return path.parent / protocol.deployment
 
 

@@ -1,9 +1,10 @@
-"""Tunes the hyperparameters of an arm with the same number of trials for every arm."""
+"""Chooses the hyperparameters of an arm; every arm gets the same number of trials."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,14 @@ from experiments.protocol.settings import Grid
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The tuned hyperparameters.
+    """The tuned hyperparameters of an arm: one point of the search.
 
     Attributes:
-        learning_rate: of Adagrad.
-        passes: training passes over each span.
+        learning_rate: learning rate of Adagrad.
+        passes: number of training passes over each span.
         input_dropout: dropout rate of embeddings and numeric features.
-        soft_weight: factor of the soft losses, times the task's weight; unused by teachers and control.
+        soft_weight: a task's soft loss has the factor `soft_weight` * the task's weight. Teachers and the
+            control do not use it.
     """
 
     learning_rate: float
@@ -31,12 +33,12 @@ class Hyperparameters:
 
 
 Measure = Callable[[Sequence[tuple[Hyperparameters, int]]], list[dict[str, float]]]
-"""Runs the trials of (point, seed) pairs; returns the gains by task for each pair."""
+"""Runs one trial for each pair (point, seed); returns each trial's information gain by task."""
 
 
 @dataclass(frozen=True)
 class PointResult:
-    """A point and its gains.
+    """A point and its information gains on the tuning spans.
 
     Attributes:
         point: the hyperparameters.
@@ -48,7 +50,7 @@ class PointResult:
 
     @property
     def criterion(self) -> float:
-        """The mean over tasks and seeds; -inf if one seed diverged."""
+        """The mean gain over tasks and seeds; -inf if the training with one seed diverged."""
         return float(np.mean([criterion(gains) for gains in self.gains]))
 
 
@@ -57,8 +59,8 @@ class TuningResult:
     """The result of tuning an arm.
 
     Attributes:
-        point: the best finalist.
-        tried: all points; the finalists have all seeds.
+        point: the chosen point, the best finalist.
+        tried: results of all points, the finalists first. Only the finalists have gains for all seeds.
     """
 
     point: Hyperparameters
@@ -66,7 +68,7 @@ class TuningResult:
 
     @property
     def front(self) -> tuple[PointResult, ...]:
-        """The Pareto front: points that no other point dominates on every task."""
+        """The Pareto front: results that no other result dominates. A result without gains is left out."""
         means = [_mean_gains(result) for result in self.tried]
         return tuple(
             result
@@ -76,9 +78,9 @@ class TuningResult:
 
 
 def grid_points(grid: Grid) -> list[Hyperparameters]:
-    """The grid's points; each gets one soft weight at random, the same for every arm."""
+    """The points of the grid. Each has one soft weight, drawn at random but the same for every arm."""
     settings = list(itertools.product(grid.learning_rates, grid.passes, grid.input_dropouts))
-    repeats = -(-len(settings) // len(grid.soft_weights))
+    repeats = math.ceil(len(settings) / len(grid.soft_weights))
     weights = np.random.default_rng(0).permutation(np.repeat(grid.soft_weights, repeats))
     return [
         Hyperparameters(*setting, float(weight)) for setting, weight in zip(settings, weights, strict=False)
@@ -86,12 +88,12 @@ def grid_points(grid: Grid) -> list[Hyperparameters]:
 
 
 def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> TuningResult:
-    """Measures every point with one seed, then neighbours of the best, then the best with more seeds.
+    """Tries all points of the grid, then neighbours of the best points, then the best of all with more seeds.
 
-    Each further seed halves the number of points (successive halving); the last seed is for the finalists.
+    With each further seed the number of points is halved (successive halving), until the finalists are left.
 
     Args:
-        grid: the points.
+        grid: the points of the grid and the numbers of finalists and seeds.
         measure: runs the trials.
         distilled: whether the arm has soft losses.
     """
@@ -102,8 +104,8 @@ def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> TuningResu
     remaining = _best_first([*results, *_measure_once(measure, neighbours)])
     dropped: list[PointResult] = []
     for seed in range(1, grid.seeds):
-        # Neighbours of a point share its luck with the first seed and would fill all places of finalists. So
-        # more points get a second seed.
+        # Neighbours of a point that is good by chance with the first seed are good too, and could be all
+        # finalists. So the second seed is tried with more points.
         count = grid.finalists * 2 ** (grid.seeds - 1 - seed)
         dropped += remaining[count:]
         remaining = remaining[:count]
@@ -116,7 +118,7 @@ def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> TuningResu
 
 
 def _measure_once(measure: Measure, points: Sequence[Hyperparameters]) -> list[PointResult]:
-    """Results with one seed, the best first."""
+    """Results of `points` with seed 0, the best first."""
     all_gains = measure([(point, 0) for point in points])
     return _best_first(PointResult(point, (gains,)) for point, gains in zip(points, all_gains, strict=True))
 
@@ -126,20 +128,25 @@ def _best_first(results: Iterable[PointResult]) -> list[PointResult]:
 
 
 def _neighbours(point: Hyperparameters, grid: Grid, distilled: bool) -> list[Hyperparameters]:
-    """The point with every other soft weight or, if it is not distilled, with as many other learning rates.
+    """Copies of a point with other soft weights or, if the arm is not distilled, other learning rates.
 
-    The other learning rates are the point's times 2 to the power of +1/2, -1/2, +1/4, -1/4, +1/6, -1/6 ...
+    The other learning rates are `learning_rate` times 2 to the power +1/2, -1/2, +1/4, -1/4, +1/6, -1/6 ...
+    Both kinds of arms have equally many neighbours: the number of other soft weights.
     """
-    others = [weight for weight in grid.soft_weights if weight != point.soft_weight]
+    other_weights = [weight for weight in grid.soft_weights if weight != point.soft_weight]
     if distilled:
-        return [dataclasses.replace(point, soft_weight=weight) for weight in others]
-    octaves = [(-1) ** index / (2 + index // 2 * 2) for index in range(len(others))]
-    return [dataclasses.replace(point, learning_rate=point.learning_rate * 2**octave) for octave in octaves]
+        return [dataclasses.replace(point, soft_weight=weight) for weight in other_weights]
+    exponents = [(-1) ** index / (2 + index // 2 * 2) for index in range(len(other_weights))]
+    return [
+        dataclasses.replace(point, learning_rate=point.learning_rate * 2**exponent) for exponent in exponents
+    ]
 
 
 def _mean_gains(result: PointResult) -> dict[str, float]:
+    """The mean gain over seeds, by task."""
     return {task: float(np.mean([gains[task] for gains in result.gains])) for task in result.gains[0]}
 
 
 def _dominates(other: dict[str, float], gains: dict[str, float]) -> bool:
+    """True if `other` is at least as good on every task and better on one."""
     return all(other[task] >= gain for task, gain in gains.items()) and other != gains

@@ -1,4 +1,4 @@
-"""Results of an experiment or a run as files and as self-contained HTML pages.
+"""Results of an experiment as files and as a self-contained HTML page.
 
 May import `protocol`, `statistics` and `trials`.
 """

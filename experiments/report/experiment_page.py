@@ -1,4 +1,4 @@
-"""HTML page with the results of an experiment."""
+"""Renders the results of an experiment as an HTML page."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from experiments.statistics.comparison import USERS_AND_SEEDS
 
 Json = Mapping[str, Any]
 
-_RECOVERED = "gain_recovered_"
+_RECOVERED_PREFIX = "gain_recovered_"
 _SHOWN_METRICS = (
-    *("auc", "rmse", f"{_RECOVERED}auc", f"{_RECOVERED}rmse"),
-    *("divergence_rate", "leak", "leak_less_half"),
-)
+    "auc", "rmse", f"{_RECOVERED_PREFIX}auc", f"{_RECOVERED_PREFIX}rmse", "divergence_rate", "leak",
+    "leak_less_half",
+)  # fmt: skip
 
 
 def experiment_page(folder: Path) -> str:
-    """The HTML page of the results that `rankdistill experiment` wrote to a folder.
+    """The HTML page of the results in a folder, the `--out` of `rankdistill experiment`.
 
     Raises:
-        BadInput: if there are no readable results.
+        BadInput: if the folder has no readable results.
     """
     try:
         document = json.loads((folder / RESULTS).read_text())
@@ -43,55 +43,62 @@ def experiment_page(folder: Path) -> str:
         ) from error  # fmt: skip
     shown = [row for row in rows if row["interval"] == USERS_AND_SEEDS or row["metric"] == "divergence_rate"]
     sections = [
-        _primary(rows),
-        *(_surface(shown, surface) for surface in dict.fromkeys(row["surface"] for row in shown)),
-        _calibration(shown, about["curves"]),
-        _cost(about.get("costs", {})),
-        _choices(about["choices"]),
-        _paper(rows),
+        _primary_section(rows),
+        *(_surface_section(shown, surface) for surface in dict.fromkeys(row["surface"] for row in shown)),
+        _calibration_section(shown, about["curves"]),
+        _cost_section(about.get("costs", {})),
+        _choices_section(about["choices"]),
+        _paper_section(rows),
     ]
     sections = [section for section in sections if section.tables or section.drawings]
     return render_sections(about["title"], about["protocol"], sections)
 
 
-def _primary(rows: Sequence[Json]) -> Section:
+def _primary_section(rows: Sequence[Json]) -> Section:
     cells = [
-        [row["surface"], row["task"], row["metric"], _pair(row), _difference(row), f"{row['p_holm']:.3f}"]
+        [row["surface"], row["task"], row["metric"], _pair_text(row), _difference_text(row),
+         f"{row['p_holm']:.3f}"]
         for row in rows
         if row["p_holm"] is not None
-    ]
+    ]  # fmt: skip
     table = Table("Primary", ("surface", "task", "metric", "arms", "difference", "p (Holm)"), cells)
     text = "Declared before the experiment ran. Everything below is exploratory."
     return Section("Primary comparisons", text, [table] if cells else [])
 
 
-def _surface(rows: Sequence[Json], surface: str) -> Section:
-    """A table of arms and a chart per task and metric; comparisons without the control come last."""
+def _surface_section(rows: Sequence[Json], surface: str) -> Section:
+    """A table of arms and a chart for each task and metric; a table of comparisons without the control."""
     rows = [row for row in rows if row["surface"] == surface and row["metric"] in _SHOWN_METRICS]
     measured = dict.fromkeys((row["task"], row["metric"]) for row in rows)
-    tables = [_arms(rows, task, metric) for task, metric in measured if not metric.startswith(_RECOVERED)]
+    tables = [
+        _arm_table(rows, task, metric)
+        for task, metric in measured
+        if not metric.startswith(_RECOVERED_PREFIX)
+    ]
     tables = [table for table in tables if table.rows]
     others = [row for row in rows if row["versus"] not in ("", CONTROL.name)]
     if others:
-        # `leak_less_half` has a single value for its two arms, and no difference.
+        # A row of `leak_less_half` compares two arms by its value and has no difference.
         cells = [
-            [_pair(row), row["task"], row["metric"],
-             _value(row) if row["difference"] is None else _difference(row), row["note"]]
+            [_pair_text(row), row["task"], row["metric"],
+             _value_text(row) if row["difference"] is None else _difference_text(row), row["note"]]
             for row in others
         ]  # fmt: skip
         tables.append(Table("Other comparisons", ("arms", "task", "metric", "difference", "note"), cells))
-    charts = [_differences_chart(rows, surface, task, metric) for task, metric in measured]
+    charts = [_difference_chart(rows, surface, task, metric) for task, metric in measured]
     return Section(f"Surface {surface}", tables=tables, drawings=[chart for chart in charts if chart])
 
 
-def _arms(rows: Sequence[Json], task: str, metric: str) -> Table:
-    """A table of arms. The difference to the control comes second: a narrow page shows only two columns."""
+def _arm_table(rows: Sequence[Json], task: str, metric: str) -> Table:
+    """A table of arms. The difference to the control is the second column: narrow pages show only two."""
     task_rows = [row for row in rows if row["task"] == task]
     metric_rows = [row for row in task_rows if row["metric"] == metric]
-    differences = {row["arm"]: _difference(row) for row in metric_rows if row["versus"] == CONTROL.name}
-    shares = {row["arm"]: _value(row) for row in task_rows if row["metric"] == f"{_RECOVERED}{metric}"}
+    differences = {row["arm"]: _difference_text(row) for row in metric_rows if row["versus"] == CONTROL.name}
+    shares = {
+        row["arm"]: _value_text(row) for row in task_rows if row["metric"] == f"{_RECOVERED_PREFIX}{metric}"
+    }
     cells = [
-        [row["arm"], differences.get(row["arm"]), _value(row), shares.get(row["arm"]), row["note"]]
+        [row["arm"], differences.get(row["arm"]), _value_text(row), shares.get(row["arm"]), row["note"]]
         for row in metric_rows
         if not row["versus"]
     ]
@@ -99,9 +106,9 @@ def _arms(rows: Sequence[Json], task: str, metric: str) -> Table:
     return Table(f"{task}, {metric}", columns, cells)
 
 
-def _differences_chart(rows: Sequence[Json], surface: str, task: str, metric: str) -> Drawing | None:
+def _difference_chart(rows: Sequence[Json], surface: str, task: str, metric: str) -> Drawing | None:
     bars = [
-        Bar(_pair(row), row["difference"], row["difference_low"], row["difference_high"])
+        Bar(_pair_text(row), row["difference"], row["difference_low"], row["difference_high"])
         for row in rows
         if (row["task"], row["metric"]) == (task, metric)
         and row["difference_low"] is not None
@@ -111,9 +118,9 @@ def _differences_chart(rows: Sequence[Json], surface: str, task: str, metric: st
     return interval_chart(caption, bars, lower_is_better=metric == "rmse") if bars else None
 
 
-def _calibration(rows: Sequence[Json], curves: Json) -> Section:
+def _calibration_section(rows: Sequence[Json], curves: Json) -> Section:
     cells = [
-        [row["arm"], row["surface"], row["task"], _value(row)]
+        [row["arm"], row["surface"], row["task"], _value_text(row)]
         for row in rows
         if row["metric"] == "calibration" and not row["versus"] and not row["note"]
     ]
@@ -132,7 +139,7 @@ def _calibration(rows: Sequence[Json], curves: Json) -> Section:
     return Section("Calibration", text, [table] if cells else [], drawings)
 
 
-def _cost(costs: Json) -> Section:
+def _cost_section(costs: Json) -> Section:
     if not costs:
         return Section("Cost")
     columns = ("arm", "seconds per trial", "parameters", "FLOPs per row")
@@ -145,7 +152,7 @@ def _cost(costs: Json) -> Section:
     if teachers and students and CONTROL.name in costs:
         sizes = np.array(FLEET_SIZES)
         student = costs[students[0]]["seconds"]
-        # One colour is for the control.
+        # Leaves one colour for the control.
         curves = {
             arm: (sizes, student + costs[arm]["seconds"] / sizes) for arm in teachers[: len(COLOURS) - 1]
         }
@@ -155,27 +162,27 @@ def _cost(costs: Json) -> Section:
     return Section("Cost", tables=[Table("Measured", columns, cells)], drawings=drawings)
 
 
-def _choices(choices: Json) -> Section:
+def _choices_section(choices: Json) -> Section:
     cells = [[arm, *choice["point"].values(), choice["criterion"]] for arm, choice in choices.items()]
     columns = ("arm", "learning rate", "passes", "input dropout", "soft weight", "criterion")
     text = "Chosen on the tuning spans only, with the same number of trials for every arm."
     return Section("Chosen settings", text, [Table("Choices", columns, cells)] if cells else [])
 
 
-def _paper(rows: Sequence[Json]) -> Section:
+def _paper_section(rows: Sequence[Json]) -> Section:
     names = dict.fromkeys(row["experiment"] for row in rows)
     return Section(
         "The paper's results", tables=[PAPER_TABLES[name] for name in names if name in PAPER_TABLES]
     )
 
 
-def _pair(row: Json) -> str:
+def _pair_text(row: Json) -> str:
     return f"{row['arm']} - {row['versus']}"
 
 
-def _value(row: Json) -> str | None:
+def _value_text(row: Json) -> str | None:
     return with_interval(row["mean"], row["low"], row["high"])
 
 
-def _difference(row: Json) -> str | None:
+def _difference_text(row: Json) -> str | None:
     return with_interval(row["difference"], row["difference_low"], row["difference_high"], sign="+")

@@ -1,4 +1,4 @@
-"""Results of the paper, shown beside ours.
+"""The paper's own results, shown on the page of an experiment.
 
 Reference: Khani et al., "Bridging the Gap", RecSys '24, Tables 1 to 3.
 """
@@ -28,4 +28,4 @@ PAPER_TABLES = {
         ),
     ),
 }
-"""The paper's table for each experiment that reproduces one."""
+"""Name of an experiment -> the paper's table that it reproduces."""

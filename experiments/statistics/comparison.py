@@ -1,4 +1,4 @@
-"""Compares arms on each task and surface, and returns rows of results."""
+"""Compares arms on each surface, task and metric; returns result rows."""
 
 from __future__ import annotations
 
@@ -28,23 +28,25 @@ Array = Any
 
 ALL_SURFACES = ALL_TASKS = "all"
 USERS_AND_SEEDS, SEEDS_ONLY = "users and seeds", "seeds"
-"""Values of `ResultRow.interval`."""
+"""The values of `ResultRow.interval`."""
 
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One row of results: a metric of an arm, or its difference to another arm.
+    """One row of results: a metric of an arm, or the metric's difference to another arm.
 
     Attributes:
-        experiment, arm, surface, task: names; `all` is all surfaces together.
-        metric: name of the metric; `gain_recovered_*` is the student's gain as a share of the teacher's gain.
-        seeds: number of trials of the arm.
-        mean, low, high: the arm's mean over seeds and its interval.
+        experiment, arm, surface, task: names; `all` means all surfaces or all tasks together.
+        metric: name of the metric. `gain_recovered_*` is the student's gain as a share of the teacher's gain.
+        seeds: number of trials of the arm, one for each seed.
+        mean, low, high: the arm's mean over seeds and the ends of its interval.
         versus: the arm that `arm` is compared with; empty without a comparison.
-        difference, difference_low, difference_high: `arm` minus `versus`, on the same users and seeds.
-        interval: what the intervals resample: `users and seeds` or `seeds`.
-        positives: number of positives of a binary task; 0 for other tasks.
-        p_holm: corrected p-value of a primary endpoint; else None.
+        difference, difference_low, difference_high: `arm` minus `versus` on the same users and seeds, and the
+            ends of its interval.
+        interval: the units that the intervals resample: `users and seeds`, or `seeds` alone.
+        positives: number of positives of a binary task; 0 for a regression task.
+        p_holm: p-value of the difference; None without one. `Comparison` sets the uncorrected p-value, and
+            `apply_holm_correction` corrects the primary ones and removes the others.
         note: the reason if there is no evidence, otherwise empty.
     """
 
@@ -72,9 +74,9 @@ class ArmPair:
     """Two arms to compare.
 
     Attributes:
-        arm: the arm whose gain is measured.
-        versus: the arm that it is compared with.
-        teacher: the arm whose gain over `versus` counts as 1 in `gain_recovered_*`; empty for none.
+        arm: the arm whose gain over `versus` is measured.
+        versus: the arm that `arm` is compared with.
+        teacher: the arm whose gain over `versus` is 1 in `gain_recovered_*`; empty for no such row.
     """
 
     arm: str
@@ -87,7 +89,7 @@ class Comparison:
 
     Args:
         stream: the rows.
-        tasks: all tasks.
+        tasks: the tasks to compare, by name.
         arms: for each arm, one result for each seed.
         spans: the reporting spans.
         resamples: number of resamples for each interval.
@@ -112,18 +114,18 @@ class Comparison:
         self._num_seeds = len(next(iter(arms.values())))
         self._resamples = Resamples(stream.num_clusters, self._num_seeds, resamples, seed=0)
         # A per-surface model has no prediction before its first training. All arms are compared on the rows
-        # that every arm predicts, diverged arms excepted.
+        # for which every trial has predictions; diverged trials are ignored.
         self._predicted = np.ones(len(stream.spans), bool)
         for result in (result for results in arms.values() for result in results if not result.diverged):
             self._predicted[result.rows] &= np.isfinite(result.predictions).all(axis=1)
 
     def rows(self, experiment: str, pairs: Sequence[ArmPair], surfaces: Sequence[str]) -> list[ResultRow]:
-        """Metrics of all arms and the differences of `pairs`, for each surface, task and metric.
+        """The metrics of all arms and the differences of `pairs`, for each surface, task and metric.
 
         Args:
             experiment: name of the experiment.
             pairs: the arms to compare.
-            surfaces: names; `all` is all surfaces together.
+            surfaces: names of surfaces; `all` means all surfaces together.
         """
         return [
             row
@@ -133,7 +135,12 @@ class Comparison:
         ]
 
     def calibration(self, task: str) -> dict[str, tuple[list[float], list[float]]]:
-        """For each arm, the mean prediction and the share of positives in each bin, over all seeds."""
+        """For each arm, mean predictions and shares of positives by bin, with the rows of all seeds together.
+
+        Args:
+            task: name of a binary task. Arms without this task or with a prediction that is not finite are
+                left out.
+        """
         curves = {}
         for arm, results in self._arms.items():
             spans = [rows for result in results if task in result.tasks
@@ -156,7 +163,7 @@ class Comparison:
             if name in results[0].tasks
         }
         positives, note = self._evidence(next(iter(spans_by_arm.values()))[0], task)
-        figures_by_arm = {
+        metrics_by_arm = {
             arm: [metric_values(task.kind, spans, self._stream.num_clusters) for spans in spans_by_seed]
             for arm, spans_by_seed in spans_by_arm.items()
         }
@@ -165,7 +172,10 @@ class Comparison:
                 experiment, "", surface, name, metric, self._num_seeds, None, None, None,
                 positives=positives, note=note,
             )  # fmt: skip
-            arms = {arm: [seed[metric] for seed in by_seed] for arm, by_seed in figures_by_arm.items()}
+            arms = {
+                arm: [metrics[metric] for metrics in metrics_by_seed]
+                for arm, metrics_by_seed in metrics_by_arm.items()
+            }
             table = _MetricTable(base, arms, self._resamples)
             for arm in arms:
                 yield from table.arm_rows(arm)
@@ -176,7 +186,7 @@ class Comparison:
                     yield from table.recovered_gain_rows(pair)
 
     def _span_rows(self, result: TrialResult, surface: str, task: str) -> list[SpanRows]:
-        """The rows with a label and a prediction of every arm that did not diverge."""
+        """By span, the rows with a label and with predictions of all trials that did not diverge."""
         stream, rows = self._stream, result.rows
         labels = self._labels[rows, stream.tasks.index(task)]
         predictions = result.columns((task,))[:, 0]
@@ -192,7 +202,7 @@ class Comparison:
         return span_rows
 
     def _evidence(self, spans: Sequence[SpanRows], task: Task) -> tuple[int, str]:
-        """The number of positives, and a note if there is no evidence."""
+        """The number of positives, and a note that is empty unless there is no evidence."""
         if task.kind != "binary":
             return 0, "" if spans else "no evidence: no label"
         positives = int(sum((rows.labels > 0.5).sum() for rows in spans))
@@ -200,7 +210,13 @@ class Comparison:
 
 
 class _MetricTable:
-    """The rows of one metric, task and surface."""
+    """Computes the result rows of one metric, task and surface.
+
+    Args:
+        base: a row with experiment, surface, task, metric and evidence.
+        arms: for each arm, one value for each seed.
+        resamples: resamples of users and seeds.
+    """
 
     def __init__(
         self, base: ResultRow, arms: Mapping[str, Sequence[MetricValue]], resamples: Resamples
@@ -227,7 +243,7 @@ class _MetricTable:
         ]  # fmt: skip
 
     def recovered_gain_rows(self, pair: ArmPair) -> list[ResultRow]:
-        """The share of the teacher's gain; undefined if the interval of that gain includes 0."""
+        """The student's share of the teacher's gain; undefined if the interval of that gain includes 0."""
         row = dataclasses.replace(
             self._base, arm=pair.arm, versus=pair.versus, metric=f"gain_recovered_{self._base.metric}"
         )
@@ -253,7 +269,10 @@ class _MetricTable:
 def apply_holm_correction(
     rows: Sequence[ResultRow], is_primary: Callable[[ResultRow], bool]
 ) -> list[ResultRow]:
-    """Corrects the p-values of the primary comparisons and removes those of the exploratory ones."""
+    """Applies Holm's correction to the p-values of primary rows; removes the p-values of all other rows.
+
+    Only rows with the interval `users and seeds` keep a p-value.
+    """
     tested = [
         index
         for index, row in enumerate(rows)
@@ -264,13 +283,13 @@ def apply_holm_correction(
 
 
 def largest_surface(stream: ExampleStream, spans: range) -> str:
-    """The surface with the most impressions in `spans`."""
+    """The name of the surface with the most impressions in `spans`."""
     counts = np.bincount(stream.surfaces[stream.fresh_rows(spans)], minlength=len(stream.surface_names))
     return stream.surface_names[int(counts.argmax())]
 
 
 def _intervals(estimate: Estimate) -> list[tuple[str, float | None, float | None]]:
-    """The kind, the lower and the upper end of each interval."""
+    """For each interval of an estimate: `ResultRow.interval`, lower end and upper end."""
     return [
         (kind, *(bounds or (None, None)))
         for kind, bounds in ((USERS_AND_SEEDS, estimate.users_and_seeds), (SEEDS_ONLY, estimate.seeds_only))

@@ -1,9 +1,8 @@
-"""Metrics over several spans with the influence of each cluster, for fast intervals of many models.
+"""Metrics with the influence of each cluster, from which the intervals of many models are computed fast.
 
-`components.evaluation.bootstrap` computes every resample exactly: a second for each model, task and surface.
-Here a resample of the clusters changes a metric by the sum of their influences (the infinitesimal jackknife).
-All models share one matrix product. A test compares the two methods: with thousands of clusters they agree
-closely.
+`components.evaluation.bootstrap` computes every resample exactly, in about a second for each model, task and
+surface. The infinitesimal jackknife is linear: a resample changes a metric by the sum over clusters of
+(count - 1) * influence. One matrix product does this for all models. A test compares the two methods.
 
 Reference: Efron, "Nonparametric estimates of standard error", Biometrika 1981; for AUC the influences are
 the placement values of DeLong et al., Biometrics 1988.
@@ -28,9 +27,8 @@ class MetricValue:
     """One metric of one model.
 
     Attributes:
-        value: NaN where it is undefined.
-        influence: `[clusters]` float64: the metric's derivative with respect to each cluster's weight, at
-            weights of 1.
+        value: the metric with all clusters at weight 1; NaN if it is undefined.
+        influence: `[clusters]` float64, the derivative of the metric by the weight of each cluster.
     """
 
     value: float
@@ -38,15 +36,15 @@ class MetricValue:
 
 
 def metric_values(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> dict[str, MetricValue]:
-    """The metrics of a kind of task by name, see `METRICS`; AUC is the row-weighted mean over spans.
+    """The metrics of one model on one task, by the names in `METRICS`; for AUC see `mean_auc`.
 
     Args:
         kind: kind of the task, `binary` or `regression`.
-        spans: the labelled rows of each span. All metrics are NaN without rows, or if a prediction is not
-            finite.
+        spans: the labelled rows of each span. Without spans, or if a prediction is not finite, all metrics
+            are NaN.
         num_clusters: number of clusters of the stream.
     """
-    # NaN would rank above all other predictions.
+    # Sorting ranks NaN above all other predictions, so AUC would be finite.
     if not spans or not all(np.isfinite(rows.predictions).all() for rows in spans):
         return dict.fromkeys(METRICS[kind], MetricValue(float("nan"), np.zeros(num_clusters)))
     labels = np.concatenate([rows.labels for rows in spans]).astype(np.float64)
@@ -65,7 +63,7 @@ def metric_values(kind: str, spans: Sequence[SpanRows], num_clusters: int) -> di
 
 
 def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> MetricValue:
-    """The mean AUC over spans, weighted by their rows; skips spans with only one class."""
+    """The mean of the spans' AUCs, weighted by their number of rows; skips spans with only one class."""
     values, weights, influences = [], [], []
     for rows in spans:
         value, influence = _auc(rows, num_clusters)
@@ -77,7 +75,7 @@ def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> MetricValue:
         return MetricValue(float("nan"), np.zeros(num_clusters))
     sizes = np.array([weight.sum() for weight in weights])
     mean = float(np.average(values, weights=sizes))
-    # A cluster's weight changes a span's AUC and the span's weight in the mean.
+    # The weight of a cluster changes both the AUC of a span and the number of rows that weights it.
     total = sum(
         size * influence + weight * (value - mean)
         for size, influence, weight, value in zip(sizes, influences, weights, values, strict=True)
@@ -86,12 +84,13 @@ def mean_auc(spans: Sequence[SpanRows], num_clusters: int) -> MetricValue:
 
 
 def _auc(rows: SpanRows, num_clusters: int) -> tuple[float, Array]:
-    """A span's AUC, and its derivative with respect to the weight of each cluster."""
+    """The AUC of a span (NaN with only one class) and its `[clusters]` influences."""
     positive = np.asarray(rows.labels) > 0.5
     positives, negatives = np.sort(rows.predictions[positive]), np.sort(rows.predictions[~positive])
     if not len(positives) or not len(negatives):
         return float("nan"), np.zeros(num_clusters)
-    # For a positive, the share of negatives below it; for a negative, of positives above it. Ties count 1/2.
+    # `below`: for each positive, the share of negatives with a smaller prediction.
+    # `above`: for each negative, the share of positives with a larger prediction. Ties count 1/2.
     below = _num_below(negatives, rows.predictions[positive]) / len(negatives)
     above = 1 - _num_below(positives, rows.predictions[~positive]) / len(positives)
     value = float(below.mean())
@@ -105,12 +104,19 @@ def _auc(rows: SpanRows, num_clusters: int) -> tuple[float, Array]:
 
 
 def _num_below(ordered: Array, values: Array) -> Array:
-    """For each of `values`, the number of smaller values in `ordered`; ties count 1/2."""
+    """For each of `values`, the number of smaller elements of the sorted `ordered`; ties count 1/2."""
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
 
 
 def ratio(numerators: Array, denominators: Array, clusters: Array, num_clusters: int) -> MetricValue:
-    """Sum of numerators over sum of denominators, by row; NaN if the denominators sum to 0."""
+    """The sum of `numerators` divided by the sum of `denominators`; NaN if the latter is 0.
+
+    Args:
+        numerators: `[rows]` float64.
+        denominators: `[rows]` float64.
+        clusters: `[rows]` int, the cluster of each row.
+        num_clusters: number of clusters.
+    """
     total = float(denominators.sum())
     if total == 0:
         return MetricValue(float("nan"), np.zeros(num_clusters))

@@ -1,4 +1,4 @@
-"""Confidence intervals that resample users and seeds together, and Holm's correction of p-values."""
+"""Confidence intervals from resamples of users (clusters) and seeds; Holm's correction of p-values."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from experiments.statistics.influence import MetricValue
 Array = Any
 
 _RESAMPLES_PER_CHUNK = 100
-"""Bounds memory: a chunk holds `[clusters, resamples]` float64."""
+"""Limits memory: a chunk is one float64 array `[clusters, _RESAMPLES_PER_CHUNK]`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its intervals; an interval is None if there are too few seeds or no value.
+    """A value with its intervals and p-value.
 
     Attributes:
         value: mean over seeds, with all clusters.
-        users_and_seeds: ends of the interval that resamples clusters and seeds.
-        seeds_only: ends of Student's t interval over the seeds; clusters are not resampled.
-        p_value: two-sided p-value against 0, from the resamples; 1 if no resample is finite.
+        users_and_seeds: ends of the percentile interval over resamples of clusters and seeds; None if no
+            resample is finite.
+        seeds_only: ends of Student's t interval over the seeds, without resampling; None with one seed, or if
+            the value of a seed is not finite.
+        p_value: two-sided p-value of the hypothesis 0, from the resamples; 1 if no resample is finite.
     """
 
     value: float
@@ -41,70 +43,70 @@ class Resamples:
     Args:
         num_clusters: number of clusters of the stream.
         num_seeds: number of seeds of each arm.
-        draws: number of resamples.
+        num_resamples: number of resamples.
         seed: seed of the resampling.
     """
 
-    def __init__(self, num_clusters: int, num_seeds: int, draws: int, seed: int) -> None:
+    def __init__(self, num_clusters: int, num_seeds: int, num_resamples: int, seed: int) -> None:
         self._num_clusters = num_clusters
-        self._draws = draws
+        self._num_resamples = num_resamples
         self._seed = seed
         random = np.random.default_rng((seed, num_seeds))
-        self._seeds = random.integers(0, num_seeds, (draws, num_seeds))
+        self._seeds = random.integers(0, num_seeds, (num_resamples, num_seeds))
 
-    def replicates(self, figures: Sequence[Sequence[MetricValue]]) -> Array:
-        """The mean over seeds of each arm in each resample.
+    def replicates(self, arms: Sequence[Sequence[MetricValue]]) -> Array:
+        """The metric of each arm, as mean over the seeds, in each resample.
 
         Args:
-            figures: for each arm, one value for each seed.
+            arms: for each arm, one value for each seed.
 
         Returns:
-            `[draws, arms]` float64.
+            `[resamples, arms]` float64.
         """
-        values = np.array([[figure.value for figure in arm] for arm in figures])
-        influences = np.stack([figure.influence for arm in figures for figure in arm], axis=1)
-        changes = np.empty((self._draws, *values.shape))
-        for start in range(0, self._draws, _RESAMPLES_PER_CHUNK):
-            indices = range(start, min(start + _RESAMPLES_PER_CHUNK, self._draws))
+        values = np.array([[metric.value for metric in arm] for arm in arms])
+        influences = np.stack([metric.influence for arm in arms for metric in arm], axis=1)
+        changes = np.empty((self._num_resamples, *values.shape))
+        for start in range(0, self._num_resamples, _RESAMPLES_PER_CHUNK):
+            indices = range(start, min(start + _RESAMPLES_PER_CHUNK, self._num_resamples))
             weights = cluster_counts(self._num_clusters, indices, self._seed) - 1
             changes[indices.start : indices.stop] = (weights.T @ influences).reshape(-1, *values.shape)
-        per_seed = values[None] + changes
-        return np.take_along_axis(per_seed, self._seeds[:, None, :], axis=2).mean(axis=2)
+        resampled = values[None] + changes
+        return np.take_along_axis(resampled, self._seeds[:, None, :], axis=2).mean(axis=2)
 
     def estimate(
-        self, figures: Sequence[Sequence[MetricValue]], combine: Callable[[Array], Array], replicates: Array
+        self, arms: Sequence[Sequence[MetricValue]], combine: Callable[[Array], Array], replicates: Array
     ) -> Estimate:
-        """Estimates a function of several arms' metrics, such as a difference, with its intervals.
+        """Estimates a function of the metrics of several arms, such as their difference, with intervals.
 
         Args:
-            figures: for each arm, one value for each seed.
-            combine: the function, from `[..., arms]` to `[...]`.
-            replicates: `[draws, arms]`, the result of `replicates` for the same arms.
+            arms: for each arm, one value for each seed.
+            combine: the function, from `[..., arms]` metrics to `[...]`.
+            replicates: `[resamples, arms]`, the result of the method `replicates` for the same arms.
         """
-        by_seed = np.array([[figure.value for figure in arm] for arm in figures])
-        value = float(combine(by_seed.mean(axis=1)))
+        values = np.array([[metric.value for metric in arm] for arm in arms])
+        value = float(combine(values.mean(axis=1)))
         combined = combine(replicates)
-        return Estimate(value, interval(combined), _t_interval(combine(by_seed.T)), _p_value(combined))
+        return Estimate(value, interval(combined), _t_interval(combine(values.T)), _p_value(combined))
 
 
 def first_arm(arms: Array) -> Array:
-    """The first arm's metric."""
+    """The metric of the first arm; `arms` is `[..., arms]`, as for `Resamples.estimate`."""
     return arms[..., 0]
 
 
 def difference(arms: Array) -> Array:
-    """The first arm's metric minus the second's."""
+    """The metric of the first arm minus that of the second."""
     return arms[..., 0] - arms[..., 1]
 
 
 def recovered_gain(arms: Array) -> Array:
-    """(student - control) / (teacher - control), for arms in the order student, control, teacher."""
+    """(student - control) / (teacher - control); the order of `arms` is student, control, teacher."""
     gain = arms[..., 2] - arms[..., 1]
     return np.divide(arms[..., 0] - arms[..., 1], gain, out=np.full_like(gain, np.nan), where=gain != 0)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order of `p_values`.
+    """The p-values after Holm's correction, in the order of `p_values`.
 
     Reference: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979.
     """

@@ -1,4 +1,4 @@
-"""The paper's tables, one module each, and the function that runs one from an event log to its results.
+"""One module for each experiment of `rankdistill experiment`; `running` runs one and writes its results.
 
 May import `report`, `protocol`, `statistics` and `trials`.
 """

@@ -1,6 +1,6 @@
-"""Compares teachers: with or without history features, of all surfaces or one, of the student's width.
+"""Experiment `features`: teachers without history features, of one surface each, or of the student's width.
 
-Reference: Khani et al., RecSys '24, future work (one teacher of all surfaces).
+Reference: Khani et al., RecSys '24, future work (one teacher for all surfaces).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TEACHERS = (
 
 
 def run(runner: ArmRunner) -> list[ResultRow]:
-    """Runs a student of each teacher."""
+    """Runs each teacher and a student of each; compares all with the control."""
     students = [
         StudentArm(f"student-of-{teacher.name}", teacher=teacher.name, strategy="auxiliary")
         for teacher in TEACHERS

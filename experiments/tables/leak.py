@@ -1,12 +1,13 @@
-"""Bias leak: the share of a known bias in the soft labels that appears in the student's served head.
+"""Leak: the share of a known bias of the soft labels that the student's served head repeats.
 
-The slices are the values of one feature, split at random into two halves. A bias is added to the soft labels
-of the first half and subtracted from those of the second.
+The slices (the values of one feature) are split at random into two halves. The bias is added to the soft
+labels of the first half and subtracted from those of the second half.
 
-    contrast  a model's mean signed error on the first half minus that on the second
-    leak      (contrast of the arm - contrast of the control) / contrast that the bias adds to the labels
+    contrast           a model's mean (prediction - label) on the first half minus that on the second half
+    injected contrast  the increase of the teacher's contrast by the bias
+    leak               (contrast of the arm - contrast of the control) / injected contrast
 
-Seeds come in pairs with swapped halves, so that a model's other errors on a slice cancel out.
+Seeds 2k and 2k + 1 have swapped halves, so that errors of a model that do not come from the bias cancel out.
 
 Reference: Khani et al., RecSys '24, on the bias that leaks under direct distillation.
 """
@@ -30,18 +31,21 @@ from experiments.trials.trial_result import TrialResult
 Array = Any
 
 BIAS = 1.0
-"""In logits for a binary task, in standard deviations of the hard labels for a regression."""
+"""In logits for a binary task, in standard deviations of the hard labels for a regression task."""
 
 
 def run(
     runner: ArmRunner, arms: Mapping[str, Sequence[TrialResult]], students: Sequence[StudentArm]
 ) -> list[ResultRow]:
-    """Runs the students with biased labels; measures the leak with the bias, and without it (expected: 0).
+    """Runs the students with biased labels; measures the leak of students with and without bias.
 
     Args:
-        runner: has tuned the arms.
-        arms: results of control, teacher and students, without bias.
-        students: students of the same teacher; the first one's leak is the reference for the others.
+        runner: has tuned and run `arms`.
+        arms: for each arm, one result for each seed; includes the control, the students and their teacher.
+        students: students of one teacher. `leak_less_half` compares the others with the first.
+
+    Returns:
+        The leak of every student over all distilled tasks and for each task; without bias 0 is expected.
     """
     biased = [
         dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, hyperparameters_of=arm.name)
@@ -57,12 +61,12 @@ def run(
 
 
 class LeakMeasurement:
-    """Measures the leak of arms over all surfaces.
+    """Measures the leak of arms on the reporting spans, over all surfaces.
 
     Args:
-        runner: has the stream and the protocol.
-        arms: for each arm, one result for each seed; includes the control.
-        teacher: name of the arm whose predictions were biased.
+        runner: gives the stream and the protocol.
+        arms: for each arm, one result for each seed; includes the control and the teacher.
+        teacher: name of the arm whose predictions, with the bias, are the soft labels.
     """
 
     def __init__(self, runner: ArmRunner, arms: Mapping[str, Sequence[TrialResult]], teacher: str) -> None:
@@ -74,15 +78,15 @@ class LeakMeasurement:
         feature = runner.protocol.slice_feature
         self._signs = [slice_signs(self._stream, feature, seed) for seed in range(runner.seeds)]
         self._spans = runner.protocol.reporting_spans
-        draws = runner.protocol.resamples
-        self._resamples = Resamples(self._stream.num_clusters, runner.seeds, draws, seed=0)
+        num_resamples = runner.protocol.resamples
+        self._resamples = Resamples(self._stream.num_clusters, runner.seeds, num_resamples, seed=0)
 
     def leak(self, name: str, tasks: Sequence[str]) -> ResultRow:
-        """The leak of an arm, as the mean over `tasks`."""
+        """A row with the leak of an arm: the mean over `tasks`."""
         return self._row(name, "leak", tasks, (name, CONTROL.name), difference)
 
     def leak_minus_half_of(self, name: str, other: str, tasks: Sequence[str]) -> ResultRow:
-        """The leak of arm `name` minus half the leak of arm `other`."""
+        """A row with the leak of arm `name` minus half the leak of arm `other`: the mean over `tasks`."""
 
         def minus_half_of(arms: Array) -> Array:
             leak, other_leak = arms[..., 0] - arms[..., 2], arms[..., 1] - arms[..., 2]
@@ -99,16 +103,16 @@ class LeakMeasurement:
         arms: Sequence[str],
         combine: Callable[[Array], Array],
     ) -> ResultRow:
-        contrasts = [self._contrast_shares(arm, tasks) for arm in arms]
-        estimate = self._resamples.estimate(contrasts, combine, self._resamples.replicates(contrasts))
+        shares = [self._contrast_shares(arm, tasks) for arm in arms]
+        estimate = self._resamples.estimate(shares, combine, self._resamples.replicates(shares))
         low, high = estimate.users_and_seeds or (None, None)
         return ResultRow(
             "strategy", name, ALL_SURFACES, tasks[0] if len(tasks) == 1 else ALL_TASKS, metric,
-            len(contrasts[0]), float(estimate.value), low, high, interval=USERS_AND_SEEDS,
+            len(shares[0]), float(estimate.value), low, high, interval=USERS_AND_SEEDS,
         )  # fmt: skip
 
     def _contrast_shares(self, name: str, tasks: Sequence[str]) -> list[MetricValue]:
-        """For each seed, the mean over tasks of the contrast divided by the injected contrast."""
+        """For each seed, contrast / injected contrast: the mean over `tasks`."""
         means = []
         for seed, result in enumerate(self._arms[name]):
             shares = []
@@ -121,7 +125,14 @@ class LeakMeasurement:
         return means
 
     def _contrast(self, rows: Array, predictions: Array, task: str, seed: int) -> MetricValue:
-        """Mean signed error on slices with sign +1 minus that on slices with sign -1."""
+        """The contrast of one task on `rows`.
+
+        Args:
+            rows: `[rows]` indices in the stream.
+            predictions: `[rows]` float; rows with NaN are left out, like rows without a label.
+            task: name of the task.
+            seed: seed of the trial, which decides the halves.
+        """
         labels = self._labels[rows, self._stream.tasks.index(task)]
         where = ~np.isnan(labels) & ~np.isnan(predictions) & self._is_reported(rows)
         rows, error = rows[where], (predictions - labels)[where].astype(np.float64)
@@ -133,7 +144,7 @@ class LeakMeasurement:
         return MetricValue(halves[0].value - halves[1].value, halves[0].influence - halves[1].influence)
 
     def _injected_contrast(self, name: str, seed: int) -> float:
-        """The contrast that `BIAS` adds to the teacher's labels, over the reported rows."""
+        """The increase of the teacher's contrast on task `name` by `BIAS`, over the reported rows."""
         task, teacher = self._tasks[name], self._teacher[seed]
         where = self._is_reported(teacher.rows)
         predictions, signs = teacher.columns((name,))[where, 0], self._signs[seed][teacher.rows[where]]

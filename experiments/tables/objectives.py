@@ -1,6 +1,6 @@
-"""Table 3: the tasks to distil, and a teacher that trains on these tasks alone.
+"""Experiment `objectives`: which tasks to distil, and whether the teacher should train on other tasks too.
 
-Reference: Khani et al., RecSys '24, Table 3 (primary engagement tasks; satisfaction tasks too; all).
+Reference: Khani et al., RecSys '24, Table 3 (engagement tasks; engagement and satisfaction tasks; all tasks).
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from experiments.statistics.comparison import ArmPair, ResultRow
 
 
 def run(runner: ArmRunner) -> list[ResultRow]:
-    """Runs a student for each set of tasks, and one whose teacher trains on the distilled tasks alone."""
+    """Runs a student for each set of distilled tasks.
+
+    The teacher of `pet+pst-dropped` trains on the distilled tasks alone; its other tasks are dropped.
+    """
     deployment = runner.deployment
     pet, pet_and_pst = distillable_tasks(deployment, ("pet",)), distillable_tasks(deployment, ("pet", "pst"))
     all_tasks = tuple(name for name in deployment.student.tasks if name in deployment.teacher.tasks)
@@ -26,6 +29,6 @@ def run(runner: ArmRunner) -> list[ResultRow]:
         StudentArm("pet+pst-dropped", teacher="teacher-pet+pst", strategy="auxiliary", tasks=pet_and_pst),
     )
     arms = runner.run(teachers) | runner.run((CONTROL, *students))
-    pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
-    dropped = [ArmPair("pet+pst-dropped", "pet+pst"), ArmPair("teacher-pet+pst", "teacher")]
-    return runner.compare("objectives", arms, [*pairs, *dropped])
+    student_pairs = [ArmPair(student.name, CONTROL.name, student.teacher) for student in students]
+    dropped_pairs = [ArmPair("pet+pst-dropped", "pet+pst"), ArmPair("teacher-pet+pst", "teacher")]
+    return runner.compare("objectives", arms, [*student_pairs, *dropped_pairs])

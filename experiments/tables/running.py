@@ -1,4 +1,4 @@
-"""Runs one experiment from its event log to its results."""
+"""Runs one experiment on an event log and writes its results and report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.protocol.arm_runner import ArmRunner
-from experiments.protocol.settings import ExperimentProtocol
+from experiments.protocol.settings import ExperimentProtocol, require_spans
 from experiments.protocol.tuning import TuningResult
 from experiments.report.experiment_page import experiment_page
 from experiments.report.results import write_results
@@ -43,28 +43,32 @@ def run_experiment(
     per_surface: bool,
     progress: ExperimentProgress,
 ) -> list[ResultRow]:
-    """Runs an experiment and writes its results; reuses the trials that an interrupted call has finished.
+    """Runs an experiment and writes its results; reuses the finished trials of an interrupted call.
 
     Args:
         name: one of `EXPERIMENTS`.
         protocol: the experiment's protocol.
-        deployment: the models.
+        deployment: settings of the models.
         events: folder of the event log.
-        out: folder of the results.
+        out: output folder of the results and `report.html`.
         cache: folder of streams and trials; experiments on one log may share it.
         seeds: number of seeds of every arm.
-        processes: number of trials at the same time.
-        per_surface: True for a separate student for each surface.
+        processes: number of worker processes, one trial each.
+        per_surface: True trains a separate student for each surface.
         progress: shows steps and trials.
 
+    Returns:
+        The rows that were written.
+
     Raises:
-        BadInput: if the event log is missing or incomplete, or a worker process is killed.
+        BadInput: if the event log is missing, incomplete or faulty, or a worker process is killed.
     """
     from experiments.trials.loading import load_stream
 
     progress.print_line(f"reading {events}")
     folder = load_stream(deployment, events, cache / "streams")
     with TrialScheduler(folder, cache / "trials", processes, progress.on_done) as scheduler:
+        require_spans(protocol, int(scheduler.stream.spans.max()), events)
         runner = ArmRunner(
             protocol, deployment, scheduler, seeds, per_surface=per_surface, print_line=progress.print_line
         )

@@ -1,4 +1,4 @@
-"""Table 2: teachers of increasing width, the share of their gain that students recover, and their costs.
+"""Experiment `size`: teachers of increasing width, the share of their gain that students recover, and costs.
 
 Reference: Khani et al., RecSys '24, Table 2 (teachers of 2x and 4x the student's size).
 """
@@ -10,6 +10,7 @@ from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
 from experiments.statistics.comparison import ArmPair, ResultRow
 
 WIDTHS = (1, 2, 4, 8)
+"""Factors of the student's layer and embedding widths."""
 
 
 def run(runner: ArmRunner) -> list[ResultRow]:

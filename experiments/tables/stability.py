@@ -1,4 +1,4 @@
-"""Divergence rates of teachers with no, one or all stabilisers, at increasing learning rates.
+"""Experiment `stability`: divergence rates of teachers with no, one or all stabilisers.
 
 Reference: Tang et al., Clippy, arXiv 2302.09178, section 5; Khani et al., RecSys '24 (stabilisers).
 """
@@ -27,13 +27,19 @@ Array = Any
 LEARNING_RATE_FACTORS = (1, 2, 3, 4)
 """Multiples of the learning rate tuned for the teacher without stabilisers."""
 WIDTH = 2.0
+"""Of every teacher, as a factor of the student's layer and embedding widths."""
 
 
 def run(runner: ArmRunner) -> list[ResultRow]:
-    """Tunes the teacher without stabilisers, then runs all teachers up to the last tuning span.
+    """Tunes the teacher without stabilisers; runs all teachers at multiples of its learning rate.
 
-    A run has diverged if its loss or a weight is not finite, or if `is_worse_than_base_rate`. A single bad
-    span counts: an online teacher publishes labels for every span, and later spans do not correct them.
+    The runs end with the last tuning span. A run has diverged if its loss or a weight is not finite, or if
+    `is_worse_than_base_rate` is True. One bad span is enough: a teacher publishes the labels of every span,
+    and later spans do not correct them.
+
+    Returns:
+        For each teacher and learning rate, a row with the `divergence_rate` and a row with the mean
+        `information_gain` of the runs that did not diverge.
     """
     naive = TeacherArm("naive", width=WIDTH, stabilisers=())
     runner.tune(naive)
@@ -43,12 +49,12 @@ def run(runner: ArmRunner) -> list[ResultRow]:
         *(TeacherArm(name, width=WIDTH, stabilisers=(name,)) for name in STABILISERS),
         TeacherArm("all", width=WIDTH),
     ]
-    last, seeds = runner.protocol.tuning_spans[-1], range(runner.seeds)
+    last_span, seeds = runner.protocol.tuning_spans[-1], range(runner.seeds)
     rows = []
     for factor in LEARNING_RATE_FACTORS:
         point = dataclasses.replace(tuned_point, learning_rate=factor * tuned_point.learning_rate)
         for arm in arms:
-            results = runner.scheduler.run([runner.trial(arm, point, seed, last) for seed in seeds])
+            results = runner.scheduler.run([runner.trial(arm, point, seed, last_span) for seed in seeds])
             gains = [criterion(runner.gains(result)) for result in results]
             diverged = [
                 bool(result.diverged) or is_worse_than_base_rate(runner, result) for result in results
@@ -58,11 +64,11 @@ def run(runner: ArmRunner) -> list[ResultRow]:
 
 
 def is_worse_than_base_rate(runner: ArmRunner, result: TrialResult) -> bool:
-    """True if a teacher's predictions of at least one span are worse than the base rates.
+    """True if a teacher's predictions for at least one span are worse than the base rates.
 
-    The interval of the criterion over resampled users must lie below 0. A gain below 0 by chance, such as on
-    the first span, is no divergence. Delayed tasks do not count: the first spans have no labels for them.
-    Spans of the burn-in count.
+    The criterion of such a span is below 0, and so is its whole interval over resampled users. A criterion
+    that is below 0 by chance is no divergence. The spans of the burn-in are checked too. Delayed tasks are
+    left out, because the first spans have no labels of them. So are tasks with too few labels in the span.
     """
     for span in range(1, runner.protocol.tuning_spans.stop):
         gain_by_task = {
@@ -72,13 +78,13 @@ def is_worse_than_base_rate(runner: ArmRunner, result: TrialResult) -> bool:
         }
         if gain_by_task and criterion(gain_by_task) < 0:
             bounds = interval(_resampled_criterion(runner, result, span, list(gain_by_task)))
-            if bounds is None or bounds[1] < 0:  # None: a prediction is not finite.
+            if bounds is None or bounds[1] < 0:  # `bounds` is None if a prediction is not finite.
                 return True
     return False
 
 
 def _resampled_criterion(runner: ArmRunner, result: TrialResult, span: int, tasks: Sequence[str]) -> Array:
-    """`[resamples]` criteria of a span's predictions; resamples users, but not the base rates."""
+    """`[resamples]` float64 criteria of the predictions for a span: users are resampled, base rates fixed."""
     stream = runner.scheduler.stream
     where = stream.spans[result.rows] == span
     rows, span_predictions = result.rows[where], result.predictions[where]
@@ -90,11 +96,11 @@ def _resampled_criterion(runner: ArmRunner, result: TrialResult, span: int, task
         labels = labels[labelled]
         predictions = span_predictions[labelled, result.tasks.index(name)]
         kind = runner.deployment.tasks[name].kind
-        per_row = metrics.log_losses if kind == "binary" else metrics.squared_errors
+        losses_of = metrics.log_losses if kind == "binary" else metrics.squared_errors
         base_rate = np.full(len(labels), labels.mean(dtype=np.float64))
-        losses, base_losses = per_row(labels, predictions), per_row(labels, base_rate)
+        losses, base_losses = losses_of(labels, predictions), losses_of(labels, base_rate)
         relative_losses.append([ratio(losses, base_losses, user_of_row[labelled], len(users))])
-    resamples = Resamples(len(users), num_seeds=1, draws=runner.protocol.resamples, seed=0)
+    resamples = Resamples(len(users), num_seeds=1, num_resamples=runner.protocol.resamples, seed=0)
     return 1 - resamples.replicates(relative_losses).mean(axis=1)
 
 
@@ -111,7 +117,7 @@ def _rows(arm: str, diverged: list[bool], gains: list[float]) -> list[ResultRow]
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The confidence interval of a share, for few trials.
+    """The confidence interval of `successes / trials`, also valid for few trials.
 
     Reference: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
     """

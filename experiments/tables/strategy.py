@@ -1,4 +1,4 @@
-"""Table 1: distillation strategies against a tuned control, placebos and variants.
+"""Experiment `strategy`: distillation strategies and variants against a tuned control and placebos.
 
 Reference: Khani et al., RecSys '24, Table 1 (direct and auxiliary distillation).
 """
@@ -14,16 +14,16 @@ from experiments.statistics.comparison import ArmPair, ResultRow
 from experiments.tables import leak
 
 TEACHER = TeacherArm("teacher", width=2.0)
-SAME_SIZE = TeacherArm("teacher-same-size", width=1.0, history=False)
+TEACHER_OF_SAME_SIZE = TeacherArm("teacher-same-size", width=1.0, history=False)
 AUXILIARY = StudentArm("auxiliary-logit", teacher="teacher", strategy="auxiliary")
 DIRECT = StudentArm("direct", teacher="teacher", strategy="direct")
 PLACEBO = StudentArm("placebo", teacher="teacher", strategy="auxiliary", treatment="permuted")
-TOWER = StudentArm("auxiliary-tower", teacher="teacher", strategy="auxiliary", head="tower")
+AUXILIARY_TOWER = StudentArm("auxiliary-tower", teacher="teacher", strategy="auxiliary", head="tower")
 STUDENTS = (
     CONTROL,
     DIRECT,
     AUXILIARY,
-    TOWER,
+    AUXILIARY_TOWER,
     PLACEBO,
     StudentArm("placebo-direct", teacher="teacher", strategy="direct", treatment="permuted"),
     StudentArm("auxiliary-same-size", teacher="teacher-same-size", strategy="auxiliary"),
@@ -43,15 +43,16 @@ STUDENTS = (
 
 
 def run(runner: ArmRunner) -> list[ResultRow]:
-    """Runs and compares all arms, and measures bias leak."""
-    arms = runner.run((TEACHER, SAME_SIZE)) | runner.run(STUDENTS)
-    return runner.compare("strategy", arms, pairs()) + leak.run(runner, arms, (DIRECT, AUXILIARY, TOWER))
+    """Runs and compares all arms; measures the leak of the strategies."""
+    arms = runner.run((TEACHER, TEACHER_OF_SAME_SIZE)) | runner.run(STUDENTS)
+    rows = runner.compare("strategy", arms, pairs())
+    return rows + leak.run(runner, arms, (DIRECT, AUXILIARY, AUXILIARY_TOWER))
 
 
 def pairs() -> Sequence[ArmPair]:
-    """Every arm against the control; the primary arm also against `direct` and `placebo`."""
+    """The pairs of arms to compare: every arm with the control, and four pairs without the plain control."""
     students = [ArmPair(arm.name, CONTROL.name, arm.teacher) for arm in STUDENTS if arm != CONTROL]
-    teachers = [ArmPair(arm.name, CONTROL.name) for arm in (TEACHER, SAME_SIZE)]
+    teachers = [ArmPair(arm.name, CONTROL.name) for arm in (TEACHER, TEACHER_OF_SAME_SIZE)]
     return [
         *students,
         *teachers,

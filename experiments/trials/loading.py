@@ -1,4 +1,4 @@
-"""Builds the stream of an event log; fits the features on the burn-in, as the pipeline does."""
+"""Builds the stream of an event log, with features that are fitted on the burn-in as in the pipeline."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ from pipeline.event_schema import read_schema
 Array = Any
 
 _FORMAT = 1
-"""Part of the key; raise it when the format of the files changes."""
+"""Part of a stream's key. Raise it when the format of the files changes."""
 _ROWS_PER_BATCH = 8192
+"""Rows that are encoded as tf.Examples in one call."""
 
 
 def load_stream(
@@ -47,16 +48,17 @@ def load_stream(
     """Writes the stream of a log into a subfolder of `folder`, if it does not exist.
 
     Args:
-        deployment: names features and tasks; the features are fitted on its burn-in.
-        log: the event log.
+        deployment: gives features, tasks, schema and burn-in.
+        log: folder of the event log.
         folder: folder of all streams.
-        extra_rows: by span, rows that models score but never train on; the log does not hold them.
+        extra_rows: by span, rows that are not in the log; models score them but never train on them.
 
     Returns:
-        The stream's folder, see `read_stream`.
+        The folder of the stream, for `read_stream`.
 
     Raises:
-        BadInput: if `log` is not an event log, lacks spans, or has a faulty span.
+        BadInput: if `log` is not an event log, a span is missing between others, or a span is faulty. A span
+            without a fresh row is allowed.
     """
     spans = complete_spans(log)
     extra_rows = extra_rows or {}
@@ -70,19 +72,19 @@ def load_stream(
         with tempfile.TemporaryDirectory() as temporary:
             graph = Path(temporary) / "graph"
             fit_features(deployment, log, graph, Path(temporary) / "beam")
-            write_stream(_stream(deployment, log, spans, extra_rows, graph, key), target)
+            write_stream(_build_stream(deployment, log, spans, extra_rows, graph, key), target)
     return target
 
 
-def fit_features(deployment: Deployment, log: Path, graph: Path, temporary: Path) -> None:
-    """Analyses the burn-in's training rows and writes the transform graph."""
+def fit_features(deployment: Deployment, log: Path, graph: Path, temp_folder: Path) -> None:
+    """Fits the features on the training rows of the burn-in; writes the transform graph to `graph`."""
     schema = read_schema(Path(deployment.schema))
     source = tf_example_record.TFExampleBeamRecord(
         physical_format="inmem", schema=schema, telemetry_descriptors=["experiments"]
     )
     config = features_config(deployment.features)
     options = PipelineOptions(list(deployment.beam_pipeline_args))
-    with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=str(temporary)):
+    with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=str(temp_folder)):
         raw = (
             pipeline
             | "Spans" >> beam.Create(list(deployment.burn_in_spans))
@@ -98,7 +100,7 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temporary: Path
 
 
 def training_examples(span: int, log: str) -> Iterator[bytes]:
-    """The fresh rows of a span outside of the held-out clusters, as tf.Examples."""
+    """Yields the fresh rows of a span, without the held-out clusters, as serialized tf.Examples."""
     table = read_rows(Path(log), span)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
     rows = table.filter(pa.array(fresh & ~holdout_mask(table[CLUSTER_ID])))
@@ -106,7 +108,7 @@ def training_examples(span: int, log: str) -> Iterator[bytes]:
         yield from encode_examples(batch)
 
 
-def _stream(
+def _build_stream(
     deployment: Deployment,
     log: Path,
     spans: list[int],
@@ -128,30 +130,32 @@ def _stream(
         key=key,
         tasks=tuple(deployment.tasks),
         surface_names=tuple(surfaces.dictionary.to_pylist()),
-        features=_transformed(table, transform),
-        labels=_labels(table, deployment),
+        features=_transform_features(table, transform),
+        labels=_labels_on_task_scales(table, deployment),
         spans=span_of_row,
-        twins=_fresh_row_of_impressions(table, span_of_row, where_logged),
+        twins=_fresh_row_indices(table, span_of_row, where_logged),
         clusters=_codes(table[CLUSTER_ID]),
         surfaces=surfaces.indices.to_numpy().astype(np.int32),
         held_out=holdout_mask(table[CLUSTER_ID]) | ~where_logged,
     )
 
 
-def _transformed(table: pa.Table, transform: TransformGraph) -> dict[str, Array]:
-    """The features of all rows: bags are padded to the longest bag, int64 ids become int32."""
+def _transform_features(table: pa.Table, transform: TransformGraph) -> dict[str, Array]:
+    """The transformed features of all rows. Bags are padded to the longest bag; int64 ids become int32."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-    def parsed(serialized: Any) -> Any:
+    def parse_and_transform(serialized: Any) -> Any:
         return transform(tf.io.parse_example(serialized, transform.raw_spec))
 
     blocks = []
     for batch in table.combine_chunks().to_batches(_ROWS_PER_BATCH):
-        blocks.append({name: column.numpy() for name, column in parsed(encode_examples(batch)).items()})
-    return {name: _stacked([block[name] for block in blocks]) for name in transform.features}
+        blocks.append(
+            {name: column.numpy() for name, column in parse_and_transform(encode_examples(batch)).items()}
+        )
+    return {name: _concatenate_blocks([block[name] for block in blocks]) for name in transform.features}
 
 
-def _stacked(blocks: list[Array]) -> Array:
+def _concatenate_blocks(blocks: list[Array]) -> Array:
     if blocks[0].ndim == 2:
         longest = max(block.shape[1] for block in blocks)
         blocks = [np.pad(block, [(0, 0), (0, longest - block.shape[1])]) for block in blocks]
@@ -159,16 +163,17 @@ def _stacked(blocks: list[Array]) -> Array:
     return column.astype(np.int32) if np.issubdtype(column.dtype, np.integer) else column
 
 
-def _labels(table: pa.Table, deployment: Deployment) -> Array:
+def _labels_on_task_scales(table: pa.Table, deployment: Deployment) -> Array:
+    """`[rows, tasks]` float32; NaN for null."""
     columns = []
     for name, task in deployment.tasks.items():
-        raw = table[LABEL_PREFIX + name].to_numpy().astype(np.float64)
-        columns.append(on_task_scale(raw, task))
+        logged = table[LABEL_PREFIX + name].to_numpy().astype(np.float64)
+        columns.append(on_task_scale(logged, task))
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _fresh_row_of_impressions(table: pa.Table, spans: Array, where_logged: Array) -> Array:
-    """`[rows]` int64: for each row, the index of its impression's fresh row; -1 without one."""
+def _fresh_row_indices(table: pa.Table, spans: Array, where_logged: Array) -> Array:
+    """`[rows]` int64: for each row, the index of its impression's fresh row; -1 if the log lacks that row."""
     indices = np.arange(table.num_rows, dtype=np.int64)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == spans)
     codes = _codes(table[EXAMPLE_ID])
@@ -178,17 +183,18 @@ def _fresh_row_of_impressions(table: pa.Table, spans: Array, where_logged: Array
 
 
 def _codes(column: pa.ChunkedArray) -> Array:
+    """`[rows]` int32: equal values have equal codes, numbered from 0."""
     return column.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int32)
 
 
 def read_rows(log: Path, span: int) -> pa.Table:
-    """The rows of a checked span, in the columns of the log; a file may have further ones."""
+    """The rows of a checked span with the columns of `LOG_SCHEMA`; other columns of a file are left out."""
     tables = [read_table(file) for file in span_files(log, span)]
     return pa.concat_tables([table.select(LOG_SCHEMA.names).cast(LOG_SCHEMA) for table in tables])
 
 
 def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:
-    """12 hex digits that identify log, schema and settings of the stream."""
+    """12 hex digits of a hash of everything that a stream depends on: files, schema, settings, extra rows."""
     features = {name: dataclasses.asdict(feature) for name, feature in deployment.features.items()}
     tasks = {name: task.scale for name, task in deployment.tasks.items()}
     files = [

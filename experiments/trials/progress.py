@@ -1,4 +1,4 @@
-"""Progress of an experiment on the console: a bar on a terminal, a line every 30 seconds elsewhere."""
+"""Progress of an experiment on the console: a bar on a terminal, otherwise a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class ExperimentProgress:
-    """Shows the current step and the number of trials left.
+    """Shows the current step and its numbers of finished and remaining trials.
 
     Args:
-        console: usually standard error.
+        console: the console to print on, usually of standard error.
     """
 
     def __init__(self, console: Console) -> None:
@@ -36,13 +36,13 @@ class ExperimentProgress:
         self._bar.stop()
 
     def print_line(self, line: str) -> None:
-        """Prints a line about a step and restarts the count of trials."""
+        """Prints a line about a new step and resets the number of finished trials to 0."""
         self._num_done = 0
         self._console.print(line, highlight=False, markup=False)
         self._bar.reset(self._task, description=line, total=None)
 
     def on_done(self, trial: Trial, left: int) -> None:
-        """Counts a finished trial; `left` trials of the same call are not finished."""
+        """Shows that `trial` has finished and that `left` trials of the same step remain."""
         self._num_done += 1
         self._bar.update(self._task, completed=self._num_done, total=self._num_done + left)
         now = time.monotonic()

@@ -1,7 +1,8 @@
-"""Runs trials in worker processes and keeps each result as a file, so that an experiment can resume."""
+"""Runs trials in worker processes; keeps each result as a file, so that a killed experiment can resume."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,6 +18,7 @@ from models.job import graph_settings
 from models.settings import to_json
 
 MAX_TRIALS_PER_GROUP = 6
+"""Trials that a worker runs as one work item."""
 _STREAMS: dict[Path, ExampleStream] = {}
 """The streams that this worker process has mapped into memory, by folder."""
 _PREFIXES = PrefixCache()
@@ -24,13 +26,13 @@ _PREFIXES = PrefixCache()
 
 
 class TrialScheduler:
-    """Runs the trials of one stream that have no result yet; a trial's result is one file.
+    """Runs trials on one stream. Each result is one file; a trial that has one does not run again.
 
     Args:
         stream: folder of the stream.
         folder: folder of the results.
         processes: number of worker processes, one core each.
-        on_done: called after each trial with the trial and the number of trials left in the call.
+        on_done: called after each trial with the trial and the number of trials that remain in this `run`.
     """
 
     def __init__(
@@ -51,21 +53,25 @@ class TrialScheduler:
         self._workers.close(wait=kind is None)
 
     def key(self, trial: Trial) -> str:
-        """The trial's key on this stream."""
+        """The key of a trial on this stream, which names its result's file."""
         return trial.key(self.stream.key)
 
     def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
-        """Results of `trials`, in their order; runs those that have no result yet.
+        """Runs the trials that have no result yet; returns the results of all, in the order of `trials`.
 
-        A distilled student's teacher must have a result already.
+        The teacher's trial of a distilled student must already have a result.
 
         Raises:
             BadInput: if a worker process is killed, for example because memory ran out.
         """
-        missing = {self.key(trial): trial for trial in trials if not self._file(trial).is_file()}
+        missing = {self.key(trial): trial for trial in trials if not self._result_file(trial).is_file()}
         if missing:
             self._run(missing)
-        return [read_trial_result(self._file(trial)) for trial in trials]
+        return [read_trial_result(self._result_file(trial)) for trial in trials]
+
+    def num_missing(self, trials: Sequence[Trial]) -> int:
+        """The number of trials that have no result yet."""
+        return len({self.key(trial) for trial in trials if not self._result_file(trial).is_file()})
 
     def _run(self, missing: Mapping[str, Trial]) -> None:
         items = [
@@ -84,30 +90,36 @@ class TrialScheduler:
                 got=str(error), fix="Run again with fewer --processes; finished trials are kept.",
             ) from error  # fmt: skip
 
-    def _file(self, trial: Trial) -> Path:
+    def _result_file(self, trial: Trial) -> Path:
         return self._folder / f"{self.key(trial)}.npz"
 
 
 def group_by_graph(trials: Sequence[Trial], processes: int) -> list[tuple[str, list[Trial]]]:
-    """Groups trials that share one traced graph, with at most `len(trials) / processes` trials in a group.
+    """Groups trials that share one traced graph, for the workers.
+
+    A group has at most `MAX_TRIALS_PER_GROUP` trials, and no more than a worker's share of all trials.
 
     Returns:
-        For each group, the graph's settings as JSON and the trials.
+        For each group, the settings of the graph as JSON and the trials.
     """
     trials_of_graph: dict[str, list[Trial]] = {}
     for trial in trials:
         trials_of_graph.setdefault(to_json(graph_settings(trial.job)), []).append(trial)
-    size = min(MAX_TRIALS_PER_GROUP, -(-len(trials) // processes))
+    group_size = min(MAX_TRIALS_PER_GROUP, math.ceil(len(trials) / processes))
     return [
-        (graph, same_graph[start : start + size])
-        for graph, same_graph in trials_of_graph.items()
-        for start in range(0, len(same_graph), size)
+        (graph, graph_trials[start : start + group_size])
+        for graph, graph_trials in trials_of_graph.items()
+        for start in range(0, len(graph_trials), group_size)
     ]
 
 
 def _run_group(argument: tuple[Path, Path, Sequence[Trial]]) -> None:
-    """Runs trials in a worker process; `argument`: folder of the stream, folder of the results, trials."""
-    # Imports TensorFlow, which only worker processes need.
+    """Runs trials in a worker process and writes their results.
+
+    Args:
+        argument: folder of the stream, folder of the results, the trials.
+    """
+    # Imported here, because they import TensorFlow, which only worker processes need.
     from experiments.trials.soft_labels import soft_labels
     from experiments.trials.trial_runner import TrialRunner
 

@@ -1,4 +1,4 @@
-"""Shares the training that several trials have in common: everything before the first soft label."""
+"""Shares the training that several trials have in common: all spans before the first soft label."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MAX_CACHED_PREFIXES = 8
 
 
 class TrainedPrefix(NamedTuple):
-    """The state of a model that has trained on the shared prefix.
+    """A model that has trained on the shared prefix.
 
     Attributes:
-        values: see `Learner.values`.
+        values: the model's state, see `Learner.values`.
         has_trained: False if the prefix has no row to train on.
-        seconds: duration of the training.
+        seconds: duration of the training in seconds.
     """
 
     values: list[Array]
@@ -28,7 +28,7 @@ class TrainedPrefix(NamedTuple):
 
 
 class PrefixCache(dict[str, TrainedPrefix]):
-    """The latest prefixes, by `prefix_key`; drops the oldest beyond `MAX_CACHED_PREFIXES`."""
+    """The latest prefixes by `prefix_key`, at most `MAX_CACHED_PREFIXES`; drops the oldest."""
 
     def __setitem__(self, key: str, prefix: TrainedPrefix) -> None:
         super().__setitem__(key, prefix)
@@ -37,11 +37,14 @@ class PrefixCache(dict[str, TrainedPrefix]):
 
 
 def prefix_end(trial: Trial) -> int:
-    """The first span that is not part of the shared prefix.
+    """The first span that is not part of the shared prefix: usually the first span with soft labels.
 
-    Distillation settings do not affect training before the first soft label. The prefix is empty, and the
-    result `first_span`, for a trial without soft labels; for one with `age`, whose labels come later; and for
-    one that returns predictions of spans before its first soft label, because a prefix holds no predictions.
+    Before it, distillation settings do not affect training. The prefix is empty, and the result is
+    `trial.first_span`, if the trial
+
+    - has no soft labels,
+    - has an `age` above 0,
+    - returns predictions for spans before the first soft label: a prefix has no predictions.
     """
     labels = trial.labels
     if labels is None or trial.age or trial.kept_from < labels.first_span:
@@ -50,19 +53,19 @@ def prefix_end(trial: Trial) -> int:
 
 
 def prefix_key(stream_key: str, trial: Trial, surface: int | None, compiled: bool) -> str:
-    """A key that is equal for trials that train identically up to `prefix_end`.
+    """A key that is equal for trials that train identically before `prefix_end`.
 
     Args:
         stream_key: see `ExampleStream.key`.
-        trial: the trial; its soft weights, soft labels and last span do not change the key.
-        surface: code of the model's surface; None for all surfaces.
-        compiled: whether XLA compiles the steps, which changes their rounding.
+        trial: the trial. Its soft weights, soft labels and last span do not change the key.
+        surface: code of the model's surface; None for a model of all surfaces.
+        compiled: whether XLA compiles the training steps, which changes the rounding.
     """
     job = trial.job
     equal_weights = {
         name: dataclasses.replace(distillation, weight=1.0) for name, distillation in job.distillation.items()
     }
     job = dataclasses.replace(job, distillation=equal_weights)
-    # Only for its text; it is not run.
+    # This trial is never run: only its JSON is used.
     key_trial = dataclasses.replace(trial, job=job, labels=None, last_span=prefix_end(trial))
     return f"{to_json(key_trial)} {stream_key} {surface} {compiled}"

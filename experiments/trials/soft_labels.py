@@ -1,4 +1,4 @@
-"""Makes soft labels from the predictions of a teacher's trial: unchanged, permuted, calibrated or biased."""
+"""Makes soft labels from a teacher's predictions: unchanged, permuted, calibrated or biased."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from models.tasks import Task
 Array = Any
 
 _CALIBRATION_SPANS = 3
+"""Number of earlier spans on which the teacher's mean error is measured."""
 _MIN_PROBABILITY = 1e-6
+"""Probabilities are clipped to this distance from 0 and 1, so that logits are finite."""
 
 
 def soft_labels(
@@ -29,41 +31,43 @@ def soft_labels(
         teacher: result of the teacher's trial.
         tasks: the distilled tasks.
         source: the first labelled span, the treatment and the bias.
-        seed: decides which rows exchange labels, and in which slices the bias is added.
+        seed: seed of the permutation and of the halves for the bias.
 
     Returns:
-        `[rows, tasks]` float32; NaN where there is no soft label.
+        `[rows, tasks]` float32, probabilities or expected values; NaN where there is no soft label.
     """
     predictions = np.full((len(stream.spans), len(tasks)), np.nan, np.float32)
-    where = stream.spans[teacher.rows] >= source.first_span
-    predictions[teacher.rows[where]] = teacher.columns(tuple(tasks))[where]
+    predictions[teacher.rows] = teacher.columns(tuple(tasks))
+    if source.treatment == "calibrated":
+        # The first labelled span is corrected with the teacher's errors on the spans before.
+        predictions = calibrate_labels(stream, predictions, tasks)
+    predictions[stream.spans < source.first_span] = np.nan
     if source.treatment == "permuted":
         return permute_labels(stream, predictions, seed)
-    if source.treatment == "calibrated":
-        return calibrate_labels(stream, predictions, tasks)
     if source.bias:
         return bias_labels(stream, predictions, tasks, source, seed)
     return predictions
 
 
 def permute_labels(stream: ExampleStream, predictions: Array, seed: int) -> Array:
-    """Exchanges predictions at random between fresh rows of the same surface and span."""
+    """Permutes predictions at random among the fresh rows of the same surface and span."""
     random = np.random.default_rng(seed)
     permuted = np.array(predictions)
     fresh = np.flatnonzero(stream.fresh & ~np.isnan(predictions).all(axis=1))
     group = stream.spans[fresh].astype(np.int64) * len(stream.surface_names) + stream.surfaces[fresh]
-    # Both sorts keep the groups in one order, so that they pair rows of the same group at random.
+    # Both orders sort rows by group, so each row takes the prediction of a random row of its group.
     by_group = fresh[np.lexsort((np.arange(len(fresh)), group))]
-    shuffled = fresh[np.lexsort((random.random(len(fresh)), group))]
-    permuted[by_group] = predictions[shuffled]
+    shuffled_by_group = fresh[np.lexsort((random.random(len(fresh)), group))]
+    permuted[by_group] = predictions[shuffled_by_group]
     return permuted
 
 
 def calibrate_labels(stream: ExampleStream, predictions: Array, tasks: Mapping[str, Task]) -> Array:
-    """Shifts each span's predictions by the teacher's mean error on the 3 previous spans.
+    """Corrects each span's predictions by the teacher's mean error on the 3 spans before.
 
-    Each surface and task has a shift of its own, from the hard labels that are known before the span.
-    Probabilities are shifted in logits, expected values on the task's scale.
+    Each surface and task has a separate correction, computed from the hard labels that are known before the
+    span. Probabilities are corrected in logits, expected values on the task's scale. Predictions stay as they
+    are if the 3 spans have no row with both a label and a prediction.
     """
     calibrated = np.array(predictions)
     columns = [stream.tasks.index(name) for name in tasks]
@@ -89,7 +93,7 @@ def calibrate_labels(stream: ExampleStream, predictions: Array, tasks: Mapping[s
 def bias_labels(
     stream: ExampleStream, predictions: Array, tasks: Mapping[str, Task], source: SoftLabelSource, seed: int
 ) -> Array:
-    """Adds `source.bias` to the predictions of one half of the slices; subtracts it in the other half."""
+    """Adds `source.bias` to the predictions on one half of the slices; subtracts it on the other half."""
     signs = slice_signs(stream, source.sliced_by, seed)
     biased = np.array(predictions)
     for column, (name, task) in enumerate(tasks.items()):
@@ -99,15 +103,15 @@ def bias_labels(
 
 
 def bias_unit(stream: ExampleStream, name: str, task: Task) -> float:
-    """The unit of `SoftLabelSource.bias`: 1 logit, or a regression's standard deviation of hard labels."""
+    """The unit of `SoftLabelSource.bias`: 1 logit, or a regression task's standard deviation of labels."""
     return 1.0 if task.kind == "binary" else float(np.nanstd(stream.labels[:, stream.tasks.index(name)]))
 
 
 def slice_signs(stream: ExampleStream, feature: str, seed: int) -> Array:
-    """`[rows]` float32: +1 for one half of a feature's values, -1 for the other half.
+    """`[rows]` float32: +1 on a random half of the slices, -1 on the other half.
 
-    A slice is all rows with one value of the feature. Seeds 2k and 2k + 1 have opposite signs, so that errors
-    that do not depend on the signs cancel out.
+    A slice is all rows with the same value of `feature` (of a bag: the same first value). Seeds 2k and 2k + 1
+    have opposite signs, so that errors that do not depend on the signs cancel out.
     """
     values = np.asarray(stream.features[feature])
     codes, code_of_row = np.unique(values if values.ndim == 1 else values[:, 0], return_inverse=True)
@@ -117,7 +121,7 @@ def slice_signs(stream: ExampleStream, feature: str, seed: int) -> Array:
 
 
 def shift_predictions(predictions: Array, shift: Any, task: Task) -> Array:
-    """Shifts predictions by logits (binary) or by units of the task's scale (regression)."""
+    """Adds `shift` to predictions: in logits for a binary task, on the task's scale for a regression task."""
     if task.kind != "binary":
         return (predictions + shift).astype(np.float32)
     clipped = np.clip(predictions.astype(np.float64), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
@@ -125,9 +129,10 @@ def shift_predictions(predictions: Array, shift: Any, task: Task) -> Array:
 
 
 def _calibration_shift(hard_labels: Array, predictions: Array, task: Task) -> float:
+    """Mean label minus mean prediction: in logits for a binary task, on the task's scale otherwise."""
     if task.kind != "binary":
         return float(hard_labels.mean() - predictions.mean())
-    # Adds half a row of each class, so that a surface without positives has a finite shift.
+    # Adds half a row of each class, so that the shift is finite if all labels are equal.
     rate = (hard_labels.sum() + 0.5) / (len(hard_labels) + 1)
     mean = np.clip(predictions.mean(dtype=np.float64), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     return float(np.log(rate / (1 - rate)) - np.log(mean / (1 - mean)))

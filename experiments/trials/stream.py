@@ -1,4 +1,4 @@
-"""A transformed event log as memory-mapped arrays, which hundreds of trials train on."""
+"""A transformed event log as memory-mapped arrays, on which trials train."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _ARRAYS = ("labels", "spans", "twins", "clusters", "surfaces", "held_out")
 
 @dataclass(frozen=True)
 class ExampleStream:
-    """The rows of all spans in the order of the log; arrays are `[rows]` where no shape is given.
+    """The rows of all spans, in the order of the log. Arrays without a stated shape are `[rows]`.
 
     Attributes:
-        key: changes with the log, the features and the tasks.
-        tasks: the names of the label columns.
-        surface_names: the surfaces' names, indexed by code.
-        features: columns by name, as `TransformGraph` returns them; `[rows, longest bag]` int32 for bags.
-        labels: `[rows, tasks]` float32 hard labels on the tasks' scales, NaN where masked.
-        spans: int32, the span in which the row lies; ascending.
-        twins: int64, the index of the impression's fresh row: a fresh row's own index; -1 if the log does
-            not hold the fresh row.
-        clusters: int32 codes of the users.
-        surfaces: int32 codes of the surfaces.
+        key: identifies log, schema, features and tasks.
+        tasks: names of the tasks, in the order of the columns of `labels`.
+        surface_names: names of the surfaces; `surfaces` has their indices.
+        features: transformed columns by name; `[rows, longest bag]` int32 for bags.
+        labels: `[rows, tasks]` float32 hard labels on the tasks' scales, NaN where null.
+        spans: int32, the span of the row; ascending.
+        twins: int64, the index of the fresh row of the row's impression: the row's own index for a fresh row,
+            -1 for a matured row if the log lacks the fresh row.
+        clusters: int32 codes of the users, from 0.
+        surfaces: int32 indices of the surfaces in `surface_names`.
         held_out: bool, True for rows that no model trains on.
     """
 
@@ -56,25 +56,27 @@ class ExampleStream:
         return int(self.clusters.max()) + 1
 
     def rows(self, span: int) -> slice:
-        """The slice of a span's rows."""
+        """The row indices of a span, as a slice."""
         return self._slice(range(span, span + 1))
 
     def fresh_rows(self, spans: range) -> Array:
-        """Indices of the fresh rows of `spans`, ascending."""
+        """`[fresh rows]` int64: the indices of the fresh rows of `spans`, ascending."""
         rows = self._slice(spans)
         return rows.start + np.flatnonzero(self.fresh[rows])
 
     def known_labels(self, until: int | None = None) -> Array:
-        """`[rows, tasks]` float32: the hard labels, with a matured row's labels copied to its fresh row.
+        """`[rows, tasks]` float32: the hard labels, with the labels of matured rows copied to the fresh rows.
 
         Args:
-            until: the last span whose matured rows are used; None uses all spans.
+            until: the last span whose matured rows are copied; None copies those of all spans.
         """
         end = len(self.spans) if until is None else int(np.searchsorted(self.spans, until + 1))
         labels = np.array(self.labels)
         matured = np.flatnonzero(~self.fresh[:end] & (self.twins[:end] >= 0))
-        twins = self.twins[matured]
-        labels[twins] = np.where(np.isnan(self.labels[matured]), labels[twins], self.labels[matured])
+        fresh_rows = self.twins[matured]
+        labels[fresh_rows] = np.where(
+            np.isnan(self.labels[matured]), labels[fresh_rows], self.labels[matured]
+        )
         return labels
 
     def _slice(self, spans: range) -> slice:
@@ -83,7 +85,7 @@ class ExampleStream:
 
 
 def write_stream(stream: ExampleStream, folder: Path) -> None:
-    """Writes one file for each array. The description is written last and marks the stream as complete."""
+    """Writes one file for each array, then the description, which marks the stream as complete."""
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for name, column in stream.features.items():
         np.save(folder / "features" / f"{name}.npy", column)
@@ -99,7 +101,7 @@ def write_stream(stream: ExampleStream, folder: Path) -> None:
 
 
 def read_stream(folder: Path) -> ExampleStream:
-    """The inverse of `write_stream`; maps the arrays into memory."""
+    """Reads a stream that `write_stream` has written; maps the arrays into memory."""
     description = json.loads((folder / DESCRIPTION_FILE).read_text())
 
     def mapped(path: str) -> Array:

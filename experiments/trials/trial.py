@@ -1,4 +1,4 @@
-"""Settings of one trial: the training job, its spans and the soft labels of a student."""
+"""Settings of one trial: the training job, its spans and the source of a student's soft labels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from models.settings import settings, to_json
 
 @settings
 class SoftLabelSource:
-    """The teacher trial whose predictions a student reads as soft labels, and their treatment.
+    """The teacher's trial whose predictions are a student's soft labels, and their treatment.
 
     Attributes:
         teacher: Key of the teacher's trial.
-        first_span: Rows of earlier spans have no soft label.
-        treatment: `none`, `permuted` or `calibrated`. `permuted`, the placebo, exchanges labels at random
-            between rows of the same surface and span, so that they carry no information. `calibrated`
-            corrects their mean per surface and task with the hard labels of earlier spans.
-        bias: Added to the labels of one half of the slices and subtracted from those of the other half. The
-            job's seed draws the halves. Unit: logits for a binary task, standard deviations of the hard
-            labels for a regression.
-        sliced_by: The feature whose values define the slices; empty if `bias` is 0.
+        first_span: The first span with soft labels.
+        treatment: `none`, `permuted` or `calibrated`. `permuted`, for placebos, permutes labels at random
+            among the rows of a surface and span, so that they carry no information. `calibrated` corrects
+            their mean for each surface and task with the hard labels of earlier spans.
+        bias: Added to the labels on one half of the slices and subtracted from those on the other half, if
+            `treatment` is `none`. The job's seed decides the halves. Unit: logits for a binary task, standard
+            deviations of the hard labels for a regression task.
+        sliced_by: The feature whose values are the slices; empty if `bias` is 0.
     """
 
     teacher: str
@@ -34,16 +34,16 @@ class SoftLabelSource:
 
 @settings
 class Trial:
-    """A training job, the spans it trains on and the predictions it returns.
+    """A training job, its spans and the predictions to keep.
 
     Attributes:
-        job: The training job, with its seed; its `surface` is ignored.
-        first_span: The first span to train on; rows have no prediction before the first training.
-        last_span: The last span to score and train on.
-        kept_from: The first span whose predictions are returned.
+        job: The training job, with its seed. Its `surface` is ignored.
+        first_span: The first span to train on. It has no predictions, because no training precedes it.
+        last_span: The last span to score and to train on.
+        kept_from: The first span whose predictions are kept in the result.
         per_surface: True trains a separate model for each surface.
-        labels: The soft labels of a distilled student; None for a teacher or control.
-        age: Number of spans directly before a scored span that the model has not trained on yet.
+        labels: The source of a distilled student's soft labels; None for a teacher or control.
+        age: Number of spans between the last span that the model has trained on and the span that it scores.
     """
 
     job: TrainingJob
@@ -55,5 +55,5 @@ class Trial:
     age: int = 0
 
     def key(self, stream_key: str) -> str:
-        """16 hex digits; equal for equal settings on the same stream."""
+        """16 hex digits of a hash of the settings and the key of the stream."""
         return hashlib.sha256(f"{stream_key} {to_json(self)}".encode()).hexdigest()[:16]

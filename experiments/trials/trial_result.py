@@ -18,11 +18,12 @@ class TrialResult:
     """Predictions and costs of a trial.
 
     Attributes:
-        rows: `[rows]` int64, stream indices of the fresh rows from span `Trial.kept_from` on.
-        tasks: names of the job's tasks.
-        predictions: `[rows, tasks]` float32, NaN for a row that no model scored.
+        rows: `[rows]` int64, indices in the stream: the fresh rows from span `Trial.kept_from` on.
+        tasks: names of the job's tasks, in the order of the columns of `predictions`.
+        predictions: `[rows, tasks]` float32 on the tasks' scales, probabilities for binary tasks; NaN for a
+            row that no model has scored.
         diverged: the reason if training diverged, otherwise empty.
-        seconds: duration of training and scoring; tracing is not included.
+        seconds: duration of training and scoring, with the training of a shared prefix but without tracing.
         num_parameters: number of weights of the served model.
         flops_per_row: multiplications and additions to serve one row.
     """
@@ -41,14 +42,14 @@ class TrialResult:
 
 
 def write_trial_result(result: TrialResult, path: Path) -> None:
-    """Writes the file atomically."""
+    """Writes a result to the file `path`, atomically."""
     partial = path.with_name(f".{uuid.uuid4().hex}.npz")
     np.savez(partial, **vars(result))
     partial.replace(path)
 
 
 def read_trial_result(path: Path) -> TrialResult:
-    """The inverse of `write_trial_result`."""
+    """Reads a result that `write_trial_result` has written."""
     with np.load(path) as file:
         return TrialResult(
             rows=file["rows"],

@@ -23,29 +23,33 @@ from models.settings import from_json, to_json
 Array = Any
 
 MIN_STEPS_TO_COMPILE = 300
-"""XLA compiles trials with at least this many steps: a graph costs 5 seconds more, a step 3 ms less."""
+"""XLA compiles the training steps of trials with at least this many steps.
+
+A compiled graph costs 5 seconds more, a compiled step 3 ms less.
+"""
 _ROWS_PER_CALL = 16_384
+"""Rows that are scored in one call."""
 _MAX_CACHED_GRAPHS = 16
-"""Tracing a graph costs seconds."""
+"""Graphs that a worker process keeps, because tracing one takes seconds."""
 
 
 class TrialRunner:
-    """Trains and scores the model of one trial.
+    """Trains the model of one trial and scores with it.
 
     Args:
         stream: the rows.
         trial: the settings.
-        soft: `[rows, distilled tasks]` float32 soft labels, NaN where unknown; None for a teacher or control.
+        soft_labels: `[rows, distilled tasks]` float32, NaN for none; None for a teacher or control.
         prefixes: cache of trained prefixes, which the trial reads and fills.
     """
 
     def __init__(
-        self, stream: ExampleStream, trial: Trial, soft: Array | None, prefixes: PrefixCache
+        self, stream: ExampleStream, trial: Trial, soft_labels: Array | None, prefixes: PrefixCache
     ) -> None:
         self._stream = stream
         self._trial = trial
         self._job = trial.job
-        self._soft = soft
+        self._soft_labels = soft_labels
         self._prefixes = prefixes
         self._columns = [stream.tasks.index(name) for name in self._job.tasks]
         self._delayed = np.array([self._job.tasks[name].delayed for name in self._job.distilled_tasks], bool)
@@ -61,11 +65,11 @@ class TrialRunner:
 
     @functools.cached_property
     def _initial_values(self) -> list[Array]:
-        """Values of a new model, cached: creating one takes as long as training on thousands of rows."""
+        """State of a new model. Cached: creating a model takes as long as training on thousands of rows."""
         return Learner(self._job, self._spec).values()
 
     def run(self) -> TrialResult:
-        """Trains and scores the model over all spans of the trial; returns its predictions and costs."""
+        """Scores each span of the trial, then trains on it; returns the predictions and costs."""
         stream, trial = self._stream, self._trial
         rows = stream.fresh_rows(range(trial.kept_from, trial.last_span + 1))
         predictions = np.full((len(stream.spans), len(self._columns)), np.nan, np.float32)
@@ -93,12 +97,13 @@ class TrialRunner:
         )
 
     def _num_steps(self) -> int:
+        """The approximate number of training steps of the trial."""
         spans = self._stream.spans
         where = (spans >= self._trial.first_span) & (spans <= self._trial.last_span) & ~self._stream.held_out
         return int(where.sum()) * self._job.passes // self._job.batch_size
 
     def _train_prefix(self, surface: int | None, predictions: Array) -> tuple[float, bool]:
-        """Trains the model up to `prefix_end`, or restores it from the cache.
+        """Trains a new model on the shared prefix, or restores the trained model from the cache.
 
         Returns:
             The training seconds that the cache saved, and whether the model has trained on any row.
@@ -119,7 +124,11 @@ class TrialRunner:
     def _score_and_train(
         self, spans: range, surface: int | None, predictions: Array, has_trained: bool
     ) -> bool:
-        """Fills `predictions` in place; returns whether the model has trained on any row."""
+        """Scores each span, then trains on it; writes to the rows of `predictions`.
+
+        Returns:
+            Whether the model has trained on any row, now or before (`has_trained`).
+        """
         trial = self._trial
         for span in spans:
             scored_span = span + trial.age
@@ -133,14 +142,16 @@ class TrialRunner:
         return has_trained
 
     def _rows(self, span: int, surface: int | None, where: Array) -> Array:
+        """Indices of the rows of a span and surface (None: all) for which `where`, `[rows]` bool, is True."""
         rows = self._stream.rows(span)
         where = where[rows] if surface is None else where[rows] & (self._stream.surfaces[rows] == surface)
         return rows.start + np.flatnonzero(where)
 
     def _train(self, span: int, rows: Array, *, is_new: bool) -> None:
+        """Trains on `rows` of a span; first sets the output biases of a new model to the base rates."""
         hard = self._stream.labels[rows][:, self._columns]
         where = ~np.isnan(hard)
-        soft = self._soft_labels(rows)
+        soft = self._soft_labels_of(rows)
         if is_new:
             self._learner.initialize_to_base_rates(
                 np.nansum(hard, axis=0, dtype=np.float64), where.sum(axis=0)
@@ -154,17 +165,17 @@ class TrialRunner:
             sums = self._learner.train_block(block, targets)
             self._learner.require_finite(f"span {span}, pass {training_pass}", sums)
 
-    def _soft_labels(self, rows: Array) -> Array:
-        """Soft labels of immediate tasks for fresh rows, of delayed tasks for matured rows."""
-        if self._soft is None:
+    def _soft_labels_of(self, rows: Array) -> Array:
+        """`[rows, distilled tasks]`: of immediate tasks for fresh rows, of delayed tasks for matured rows."""
+        if self._soft_labels is None:
             return np.full((len(rows), len(self._delayed)), np.nan, np.float32)
-        twins = self._stream.twins[rows]
-        soft = np.where((twins >= 0)[:, None], self._soft[twins], np.nan)
+        fresh_rows = self._stream.twins[rows]
+        soft = np.where((fresh_rows >= 0)[:, None], self._soft_labels[fresh_rows], np.nan)
         where = self._delayed[None, :] != self._fresh[rows][:, None]
         return np.where(where, soft, np.nan).astype(np.float32)
 
     def _predict(self, rows: Array) -> Array:
-        """`[rows, tasks]` float32 on the tasks' own scales."""
+        """`[rows, tasks]` float32 predictions on the tasks' scales, probabilities for binary tasks."""
         blocks = []
         for start in range(0, len(rows), _ROWS_PER_CALL):
             block = rows[start : start + _ROWS_PER_CALL]
@@ -177,9 +188,9 @@ class TracedModel(NamedTuple):
     """A learner and its traced scoring function.
 
     Attributes:
-        spec: tensor specs of the learner's features and `Targets`.
+        spec: tensor specs of the features and the `Targets`.
         learner: trains the model.
-        score: features to `[rows, tasks]` predictions on the tasks' own scales.
+        score: function from features to `[rows, tasks]` predictions on the tasks' scales.
     """
 
     spec: tuple[dict[str, tf.TensorSpec], Targets]
@@ -191,10 +202,10 @@ class TracedModel(NamedTuple):
 def traced_model(
     graph: str, shapes: tuple[tuple[str, tuple[int | None, ...], str], ...], compiled: bool
 ) -> TracedModel:
-    """Traces a model on two rows of zeros, so that a trial's `seconds` do not include tracing.
+    """Builds a model and traces it on two rows of zeros, so that `seconds` of a trial include no tracing.
 
     Args:
-        graph: the `graph_settings` of a job, as JSON.
+        graph: `graph_settings` of a job, as JSON.
         shapes: name, shape and dtype of each feature.
         compiled: whether XLA compiles the training steps.
     """
@@ -220,11 +231,12 @@ def traced_model(
 
 
 def _zeros(spec: tf.TensorSpec) -> Array:
+    """Two rows of zeros."""
     return np.zeros([2, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
 
 
 def flops_per_row(learner: Learner) -> float:
-    """Multiplications and additions to serve one row: two for every weight of a served dense layer."""
+    """Number of multiplications and additions to serve one row: 2 for each weight of a served dense layer."""
     dense = {id(variable) for variable in learner.ranker.dense_variables}
     served = [weight for weight in learner.ranker.served_variables if id(weight) in dense]
     return float(sum(2 * np.prod(weight.shape) for weight in served if len(weight.shape) == 2))

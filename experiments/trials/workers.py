@@ -1,4 +1,4 @@
-"""Worker processes that keep their traced graphs; work goes first to a worker that has traced its graph."""
+"""Worker processes that keep traced graphs; a worker prefers work items whose graph it has traced."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 from pipeline.logging_setup import silence_other_packages
 
 _MIN_SECONDS_TO_TRACE_AGAIN = 20.0
-"""A second worker traces a graph only if the graph's items take longer than this."""
+"""A second worker traces the graph of the only pending item only if its items take longer than this."""
 
 
 class WorkItem(NamedTuple):
-    """Work for one call of a worker.
+    """One call of a worker's function.
 
     Attributes:
-        graph: name of the graph that the work needs; a worker traces it in a few seconds.
-        argument: passed to the function of `WorkerPool`.
+        graph: name of the graph that the call needs. A worker traces a new graph in a few seconds.
+        argument: the argument of the function, see `WorkerPool`.
     """
 
     graph: str
@@ -32,11 +32,11 @@ class WorkItem(NamedTuple):
 
 
 class WorkerPool:
-    """Processes with one core each, started with their first item.
+    """Worker processes with one core each. A process starts with its first item.
 
     Args:
         processes: number of processes.
-        function: called in a process with an item's `argument`; defined at module level, to be picklable.
+        function: called in a process with the `argument` of an item. It must be picklable.
     """
 
     def __init__(self, processes: int, function: Callable[[Any], None]) -> None:
@@ -46,10 +46,10 @@ class WorkerPool:
         self._pools = [ProcessPoolExecutor(1, context, initializer=_prepare_worker) for _ in range(processes)]
         self._traced: list[set[str]] = [set() for _ in range(processes)]
         self._seconds: dict[str, float] = {}
-        """Duration of the latest item of each graph."""
+        """Duration of the latest item of each graph, in seconds."""
 
     def run(self, items: Sequence[WorkItem]) -> Iterator[WorkItem]:
-        """Yields items as they finish.
+        """Runs all items; yields each when it has finished.
 
         Raises:
             BrokenProcessPool: if a process is killed.
@@ -71,7 +71,7 @@ class WorkerPool:
                 yield item
 
     def close(self, *, wait: bool) -> None:
-        """Cancels pending items and ends the processes; `wait` waits for running items."""
+        """Cancels pending items and ends the processes. With `wait` True, first waits for running items."""
         for pool in self._pools:
             pool.shutdown(wait=wait, cancel_futures=True)
 
@@ -79,23 +79,26 @@ class WorkerPool:
 def next_item(
     pending: Sequence[WorkItem], traced: Sequence[set[str]], seconds: Mapping[str, float], worker: int
 ) -> WorkItem | None:
-    """The next item for an idle worker: first a graph that it has traced, then a graph that no worker has.
+    """Selects the next item for an idle worker.
 
-    None if the only pending item is short and another worker has traced its graph. That worker finishes the
-    item before the idle worker could trace the graph.
+    It prefers graphs that this worker has traced, then graphs that no worker has traced.
 
     Args:
         pending: items that no worker has started.
-        traced: the graphs that each worker has traced.
-        seconds: duration of the latest item of each graph.
+        traced: for each worker, the graphs that it has traced.
+        seconds: for each graph, the duration of its latest item.
         worker: index of the idle worker.
+
+    Returns:
+        None if nothing is pending. Also None if the only pending item is short and another worker has traced
+        its graph: that worker finishes the item before this one could trace the graph.
     """
-    others = set().union(*(graphs for index, graphs in enumerate(traced) if index != worker))
+    traced_by_others = set().union(*(graphs for index, graphs in enumerate(traced) if index != worker))
     for item in pending:
         if item.graph in traced[worker]:
             return item
     for item in pending:
-        if item.graph not in others:
+        if item.graph not in traced_by_others:
             return item
     if not pending:
         return None
@@ -104,7 +107,10 @@ def next_item(
 
 
 def _prepare_worker() -> None:
-    """Limits TensorFlow to one core: two models side by side train faster than one model on two cores."""
+    """Prepares a worker process: ends it with its parent, and limits TensorFlow to one CPU core.
+
+    Two models on one core each train faster than one model on two cores.
+    """
     silence_other_packages()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -117,7 +123,7 @@ def _prepare_worker() -> None:
 
 
 def _hide_first_xla_message(tf: Any) -> None:
-    """Compiles a small function with stderr closed: XLA logs a line there once, at every log level."""
+    """Compiles a small function while stderr is redirected: XLA's first compilation always logs a line."""
     stderr = os.dup(2)
     with Path(os.devnull).open("w") as null:
         os.dup2(null.fileno(), 2)
@@ -129,7 +135,7 @@ def _hide_first_xla_message(tf: Any) -> None:
 
 
 def _exit_with_parent() -> None:
-    """Exits when the parent is killed; the worker would otherwise wait for work forever."""
+    """Ends this process when its parent ends; otherwise a killed parent's worker waits for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -22,13 +22,12 @@ def config() -> None:
     "--events",
     type=FOLDER,
     default=None,
-    help="Also check every span of this event log, and that teacher and surfaces have rows and labels in the "
-    "burn-in.",
+    help="Also check every span of this event log, and the rows and labels in the burn-in.",
 )
 def check(file: Path, events: Path | None) -> None:
     """Check FILE and print its first error, or a summary of the deployment.
 
-    The check includes the schema and builds the transform graph from it.
+    The check also reads the schema and builds the transform graph from it.
     """
     from pipeline.config_file import load_deployment
     from pipeline.event_schema import read_schema

@@ -1,4 +1,4 @@
-"""`rankdistill demo`: runs the whole chain on this machine and shows what distillation gave."""
+"""`rankdistill demo`: trains teacher, students and controls on this machine and compares them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pipeline.config import Deployment
     from pipeline.paths import RunPaths
 
-_SPANS = "5:9"
+_SPANS_AFTER_BURN_IN = "5:9"
 
 
 @click.command()
 @click.option(
     "--out", type=FOLDER, default=Path("runs/demo"), show_default=True,
-    help="Folder for the impressions, the run and the page. Run again to resume.",
+    help="Folder for the impressions, the run and the page. The same folder resumes an earlier run.",
 )  # fmt: skip
 @click.option(
     "--kuairand", type=FOLDER, envvar="KUAIRAND_DIR",
@@ -30,14 +30,16 @@ _SPANS = "5:9"
 )  # fmt: skip
 @click.option(
     "--examples-per-span", type=click.IntRange(min=100), default=6_000, show_default=True,
-    help="Number of simulated impressions a day.",
+    help="Number of simulated impressions per day (span).",
 )  # fmt: skip
-@click.option("--label-store", default=None, help="URI of the label store; overrides the configuration's.")
+@click.option(
+    "--label-store", default=None, help="URI of the label store; replaces the one in the configuration."
+)
 def demo(out: Path, kuairand: Path | None, examples_per_span: int, label_store: str | None) -> None:
-    """Train a large model and small ones day by day, and show what distillation gave.
+    """Train a teacher and its students day by day, and compare the students with their controls.
 
-    The impressions are those of a short-video app, simulated or from KuaiRand. It takes five minutes on two
-    cores. OUT gets events/, root/ (the run), and page.html.
+    The impressions are those of a short-video app, simulated or from KuaiRand. The demo takes five minutes
+    on two cores. It writes events/ (the event log), root/ (the run) and page.html to OUT.
     """
     from eventlog.spans import parse_range
     from pipeline.paths import RunPaths
@@ -46,11 +48,11 @@ def demo(out: Path, kuairand: Path | None, examples_per_span: int, label_store: 
     deployment = load_with_store(config, label_store)
     paths = RunPaths(root=(out / "root").resolve(), events=(out / "events").resolve())
     console = Console(soft_wrap=True)
-    spans = parse_range(_SPANS)
+    spans = parse_range(_SPANS_AFTER_BURN_IN)
     if kuairand is None:
-        _simulate(paths.events, spans[-1] + 1, examples_per_span, console)
+        _simulate_events(paths.events, spans[-1] + 1, examples_per_span, console)
     else:
-        _convert(kuairand, paths.events, console)
+        _convert_kuairand(kuairand, paths.events, console)
     console.print(
         f"Training: the teacher (large, all surfaces) and a student (small) for each of "
         f"{', '.join(deployment.surfaces)}.\n"
@@ -65,7 +67,7 @@ def demo(out: Path, kuairand: Path | None, examples_per_span: int, label_store: 
 
 
 def _show_result(deployment: Deployment, paths: RunPaths, out: Path, console: Console) -> None:
-    """Prints the figures of every surface and writes the page."""
+    """Writes the summary and the page, and prints the figures of every surface."""
     from pipeline.observation.run_page import run_page
     from pipeline.observation.summary import summarize, write_summary
     from pipeline.observation.summary_table import render_headline
@@ -79,7 +81,7 @@ def _show_result(deployment: Deployment, paths: RunPaths, out: Path, console: Co
     console.print(f"The same with plots, in a browser: {page}", highlight=False)
 
 
-def _simulate(events: Path, num_spans: int, examples_per_span: int, console: Console) -> None:
+def _simulate_events(events: Path, num_spans: int, examples_per_span: int, console: Console) -> None:
     from eventlog.simulator import simulate
 
     console.print(
@@ -91,7 +93,7 @@ def _simulate(events: Path, num_spans: int, examples_per_span: int, console: Con
         simulate(events, num_spans, examples_per_span, seed=1, on_span=on_span)
 
 
-def _convert(kuairand: Path, events: Path, console: Console) -> None:
+def _convert_kuairand(kuairand: Path, events: Path, console: Console) -> None:
     from eventlog.kuairand import write_kuairand
 
     console.print(f"Impressions: KuaiRand, from {kuairand}, a span a day", highlight=False)

@@ -1,16 +1,16 @@
-"""`rankdistill events`: write an event log from KuaiRand, the simulator or BigQuery, or check one."""
+"""`rankdistill events`: writes an event log from KuaiRand, the simulator or BigQuery, or checks a log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.commands.options import FOLDER, SPANS, events_option, out_option
+from pipeline.commands.options import FOLDER, SPANS_HELP, events_option, out_option
 
 
 @click.group()
@@ -21,7 +21,7 @@ def events() -> None:
 @events.command()
 @events_option
 def check(events: Path) -> None:
-    """Check every span of an event log, whatever wrote it; print one line per faulty span."""
+    """Check every span of an event log; print one line per faulty span, and then exit with code 2."""
     from eventlog.checks import check_span
     from eventlog.errors import BadInput
     from eventlog.spans import complete_spans
@@ -41,10 +41,12 @@ def check(events: Path) -> None:
 
 
 @events.command()
-@click.option("--source", type=FOLDER, required=True, help="Folder of KuaiRand's CSV files (its data/).")
+@click.option(
+    "--source", type=FOLDER, required=True, help="Folder of KuaiRand's CSV files (data/ in the data set)."
+)
 @out_option
 def kuairand(source: Path, out: Path) -> None:
-    """Convert the KuaiRand data set (Pure, 1K or 27K); a span is a day."""
+    """Convert the KuaiRand data set (Pure, 1K or 27K); each day becomes a span."""
     from eventlog.kuairand import write_kuairand
 
     with span_progress(None) as on_span:
@@ -57,7 +59,7 @@ def kuairand(source: Path, out: Path) -> None:
 @click.option("--seed", type=int, required=True, help="Seed; the same seed writes the same log.")
 @out_option
 def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
-    """Simulate an event log with KuaiRand's columns; the true response rates go to OUT/_truth/."""
+    """Simulate an event log with KuaiRand's columns, and write the true response rates to OUT/_truth/."""
     from eventlog.simulator import simulate as simulate_world
 
     with span_progress(spans) as on_span:
@@ -72,9 +74,11 @@ def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
     help="URI of a BigQuery label store. Only its project, location and endpoints are used.",
 )
 @click.option(
-    "--table", required=True, help="PROJECT.DATASET.TABLE with the log's columns and the column span."
+    "--table",
+    required=True,
+    help="PROJECT.DATASET.TABLE with the event log's columns and a column named span.",
 )
-@click.option("--spans", required=True, help=SPANS)
+@click.option("--spans", required=True, help=SPANS_HELP)
 @out_option
 def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
     """Copy spans of impressions from a BigQuery table."""
@@ -87,27 +91,24 @@ def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
         EventTable(location, table).write_log(out, parse_range(spans), on_span)
 
 
-class span_progress:  # noqa: N801 - used like a function, as contextlib's are
-    """Shows progress: a bar on a terminal, elsewhere a line per span. Yields the function to call per span.
+@contextlib.contextmanager
+def span_progress(num_spans: int | None) -> Iterator[Callable[[int, int], None]]:
+    """Shows progress on standard error: a bar on a terminal, elsewhere a line per span.
 
     Args:
-        total: number of spans; None if unknown.
+        num_spans: Number of spans; None if unknown.
+
+    Yields:
+        A function to call after each span, with the span and its number of rows.
     """
+    console = Console(stderr=True, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("spans", total=num_spans)
 
-    def __init__(self, total: int | None) -> None:
-        self._console = Console(stderr=True, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._task = self._bar.add_task("spans", total=total)
+        def on_span(span: int, rows: int) -> None:
+            bar.advance(task)
+            if not console.is_terminal:
+                console.print(f"span {span}: {rows} rows", highlight=False)
 
-    def __enter__(self) -> Callable[[int, int], Any]:
-        self._bar.start()
-        return self._on_span
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _on_span(self, span: int, rows: int) -> None:
-        self._bar.advance(self._task)
-        if not self._console.is_terminal:
-            self._console.print(f"span {span}: {rows} rows", highlight=False)
+        yield on_span

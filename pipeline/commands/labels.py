@@ -1,4 +1,4 @@
-"""`rankdistill labels`: lists, verifies, compares and garbage-collects the sets of a label store."""
+"""`rankdistill labels`: lists, checks, compares and deletes the label sets of a label store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from pipeline.commands.options import FiniteRange
 
-_SECONDS_A_DAY = 24 * 3600
+_SECONDS_PER_DAY = 24 * 3600
 
 
 def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ def labels() -> None:
 @labels.command()
 @_store_option
 def init(uri: str) -> None:
-    """Create the dataset and the tables of a BigQuery store. Other stores do not need it."""
+    """Create the dataset and the tables of a BigQuery store. Other stores need no tables."""
     from components.label_store.schemes import open_store
 
     tables = open_store(uri).initialize()
@@ -47,7 +47,7 @@ def init(uri: str) -> None:
 def ls(uri: str) -> None:
     """List the published label sets, oldest first."""
     table = Table("set", "teacher", "span", "revision", "rows", "label age", box=None)
-    for record in _open(uri).list_sets():
+    for record in _open_existing(uri).list_sets():
         table.add_row(
             record.set_id,
             f"{record.key.teacher} {record.key.teacher_version}",
@@ -64,7 +64,7 @@ def ls(uri: str) -> None:
 @click.argument("set_id")
 def show(uri: str, set_id: str) -> None:
     """Print the record of label set SET_ID, as JSON: its key, number of rows, checksum and facts."""
-    click.echo(json.dumps(dataclasses.asdict(_open(uri).find_set(set_id)), indent=1))
+    click.echo(json.dumps(dataclasses.asdict(_open_existing(uri).find_set(set_id)), indent=1))
 
 
 @labels.command()
@@ -76,7 +76,7 @@ def verify(uri: str, set_id: str) -> None:
     from components.label_store.inspection import verify_set
 
     try:
-        faults = verify_set(_open(uri), set_id)
+        faults = verify_set(_open_existing(uri), set_id)
     except DamagedSet as error:
         faults = [str(error)]
     for fault in faults:
@@ -94,7 +94,7 @@ def diff(uri: str, first: str, second: str) -> None:
     """Compare the labels of two label sets, given by their ids."""
     from components.label_store.inspection import diff_sets
 
-    difference = diff_sets(_open(uri), first, second)
+    difference = diff_sets(_open_existing(uri), first, second)
     click.echo(
         f"examples: {difference.shared:,} in both, {difference.only_first:,} only in the first, "
         f"{difference.only_second:,} only in the second"
@@ -112,28 +112,30 @@ def diff(uri: str, first: str, second: str) -> None:
     type=FiniteRange(min=0),
     default=24.0,
     show_default=True,
-    help="Delete only unpublished attempts that are older than this.",
+    help="Delete only unpublished attempts older than this number of hours.",
 )
 @click.option(
     "--retention-days",
     type=FiniteRange(min=0),
     default=None,
-    help="Also delete published label sets that are older than this and not pinned. Default: delete none.",
+    help="Also delete published label sets older than this number of days, unless they are pinned. "
+    "Default: delete none.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be deleted; delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the ids that would be deleted; delete nothing.")
 def gc(uri: str, grace_hours: float, retention_days: float | None, dry_run: bool) -> None:
     """Delete unpublished attempts and, with --retention-days, old label sets that are not pinned."""
-    store = _open(uri)
-    word = "would remove" if dry_run else "removed"
+    store = _open_existing(uri)
+    verb = "would remove" if dry_run else "removed"
     if retention_days is not None:
-        age = retention_days * _SECONDS_A_DAY
-        for set_id in store.delete_unpinned(older_than_seconds=age, dry_run=dry_run):
-            click.echo(f"{word} old label set {set_id}")
+        retention_seconds = retention_days * _SECONDS_PER_DAY
+        for set_id in store.delete_unpinned(older_than_seconds=retention_seconds, dry_run=dry_run):
+            click.echo(f"{verb} old label set {set_id}")
     for set_id in store.delete_unpublished(older_than_seconds=grace_hours * 3600, dry_run=dry_run):
-        click.echo(f"{word} unpublished attempt {set_id}")
+        click.echo(f"{verb} unpublished attempt {set_id}")
 
 
-def _open(uri: str) -> Any:
+def _open_existing(uri: str) -> Any:
+    """Opens a label store; refuses a Delta store that does not exist yet."""
     from components.label_store.schemes import open_store
 
     scheme, _, path = uri.partition(":")
@@ -145,6 +147,6 @@ def _open(uri: str) -> Any:
             raise BadInput(
                 "no label store", where=f"--store {uri}", expected="a Delta table, with a folder _delta_log",
                 got="a folder without it" if folder.is_dir() else "no such folder",
-                fix="The store of a run is delta:ROOT/labels; it exists once a span is labelled.",
+                fix="The store of a run is delta:ROOT/labels; it exists after the first span is labelled.",
             )  # fmt: skip
     return open_store(uri)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def lineage(model: Path, root: Path | None, as_json: bool) -> None:
-    """Show the spans, label sets, teachers, schema and job hash of MODEL.
+    """Show the spans, label sets and teachers from which MODEL was trained.
+
+    Also show the model's transform graph and schema, and the hash of its training settings.
 
     MODEL is the folder of a Model artifact or of a pushed model.
     """
@@ -37,8 +39,8 @@ def lineage(model: Path, root: Path | None, as_json: bool) -> None:
     root = root or find_root(model)
     if root is None:
         raise BadInput(
-            "no run's root above the model", where=str(model), expected=f"a folder with {METADATA_FILE}",
-            got="none", fix="Give the run's root with --root.",
+            "the model is in no run's root", where=str(model), got="none",
+            expected=f"a parent folder with {METADATA_FILE}", fix="Give the run's root with --root.",
         )  # fmt: skip
     history = model_lineage(open_metadata(root), str(model))
     if as_json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from pipeline.commands.options import FOLDER, PORT, SPANS, FiniteRange, config_option, events_option
+from pipeline.commands.options import FOLDER, PORT, SPANS_HELP, FiniteRange, config_option, events_option
 from pipeline.paths import RunPaths
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_deployment_options
-@click.option("--spans", default=None, help=f"{SPANS} Default: all spans of the log.")
+@click.option("--spans", default=None, help=f"{SPANS_HELP} Default: all spans of the log.")
 def run(config_file: Path, events: Path, root: Path, label_store: str | None, spans: str | None) -> None:
     """Run the burn-in and every span that a branch has not finished, then print the summary.
 
@@ -47,12 +47,12 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     deployment = load_with_store(config_file, label_store)
     requested = parse_range(spans) if spans is not None else None
     if deployment.validation.late_after_spans is None:
-        # Refuses a log with a gap before anything is made.
+        # Refuses a log with a gap before any file is written.
         complete_spans(events)
     console = Console(soft_wrap=True)
     with open_loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
         done, errors = loop.catch_up(requested)
-        _summarize(loop, console, len(done))
+        _write_and_print_summary(loop, console, len(done))
     for error in errors.values():
         raise error
 
@@ -94,9 +94,9 @@ def serve_loop(
     """Watch the event log and run every new span until stopped.
 
     To run a span means to label it, to train all models on it and to push the students that pass their
-    checks. The command does not answer ranking requests. SIGTERM or Ctrl-C ends it after the current step.
-    After a kill at any moment, the next start resumes the interrupted step. Metrics are written to
-    ROOT/metrics.prom.
+    checks. The command does not answer ranking requests. SIGTERM or Ctrl-C ends the command after the
+    current step. After a kill at any moment, the next start resumes the interrupted step. Metrics are
+    written to ROOT/metrics.prom.
     """
     deployment = load_with_store(config_file, label_store)
     _check_branches(deployment, branches)
@@ -110,14 +110,14 @@ def serve_loop(
             serve_metrics(metrics_port, deployment, paths)
         num_done, errors = run_until_stopped(loop, poll_seconds, until_caught_up)
         if until_caught_up:
-            _summarize(loop, console, num_done)
+            _write_and_print_summary(loop, console, num_done)
             for error in errors.values():
                 raise error
 
 
 @click.command()
 @_deployment_options
-@click.option("--spans", required=True, help=SPANS)
+@click.option("--spans", required=True, help=SPANS_HELP)
 @click.option(
     "--supersede", is_flag=True, help="Also label spans that have a label set; publish a new revision."
 )
@@ -167,9 +167,9 @@ def fleet(
 ) -> None:
     """Run serve-loop in several processes: one for the teacher, the others for the students.
 
-    The command supervises these processes and restarts a killed one. Each has a folder and a log file under
-    ROOT. All share the label store; the students also read the teacher's folder. With --until-caught-up the
-    students start when the teacher has finished.
+    The command supervises these processes and restarts a killed one. Each process has a folder and a log
+    file under ROOT. All share the label store; the students also read the teacher's folder. With
+    --until-caught-up the students start when the teacher has finished.
     """
     from pipeline.driver.fleet import plan_processes, run_fleet
     from pipeline.driver.signals import stop_on_signal
@@ -183,25 +183,25 @@ def fleet(
     options = ["--config", str(config_file), "--events", str(paths.events)]
     options += ["--label-store", paths.label_store(deployment.label_store)]
     options += ["--until-caught-up"] if until_caught_up else []
-    # The students have caught up only after the teacher has labelled all spans.
+    # Students that start together with the teacher would exit before it has labelled all spans.
     phases = [members[:1], members[1:]] if until_caught_up else [members]
     with stop_on_signal() as stop:
         for phase in phases:
             if stop.is_set():
                 break
-            status = run_fleet(phase, paths.root, options, console.print, stop)
-            if status:
-                raise click.exceptions.Exit(status)
+            exit_code = run_fleet(phase, paths.root, options, console.print, stop)
+            if exit_code:
+                raise click.exceptions.Exit(exit_code)
 
 
 loop_commands = (run, serve_loop, fleet, backfill)
 
 
 def load_with_store(config_file: Path, label_store: str | None) -> Deployment:
-    """Reads a deployment; `label_store` overrides its label store.
+    """Reads a deployment; a given `label_store` replaces its label store.
 
     Raises:
-        BadInput: see `load_deployment`; or if `label_store` is not the URI of a store.
+        BadInput: see `load_deployment`; also if `label_store` is not the URI of a store.
     """
     from components.label_store.schemes import require_store_uri
     from pipeline.config_file import load_deployment
@@ -214,17 +214,27 @@ def load_with_store(config_file: Path, label_store: str | None) -> Deployment:
 
 
 def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
-    valid = ("teacher", *deployment.surfaces)
-    invalid = [branch for branch in branches if branch not in valid]
-    if invalid:
-        raise click.UsageError(f"--branch must be one of {', '.join(valid)}, got {invalid[0]}.")
+    known = ("teacher", *deployment.surfaces)
+    unknown = [branch for branch in branches if branch not in known]
+    if unknown:
+        raise click.UsageError(f"--branch must be one of {', '.join(known)}, got {unknown[0]}.")
 
 
 @contextlib.contextmanager
 def open_loop(
     deployment: Deployment, paths: RunPaths, console: Console, branches: tuple[str, ...] = ()
 ) -> Iterator[Loop]:
-    """Yields the loop of a root and holds the root's lock; imports TFX after taking the lock."""
+    """Yields the loop of a root and holds the root's lock until the block ends.
+
+    Args:
+        deployment: The configuration.
+        paths: The paths of the run.
+        console: Where the loop prints its progress.
+        branches: The branches to run; empty for all.
+
+    Raises:
+        BadInput: if another process holds the lock. TFX is imported later, so that this check is fast.
+    """
     from pipeline.driver.journal import Journal
     from pipeline.driver.lock import exclusive_loop_lock
 
@@ -240,7 +250,7 @@ def open_loop(
             logging.getLogger().removeHandler(journal)
 
 
-def _summarize(loop: Loop, console: Console, num_done: int) -> None:
+def _write_and_print_summary(loop: Loop, console: Console, num_done: int) -> None:
     from pipeline.observation.summary import summarize, write_summary
     from pipeline.observation.summary_table import render_summary
 

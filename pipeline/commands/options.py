@@ -14,7 +14,7 @@ from eventlog.names import require_safe_path
 
 
 class _SafePath(click.Path):
-    """A local path; see `eventlog.names` for what is refused."""
+    """A local path without unsafe characters; see `require_safe_path`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See the base class.
@@ -27,38 +27,38 @@ class _SafePath(click.Path):
 
 
 class FiniteRange(click.FloatRange):
-    """A range of numbers without infinity and NaN, which `click.FloatRange` accepts."""
+    """A `click.FloatRange` that also refuses infinity and NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See the base class."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value} is no finite number.", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
 
 FOLDER = _SafePath(path_type=Path, file_okay=False)
 FILE = _SafePath(path_type=Path, dir_okay=False)
 PORT = click.IntRange(0, 65535)
-SPANS = "First and last span, as A:B."
+SPANS_HELP = "First and last span, as A:B."
 
 _Command = Callable[..., Any]
 
 
 def config_option(command: _Command) -> _Command:
-    """`--config`: the deployment's YAML, as `config_file`."""
+    """Adds `--config`, the deployment's YAML file, as the parameter `config_file`."""
     return click.option(
         "--config", "config_file", type=FILE, required=True, help="YAML file of the deployment."
     )(command)
 
 
 def events_option(command: _Command) -> _Command:
-    """`--events`: the folder of the event log, as `events`."""
+    """Adds `--events`, the folder of the event log, as the parameter `events`."""
     return click.option("--events", type=FOLDER, required=True, help="Folder of the event log.")(command)
 
 
 def out_option(command: _Command) -> _Command:
-    """`--out`: the folder of the event log to write, as `out`."""
+    """Adds `--out`, the folder of the event log to write, as the parameter `out`."""
     return click.option(
         "--out",
         type=FOLDER,
@@ -68,10 +68,10 @@ def out_option(command: _Command) -> _Command:
 
 
 def require_root(root: Path) -> Path:
-    """The absolute path of a run's root.
+    """Returns the absolute path of a run's root.
 
     Raises:
-        BadInput: if there is no such folder.
+        BadInput: if the folder does not exist.
     """
     if not root.is_dir():
         raise BadInput(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.observation.decisions import Decision
     from pipeline.observation.finished_spans import FinishedSpan
 
-_NOTHING = "-"
+_NO_VALUE = "-"
 
 
 @click.command()
@@ -54,7 +54,7 @@ def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool
         click.echo(json.dumps(state, indent=1))
     else:
         console = Console(soft_wrap=True, width=200, highlight=False)
-        console.print(_heading(state["loop"]), _table(state["branches"]))
+        console.print(_heading(state["loop"]), _branches_table(state["branches"]))
         for figures in state["branches"].values():
             if (decision := figures["decision"]) is not None:
                 console.print(escape("{branch}, span {span}: {what} {outcome}: {reason}".format(**decision)))
@@ -66,10 +66,10 @@ def run_status(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     """The state of a run from the files under its root, without MLMD or the label store.
 
     Returns:
-        JSON-ready: `loop` (`running`; `pid` of the current or last process) and `branches.<branch>`:
-        `last_span`, `seconds_since`, `next_span`, `spans_behind`, `last_push` (a span), `label_set`,
-        `label_age_spans`, `deferred` (role → deferred spans) and `decision`, the last unusual one. A value
-        is None if there is none yet.
+        A mapping for JSON. `loop`: `running`, and `pid` of the current or last process. `branches.<branch>`:
+        `last_span`, `seconds_since` (its end), `next_span`, `spans_behind`, `last_push` (a span), `label_set`
+        (the last one published or joined), `label_age_spans`, `deferred` (role → deferred spans) and
+        `decision` (the last unusual decision). A value is None if it does not exist yet.
     """
     from components.span_records import TEACHER
     from pipeline.observation.decisions import decisions
@@ -81,34 +81,34 @@ def run_status(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     all_decisions = decisions(deployment, paths, data=False)
     branches = {}
     for branch, spans in finished.items():
-        label_set = next(reversed(ages), None) if branch == TEACHER else _joined_set(spans)
+        label_set = next(reversed(ages), None) if branch == TEACHER else _last_joined_set(spans)
         branches[branch] = {
-            **_progress(deployment, paths, branch, spans),
+            **_progress_values(deployment, paths, branch, spans),
             "label_set": label_set,
             # None if the teacher runs in another root.
             "label_age_spans": ages.get(label_set) if label_set is not None else None,
-            **_decided([decision for decision in all_decisions if decision.branch == branch]),
+            **_decision_values([decision for decision in all_decisions if decision.branch == branch]),
         }
-    return {"loop": _loop(paths.root), "branches": branches}
+    return {"loop": _loop_state(paths.root), "branches": branches}
 
 
-def _progress(
+def _progress_values(
     deployment: Deployment, paths: RunPaths, branch: str, spans: Sequence[FinishedSpan]
 ) -> dict[str, Any]:
     from pipeline.observation.freshness import next_span, spans_behind
 
-    first_span = next_span(deployment, branch, spans)
+    span_to_run = next_span(deployment, branch, spans)
     not_skipped = [span for span in spans if not span.skipped]
     return {
         "last_span": spans[-1].span if spans else None,
         "seconds_since": round(time.time() - spans[-1].time, 1) if spans else None,
-        "next_span": first_span,
-        "spans_behind": spans_behind(paths, first_span),
+        "next_span": span_to_run,
+        "spans_behind": spans_behind(paths, span_to_run),
         "deferred": _deferred_spans(not_skipped[-1]) if not_skipped else {},
     }
 
 
-def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:
+def _decision_values(decisions: Sequence[Decision]) -> dict[str, Any]:
     pushes = [decision.span for decision in decisions if decision.outcome == "pushed"]
     unusual = [decision for decision in decisions if not decision.is_routine]
     return {
@@ -117,8 +117,8 @@ def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:
     }
 
 
-def _joined_set(spans: Sequence[FinishedSpan]) -> str | None:
-    """The set of the last span that a surface joined with soft labels."""
+def _last_joined_set(spans: Sequence[FinishedSpan]) -> str | None:
+    """Returns the id of the label set of the last span that a surface joined with soft labels."""
     reports = (span.join_report() for span in reversed(spans))
     return next((report.label_sets[0] for report in reports if report and report.decision == "joined"), None)
 
@@ -129,8 +129,11 @@ def _deferred_spans(finished: FinishedSpan) -> dict[str, list[int]]:
     return {role: spans for role in ROLES if (spans := finished.deferred_spans(role))}
 
 
-def _loop(root: Path) -> dict[str, Any]:
-    """Whether a process holds the lock of `pipeline.driver.lock`; tries to take it for an instant."""
+def _loop_state(root: Path) -> dict[str, Any]:
+    """Returns whether a process holds the root's lock, and the process id of its current or last holder.
+
+    A free lock is taken for an instant; see `pipeline.driver.lock`.
+    """
     path = root / ".lock"
     if not path.is_file():
         return {"running": False, "pid": None}
@@ -150,23 +153,25 @@ def _heading(loop: Mapping[str, Any]) -> str:
     return "no loop is running" + (f"; the last was process {loop['pid']}" if loop["pid"] else "")
 
 
-def _table(branches: Mapping[str, Mapping[str, Any]]) -> Table:
+def _branches_table(branches: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(
         "branch", "last span", "ago", "next", "behind", "last push", "deferred", "age", "label set", box=None
     )
     for branch, figures in branches.items():
         ago = figures["seconds_since"]
-        deferred = "; ".join(f"{role} {_spans(spans)}" for role, spans in figures["deferred"].items())
+        deferred = "; ".join(
+            f"{role} {', '.join(map(str, spans))}" for role, spans in figures["deferred"].items()
+        )
         table.add_row(
             escape(branch),
-            _shown(figures["last_span"]),
-            _NOTHING if ago is None else _duration(ago),
-            _shown(figures["next_span"]),
-            _shown(figures["spans_behind"]),
-            _shown(figures["last_push"]),
-            deferred or _NOTHING,
-            _shown(figures["label_age_spans"]),
-            _shown(figures["label_set"]),
+            _format_value(figures["last_span"]),
+            _NO_VALUE if ago is None else _format_duration(ago),
+            _format_value(figures["next_span"]),
+            _format_value(figures["spans_behind"]),
+            _format_value(figures["last_push"]),
+            deferred or _NO_VALUE,
+            _format_value(figures["label_age_spans"]),
+            _format_value(figures["label_set"]),
         )
     return table
 
@@ -176,28 +181,24 @@ def _runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
     for run in runs:
         table.add_row(
             escape(run["id"]),
-            _duration(run["seconds"]),
-            _counted(run["steps"]),
-            ", ".join(run["failed"]) or _NOTHING,
-            _counted(run["artifacts"]),
+            _format_duration(run["seconds"]),
+            _format_counts(run["steps"]),
+            ", ".join(run["failed"]) or _NO_VALUE,
+            _format_counts(run["artifacts"]),
         )
     return table
 
 
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {escape(kind)}" for kind, number in counts.items()) or _NOTHING
+def _format_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {escape(kind)}" for kind, number in counts.items()) or _NO_VALUE
 
 
-def _shown(value: Any) -> str:
-    return _NOTHING if value is None else str(value)
+def _format_value(value: Any) -> str:
+    return _NO_VALUE if value is None else str(value)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _spans(spans: Sequence[int]) -> str:
-    return ", ".join(map(str, spans))

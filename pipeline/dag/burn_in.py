@@ -1,4 +1,4 @@
-"""The burn-in pipeline: fits and freezes the features, then trains the first teacher.
+"""The burn-in pipeline: fits and freezes the transform graph, then trains the first teacher.
 
 Reference: Khani et al., RecSys '24, Figure 1: a new teacher burns in first, students follow.
 """
@@ -21,7 +21,7 @@ from pipeline.paths import RunPaths
 
 
 def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComponent]:
-    """Wires the burn-in. Each branch's first span starts from the burn-in's span record."""
+    """Wires the burn-in, in topological order. Each branch's first span starts from this burn-in's record."""
     spans = deployment.burn_in_spans
     state = SpanState(
         records_folder=paths.records,

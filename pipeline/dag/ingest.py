@@ -1,4 +1,4 @@
-"""The first steps of every pipeline: read a span's examples, compute their statistics, validate them."""
+"""The first steps of every pipeline: read a span's examples; before a teacher trains, also validate them."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ def ingest(
     version: IntOrPlaceholder = 0,
     labelled_tasks: Sequence[str] = (),
 ) -> IngestedSpans:
-    """Wires the reading of spans and their validation.
+    """Wires the components that read spans, compute their statistics and validate them.
 
     Args:
         deployment: The configuration.
         paths: The folders of the run.
         first: The first span.
         last: The last span, included; equal to `first` except in the burn-in.
-        state: Component with the statistics of earlier spans (slots `statistics`, `fitted_statistics`).
-        version: Span version, if there is one span.
+        state: SpanState with the slots `statistics` and `fitted_statistics` of earlier spans.
+        version: The span version; 0 in the burn-in, which reads the newest versions.
         labelled_tasks: Tasks that must have a label in the spans.
     """
     schema = ImportSchemaGen(schema_file=deployment.schema)

@@ -1,4 +1,4 @@
-"""Builds the TFX pipelines: the burn-ins, one span of some branches, and the relabelling of a span."""
+"""Builds the TFX pipelines: the burn-ins, one span of some branches, and the labelling of a past span."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfx.dsl.context_managers.dsl_context_registry import new_registry
 from tfx.orchestration import metadata, pipeline
 
 from components.artifacts import IntOrPlaceholder
-from components.span_records import RELABELLED, TEACHER, surface_burn_in
+from components.span_records import BURN_IN, RELABELLED, TEACHER, surface_burn_in
 from components.transforms.worker_package import with_worker_package
 from pipeline.cluster import find_step
 from pipeline.config import Deployment
@@ -23,10 +23,10 @@ from pipeline.paths import RunPaths
 
 
 def burn_in_pipeline(deployment: Deployment, paths: RunPaths) -> pipeline.Pipeline:
-    """The burn-in pipeline, which runs once before the first span."""
+    """The teacher's burn-in pipeline, which runs once before the first span."""
     with new_registry():
         components = burn_in_components(deployment, paths)
-        return make_pipeline(f"{deployment.name}-bootstrap", deployment, paths, components)
+        return make_pipeline(f"{deployment.name}-{BURN_IN}", deployment, paths, components)
 
 
 def surface_burn_in_pipeline(deployment: Deployment, paths: RunPaths, surface: str) -> pipeline.Pipeline:
@@ -63,24 +63,25 @@ def span_components(
         paths: The folders of the run.
         span: The span.
         version: The span version.
-        branches: Names of the branches; None for all. Without the teacher's branch, the surfaces read the
-            span themselves and take its labels from the store.
+        branches: Names of the branches; None for all. Without the teacher's branch, the students' pipeline
+            reads the span itself, and the store has its labels.
     """
     branches = all_branches(deployment) if branches is None else branches
     surfaces = [branch for branch in branches if branch != TEACHER]
     if TEACHER in branches:
         teacher = teacher_branch(deployment, paths, span, version)
-        first, labelled = teacher.components, LabelledExamples(teacher.ingested.examples, teacher.labeller)
+        first_components = teacher.components
+        labelled = LabelledExamples(teacher.ingested.examples, teacher.labeller)
     else:
         surface = surfaces[0] if len(surfaces) == 1 else ""
         reader = read_events(deployment, paths, span, span, version, surface)
-        first, labelled = [reader], LabelledExamples(reader.outputs["examples"], None)
+        first_components, labelled = [reader], LabelledExamples(reader.outputs["examples"], None)
     students = [
         component
         for surface in surfaces
         for component in student_branch(deployment, paths, span, version, surface, labelled)
     ]
-    return [*first, *students]
+    return [*first_components, *students]
 
 
 def relabel_pipeline(
@@ -93,7 +94,7 @@ def relabel_pipeline(
 
 
 def all_branches(deployment: Deployment) -> tuple[str, ...]:
-    """The teacher's branch, then every surface's."""
+    """Returns the names of all branches: the teacher's, then every surface's."""
     return (TEACHER, *deployment.surfaces)
 
 
@@ -105,14 +106,14 @@ def make_pipeline(
     Build the components inside `new_registry()`: TFX's global registry never frees a component.
     """
     for component in components:
-        beam = find_step(deployment.all_steps, component.id).beam
-        if beam and isinstance(component, BaseBeamComponent):
-            component.with_beam_pipeline_args(_beam_options(beam, paths))
+        options = find_step(deployment.all_steps, component.id).beam
+        if options and isinstance(component, BaseBeamComponent):
+            component.with_beam_pipeline_args(_beam_options(options, paths))
     return pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=paths.artifacts,
         components=components,
-        # The cache does not see what a step reads at run time: span records and the event log.
+        # TFX's cache does not notice a change of the span records or the event log, which steps read.
         enable_cache=False,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(paths.metadata),
         beam_pipeline_args=_beam_options(deployment.beam_pipeline_args, paths),
@@ -120,5 +121,5 @@ def make_pipeline(
 
 
 def _beam_options(options: Sequence[str], paths: RunPaths) -> list[str]:
-    """Adds this project's code for remote workers; on a cluster the entrypoint of a step adds it."""
+    """Adds this project's code for remote workers; on Kubernetes the entrypoint of a step adds the code."""
     return list(options) if paths.on_cluster else with_worker_package(options)

@@ -1,4 +1,4 @@
-"""A surface's branch of a span: join the soft labels, evaluate the last models, train and push the next."""
+"""A surface's branch of a span: joins soft labels, evaluates the last models, trains and pushes new ones."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from pipeline.paths import RunPaths
 
 @dataclasses.dataclass(frozen=True)
 class LabelledExamples:
-    """A span's examples and the component that labels them.
+    """The input of a surface's branch: a span's examples and the component that labels them.
 
     Attributes:
         examples: Channel of the span's Examples, of this surface and possibly of others.
-        labeller: Publishes the span's label set; None if another pipeline does.
+        labeller: Component that publishes the span's label set; None if another pipeline publishes it.
     """
 
     examples: types.BaseChannel
@@ -52,16 +52,16 @@ def student_branch(
         span=span,
         slots=("transform_graph", "student", "control", "predictions"),
     ).with_id(f"SpanState_{surface}")
-    join = _join(deployment, paths, span, surface, labelled)
+    join = _wire_join(deployment, paths, span, surface, labelled)
     examples = join.outputs["joined"]
-    progressive = _evaluate(deployment, span, surface, examples, state)
+    progressive = _wire_evaluator(deployment, span, surface, examples, state)
     predictions, figures = progressive.outputs["predictions"], progressive.outputs["figures"]
     graph = state.outputs["transform_graph"]
     student = train_and_check(
         deployment, deployment.student_job(surface), examples, graph, state.outputs["student"]
     )
-    control_components, control_slots = _control(deployment, span, surface, examples, state)
-    push_components, push_slots = _push(deployment, paths, span, surface, student, predictions)
+    control_components, control_slots = _wire_control(deployment, span, surface, examples, state)
+    push_components, push_slots = _wire_push(deployment, paths, span, surface, student, predictions)
     publisher = SpanPublisher(
         records_folder=paths.records,
         copies_folder=paths.published,
@@ -82,14 +82,14 @@ def student_branch(
     if deployment.evaluation.tfma:
         reports.append(evaluator(deployment, surface, examples, student.model))
     if paths.on_cluster:
-        reports.append(_report(deployment, span, surface, figures, examples, student))
+        reports.append(_wire_report(deployment, span, surface, figures, examples, student))
     for report in reports:
         publisher.add_upstream_node(report)
     models = [*student.components, *control_components]
     return [state, join, progressive, *models, *push_components, *reports, publisher]
 
 
-def _join(
+def _wire_join(
     deployment: Deployment, paths: RunPaths, span: IntOrPlaceholder, surface: str, labelled: LabelledExamples
 ) -> BaseComponent:
     join = SoftLabelTransform(
@@ -104,7 +104,7 @@ def _join(
     return join
 
 
-def _evaluate(
+def _wire_evaluator(
     deployment: Deployment,
     span: IntOrPlaceholder,
     surface: str,
@@ -112,7 +112,7 @@ def _evaluate(
     state: SpanState,
 ) -> BaseComponent:
     settings = deployment.surfaces[surface]
-    # Only every `control_every`-th span has a control that has trained on the same spans as its student.
+    # The push gate uses only spans for which the control is up to date: one in `control_every`.
     keep_spans = settings.push.spans * max(1, settings.control_every) if settings.push else 0
     return ProgressiveEvaluator(
         examples=examples,
@@ -128,7 +128,7 @@ def _evaluate(
     ).with_id(f"ProgressiveEvaluator_{surface}")
 
 
-def _control(
+def _wire_control(
     deployment: Deployment,
     span: IntOrPlaceholder,
     surface: str,
@@ -136,12 +136,12 @@ def _control(
     state: SpanState,
 ) -> tuple[list[BaseComponent], dict[str, types.BaseChannel]]:
     """Wires the control's training, or its deferral to a later span; returns components and slots."""
-    every = deployment.surfaces[surface].control_every
+    control_every = deployment.surfaces[surface].control_every
     predecessor = state.outputs["control"]
-    if not every:
+    if not control_every:
         return [], {}
-    # On Kubeflow `span` has no value yet; there `pipeline.kubeflow.target` refuses `every` > 1.
-    if every > 1 and span % every:
+    # On Kubeflow `span` has no value yet; there `pipeline.kubeflow.target` refuses `control_every` > 1.
+    if control_every > 1 and span % control_every:
         deferral = TrainingDeferral(model=predecessor, examples=examples).with_id(
             f"TrainingDeferral_control_{surface}"
         )
@@ -152,7 +152,7 @@ def _control(
     return control.components, {"control": control.next_base, "control_blessing": control.blessing}
 
 
-def _push(
+def _wire_push(
     deployment: Deployment,
     paths: RunPaths,
     span: IntOrPlaceholder,
@@ -187,7 +187,7 @@ def _push(
     return [*gates, pusher], {**slots, "pushed": pusher.outputs["pushed_model"]}
 
 
-def _report(
+def _wire_report(
     deployment: Deployment,
     span: IntOrPlaceholder,
     surface: str,

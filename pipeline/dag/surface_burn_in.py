@@ -1,7 +1,7 @@
 """The burn-in pipeline of a surface: trains its first student and control on hard labels alone.
 
-It reads the spans of the teacher's burn-in, which have no soft labels. So the student is trained before its
-first soft labels arrive, as in production.
+It reads the spans of the teacher's burn-in, which have no soft labels. As in production, the student has
+trained before its first soft labels arrive.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The teacher's branch of a span: label the span for all students, then train the teacher on it."""
+"""The teacher's branch of a span: labels the span for all students and trains the teacher on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TeacherBranch:
     Attributes:
         components: In topological order.
         ingested: The span's validated examples.
-        labeller: Publishes the span's label set.
+        labeller: Component that publishes the span's label set.
     """
 
     components: list[BaseComponent]
@@ -58,8 +58,9 @@ def teacher_branch(
     )
     previous = deployment.label_with == "previous"
     model = state.outputs["teacher"] if previous else trained.next_base
-    labeller = _labeller(deployment, paths, span, version, state, ingested.examples, model)
-    for component in (labeller, trained.components[0]):
+    labeller = _wire_labeller(deployment, paths, span, version, state, ingested.examples, model)
+    trainer = trained.components[0]
+    for component in (labeller, trainer):
         component.add_upstream_node(ingested.validator)
     publisher = SpanPublisher(
         records_folder=paths.records,
@@ -98,11 +99,11 @@ def relabel_components(
 ) -> list[BaseComponent]:
     """Wires the labelling of a past span by the last teacher before it; no model trains on it.
 
-    With `supersede` it publishes a new revision of a label set that exists already.
+    With `supersede` the pipeline publishes a new revision of an existing label set.
     """
     state = SpanState(records_folder=paths.records, branch=TEACHER, span=span, slots=("teacher", "labels"))
     reader = read_events(deployment, paths, span, span, version)
-    labeller = _labeller(
+    labeller = _wire_labeller(
         deployment,
         paths,
         span,
@@ -123,7 +124,7 @@ def relabel_components(
     return [state, reader, labeller, publisher]
 
 
-def _labeller(
+def _wire_labeller(
     deployment: Deployment,
     paths: RunPaths,
     span: IntOrPlaceholder,

@@ -19,13 +19,14 @@ from pipeline.config import Deployment
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """One model of one span.
+    """The components that train and check one model on one span, and their outputs.
 
     Attributes:
         components: In topological order.
         model: Channel of the candidate's Model.
-        blessing: Channel of its ModelBlessing.
-        next_base: Channel of the Model for later spans: the candidate if blessed, else its predecessor.
+        blessing: Channel of the candidate's ModelBlessing.
+        next_base: Channel of the Model from which later spans train: the candidate if blessed, else its
+            predecessor.
     """
 
     components: list[BaseComponent]
@@ -46,7 +47,7 @@ def train_and_check(
     Args:
         deployment: The configuration.
         job: The training job.
-        examples: Channel of the span's Examples; for students joined with soft labels.
+        examples: Channel of the span's Examples. A student's examples are joined with soft labels.
         transform_graph: Channel of the frozen transform graph.
         predecessor: Channel of the last blessed Model, or of an empty marker if there is none.
     """

@@ -1,4 +1,4 @@
-"""Compares a configuration with the one that a root has run with, before a span begins."""
+"""Compares the configuration with the root's recorded one; refuses changes that the models cannot take."""
 
 from __future__ import annotations
 
@@ -22,39 +22,40 @@ _NEW_FEATURES = "a new feature version (a burn-in in a new root)"
 
 
 def accept_settings(deployment: Deployment, paths: RunPaths) -> list[str]:
-    """Records the configuration of a root, after a comparison with the recorded one.
+    """Compares the configuration with the root's recorded one, then records it.
 
     Args:
         deployment: The configuration.
-        paths: The root; `deployment.json` in it holds the recorded configuration.
+        paths: The paths of the run; `deployment.json` in the root is the recorded configuration.
 
     Returns:
         One text for each changed setting, `key: before -> now`; empty at the first run.
 
     Raises:
-        BadInput: if a change does not fit the models of the root; names all such changes and what they need.
+        BadInput: if a change does not fit the models of the root. The message lists each such change and its
+            remedy.
     """
-    before = _recorded(paths)
+    before = _read_recorded(paths)
     if before is not None:
-        refused = dict(_refused(before, deployment, paths))
+        refused = dict(_refused_changes(before, deployment, paths))
         if refused:
             raise BadInput(
                 "the root cannot take these changes of the configuration", where=str(paths.root),
                 expected="the settings that its models were trained with",
-                got="; ".join(f"{change} needs {need}" for change, need in refused.items()),
+                got="; ".join(f"{change} needs {remedy}" for change, remedy in refused.items()),
                 fix="Restore the settings, or begin with a new --root.",
             )  # fmt: skip
     if before == deployment:
         return []
     paths.root.mkdir(parents=True, exist_ok=True)
-    # On a cluster, the pipelines of several branches may write it at the same time.
+    # On a Kubernetes cluster, the pipelines of several branches may write the file at the same time.
     partial = paths.deployment.with_suffix(f".{uuid.uuid4().hex}")
     partial.write_text(to_json(deployment))
     partial.replace(paths.deployment)
-    return [] if before is None else _changes(before, deployment)
+    return [] if before is None else _describe_changes(before, deployment)
 
 
-def _recorded(paths: RunPaths) -> Deployment | None:
+def _read_recorded(paths: RunPaths) -> Deployment | None:
     if not paths.deployment.is_file():
         return None
     try:
@@ -63,12 +64,12 @@ def _recorded(paths: RunPaths) -> Deployment | None:
         raise BadInput(
             "the root's configuration cannot be read", where=str(paths.deployment),
             expected="settings that this version of rankdistill knows", got=str(error).splitlines()[0],
-            fix="Use the version that wrote the root; or remove the file, and nothing is compared.",
+            fix="Use the version that wrote the root, or remove the file to skip the comparison.",
         ) from error  # fmt: skip
 
 
-def _refused(before: Deployment, now: Deployment, paths: RunPaths) -> Iterator[tuple[str, str]]:
-    """Yields each change that the models of the root do not allow, and what it needs."""
+def _refused_changes(before: Deployment, now: Deployment, paths: RunPaths) -> Iterator[tuple[str, str]]:
+    """Yields each change that the models of the root do not allow, and its remedy."""
     if before.name != now.name:
         yield f"name {now.name!r} instead of {before.name!r}", _NEW_ROOT
     if recorded_spans(paths.records, BURN_IN):
@@ -81,17 +82,17 @@ def _refused(before: Deployment, now: Deployment, paths: RunPaths) -> Iterator[t
         if before.burn_in != now.burn_in:
             yield f"burn_in {now.burn_in} instead of {before.burn_in}", _NEW_TEACHER
         if _has_teacher(paths):
-            yield from _refused_of_teacher(before, now)
+            yield from _refused_teacher_changes(before, now)
     for surface in now.surfaces:
         if surface in before.surfaces and _has_student(paths, surface):
-            for setting in _different(before.student_job(surface), now.student_job(surface)):
+            for setting in _changed_fixed_settings(before.student_job(surface), now.student_job(surface)):
                 yield f"another {setting} of the student of {surface}", _new_student(surface)
 
 
-def _refused_of_teacher(before: Deployment, now: Deployment) -> Iterator[tuple[str, str]]:
+def _refused_teacher_changes(before: Deployment, now: Deployment) -> Iterator[tuple[str, str]]:
     if before.teacher.name != now.teacher.name:
         yield f"teacher.name {now.teacher.name!r} instead of {before.teacher.name!r}", _NEW_TEACHER
-    for setting in _different(before.teacher_job(), now.teacher_job()):
+    for setting in _changed_fixed_settings(before.teacher_job(), now.teacher_job()):
         yield f"another {setting} of the teacher", _NEW_TEACHER
 
 
@@ -100,7 +101,7 @@ def _used_features(deployment: Deployment) -> set[str]:
     return {name for job in jobs for name in job.features}
 
 
-def _different(before: Any, now: Any) -> list[str]:
+def _changed_fixed_settings(before: Any, now: Any) -> list[str]:
     settings, new_settings = fixed_settings(before), fixed_settings(now)
     return [name for name in settings if settings[name] != new_settings[name]]
 
@@ -110,31 +111,31 @@ def _new_student(surface: str) -> str:
 
 
 def _has_teacher(paths: RunPaths) -> bool:
-    """Whether the root has trained a teacher; the root of a students' loop has only its transform graph."""
-    (*_, last) = recorded_spans(paths.records, BURN_IN)
-    return TEACHER in read_record(paths.records, BURN_IN, last).slots
+    """Whether a teacher was trained in the root; a root of students alone has only its transform graph."""
+    last_span = recorded_spans(paths.records, BURN_IN)[-1]
+    return TEACHER in read_record(paths.records, BURN_IN, last_span).slots
 
 
 def _has_student(paths: RunPaths, surface: str) -> bool:
     return any(recorded_spans(paths.records, branch) for branch in (surface, surface_burn_in(surface)))
 
 
-def _changes(before: Deployment, now: Deployment) -> list[str]:
-    old, new = (dict(_leaves(json.loads(to_json(deployment)), ())) for deployment in (before, now))
+def _describe_changes(before: Deployment, now: Deployment) -> list[str]:
+    old, new = (dict(_flatten(json.loads(to_json(deployment)), ())) for deployment in (before, now))
     return [
-        f"{key}: {_shown(old, key)} -> {_shown(new, key)}"
+        f"{key}: {_format_value(old, key)} -> {_format_value(new, key)}"
         for key in sorted(old | new)
         if old.get(key) != new.get(key)
     ]
 
 
-def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _flatten(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _leaves(item, (*path, key))
+            yield from _flatten(item, (*path, key))
     else:
         yield ".".join(path), value
 
 
-def _shown(settings: Mapping[str, Any], key: str) -> str:
+def _format_value(settings: Mapping[str, Any], key: str) -> str:
     return json.dumps(settings[key]) if key in settings else "none"

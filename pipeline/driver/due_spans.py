@@ -20,13 +20,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class SpanToRun:
-    """The next span to run.
+    """The next span of some branches, to run or to skip.
 
     Attributes:
-        span: Its number.
-        version: Its newest complete version.
-        branches: The branches that run it, in the order of the DAG.
-        is_missing: Whether the log lacks the span and it is late enough to be skipped.
+        span: The number of the span.
+        version: The newest complete version of the span; 0 for a missing span.
+        branches: The branches whose next span this is, in the order of the DAG.
+        is_missing: Whether to skip the span: the log lacks it, and has enough later spans.
     """
 
     span: int
@@ -38,17 +38,17 @@ class SpanToRun:
 def find_next_span(
     deployment: Deployment, paths: RunPaths, branches: Sequence[str], requested: range | None
 ) -> SpanToRun | None:
-    """The first span that a branch has not recorded; None if no span can be run now.
+    """Returns the first span that a branch has not recorded; None if no span can be run or skipped now.
 
     Args:
-        deployment: Defines each branch's first span, and when a missing span is skipped.
-        paths: The records and the event log.
+        deployment: The configuration, with each branch's first span and the rule for missing spans.
+        paths: The paths of the run, with the span records and the event log.
         branches: The branches to consider.
         requested: The spans to run; None for all spans of the log.
 
     Raises:
         BadInput: if the requested range starts after the next span.
-        InputNotReady: if the log lacks the span and it is not late enough to be skipped.
+        InputNotReady: if the log lacks the span and has later spans, but too few to skip it.
     """
     next_spans = {
         branch: max(
@@ -68,11 +68,11 @@ def find_next_span(
         )  # fmt: skip
     if requested is not None and span > requested[-1]:
         return None
-    newest = span_versions(paths.events)
-    num_later = sum(other > span for other in newest)
+    newest_versions = span_versions(paths.events)
+    num_later = sum(other > span for other in newest_versions)
     branches_of_span = tuple(branch for branch in branches if next_spans[branch] == span)
-    if span in newest:
-        return SpanToRun(span, newest[span], branches_of_span, False)
+    if span in newest_versions:
+        return SpanToRun(span, newest_versions[span], branches_of_span, False)
     if not num_later:
         return None
     late_after = deployment.validation.late_after_spans
@@ -110,7 +110,7 @@ def skip_span(paths: RunPaths, due: SpanToRun, reason: str) -> None:
 
 
 def skip_missing_span(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> None:
-    """Skips a span that is missing for too long."""
+    """Skips a missing span; the reason in its records begins with `late`."""
     late_after = deployment.validation.late_after_spans
     skip_span(paths, due, f"late: still missing when {late_after} later spans were complete")
 
@@ -118,13 +118,14 @@ def skip_missing_span(deployment: Deployment, paths: RunPaths, due: SpanToRun) -
 def labels_are_ready(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
     """Whether surfaces in a loop without the teacher can run the span.
 
-    True if the span's labels are published, or if `label_wait_seconds` have passed since its arrival.
+    True if all teachers have published labels of this version of the span, or if the surfaces' longest
+    `label_wait_seconds` have passed since the span's arrival.
     """
     teachers = {deployment.label_source(surface)[1].teacher for surface in due.branches}
     labelled_by = {
         record.key.teacher
         for record in open_store(paths.label_store(deployment.label_store)).list_sets()
-        if record.key.span == due.span
+        if (record.key.span, record.key.span_version) == (due.span, due.version)
     }
     # The change time is the arrival in the log: a span that was moved there keeps its old modification time.
     arrived = span_folder(paths.events, due.span, due.version).stat().st_ctime

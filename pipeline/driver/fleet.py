@@ -18,7 +18,7 @@ PROCESS_GIB = 2.5
 """Memory of one loop: TFX and TensorFlow take 1.3 GiB; models, examples and Beam take the rest."""
 _POLL_SECONDS = 1.0
 _MAX_RESTARTS = 5
-"""Of one process, within the window; then something kills it again and again."""
+"""Maximum restarts of one process within `_RESTART_WINDOW_SECONDS`; the next kill stops the fleet."""
 _RESTART_WINDOW_SECONDS = 3600.0
 
 
@@ -28,7 +28,7 @@ class LoopProcess:
 
     Attributes:
         name: Name of the process and of its folder under the root.
-        branches: The branches that it runs.
+        branches: The branches that the process runs.
     """
 
     name: str
@@ -36,7 +36,7 @@ class LoopProcess:
 
 
 def plan_processes(deployment: Deployment, processes: int, memory_gib: float) -> list[LoopProcess]:
-    """Distributes the surfaces over as many processes as requested and as the memory allows.
+    """Distributes the surfaces over at most `processes` processes; little memory allows fewer.
 
     Args:
         deployment: The configuration.
@@ -58,8 +58,8 @@ def plan_processes(deployment: Deployment, processes: int, memory_gib: float) ->
             fix="Raise the limits, or run all branches in one process with `rankdistill serve-loop`.",
         )  # fmt: skip
     surfaces = tuple(deployment.surfaces)
-    number = min(processes, max_by_memory, len(surfaces))
-    students = [LoopProcess(f"students-{n}", surfaces[n::number]) for n in range(number)]
+    num_loops = min(processes, max_by_memory, len(surfaces))
+    students = [LoopProcess(f"students-{i}", surfaces[i::num_loops]) for i in range(num_loops)]
     return [LoopProcess(TEACHER, (TEACHER,)), *students]
 
 
@@ -77,15 +77,15 @@ def run_fleet(
         root: Each member has its own root in a folder below this one.
         options: Options of `serve-loop`, the same for all members.
         print_line: Prints a line on the console.
-        stop: Set to end all members.
+        stop: Event that ends all members when it is set.
 
     Returns:
-        0, or the exit code of the first member that failed: 128 + N if signal N killed it too often.
+        0, or the exit code of the first member that failed; 128 + N if signal N killed the member too often.
     """
     processes = {member: _start(member, root, options) for member in members}
     starts = {member: [time.monotonic()] for member in members}
-    status = 0
-    while processes and not stop.is_set() and not status:
+    exit_code = 0
+    while processes and not stop.is_set() and not exit_code:
         stop.wait(_POLL_SECONDS)
         for member, process in list(processes.items()):
             code = process.poll()
@@ -99,12 +99,12 @@ def run_fleet(
                 starts[member] = [*recent, time.monotonic()]
             elif code:
                 print_line(f"{member.name} ended with exit code {code}; its log is {_log_file(member, root)}")
-                status = status or (code if code > 0 else 128 - code)
+                exit_code = exit_code or (code if code > 0 else 128 - code)
     for process in processes.values():
         process.terminate()
     for process in processes.values():
         process.wait()
-    return status
+    return exit_code
 
 
 def _start(member: LoopProcess, root: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -18,7 +18,7 @@ class Journal(logging.Handler):
     A kill loses at most the line that is being written.
 
     Args:
-        path: The file; it and its folder are created if missing.
+        path: The file; a missing file or folder is created.
     """
 
     def __init__(self, path: Path) -> None:

@@ -17,12 +17,12 @@ class InputNotReady(BadInput):
 
 
 def check_log(deployment: Deployment, events: Path, on_span: Callable[[int, int], object]) -> None:
-    """Checks every span of the log, then rows and labels of the burn-in.
+    """Checks every span of the log, then the rows and labels in the burn-in's spans.
 
     Args:
-        deployment: Its tasks, and the surfaces that run a burn-in.
+        deployment: The configuration, with the tasks and the surfaces that run a burn-in.
         events: The event log.
-        on_span: Called with each checked span and its number of rows.
+        on_span: Called after each check with the span and its number of rows.
 
     Raises:
         BadInput: at the first fault; see `check_span`, `require_spans`, `require_rows` and `require_labels`.
@@ -40,10 +40,10 @@ def check_log(deployment: Deployment, events: Path, on_span: Callable[[int, int]
 
 
 def require_spans(events: Path, spans: range, purpose: str) -> None:
-    """Checks that the log has every span of a range.
+    """Checks that the log has every span of a range; `purpose` says in the message what needs the spans.
 
     Raises:
-        InputNotReady: with the first missing span.
+        InputNotReady: if a span is missing; names the first one.
     """
     available = list(span_versions(events))
     missing = [span for span in spans if span not in available]
@@ -60,23 +60,23 @@ def require_rows(events: Path, spans: range, surface: str) -> None:
     """Checks that a surface has rows in a range of spans.
 
     Raises:
-        BadInput: with the surfaces of the log, and the name that is meant if one is similar.
+        BadInput: if it has none. The message lists the surfaces of the log and suggests a similar name.
     """
     in_log = count_surfaces(events, spans)
     if surface in in_log:
         return
-    near = difflib.get_close_matches(surface, in_log, n=1)
-    fix = f"Did you mean {near[0]!r}?" if near else "Rename the surface."
+    close_names = difflib.get_close_matches(surface, in_log, n=1)
+    fix = f"Did you mean {close_names[0]!r}?" if close_names else "Rename the surface."
     raise BadInput(
         "a surface without rows", where=f"surfaces.{surface}",
         expected=f"rows of {surface!r} in spans {spans[0]} to {spans[-1]}",
         got=f"rows of {', '.join(in_log)}"[:200],
-        fix=f"{fix} A new surface has burn_in: false, and begins with first_spans.",
+        fix=f"{fix} For a new surface, set burn_in: false and first_spans.",
     )  # fmt: skip
 
 
-def require_rows_at_first(events: Path, span: int, surface: str) -> None:
-    """Checks that a surface has rows in its first span, if the log has the span and it has no fault.
+def require_rows_in_first_span(events: Path, span: int, surface: str) -> None:
+    """Checks that a surface has rows in its first span; accepts a missing or faulty span.
 
     Raises:
         BadInput: see `require_rows`.
@@ -86,13 +86,14 @@ def require_rows_at_first(events: Path, span: int, surface: str) -> None:
     try:
         check_span(events, span)
     except BadInput:
-        # The steps of the span report the fault.
+        # The pipeline of the span reports the fault later.
         return
     require_rows(events, range(span, span + 1), surface)
 
 
 def _require_labels(events: Path, spans: range, tasks: Iterable[str], surface: str | None = None) -> None:
+    """Checks that each task has labels in the spans: of one surface, or of all if `surface` is None."""
     by_surface = count_labels(events, spans)
-    counted = by_surface.values() if surface is None else [by_surface[surface]]
-    num_labels = {task: sum(labels[task] for labels in counted) for task in tasks}
+    counts = by_surface.values() if surface is None else [by_surface[surface]]
+    num_labels = {task: sum(count[task] for count in counts) for task in tasks}
     require_labels(num_labels, f"{events}, spans {spans[0]} to {spans[-1]}", surface)

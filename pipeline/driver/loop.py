@@ -43,7 +43,7 @@ from pipeline.driver.due_spans import (
 from pipeline.driver.log_checks import (
     InputNotReady,
     require_rows,
-    require_rows_at_first,
+    require_rows_in_first_span,
     require_spans,
 )
 from pipeline.driver.memory import release_memory
@@ -53,7 +53,7 @@ from pipeline.observation.finished_spans import require_artifacts, require_clock
 from pipeline.observation.lineage import labelling_model, refuse_trained_teacher
 from pipeline.paths import RunPaths
 
-_INGEST = ("SpanExampleGen", "SpanStatistics", "SpanValidator")
+_INGEST_NODES = ("SpanExampleGen", "SpanStatistics", "SpanValidator")
 
 
 @dataclasses.dataclass
@@ -62,10 +62,10 @@ class Loop:
 
     Attributes:
         deployment: The configuration.
-        paths: The run's paths; recorded spans do not run again.
+        paths: The paths of the run; recorded spans do not run again.
         progress: Reports every step.
-        branches: The branches to run; all by default.
-        is_stopping: Whether to stop; called before each step.
+        branches: The branches to run; empty means all.
+        is_stopping: Called before each step; True stops the loop.
     """
 
     deployment: Deployment
@@ -74,27 +74,28 @@ class Loop:
     branches: Sequence[str] = ()
     is_stopping: Callable[[], bool] = lambda: False
     _checked_versions: dict[int, int] = dataclasses.field(default_factory=dict, init=False)
-    """Span → span version that has been checked for a revision, so that it is not checked again."""
+    """Span → newest version that `_relabel_changed_spans` has already checked."""
 
     def __post_init__(self) -> None:
         self.branches = tuple(self.branches) or all_branches(self.deployment)
         if self.deployment.spans_table is not None:
-            # The teacher's loop fills the log; a surface's loop may start earlier.
+            # The teacher's loop copies spans from BigQuery to the log; a loop of surfaces may start earlier.
             self.paths.events.mkdir(parents=True, exist_ok=True)
 
     def burn_in(self) -> None:
         """Runs the burn-in unless it is recorded.
 
-        A loop without the teacher's branch copies the transform graph of the teacher's root instead.
+        A loop without the teacher's branch records the transform graph of the teacher's root instead.
 
         Raises:
-            BadInput: if the log lacks a span of the burn-in, a span is faulty, or there is no graph to copy.
+            BadInput: if the log lacks a span of the burn-in, a span is faulty, or the teacher's root has no
+                transform graph.
         """
         if recorded_spans(self.paths.records, BURN_IN):
             return
         spans = self.deployment.burn_in_spans
         if TEACHER not in self.branches:
-            self._copy_transform_graph()
+            self._record_transform_graph()
             return
         require_spans(self.paths.events, spans, "the burn-in")
         self._run_burn_in(burn_in_pipeline(self.deployment, self.paths), f"burn-in {spans[0]}:{spans[-1]}")
@@ -129,11 +130,11 @@ class Loop:
         require_clock(self.paths)
         self._accept_settings()
         self._fetch_spans()
-        # Checked first, so that an impossible range creates no file.
+        # Refuses an impossible range before the burn-in starts.
         find_next_span(self.deployment, self.paths, self.branches, requested)
         self.burn_in()
         if requested is not None:
-            # Only the last span is required: an earlier one may be late, and skipped.
+            # Only the last span is required: an earlier missing span may be skipped.
             require_spans(self.paths.events, requested[-1:], "--spans")
         done: list[int] = []
         errors = self._begin_surfaces()
@@ -186,19 +187,19 @@ class Loop:
             ) from error  # fmt: skip
 
     def relabel(self, span: int, version: int, superseded: LabelSetRecord | None = None) -> None:
-        """Labels a past span with the latest teacher that has not trained on it; no model trains on it.
+        """Labels a past span with the latest teacher that has not trained on it; trains no model.
 
         Args:
             span: The span.
             version: The span version.
-            superseded: The newest label set of the span version, which the new set supersedes; pins to it
-                stay. None if there is no set, or if an existing set is kept.
+            superseded: The newest label set of the span version, which the new set supersedes; its pins
+                stay. None if there is no such set, or if it is kept.
 
         Raises:
             BadInput: if the span is faulty.
         """
-        # The superseded set is part of the run id: a run with a known id would skip its completed nodes. The
-        # set's revision is not unique: sets of another teacher version start at revision 1 again.
+        # The id of the superseded set makes the run id new: a known run id would skip its completed nodes.
+        # The revision would not: the sets of another teacher version start at revision 1 again.
         suffix = f"-after-{superseded.set_id}" if superseded else ""
         refused = self._run(
             relabel_pipeline(self.deployment, self.paths, span, version, supersede=superseded is not None),
@@ -220,7 +221,8 @@ class Loop:
             The spans labelled.
 
         Raises:
-            BadInput: if the teacher has not run a span of the range, or a span is faulty.
+            BadInput: if the teacher has not run a span of the range, the log lacks a span, or
+                a span is faulty.
         """
         self._accept_settings()
         trained = recorded_spans(self.paths.records, TEACHER)
@@ -229,7 +231,7 @@ class Loop:
         if not_trained:
             raise BadInput(
                 "no teacher for a span", where=f"--spans {spans[0]}:{spans[-1]}",
-                expected=f"spans that the teacher has run ({trained[:1]} to {trained[-1:]})",
+                expected=f"spans that the teacher has run: {', '.join(map(str, trained))[:200] or 'none'}",
                 got=str(not_trained[0]), fix="Run them with `rankdistill run`, which labels them too.",
             )  # fmt: skip
         sets = self._newest_label_sets()
@@ -239,7 +241,7 @@ class Loop:
         return to_label
 
     def _newest_label_sets(self) -> dict[tuple[int, int], LabelSetRecord]:
-        """The newest set of the deployment's teacher by span and span version."""
+        """Maps span and span version to the newest label set of the deployment's teacher."""
         records = open_store(self.paths.label_store(self.deployment.label_store)).list_sets()
         return {
             (record.key.span, record.key.span_version): record
@@ -248,14 +250,14 @@ class Loop:
         }
 
     def _run_span(self, due: SpanToRun) -> dict[str, BadInput] | None:
-        """Runs one span; returns the error of each surface that did not finish, or None if it was skipped."""
+        """Runs one span; returns the errors of unfinished surfaces, or None if the span was skipped."""
         refused = self._run(
             span_pipeline(self.deployment, self.paths, due.span, due.version, due.branches),
             f"span-{due.span:05d}-v{due.version}",
             f"span {due.span}",
             due.span,
         )
-        fault = next((refused[node] for node in _INGEST if node in refused), None)
+        fault = next((refused[node] for node in _INGEST_NODES if node in refused), None)
         if fault is not None:
             if not isinstance(fault, EmptySpan) and self.deployment.validation.refused_span == "stop":
                 raise fault
@@ -274,24 +276,32 @@ class Loop:
                 if lacks_burn_in(self.deployment, self.paths, branch):
                     self._burn_in_surface(branch)
                 elif begins_without_burn_in(self.deployment, self.paths, branch):
-                    require_rows_at_first(self.paths.events, self.deployment.first_span(branch), branch)
+                    require_rows_in_first_span(self.paths.events, self.deployment.first_span(branch), branch)
             except BadInput as error:
                 errors[branch] = error
         return errors
 
     def _run_burn_in(self, dag: pipeline.Pipeline, title: str) -> None:
         spans = self.deployment.burn_in_spans
-        refused = self._run(dag, f"bootstrap-{spans[0]:05d}-{spans[-1]:05d}", title)
+        refused = self._run(dag, f"{BURN_IN}-{spans[0]:05d}-{spans[-1]:05d}", title)
         if refused:
             raise next(iter(refused.values()))
 
     def _run(
         self, dag: pipeline.Pipeline, name: str, title: str, span: int | None = None
     ) -> dict[str, BadInput]:
+        """Runs or resumes a pipeline; returns the error of each refused node, by node id.
+
+        Args:
+            dag: The pipeline.
+            name: Part of the run id; the same name and configuration resume the same run.
+            title: Name of the run in the progress output.
+            span: The span that the pipeline labels, if it labels one.
+        """
         guards = {}
         if self.deployment.label_with == "previous":
-            guards["SoftLabelBulkInferrer"] = functools.partial(_refuse_trained_teacher, span)
-        # A changed configuration starts a new run: completed nodes of the old one may not fit the rest.
+            guards["SoftLabelBulkInferrer"] = functools.partial(_guard_labelling, span)
+        # A changed configuration starts a new run: nodes of the old run may not fit the new settings.
         run_id = f"{dag.pipeline_info.pipeline_name}.{name}.{self.deployment.settings_hash}"
         runner = LocalRunner(self.progress, run_id, guards, self.is_stopping)
         with self.progress.pipeline(title):
@@ -300,10 +310,10 @@ class Loop:
         return runner.refused
 
     def _relabel_changed_spans(self, requested: range | None) -> None:
-        """Labels revised spans, and spans that arrived after they were skipped.
+        """Labels revised and late spans.
 
-        No model trains on them: training on the earlier version cannot be undone, and spans are trained in
-        order.
+        No model trains on them: training on an earlier version cannot be undone, and models train on spans in
+        their order.
         """
         if TEACHER not in self.branches:
             return
@@ -331,8 +341,8 @@ class Loop:
             record = SpanRecord(span=span, version=version, skipped=str(error))
             write_record(self.paths.records, RELABELLED, record)
 
-    def _copy_transform_graph(self) -> None:
-        """Copies the transform graph from the records of the teacher's root."""
+    def _record_transform_graph(self) -> None:
+        """Records the transform graph of the teacher's root as the burn-in of this root."""
         source = self.paths.teacher_root / "records" if self.paths.teacher_root else None
         spans = recorded_spans(str(source), BURN_IN) if source else []
         if not spans:
@@ -340,15 +350,16 @@ class Loop:
                 "no transform graph", where=str(self.paths.root),
                 expected="a burn-in in this root, or in the root given with --teacher-root",
                 got=f"none in {source}" if source else "no --teacher-root",
-                fix="Run the teacher's loop first; surfaces without it use its frozen features.",
+                fix="Run the teacher's loop first: the surfaces use its frozen transform graph.",
             )  # fmt: skip
         record = read_record(str(source), BURN_IN, spans[-1])
         graph = {"transform_graph": record.slots["transform_graph"]}
         write_record(self.paths.records, BURN_IN, SpanRecord(span=record.span, slots=graph))
 
 
-def _refuse_trained_teacher(span: int | None, handle: metadata.Metadata, run_id: str) -> None:
-    with handle as connection:
+def _guard_labelling(span: int | None, mlmd: metadata.Metadata, run_id: str) -> None:
+    """Refuses to label a span with a teacher that has trained on it; see `runner.Guard`."""
+    with mlmd as connection:
         model = labelling_model(connection.store, run_id)
         if model is not None and span is not None:
             refuse_trained_teacher(connection.store, model, span)

@@ -19,28 +19,28 @@ class Progress:
 
     Args:
         console: Where to print; a terminal shows only the current step.
-        journal: Gets the same events; None for no journal.
+        journal: Where to write the same events; None for no journal.
     """
 
     def __init__(self, console: Console, journal: Journal | None = None) -> None:
         self._console = console
         self._journal = journal
         self._title = ""
-        self._started = 0.0
 
     @contextlib.contextmanager
     def pipeline(self, title: str) -> Iterator[None]:
-        """Reports one pipeline, such as `span 3`, when it is done."""
-        self._title, self._started = title, time.monotonic()
+        """Reports the pipeline that the block runs, such as `span 3`, when it is done."""
+        self._title = title
+        started = time.monotonic()
         yield
-        seconds = time.monotonic() - self._started
+        seconds = time.monotonic() - started
         self._console.print(f"[bold]{title}[/bold] done in {seconds:.1f} s")
         self._write("pipeline", pipeline=title, seconds=round(seconds, 3))
 
     @contextlib.contextmanager
     def step(self, name: str, number: int, total: int) -> Iterator[None]:
-        """Reports one step of the current pipeline: live on a terminal, a line with its seconds in a log."""
-        # rich would read [3/7] as a style.
+        """Reports the step that the block runs: live on a terminal, a line with its seconds in a log."""
+        # Without `escape`, rich would read [3/7] as a style.
         label = escape(f"{self._title} [{number}/{total}] {name}")
         started = time.monotonic()
         with Status(label, console=self._console) if self._console.is_terminal else contextlib.nullcontext():

@@ -25,11 +25,11 @@ Guard = Callable[[metadata.Metadata, str], None]
 
 
 class Stopped(Exception):  # noqa: N818 - no error
-    """The runner stopped between two nodes on request; the same run can be resumed."""
+    """The runner stopped on request before the node that the message names; the run can be resumed."""
 
 
 class LocalRunner(local_dag_runner.LocalDagRunner):
-    """TFX's LocalDagRunner with progress and resumption; a refused branch does not stop the others.
+    """TFX's LocalDagRunner with progress and resumption; a refused node does not stop other branches.
 
     The caller chooses the run id. A second run with the same id skips the nodes that MLMD records as complete
     and runs the others with clean output folders. Bad input stops a node and everything downstream of it;
@@ -39,7 +39,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         progress: Reports each node.
         run_id: Id of the run.
         guards: Guards by node id.
-        is_stopping: Whether to stop; called before each node.
+        is_stopping: Called before each node that is not complete; True stops the run.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
     def run_with_ir(
         self, ir: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None
     ) -> None:
-        """See the base class. Afterwards `refused` has the nodes that did not run.
+        """See the base class. Afterwards `refused` has the errors of the nodes that did not complete.
 
         Raises:
             Stopped: if `is_stopping` returned True.
@@ -74,9 +74,9 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run_id}
         )
         _limit_queries_to_run(ir, self._run_id)
-        deployment = runner_utils.extract_local_deployment_config(ir)
-        chosen = deployment.metadata_connection_config.WhichOneof("connection_config")
-        handle = metadata.Metadata(getattr(deployment.metadata_connection_config, chosen))
+        local_config = runner_utils.extract_local_deployment_config(ir)
+        config = local_config.metadata_connection_config
+        mlmd = metadata.Metadata(getattr(config, config.WhichOneof("connection_config")))
         for number, wrapped in enumerate(ir.nodes, 1):
             node = wrapped.pipeline_node
             # The error of the first refused upstream node: later errors may only follow from it.
@@ -85,30 +85,30 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             )
             if cause is not None:
                 self.refused[node.node_info.id] = cause
-            elif not self._is_done(handle, node, ir.runtime_spec):
+            elif not self._is_done(mlmd, node, ir.runtime_spec):
                 if self._is_stopping():
                     raise Stopped(node.node_info.id)
                 with self._progress.step(node.node_info.id, number, len(ir.nodes)):
-                    self._launch(handle, node, ir, deployment)
+                    self._launch(mlmd, node, ir, local_config)
 
     def _launch(
         self,
-        handle: metadata.Metadata,
+        mlmd: metadata.Metadata,
         node: pipeline_pb2.PipelineNode,
         ir: pipeline_pb2.Pipeline,
-        deployment: pipeline_pb2.IntermediateDeploymentConfig,
+        local_config: pipeline_pb2.IntermediateDeploymentConfig,
     ) -> None:
         node_id = node.node_info.id
         try:
             if node_id in self._guards:
-                self._guards[node_id](handle, self._run_id)
+                self._guards[node_id](mlmd, self._run_id)
             launcher.Launcher(
                 pipeline_node=node,
-                mlmd_connection=handle,
+                mlmd_connection=mlmd,
                 pipeline_info=ir.pipeline_info,
                 pipeline_runtime_spec=ir.runtime_spec,
-                executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
-                custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+                executor_spec=runner_utils.extract_executor_spec(local_config, node_id),
+                custom_driver_spec=runner_utils.extract_custom_driver_spec(local_config, node_id),
             ).launch()
         except Exception as error:
             refused = find_bad_input(error)
@@ -119,26 +119,26 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
 
     def _is_done(
         self,
-        handle: metadata.Metadata,
+        mlmd: metadata.Metadata,
         node: pipeline_pb2.PipelineNode,
-        runtime: pipeline_pb2.PipelineRuntimeSpec,
+        runtime_spec: pipeline_pb2.PipelineRuntimeSpec,
     ) -> bool:
-        """Whether this run has completed the node; removes the outputs of attempts that did not complete."""
-        root = runtime.pipeline_root.field_value.string_value
-        with handle as opened:
+        """Whether this run has completed the node; deletes the outputs of its incomplete executions."""
+        root = runtime_spec.pipeline_root.field_value.string_value
+        with mlmd as connection:
             contexts = [
                 context
-                for context in context_lib.prepare_contexts(opened, node.contexts)
+                for context in context_lib.prepare_contexts(connection, node.contexts)
                 if context.type != _PIPELINE_CONTEXT
             ]
-            attempts = execution_lib.get_executions_associated_with_all_contexts(opened, contexts)
-        for attempt in attempts:
-            if execution_lib.is_execution_successful(attempt):
+            executions = execution_lib.get_executions_associated_with_all_contexts(connection, contexts)
+        for execution in executions:
+            if execution_lib.is_execution_successful(execution):
                 return True
             folder = f"{root}/{node.node_info.id}"
-            for pattern in (f"{folder}/*/{attempt.id}", f"{folder}/.system/*/{attempt.id}"):
-                for folder_of_attempt in fileio.glob(pattern):
-                    fileio.rmtree(folder_of_attempt)
+            for pattern in (f"{folder}/*/{execution.id}", f"{folder}/.system/*/{execution.id}"):
+                for output_folder in fileio.glob(pattern):
+                    fileio.rmtree(output_folder)
         return False
 
 
@@ -147,8 +147,8 @@ def _limit_queries_to_run(ir: pipeline_pb2.Pipeline, run_id: str) -> None:
 
     TFX takes a node's inputs from the intersection of three contexts and reads each context as a whole. The
     pipeline's context has every execution of every span, and a node's context has one execution per span.
-    Our channels read only from the same run. So each node gets one context per run, and queries of the
-    pipeline's context are removed.
+    This project's channels read only from the same run. So each node has one context per run here, and
+    queries of the pipeline's context are removed.
     """
     for wrapped in ir.nodes:
         node = wrapped.pipeline_node

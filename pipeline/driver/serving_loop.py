@@ -14,7 +14,7 @@ from pipeline.driver.signals import stop_on_signal
 from pipeline.observation.metrics import write_metrics
 
 _RETRY_SECONDS = 60.0
-"""Wait before a failed surface is tried again, unless a new span arrives earlier."""
+"""Seconds until a failed surface is tried again, unless a new span arrives earlier."""
 
 
 def run_until_stopped(
@@ -22,21 +22,21 @@ def run_until_stopped(
 ) -> tuple[int, dict[str, BadInput]]:
     """Runs every span that is ready, waits, and repeats.
 
-    SIGTERM or SIGINT finishes the step in progress and returns; the next start resumes the span.
+    After SIGTERM or SIGINT it finishes the step in progress and returns; the next start resumes the span.
 
     Args:
         loop: The loop to run.
-        poll_seconds: Time between two reads of the log.
+        poll_seconds: Seconds between two reads of the log.
         until_caught_up: Return as soon as no span is ready.
 
     Returns:
-        The number of spans run, and the error of each surface that is behind.
+        The number of spans run, and the error of each surface that is behind; no errors after a signal.
 
     Raises:
         BadInput: if a span is faulty and the configuration does not skip it; with `until_caught_up` also if
             an input is missing.
     """
-    num_done, reported = 0, ""
+    num_done, last_reason = 0, ""
     with stop_on_signal() as stop:
         loop.is_stopping = stop.is_set
         while not stop.is_set():
@@ -54,10 +54,10 @@ def run_until_stopped(
             except Stopped as stopped:
                 loop.progress.print_line(f"stopped before {stopped}; start again to resume")
                 break
-            if reason and reason != reported:
+            if reason and reason != last_reason:
                 loop.progress.print_line(f"waiting: {reason}")
                 write_metrics(loop.deployment, loop.paths)
-            reported = reason
+            last_reason = reason
             if until_caught_up:
                 return num_done, errors
             _wait(loop, poll_seconds, stop, bool(errors))
@@ -65,6 +65,7 @@ def run_until_stopped(
 
 
 def _wait(loop: Loop, poll_seconds: float, stop: threading.Event, has_errors: bool) -> None:
+    """Waits before the next read of the log; after errors, until the log changes or `_RETRY_SECONDS` pass."""
     if not has_errors:
         stop.wait(poll_seconds)
         return

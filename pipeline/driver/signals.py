@@ -1,4 +1,4 @@
-"""Stops the process in order on SIGTERM or Ctrl-C; a second signal ends it at once."""
+"""Lets a loop stop between two steps on SIGTERM or Ctrl-C; the same signal again acts at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """Yields an event that the first SIGTERM or SIGINT sets; the second has its default effect."""
+    """Yields an event that SIGTERM or SIGINT sets; the same signal again has its previous effect."""
     stop = threading.Event()
     previous: dict[signal.Signals, Any] = {}
 

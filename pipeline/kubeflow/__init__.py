@@ -1,4 +1,4 @@
-"""The same pipelines on Kubeflow Pipelines 2: compiled, checked, submitted, and run in containers.
+"""Compiles, checks and submits the pipelines for Kubeflow Pipelines 2, and runs their steps in containers.
 
-May import `driver`, `dag` and `observation`. The top-level folder `kubeflow/` holds the scripts for users.
+May import `driver`, `dag` and `observation`. The scripts for users are in the top-level folder `kubeflow/`.
 """

@@ -1,4 +1,4 @@
-"""DueSpan: first step of a compiled span pipeline, which finds the next due span of its branches.
+"""DueSpan: the first step of a compiled span pipeline. It finds the next due span of its branches.
 
 Kubeflow Pipelines v2 does not expand macros such as `[[Index]]` in the parameters of a recurring run
 (kubeflow/pipelines#12494), so a schedule cannot pass the span. DueSpan finds it from the span records, by the
@@ -32,7 +32,7 @@ from pipeline.paths import RunPaths
 _LOG = logging.getLogger(__name__)
 
 NEXT_SPAN = -1
-"""Value of the pipeline parameter `span` that selects the next due span."""
+"""This value of the pipeline parameter `span` selects the next due span."""
 
 
 @component
@@ -45,13 +45,13 @@ def DueSpan(  # noqa: N802 - called like a class
     branches: Parameter[str],
     wanted: Parameter[int],
 ) -> None:
-    """Writes the span for the run's other steps. Records missing and empty spans as skipped.
+    """Writes the due span for the other steps of the run. Records missing and empty spans as skipped.
 
     Args:
-        span: The span.
-        version: Its newest complete version.
-        deployment: JSON of the Deployment.
-        root: Folder of all the deployment's span records and published artifacts.
+        span: Output: the due span.
+        version: Output: the newest complete version of the due span.
+        deployment: The configuration as JSON.
+        root: The root of the run, in the shared folder.
         events: Folder of the event log.
         branches: JSON list of the branches that this pipeline runs.
         wanted: The requested span, or -1 for the next due span.
@@ -71,7 +71,7 @@ def DueSpan(  # noqa: N802 - called like a class
 def find_due_span(
     deployment: Deployment, paths: RunPaths, branches: tuple[str, ...], wanted: int
 ) -> SpanToRun:
-    """The span that `DueSpan` writes.
+    """Finds the span that `DueSpan` writes. Records missing and empty spans before it as skipped.
 
     Raises:
         BadInput: see `DueSpan`.
@@ -104,7 +104,7 @@ def find_due_span(
     if due is None:
         raise InputNotReady(
             "no span is due", where=str(paths.events), expected="a complete span that has not been run",
-            got="none", fix="Wait for the next span. A schedule may tick more often than spans arrive.",
+            got="none", fix="Wait for the next span. A schedule may start runs more often than spans arrive.",
         )  # fmt: skip
     if set(due.branches) != set(branches):
         raise BadInput(
@@ -115,7 +115,7 @@ def find_due_span(
     if TEACHER not in branches and not labels_are_ready(deployment, paths, due):
         raise InputNotReady(
             "no labels yet", where=f"span {due.span}", expected="the teacher's label set of the span",
-            got="none", fix="Run the teacher's pipeline. Retries of this step and later runs check again.",
+            got="none", fix="Run the teacher's pipeline. A retry of this step or a later run checks again.",
         )  # fmt: skip
     return due
 
@@ -129,7 +129,7 @@ def _require_wanted(due: SpanToRun, wanted: int, branches: tuple[str, ...]) -> N
 
 
 def _skip_if_missing_or_empty(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
-    """Records a missing or empty span as skipped, as `rankdistill run` does; returns whether it did."""
+    """Returns whether the span is missing or empty; if so, records it as skipped, like `rankdistill run`."""
     if due.is_missing:
         skip_missing_span(deployment, paths, due)
         return True
@@ -139,6 +139,6 @@ def _skip_if_missing_or_empty(deployment: Deployment, paths: RunPaths, due: Span
         skip_span(paths, due, str(error))
         return True
     except BadInput:
-        # SpanExampleGen raises it again, in the step where a person looks for the fault.
+        # SpanExampleGen raises the same error, in the step in which a person looks for a faulty span.
         return False
     return False

@@ -1,13 +1,13 @@
-"""Container entrypoint of every step: adapts TFX's executor runner to open-source Kubeflow Pipelines v2.
+"""Entrypoint of every step's container: adapts TFX's executor runner to open-source Kubeflow Pipelines v2.
 
-TFX wrote its runner for Vertex AI. Open-source Kubeflow differs in four ways, which are corrected here:
-1. Input artifacts have no type (tensorflow/tfx#7768): the type comes from the component's own inputs.
+TFX wrote its runner for Vertex AI. Open-source Kubeflow differs in four ways. Each is corrected here:
+1. Input artifacts have no type (tensorflow/tfx#7768): the type is taken from the component's inputs.
 2. URIs are `minio://` or `s3://`, and the launcher stages them under `/minio` or `/s3`: the staged paths
    replace the URIs.
-3. Input artifacts carry custom properties of Kubeflow: these are removed.
-4. Types named `system.*`, which the UI shows, are no TFX classes: they are mapped to classes of
+3. Input artifacts have custom properties of Kubeflow: these properties are removed.
+4. Artifact types `system.*`, which the UI shows, are not TFX classes: they are mapped to classes of
    `components.artifacts`.
-The entrypoint also works on Vertex AI, with `gs://` under `/gcs`.
+The entrypoint also works on Vertex AI, which stages `gs://` under `/gcs`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from components.transforms.collecting import find_bad_input
 from components.transforms.worker_package import has_workers_elsewhere, with_worker_package
 
 STAGING_FOLDERS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
-"""URI scheme -> folder into which the launcher stages the object store's files."""
+"""URI scheme -> folder into which the launcher copies the object store's files."""
 _KUBEFLOW_PROPERTIES = ("display_name", "store_session_info")
 
 
@@ -40,11 +40,11 @@ def main(arguments: Sequence[str] | None = None, staging: str = "") -> int:
     """Runs one step.
 
     Args:
-        arguments: The container's arguments, from the compiled pipeline; unknown ones are Beam options.
+        arguments: The container's arguments, from the compiled pipeline; unknown arguments are Beam options.
         staging: Prefix of the launcher's staging folders; empty except in tests.
 
     Returns:
-        0, or 2 for bad input, with one line about it on standard error.
+        The exit code: 0, or 2 on bad input, after one line on standard error.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     parser = argparse.ArgumentParser(description=__doc__)
@@ -76,7 +76,7 @@ def localize(
     inputs: pipeline_spec_pb2.ComponentInputsSpec,
     staging: str = "",
 ) -> None:
-    """Sets every artifact's type and local path and removes Kubeflow's properties, in place."""
+    """Modifies `invocation`: sets each artifact's type and local path, removes Kubeflow's properties."""
     for name, artifact in _artifacts(invocation.inputs.artifacts):
         if name in inputs.artifacts:
             artifact.type.CopyFrom(inputs.artifacts[name].artifact_type)
@@ -88,7 +88,7 @@ def localize(
 
 
 def local_path(uri: str, staging: str = "") -> str:
-    """The path under which the launcher stages a URI; other paths are returned unchanged."""
+    """Returns the path under which the launcher stages a URI; returns any other path unchanged."""
     for scheme, folder in STAGING_FOLDERS.items():
         if uri.startswith(scheme):
             return f"{staging}{folder}{uri.removeprefix(scheme)}"
@@ -96,7 +96,7 @@ def local_path(uri: str, staging: str = "") -> str:
 
 
 def remote_uri(path: str, staging: str = "") -> str:
-    """The inverse of `local_path`."""
+    """Returns the URI of a staged path: the inverse of `local_path`."""
     for scheme, folder in STAGING_FOLDERS.items():
         if path.startswith(staging + folder):
             return scheme + path.removeprefix(staging + folder)
@@ -113,24 +113,24 @@ def _execute(
     is_remote = has_remote_workers(options.executor_class_path, beam_options)
     workspace = Path(options.workspace) / uuid.uuid4().hex if is_remote and options.workspace else None
     beam_options = with_worker_package(beam_options) if is_remote else beam_options
-    staged_paths = _move_in(invocation, workspace) if workspace is not None else {}
+    staged_paths = _copy_to_workspace(invocation, workspace) if workspace is not None else {}
     try:
         options.json_serialized_invocation_args = json_format.MessageToJson(invocation)
         kubeflow_v2_run_executor._run_executor(options, beam_options)
-        _move_out(staged_paths, Path(invocation.outputs.output_file))
+        _copy_from_workspace(staged_paths, Path(invocation.outputs.output_file))
     finally:
         if workspace is not None:
             shutil.rmtree(workspace, ignore_errors=True)
 
 
 def has_remote_workers(executor_class_path: str, beam_options: Sequence[str]) -> bool:
-    """Whether a step runs on Beam with workers that do not see this container's files."""
+    """Whether a step runs on Beam with workers that cannot read this container's files."""
     executor = import_utils.import_class_by_path(executor_class_path)
     return issubclass(executor, base_beam_executor.BaseBeamExecutor) and has_workers_elsewhere(beam_options)
 
 
-def _move_in(invocation: pipeline_spec_pb2.ExecutorInput, workspace: Path) -> dict[str, str]:
-    """Copies the inputs into the workspace and moves the outputs there; returns workspace -> staged path."""
+def _copy_to_workspace(invocation: pipeline_spec_pb2.ExecutorInput, workspace: Path) -> dict[str, str]:
+    """Copies the inputs to the workspace, redirects the outputs; returns workspace path -> staged path."""
     for name, artifact in _artifacts(invocation.inputs.artifacts):
         target = workspace / "inputs" / name
         shutil.copytree(artifact.uri, target)
@@ -140,26 +140,27 @@ def _move_in(invocation: pipeline_spec_pb2.ExecutorInput, workspace: Path) -> di
         target = workspace / "outputs" / name
         target.mkdir(parents=True)
         staged_paths[str(target)], artifact.uri = artifact.uri, str(target)
-    # TFX puts its scratch folder beside this file.
+    # TFX creates its temporary folder beside this file.
     staged_paths[str(workspace / "task/output.json")] = invocation.outputs.output_file
     (workspace / "task").mkdir()
     invocation.outputs.output_file = str(workspace / "task/output.json")
     return staged_paths
 
 
-def _move_out(staged_paths: Mapping[str, str], output_file: Path) -> None:
-    """Copies the outputs to their staged paths; the output file then names these."""
+def _copy_from_workspace(staged_paths: Mapping[str, str], output_file: Path) -> None:
+    """Copies the outputs to their staged paths, and replaces the workspace paths in the output file."""
     for source, target in staged_paths.items():
         if Path(source) == output_file:
             text = output_file.read_text()
-            for moved, original in staged_paths.items():
-                text = text.replace(moved, original)
+            for workspace_path, staged_path in staged_paths.items():
+                text = text.replace(workspace_path, staged_path)
             Path(target).write_text(text)
         else:
             shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 def _restore_uris(output_file: Path, staging: str) -> None:
+    """Replaces local paths by URIs in the output file, which the launcher reads."""
     outputs = json_format.Parse(output_file.read_text(), pipeline_spec_pb2.ExecutorOutput())
     for _, artifact in _artifacts(outputs.artifacts):
         artifact.uri = remote_uri(artifact.uri, staging)

@@ -18,19 +18,20 @@ from pipeline.kubeflow.spec import task_sources
 
 Document = Mapping[str, Any]
 Rule = Callable[[Sequence[Document], Deployment], Iterator[str]]
+"""A rule yields one text per fault. The rule's name is the first word of its faults' lines."""
 
 _NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
 
 
 def find_faults(documents: Sequence[Document], deployment: Deployment) -> list[str]:
-    """Applies every rule to the documents of one compiled pipeline.
+    """Finds the faults of one compiled pipeline: applies every rule to its documents.
 
     Args:
-        documents: The pipeline spec, then the Kubernetes settings if there are any.
-        deployment: The configuration from which they were compiled.
+        documents: The pipeline spec, then the document with Kubernetes settings, if there is one.
+        deployment: The configuration from which the pipeline was compiled.
 
     Returns:
-        One line per fault: rule, location and fault.
+        One line per fault: the rule's name, the location and the fault.
     """
     return [f"{rule.__name__}: {fault}" for rule in RULES for fault in rule(documents, deployment)]
 
@@ -56,14 +57,14 @@ def defaults(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 
 
 def caching(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """No task is cached: the cache does not compare what a step reads at run time."""
+    """No task is cached: the cache does not compare the files that a step reads at run time."""
     for name, task in _tasks(documents).items():
         if task.get("cachingOptions", {}).get("enableCache"):
             yield f"task {name} is cached"
 
 
 def producers(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Every upstream task exists, has the output that is read, and is waited for."""
+    """A task that reads an output of another task waits for it; the other task exists and has the output."""
     tasks, components = _tasks(documents), documents[0]["components"]
     for name, task in tasks.items():
         for upstream in task.get("dependentTasks", []):
@@ -83,18 +84,18 @@ def producers(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 
 
 def inputs(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """A task binds every input of its component, and values from other tasks have the right type."""
+    """A task binds every input of its component; parameters from other tasks are integers."""
     components = documents[0]["components"]
     for name, task in _tasks(documents).items():
-        declared = components[task["componentRef"]["name"]].get("inputDefinitions", {})
+        inputs_by_kind = components[task["componentRef"]["name"]].get("inputDefinitions", {})
         for kind in ("artifacts", "parameters"):
-            bound = task.get("inputs", {}).get(kind, {})
-            for missing in sorted(declared.get(kind, {}).keys() - bound.keys()):
+            bound_inputs = task.get("inputs", {}).get(kind, {})
+            for missing in sorted(inputs_by_kind.get(kind, {}).keys() - bound_inputs.keys()):
                 yield f"task {name} does not bind {missing}"
         for parameter, bound in task.get("inputs", {}).get("parameters", {}).items():
-            kind = declared.get("parameters", {}).get(parameter, {}).get("parameterType")
-            if "taskOutputParameter" in bound and kind != "NUMBER_INTEGER":
-                yield f"task {name} declares {parameter} as {kind}, but its producer writes NUMBER_INTEGER"
+            actual = inputs_by_kind.get("parameters", {}).get(parameter, {}).get("parameterType")
+            if "taskOutputParameter" in bound and actual != "NUMBER_INTEGER":
+                yield f"task {name} declares {parameter} as {actual}, but its producer writes NUMBER_INTEGER"
 
 
 def executors(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
@@ -106,7 +107,7 @@ def executors(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 
 
 def resources(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Every container has limits; a step without them can take all memory of its node."""
+    """Every container has limits of CPU and memory; a step without limits can use all memory of its node."""
     for label, container in _containers(documents):
         limits = container.get("resources", {})
         for limit in ("cpuLimit", "memoryLimit"):
@@ -127,7 +128,7 @@ def accelerators(documents: Sequence[Document], deployment: Deployment) -> Itera
 
 
 def retries(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
-    """Every task has the configured retries and a time limit; with Kubeflow's default Argo never retries."""
+    """Every task has the configured retries and a time limit; without the limit Argo never retries."""
     for name, task in _tasks(documents).items():
         policy = task.get("retryPolicy", {})
         if policy.get("maxRetryCount", 0) != deployment.cluster.retries:
@@ -166,7 +167,7 @@ def imports(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 
 
 def arguments(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """A container's argument about its component's inputs equals the component's definition."""
+    """A container's argument with the inputs of its component equals the definition in the component."""
     components = {component["executorLabel"]: component for component in documents[0]["components"].values()}
     for label, container in _containers(documents):
         definitions = json.loads(_argument(container, "--json_serialized_inputs_spec_args"))

@@ -1,4 +1,4 @@
-"""Completes TFX's compiled pipeline spec: names, types, defaults, retries, resources, volumes and secrets."""
+"""Completes TFX's compiled pipeline spec: names, types, defaults, retries, resources, volume and secrets."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pipeline.cluster import Step, find_step
 from pipeline.config import Deployment
 
 _GB_PER_GIB = 2**30 / 1e9
-"""Kubeflow's driver reads memoryLimit as decimal gigabytes."""
-_RETRY_WITHIN = f"{7 * 24 * 3600}s"
-"""Time limit of all attempts. Kubeflow's default is 0, with which Argo never retries."""
+"""Kubeflow's driver reads memoryLimit in decimal gigabytes, the configuration has GiB."""
+_RETRY_TIME_LIMIT = f"{7 * 24 * 3600}s"
+"""Time limit for all attempts of a step. With Kubeflow's default, 0, Argo never retries."""
 
 Document = dict[str, Any]
 
@@ -25,11 +25,11 @@ def complete_spec(
 
     Args:
         spec: Output of `KubeflowV2DagRunner`, the JSON form of KFP's PipelineSpec 2.1.
-        deployment: The configuration, with the settings of the steps and the cluster.
-        defaults: Default value by pipeline parameter; TFX drops them.
+        deployment: The configuration; its `steps` and `cluster` are used.
+        defaults: Pipeline parameter -> default value, which TFX leaves out.
 
     Returns:
-        The spec, and a second document for Kubernetes if there is a volume or a secret.
+        The spec, then a second document for Kubernetes if there is a volume or a secret.
     """
     completed = copy.deepcopy(dict(spec))
     executors = completed["deploymentSpec"]["executors"]
@@ -46,13 +46,13 @@ def complete_spec(
             "isOptional": True,
         }
     completed["defaultPipelineRoot"] = deployment.cluster.pipeline_root
-    renamed = _rename(completed)
-    platform = _kubernetes(renamed, deployment)
+    renamed = _rename_tasks(completed)
+    platform = _kubernetes_document(renamed, deployment)
     return [renamed, platform] if platform else [renamed]
 
 
 def task_sources(task: Mapping[str, Any]) -> Iterator[tuple[str, Document]]:
-    """Yields `artifacts` or `parameters`, and the source, for each input that another task produces."""
+    """Yields each input that another task produces: its kind (`artifacts` or `parameters`) and its source."""
     for kind, source in (("artifacts", "taskOutputArtifact"), ("parameters", "taskOutputParameter")):
         for bound in task.get("inputs", {}).get(kind, {}).values():
             if source in bound:
@@ -60,7 +60,7 @@ def task_sources(task: Mapping[str, Any]) -> Iterator[tuple[str, Document]]:
 
 
 def _correct_bound_inputs(task: Document, component: Document, container: Document | None) -> None:
-    """Corrects inputs that another task writes: TFX misnames the producer and declares a string."""
+    """Corrects parameters from other tasks: TFX adds `_task` to the producer's name and declares a string."""
     definitions = component.get("inputDefinitions", {})
     for name, bound in task.get("inputs", {}).get("parameters", {}).items():
         if "taskOutputParameter" in bound:
@@ -83,13 +83,13 @@ def _set_step_settings(task: Document, container: Document, step: Step, deployme
             "maxRetryCount": cluster.retries,
             "backoffDuration": f"{cluster.retry_seconds}s",
             "backoffFactor": 2.0,
-            "backoffMaxDuration": _RETRY_WITHIN,
+            "backoffMaxDuration": _RETRY_TIME_LIMIT,
         }
     container["args"] += ["--workspace", f"{cluster.shared}/work"]
 
 
-def _rename(spec: Document) -> Document:
-    """Replaces `_` in task names: Argo accepts letters, digits and `-`."""
+def _rename_tasks(spec: Document) -> Document:
+    """Replaces `_` by `-` in task names: Argo accepts only letters, digits and `-`."""
     names = {name: name.replace("_", "-") for name in spec["components"]}
     labels = {spec["components"][name]["executorLabel"]: f"exec-{new}" for name, new in names.items()}
     for component in spec["components"].values():
@@ -109,8 +109,8 @@ def _rename(spec: Document) -> Document:
     return spec
 
 
-def _kubernetes(spec: Mapping[str, Any], deployment: Deployment) -> Document | None:
-    """The document with mounts and secrets by executor; None if there are none."""
+def _kubernetes_document(spec: Mapping[str, Any], deployment: Deployment) -> Document | None:
+    """The document with the volume and secrets of each executor; None without volume and secrets."""
     cluster = deployment.cluster
     settings: Document = {}
     if cluster.volume:

@@ -1,4 +1,4 @@
-"""Client of Kubeflow Pipelines: uploads compiled pipelines and runs, schedules or backfills them."""
+"""Client of Kubeflow Pipelines: uploads compiled pipelines; runs, schedules or backfills them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from eventlog.errors import BadInput
 from pipeline.cluster import SPAN
 
 _SAFE_TO_RETRY = (429, 503)
-"""HTTP statuses with which the server has not acted on the request."""
+"""HTTP statuses that are safe to retry: the server has not acted on the request."""
 _PAGE_SIZE = 100
 _NOT_A_SPEC = (KeyError, TypeError, AttributeError, StopIteration)
-"""Errors of reading YAML that is not structured like a PipelineSpec."""
+"""Errors that occur if the YAML does not have the structure of a PipelineSpec."""
 _SUCCEEDED = "SUCCEEDED"
 _NOT_SUCCEEDED = ("FAILED", "CANCELED", "SKIPPED", "ERROR")
 _EXPECTED_AND_FIX = {
@@ -30,7 +30,7 @@ _EXPECTED_AND_FIX = {
     403: ("an authorized user", "Request access, or give another token or --namespace."),
     404: ("Kubeflow Pipelines with the v2beta1 API", "Check --host, the URL before /apis."),
 }
-"""HTTP status -> what was expected and what to do."""
+"""HTTP status -> the expected state and the fix, for the error message."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Package:
     Attributes:
         path: Its YAML file.
         name: The pipeline's name.
-        version: 12 hex digits of the file's hash; a version that Kubeflow already has is not uploaded again.
+        version: 12 hex digits of the file's hash. An existing version is not uploaded again.
         takes_span: Whether the pipeline has the parameter `span`.
-        root: Root of its artifacts. Kubeflow takes it from each run, not from the pipeline.
+        root: URI of its artifacts' folder. Kubeflow reads this URI from each run, not from the pipeline.
     """
 
     path: Path
@@ -80,13 +80,14 @@ class KubeflowClient:
     """Client of one Kubeflow Pipelines host.
 
     Args:
-        host: URL before `/apis/v2beta1`.
+        host: URL of the installation, without `/apis/v2beta1`.
         token: Bearer token; empty for none.
         namespace: Namespace on a multi-user installation; empty on a single-user one.
-        experiment: Groups the runs in the UI; created if it does not exist.
+        experiment: Name of the Kubeflow experiment that groups the runs in the UI; created if missing.
         service_account: Kubernetes service account of the runs; empty for Kubeflow's default.
-        retry_seconds: Wait before the first retry of a request with status 429 or 503; it doubles.
-        retries: Maximum number of retries.
+        retry_seconds: Half of the wait before the second retry of a request with status 429 or 503. The wait
+            doubles with each further retry; the first retry follows at once.
+        retries: Maximum number of retries of a request.
     """
 
     def __init__(
@@ -131,17 +132,17 @@ class KubeflowClient:
             BadInput: if the host cannot be reached, is not Kubeflow Pipelines, or refuses the request.
         """
         with self._one_line_errors():
-            listed = self._pipelines.list_pipelines(filter=_by_name(package.name), **self._namespace)
+            listed = self._pipelines.list_pipelines(filter=_name_filter(package.name), **self._namespace)
             if listed.pipelines:
                 pipeline_id = listed.pipelines[0].pipeline_id
             else:
-                # The API names the first version after the pipeline, so the hash needs a second version.
+                # The API names the first version like the pipeline. A second version is named by the hash.
                 uploaded = self._uploads.upload_pipeline(
                     str(package.path), name=package.name, **self._namespace
                 )
                 pipeline_id = uploaded.pipeline_id
             versions = self._pipelines.list_pipeline_versions(
-                pipeline_id, filter=_by_name(package.version), page_size=_PAGE_SIZE
+                pipeline_id, filter=_name_filter(package.version), page_size=_PAGE_SIZE
             ).pipeline_versions
             if versions:
                 return pipeline_id, versions[0].pipeline_version_id, False
@@ -151,14 +152,14 @@ class KubeflowClient:
             return pipeline_id, version.pipeline_version_id, True
 
     def run(self, package: Package, span: int | None = None) -> str:
-        """Uploads the pipeline if it is new and starts a run; returns the run's id.
+        """Uploads the pipeline if it is new, and starts a run. Returns the run's id.
 
         Args:
             package: The pipeline.
             span: The span to run; None for the next due span.
 
         Raises:
-            BadInput: see `upload`; or if a span is given and the pipeline takes none.
+            BadInput: see `upload`; or if a span is given and the pipeline has no parameter `span`.
         """
         if span is not None and not package.takes_span:
             raise BadInput(
@@ -180,11 +181,11 @@ class KubeflowClient:
             return str(self._runs.create_run(body=run).run_id)
 
     def schedule(self, package: Package, cron: str) -> tuple[str, int]:
-        """Schedules runs of the next due span, and deletes earlier schedules of this pipeline.
+        """Schedules runs of the next due span, then deletes earlier schedules of this pipeline.
 
         Args:
             package: The pipeline.
-            cron: Six fields, seconds first.
+            cron: The times of the runs as a cron expression of six fields, seconds first.
 
         Returns:
             The id of the recurring run, and the number of deleted recurring runs.
@@ -196,7 +197,7 @@ class KubeflowClient:
         with self._one_line_errors():
             experiment_id = self._experiment_id()
             listed = self._recurring.list_recurring_runs(
-                experiment_id=experiment_id, filter=_by_name(package.name), page_size=_PAGE_SIZE
+                experiment_id=experiment_id, filter=_name_filter(package.name), page_size=_PAGE_SIZE
             )
             created = self._recurring.create_recurring_run(
                 body=api.V2beta1RecurringRun(
@@ -204,7 +205,7 @@ class KubeflowClient:
                     experiment_id=experiment_id,
                     service_account=self._service_account,
                     mode="ENABLE",
-                    # Spans run in order: never two at a time, and no run for a missed tick.
+                    # Spans run in order: never two runs at a time, and no run for a missed time.
                     max_concurrency="1",
                     no_catchup=True,
                     trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
@@ -220,16 +221,16 @@ class KubeflowClient:
     def backfill(
         self, package: Package, spans: range, report: Callable[[str], Any], poll_seconds: float = 10.0
     ) -> None:
-        """Runs spans one after another; each starts when the one before has succeeded.
+        """Runs spans in order; a span starts after the run of the previous span has succeeded.
 
         Args:
             package: The pipeline.
             spans: The spans, in order.
-            report: Called with one line per finished span.
+            report: Function that is called with one line for each finished span.
             poll_seconds: Time between two requests for a run's state.
 
         Raises:
-            BadInput: see `upload`; or if a run does not succeed, with its id.
+            BadInput: see `upload`; or if a run does not succeed.
         """
         for span in spans:
             run_id = self.run(package, span)
@@ -241,8 +242,8 @@ class KubeflowClient:
 
         Args:
             run_id: The run.
-            title: Names the run in the error message.
-            poll_seconds: Time between two requests for its state.
+            title: Text that names the run in the error message.
+            poll_seconds: Time between two requests for the run's state.
 
         Raises:
             BadInput: see `upload`; or if the run does not succeed.
@@ -264,7 +265,7 @@ class KubeflowClient:
         return api.V2beta1PipelineVersionReference(pipeline_id=pipeline_id, pipeline_version_id=version_id)
 
     def _experiment_id(self) -> str:
-        listed = self._experiments.list_experiments(filter=_by_name(self._experiment), **self._namespace)
+        listed = self._experiments.list_experiments(filter=_name_filter(self._experiment), **self._namespace)
         if listed.experiments:
             return str(listed.experiments[0].experiment_id)
         experiment = api.V2beta1Experiment(display_name=self._experiment, **self._namespace)
@@ -272,14 +273,14 @@ class KubeflowClient:
 
     @contextlib.contextmanager
     def _one_line_errors(self) -> Iterator[None]:
-        """Turns errors of the API client into BadInput."""
+        """Raises errors of the API client as BadInput."""
         try:
             yield
         except api.ApiException as error:
             expected, fix = _EXPECTED_AND_FIX.get(error.status, ("success", "See the server's log."))
             raise BadInput(
                 "Kubeflow Pipelines refuses the request", where=self._host, expected=expected,
-                got=f"{error.status} {error.reason}: {_reason(error.body)}", fix=fix,
+                got=f"{error.status} {error.reason}: {_server_message(error.body)}", fix=fix,
             ) from error  # fmt: skip
         except (urllib3.exceptions.HTTPError, api.OpenApiException) as error:
             raise BadInput(
@@ -289,12 +290,12 @@ class KubeflowClient:
             ) from error  # fmt: skip
 
 
-def _by_name(name: str) -> str:
+def _name_filter(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
-def _reason(body: str | None) -> str:
-    """The message in the server's JSON answer, at most 200 characters."""
+def _server_message(body: str | None) -> str:
+    """The error message in the server's JSON answer, at most 200 characters."""
     try:
         answer = json.loads(body or "")
         return str(answer.get("message") or answer.get("error") or "no reason given")[:200]

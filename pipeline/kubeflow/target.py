@@ -1,4 +1,4 @@
-"""Compiles a deployment's pipelines for Kubeflow; one run of a span pipeline is one span."""
+"""Compiles a deployment's pipelines for Kubeflow. A run of a span pipeline processes one span."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from pipeline.kubeflow.due_span import NEXT_SPAN, DueSpan
 from pipeline.kubeflow.spec import complete_spec
 from pipeline.paths import RunPaths
 
-BURN_IN, FLEET = "burn-in", "fleet"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_BURN_IN, FLEET = "burn-in", "fleet"
+_PERMITTED_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
@@ -39,17 +39,17 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
         deployment: The configuration.
 
     Returns:
-        The documents of each YAML file by pipeline: `burn-in`, `teacher`, for each surface
-        `burn-in-<surface>` and `student-<surface>`, and `fleet` with all branches. The first document is
-        KFP's pipeline spec 2.1; the second has the volume and the secrets, if there are any.
+        Pipeline -> documents of its YAML file. The pipelines are `burn-in`, `teacher`, `student-<surface>`,
+        `burn-in-<surface>` (if the surface has a burn-in), and `fleet` with all branches. The first document
+        is KFP's pipeline spec 2.1; the second has the volume and the secrets, if there are any.
 
     Raises:
-        BadInput: if a setting cannot be the same for all spans, or Kubeflow does not accept a name.
+        BadInput: if a setting is not possible on Kubeflow, or Kubeflow does not accept a name.
     """
     on_cluster = adapt_to_cluster(deployment)
     branches = {
-        BURN_IN: (),
-        **{f"{BURN_IN}-{name}": () for name, surface in deployment.surfaces.items() if surface.burn_in},
+        _BURN_IN: (),
+        **{f"{_BURN_IN}-{name}": () for name, surface in deployment.surfaces.items() if surface.burn_in},
         TEACHER: (TEACHER,),
         **{f"student-{surface}": (surface,) for surface in deployment.surfaces},
         FLEET: all_branches(deployment),
@@ -58,14 +58,23 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
 
 
 def compile_one(deployment: Deployment, name: str, branches: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The documents of one pipeline: a burn-in if `branches` is empty, otherwise one span of `branches`."""
+    """Compiles one pipeline: a burn-in if `branches` is empty, else one span of `branches`.
+
+    Args:
+        deployment: Output of `adapt_to_cluster`.
+        name: The pipeline; a surface's burn-in is named `burn-in-<surface>`.
+        branches: The branches.
+
+    Returns:
+        The documents of its YAML file, see `compile_all`.
+    """
     runner = KubeflowV2DagRunner(runner_config(deployment))
     compiled: Mapping[str, Any] = runner.run(build_pipeline(deployment, name, branches), write_out=False)
     return complete_spec(compiled["pipelineSpec"], deployment, {SPAN: NEXT_SPAN} if branches else {})
 
 
 def runner_config(deployment: Deployment) -> KubeflowV2DagRunnerConfig:
-    """Settings of TFX's compiler: the image and the entrypoint inside it."""
+    """Returns the settings of TFX's compiler: the image and the entrypoint in it."""
     return KubeflowV2DagRunnerConfig(
         default_image=deployment.cluster.image,
         default_commands=["python", "-m", entrypoint.__name__],
@@ -74,12 +83,12 @@ def runner_config(deployment: Deployment) -> KubeflowV2DagRunnerConfig:
 
 
 def build_pipeline(deployment: Deployment, name: str, branches: tuple[str, ...]) -> pipeline.Pipeline:
-    """The TFX pipeline that `compile_one` compiles."""
+    """Builds the TFX pipeline that `compile_one` compiles; see there for the arguments."""
     paths = cluster_paths(deployment)
     title = f"{deployment.name}-{name}".replace("_", "-")
     with new_registry():
         if not branches:
-            surface = name.removeprefix(BURN_IN).removeprefix("-")
+            surface = name.removeprefix(_BURN_IN).removeprefix("-")
             components = (
                 surface_burn_in_components(deployment, paths, surface)
                 if surface
@@ -99,13 +108,13 @@ def build_pipeline(deployment: Deployment, name: str, branches: tuple[str, ...])
 
 
 def cluster_paths(deployment: Deployment) -> RunPaths:
-    """The folders of a run on the cluster, in the shared folder."""
+    """Returns the paths of a run on the cluster, in the shared folder."""
     shared = Path(deployment.cluster.shared)
     return RunPaths(root=shared / "root", events=shared / "events", on_cluster=True)
 
 
 def adapt_to_cluster(deployment: Deployment) -> Deployment:
-    """The deployment with the paths of the container image.
+    """Returns the deployment with the schema's path in the container image; refuses unsupported settings.
 
     Raises:
         BadInput: see `compile_all`.
@@ -116,7 +125,7 @@ def adapt_to_cluster(deployment: Deployment) -> Deployment:
             raise BadInput(
                 "a control that skips spans", where=f"surfaces.{name}.control_every",
                 expected="0 or 1 on Kubeflow", got=str(surface.control_every),
-                fix="One pipeline runs every span there: train the control on each span, or switch it off.",
+                fix="Set 1 to train the control on every span, or 0 for no control.",
             )  # fmt: skip
     if deployment.validation.refused_span == "skip":
         raise BadInput(
@@ -134,10 +143,10 @@ def adapt_to_cluster(deployment: Deployment) -> Deployment:
 
 
 def _check_names(deployment: Deployment) -> None:
-    """Kubeflow accepts lower case letters, digits and `-` in names; `_` is replaced by `-`."""
+    """Checks that names fit Kubeflow: lower case letters, digits and `-`; `_` is replaced by `-`."""
     names = {"name": deployment.name, **{f"surfaces.{surface}": surface for surface in deployment.surfaces}}
     for where, name in names.items():
-        if not _NAME.fullmatch(name):
+        if not _PERMITTED_NAME.fullmatch(name):
             raise BadInput(
                 "invalid pipeline name", where=where, expected="lower case letters, digits, - and _",
                 got=name, fix="Rename it: on Kubeflow it is part of a pipeline's name.",

@@ -21,22 +21,23 @@ DecisionKind = Literal["span", "data", "labels", "join", "candidate", "push", "r
 _Outcome = tuple[DecisionKind, str, str]
 """Kind, outcome and reason of a decision."""
 
-_ROUTINE = ("published", "joined", "blessed", "pushed")
+_ROUTINE_OUTCOMES = ("published", "joined", "blessed", "pushed")
 _SET_ID = re.compile(r"[\w-]+\.[\w-]+\.span-0*(\d+)\.\d+\.[0-9a-f]{12}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """One decision. It has no label set id, time or folder: two runs on the same data have equal decisions.
+    """One decision. Its reason has no label set id or folder: two runs on the same data have equal decisions.
 
     Attributes:
         span: The span.
         branch: `teacher`, a surface, or `relabelled`.
-        what: `span` (skipped), `data` (warned; one per anomaly), `labels` (published, refused, warned),
-            `join` (joined, hard-only, last), `candidate` (blessed, discarded), `push` (pushed, held back; for
-            blessed candidates), `revised` (a revised or late span: labelled again, not labelled).
-        outcome: One of the words in brackets.
-        reason: One line. For a candidate it begins with the role, for a push with the check that decided.
+        what: Kind of decision, here with its outcomes: `span` (skipped), `data` (warned; one per anomaly),
+            `labels` (published, refused, warned), `join` (joined, hard-only, last), `candidate` (blessed,
+            discarded), `push` (pushed, held back; only for a blessed student), `revised` (labelled again, not
+            labelled; for a revised or late span).
+        outcome: One of the outcomes in brackets.
+        reason: One line. A candidate's reason begins with the role, a push's with the check that decided.
     """
 
     span: int
@@ -47,12 +48,14 @@ class Decision:
 
     @property
     def is_routine(self) -> bool:
-        """True for an expected outcome, False for one that a person should see."""
-        return self.outcome in _ROUTINE
+        """True for an expected outcome, False for an outcome that a person should see."""
+        return self.outcome in _ROUTINE_OUTCOMES
 
 
 def decisions(deployment: Deployment, paths: RunPaths, *, data: bool = True) -> list[Decision]:
-    """All decisions whose files still exist, by span, then by branch in the order of the DAG.
+    """All decisions of a root, sorted by span, then by branch in the order of the DAG.
+
+    A decision whose file was deleted is left out.
 
     Args:
         deployment: The configuration.
@@ -64,15 +67,15 @@ def decisions(deployment: Deployment, paths: RunPaths, *, data: bool = True) -> 
     """
     branches = (TEACHER, *deployment.surfaces, RELABELLED)
     by_branch = {branch: finished_spans(paths, branch) for branch in branches}
-    of_teacher = {finished.span: finished for finished in by_branch[TEACHER]}
+    teacher_spans = {finished.span: finished for finished in by_branch[TEACHER]}
     result = []
     for branch, spans in by_branch.items():
         for finished in spans:
             outcomes = [*_outcomes(finished, data)]
             if branch == RELABELLED and not finished.skipped:
-                outcomes += _revised(finished, of_teacher.get(finished.span))
+                outcomes += _revision_outcomes(finished, teacher_spans.get(finished.span))
             result += [
-                Decision(finished.span, branch, what, outcome, _comparable(reason, paths))
+                Decision(finished.span, branch, what, outcome, _without_run_details(reason, paths))
                 for what, outcome, reason in outcomes
             ]
     return sorted(result, key=lambda decision: (decision.span, branches.index(decision.branch)))
@@ -82,13 +85,13 @@ def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
     if finished.skipped:
         yield "span", "skipped", finished.skipped
     if data and (anomalies := finished.anomalies()) is not None:
-        yield from _warnings("data", anomaly_lines(anomalies))
+        yield from _warning_outcomes("data", anomaly_lines(anomalies))
     if (refusal := finished.label_refusal()) is not None:
         yield "labels", "refused", refusal
     if (certificate := finished.certificate()) is not None:
         reason = f"{certificate.rows} rows, label age {certificate.label_age_spans} spans"
         yield "labels", "published", reason
-    yield from _warnings("labels", finished.label_anomalies())
+    yield from _warning_outcomes("labels", finished.label_anomalies())
     if (report := finished.join_report()) is not None:
         yield "join", report.decision, report.reason or f"coverage {report.coverage:.4f}"
     verdicts = {role: finished.candidate_verdict(role) for role in ROLES}
@@ -96,33 +99,35 @@ def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
         if verdict is not None:
             yield "candidate", "blessed" if verdict.blessed else "discarded", f"{role}: {verdict.reason}"
     if (student := verdicts["student"]) is not None and student.blessed:
-        yield _push(finished)
+        yield _push_outcome(finished)
 
 
-def _push(finished: FinishedSpan) -> _Outcome:
+def _push_outcome(finished: FinishedSpan) -> _Outcome:
     gate = finished.gate_verdict()
     if gate is None:
         return "push", "pushed", "based on the candidate check: the surface has no gate"
     return "push", "pushed" if gate.push else "held back", f"based on the {gate.rests_on}: {gate.reason}"
 
 
-def _warnings(what: DecisionKind, lines_by_kind: Mapping[str, list[str]]) -> Iterator[_Outcome]:
-    for kind, lines in lines_by_kind.items():
-        yield from ((what, "warned", f"{kind}: {line}") for line in lines)
+def _warning_outcomes(
+    what: DecisionKind, lines_by_anomaly_kind: Mapping[str, list[str]]
+) -> Iterator[_Outcome]:
+    for anomaly_kind, lines in lines_by_anomaly_kind.items():
+        yield from ((what, "warned", f"{anomaly_kind}: {line}") for line in lines)
 
 
-def _revised(finished: FinishedSpan, of_teacher: FinishedSpan | None) -> Iterator[_Outcome]:
-    """The decision on a late or revised span; nothing for a backfilled span that the teacher has run."""
-    if of_teacher is None or of_teacher.skipped or finished.version > of_teacher.version:
+def _revision_outcomes(finished: FinishedSpan, teacher_span: FinishedSpan | None) -> Iterator[_Outcome]:
+    """Yields the decision on a late or revised span; nothing if the teacher has run this span version."""
+    if teacher_span is None or teacher_span.skipped or finished.version > teacher_span.version:
         outcome = "not labelled" if finished.certificate() is None else "labelled again"
         yield "revised", outcome, f"version {finished.version}; no model trains on it"
 
 
-def _comparable(reason: str, paths: RunPaths) -> str:
-    """The reason without the parts that differ between two runs: folders and ids of label sets."""
+def _without_run_details(reason: str, paths: RunPaths) -> str:
+    """The reason without the parts that differ between two equal runs: folders and ids of label sets."""
     reason = reason.replace(str(paths.events), "the log")
     for root in (paths.root, paths.teacher_root):
         if root is not None:
-            # The whole path: an artifact's folder has the number of the step that wrote it.
+            # Replaces the whole path: an artifact's folder has the number of its execution as its name.
             reason = re.sub(rf"{re.escape(str(root))}(?![\w-])[^\s:,']*", "the root", reason)
     return _SET_ID.sub(r"of span \1", reason)

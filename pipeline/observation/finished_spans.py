@@ -1,6 +1,6 @@
 """Reads the record of a finished span and the files in its output artifacts.
 
-The only reader of these files outside the components. It imports neither TFX nor TensorFlow, so that
+Outside the components, only this module reads these files. It imports neither TFX nor TensorFlow, so that
 `rankdistill status` starts fast.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pydantic
+from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.evaluation.candidate import CandidateVerdict
@@ -48,13 +49,13 @@ _CLOCK_TOLERANCE_SECONDS = 60
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinishedSpan(SpanRecord):
-    """A branch's record of a span, and the typed content of its output artifacts.
+    """A branch's record of a span, with methods that read the files in its output artifacts.
 
-    A method returns None, or an empty mapping, if the branch has no such artifact or file. Only predictions
-    are never missing: every surface that has run the span has written them.
+    If the branch has no such artifact or file, a method returns None or an empty container. Only predictions
+    always exist: every surface writes them for a span that it does not skip.
 
     Attributes:
-        time: When the span was finished, Unix seconds.
+        time: Time when the span was finished, in Unix seconds.
 
     Raises:
         BadInput: from every method, if a file cannot be read.
@@ -68,14 +69,14 @@ class FinishedSpan(SpanRecord):
 
     def label_refusal(self) -> str | None:
         """The reason why labels were not published."""
-        return self._read("labels", LABEL_REFUSAL_FILE, lambda path: str(_json(path)["reason"]))
+        return self._read("labels", LABEL_REFUSAL_FILE, lambda path: str(_read_json(path)["reason"]))
 
     def label_anomalies(self) -> Mapping[str, list[str]]:
-        """Warnings about published labels by kind; empty without any."""
-        return self._read("labels", LABEL_ANOMALIES_FILE, _json) or {}
+        """Warnings about published labels, one list of lines per kind of anomaly."""
+        return self._read("labels", LABEL_ANOMALIES_FILE, _read_json) or {}
 
     def join_report(self) -> JoinReport | None:
-        """The row counts and the decision of the join."""
+        """The row counts and the decision of the surface's join."""
         return self._read("examples", REPORT_FILE, lambda path: read_join_report(str(path.parent)))
 
     def candidate_verdict(self, role: str) -> CandidateVerdict | None:
@@ -91,15 +92,15 @@ class FinishedSpan(SpanRecord):
         return self._read("gate", GATE_VERDICT_FILE, lambda path: from_json(GateVerdict, path.read_text()))
 
     def figures(self) -> Mapping[str, Any]:
-        """Progressive figures of the span by task and role; empty without any."""
-        return self._read("figures", FIGURES_FILE, _json) or {}
+        """Progressive figures of the span, task -> role -> metric -> value; see `progressive_figures`."""
+        return self._read("figures", FIGURES_FILE, _read_json) or {}
 
     def fresh_predictions(self, tasks: Mapping[str, Task]) -> pa.Table:
-        """Predictions of the span's fresh rows, see `components.evaluation.predictions`."""
+        """Predictions table of the span's fresh rows, see `components.evaluation.predictions`."""
         return read_predictions(Path(self.slots["figures"], FRESH_FILE), tasks)
 
     def matured_predictions(self, tasks: Mapping[str, Task]) -> pa.Table:
-        """Predictions of the span's matured rows, made when these rows were fresh."""
+        """Predictions table of the span's matured rows; the models predicted them when they were fresh."""
         return read_predictions(Path(self.slots["figures"], MATURED_FILE), tasks)
 
     def deferred_spans(self, role: str) -> list[int]:
@@ -126,6 +127,8 @@ class FinishedSpan(SpanRecord):
             fault = error.errors()[0]
             key = ".".join(map(str, fault["loc"]))
             raise _unreadable(path, "JSON with all fields", f"{key}: {fault['msg']}") from error
+        except DecodeError as error:
+            raise _unreadable(path, "TFDV's anomalies", str(error)) from error
         except (ValueError, KeyError, TypeError) as error:
             raise _unreadable(path, "JSON", str(error)) from error
 
@@ -141,10 +144,10 @@ def finished_spans(paths: RunPaths, branch: str) -> list[FinishedSpan]:
 
 
 def require_artifacts(paths: RunPaths) -> None:
-    """Checks that the artifacts of the newest records are where the records say; a moved root has none.
+    """Checks that the artifacts in each branch's newest record exist: they do not if the root was moved.
 
     Raises:
-        BadInput: with the first missing artifact.
+        BadInput: if an artifact is missing.
     """
     for folder in sorted(Path(paths.records).glob("*/")):
         newest = max(folder.glob("span-*.json"), default=None)
@@ -159,28 +162,28 @@ def require_artifacts(paths: RunPaths) -> None:
 
 
 def require_clock(paths: RunPaths) -> None:
-    """Checks that a model that is pushed now gets a later version than those already pushed.
+    """Checks that the clock is not behind the last push.
 
-    A version is the time of the push; servers load the latest one.
+    The version of a pushed model is the Unix time of its push. Servers load the highest version.
 
     Raises:
-        BadInput: if the clock is behind a pushed version.
+        BadInput: if the clock is behind the version of a pushed model.
     """
     for folder in sorted((paths.root / "serving").glob("*/*/")):
         if folder.name.isdigit() and int(folder.name) > time.time() + _CLOCK_TOLERANCE_SECONDS:
             raise BadInput(
                 "the clock is behind", where=str(folder), expected="a time after the last push",
                 got=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
-                fix="Set the clock, or remove the folder if the clock was wrong when it was pushed.",
+                fix="Set the clock, or remove the folder if the clock was wrong when the model was pushed.",
             )  # fmt: skip
 
 
 def _finished_span(path: Path) -> FinishedSpan:
-    record = parse_record(path.read_text(), str(path))
+    record = parse_record(path.read_bytes(), str(path))
     return FinishedSpan(**vars(record), time=path.stat().st_mtime)
 
 
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 

@@ -1,4 +1,4 @@
-"""Freshness of a branch: seconds from an event to the student that trained on it, and spans behind."""
+"""Freshness of each branch and span: seconds from events to the pushed student; also spans behind."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from pipeline.observation.lineage import open_metadata
 from pipeline.paths import RunPaths
 
 _MARKS = ("event", "ready", "labelled", "published", "trained", "pushed")
-_STAGES = (*itertools.pairwise(_MARKS), ("event", "pushed"))
-STAGES = tuple(f"{before}_to_{after}" for before, after in _STAGES)
-"""From each mark to the next one, and from the first to the last."""
+_STAGE_MARKS = (*itertools.pairwise(_MARKS), ("event", "pushed"))
+STAGES = tuple(f"{before}_to_{after}" for before, after in _STAGE_MARKS)
+"""Names of the stages: from each mark to the next mark, and from the first mark to the last."""
 
-_TIMED = ("Trainer_student", "Pusher")
+_TIMED_COMPONENTS = ("Trainer_student", "Pusher")
 _Figures = Mapping[str, Any]
-"""`<mark>_ms` in Unix milliseconds, and `label_age_spans`; the keys of a certificate."""
+"""`<mark>_ms` in Unix milliseconds for each known mark, and `label_age_spans`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Freshness:
-    """Seconds from the events of one span to the pushed student.
+    """Seconds between the marks of one span, from its events to the pushed student.
 
-    The marks are: the event of the newest fresh row, the examples complete, the labels computed, the labels
-    published, the student trained, the student pushed.
+    The marks are `event` (the newest labelled impression), `ready` (examples complete), `labelled` (labels
+    computed), `published` (labels visible), `trained` and `pushed` (the student).
 
     Attributes:
         span: The span.
-        branch: `teacher`, whose last mark is the published labels, or a surface.
-        label_age_spans: The label age; None without labels.
-        seconds: Seconds by stage of `STAGES`; None if a mark is missing.
+        branch: `teacher`, whose last mark is `published`, or a surface.
+        label_age_spans: The label age in spans; None without labels.
+        seconds: Stage of `STAGES` -> seconds; None if one of its two marks is missing.
     """
 
     span: int
@@ -51,20 +51,20 @@ class Freshness:
     seconds: Mapping[str, float | None]
 
 
-def freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness]:
-    """The freshness of every span that a branch did not skip, by branch, then by span.
+def measure_freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness]:
+    """Returns the freshness of every span that a branch did not skip, by branch, then by span.
 
-    The times of labels come from the teacher's certificates. If the teacher runs in another root, or another
-    teacher labels, they come from the record of the pinned label set. The times of a student are the
-    completion times of its Trainer and Pusher in MLMD.
+    The label marks come from the teacher's certificates. If the teacher runs in another root, or the surface
+    reads another teacher's labels, they come from the records of the pinned label sets. The student's marks
+    are the completion times of its Trainer and Pusher in MLMD.
     """
     certificates = {
         finished.span: dataclasses.asdict(certificate) if (certificate := finished.certificate()) else {}
         for finished in finished_spans(paths, TEACHER)
         if not finished.skipped
     }
-    result = [_freshness(span, TEACHER, figures) for span, figures in certificates.items()]
-    completed = _completed(deployment, paths)
+    result = [_span_freshness(span, TEACHER, figures) for span, figures in certificates.items()]
+    completed = _completion_times(deployment, paths)
     pushed = {
         (decision.branch, decision.span)
         for decision in decisions(deployment, paths, data=False)
@@ -75,7 +75,7 @@ def freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness]:
         labelled_here = (
             certificates and deployment.label_source(surface)[1].teacher == deployment.teacher.name
         )
-        labels = certificates if labelled_here else _pinned(deployment, paths, surface, spans)
+        labels = certificates if labelled_here else _pinned_figures(deployment, paths, surface, spans)
         for finished in spans:
             figures = dict(labels.get(finished.span, {}))
             key = (finished.span, finished.version)
@@ -83,12 +83,12 @@ def freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness]:
             # The Pusher completes even if it pushes nothing.
             if (surface, finished.span) in pushed:
                 figures["pushed_ms"] = completed.get((f"Pusher_{surface}", *key))
-            result.append(_freshness(finished.span, surface, figures))
+            result.append(_span_freshness(finished.span, surface, figures))
     return result
 
 
 def percentiles(spans: Sequence[Freshness]) -> dict[str, dict[str, dict[str, float]]]:
-    """Branch → stage → `p50` and `p95` over its spans, in seconds; stages without a value are left out."""
+    """Branch → stage → `p50` and `p95` in seconds over the spans; stages without a value are left out."""
     seconds: dict[str, dict[str, list[float]]] = {}
     for span in spans:
         stages = seconds.setdefault(span.branch, {})
@@ -105,7 +105,7 @@ def percentiles(spans: Sequence[Freshness]) -> dict[str, dict[str, dict[str, flo
 
 
 def next_span(deployment: Deployment, branch: str, spans: Sequence[FinishedSpan]) -> int:
-    """The span that a branch runs next, whether or not the log has it.
+    """The span that a branch runs next; the log may not have it yet.
 
     Args:
         deployment: The configuration.
@@ -116,24 +116,24 @@ def next_span(deployment: Deployment, branch: str, spans: Sequence[FinishedSpan]
 
 
 def spans_behind(paths: RunPaths, first_span: int) -> int:
-    """Number of complete spans of the log from `first_span` on; 0 without a log."""
+    """Number of complete spans of the event log from `first_span` on; 0 without a log."""
     return sum(span >= first_span for span in span_versions(paths.events)) if paths.events.is_dir() else 0
 
 
-def _freshness(span: int, branch: str, figures: _Figures) -> Freshness:
+def _span_freshness(span: int, branch: str, figures: _Figures) -> Freshness:
     # A certificate has 0 for an unknown time.
     marks = {mark: value for mark in _MARKS if (value := figures.get(f"{mark}_ms"))}
     seconds = {
         stage: (marks[after] - marks[before]) / 1000 if before in marks and after in marks else None
-        for stage, (before, after) in zip(STAGES, _STAGES, strict=True)
+        for stage, (before, after) in zip(STAGES, _STAGE_MARKS, strict=True)
     }
     return Freshness(span, branch, figures.get("label_age_spans"), seconds)
 
 
-def _pinned(
+def _pinned_figures(
     deployment: Deployment, paths: RunPaths, surface: str, spans: Sequence[FinishedSpan]
 ) -> dict[int, _Figures]:
-    """Times and label age from the records of the pinned label sets, by span."""
+    """Returns the label marks and the label age from the records of the pinned label sets, by span."""
     if not spans:
         return {}
     fleet, _ = deployment.label_source(surface)
@@ -150,11 +150,11 @@ def _pinned(
     return {span: sets[pin] for span, pin in pins.items() if pin in sets}
 
 
-def _completed(deployment: Deployment, paths: RunPaths) -> dict[tuple[str, int, int], int]:
+def _completion_times(deployment: Deployment, paths: RunPaths) -> dict[tuple[str, int, int], int]:
     """Completion time (Unix ms) of each student's Trainer and Pusher, by node, span and span version."""
     if not Path(paths.metadata).is_file():
         return {}
-    steps = "|".join(f"{kind}_{surface}" for surface in deployment.surfaces for kind in _TIMED)
+    steps = "|".join(f"{kind}_{surface}" for surface in deployment.surfaces for kind in _TIMED_COMPONENTS)
     name = re.compile(rf"{re.escape(deployment.name)}-span\.span-(\d+)-v(\d+)\.\w+\.({steps})")
     store = open_metadata(paths.root)
     completed: dict[tuple[str, int, int], int] = {}

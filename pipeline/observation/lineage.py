@@ -1,6 +1,6 @@
 """Lineage of a model from MLMD, and the guard against labels of a teacher that trained on the span.
 
-Uses `ml_metadata` without TFX, so that it starts in a second. The history of a model in MLMD is a chain. A
+Uses `ml_metadata` without TFX, which takes long to import. The history of a model in MLMD is a chain. A
 Trainer continues from its base model. A CandidateCheck outputs the candidate or its predecessor. A SpanState
 copies a model from another pipeline run or another root.
 """
@@ -23,7 +23,7 @@ from models.shard_names import SHARD_GLOB, parse_shard_name
 from models.state import DEFERRED_FOLDER, RECORD_FILE, STATE_FOLDER, job_hash
 
 METADATA_FILE = "metadata.sqlite"
-"""Its presence marks the root of a run, see `pipeline.paths`."""
+"""A folder with this file is the root of a run, see `pipeline.paths`."""
 
 _INPUT, _OUTPUT = metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.OUTPUT
 _MODEL_TYPES = ("Model", "PushedModel")
@@ -31,18 +31,18 @@ _MODEL_TYPES = ("Model", "PushedModel")
 
 @dataclasses.dataclass(frozen=True)
 class Lineage:
-    """The history of a model. The training of discarded candidates is not part of it.
+    """The history of a model, without the training of discarded candidates.
 
     Attributes:
-        uri: URI of the Model artifact; for a pushed model, of the artifact that was pushed.
+        uri: URI of the Model artifact. For a pushed model, the URI of the Model that the Pusher copied.
         role: `teacher`, `student` or `control`.
-        surface: The surface that the model ranks; None for all.
+        surface: The surface of the student or control; None for a teacher.
         spans: Every span that the model has trained on, ascending, including the burn-in. A span without a
             row for the model is left out.
         label_sets: Ids of the joined label sets in the order of training; empty for teacher and control.
-        teachers: `<teacher>.<version>` of these sets, in the same order.
+        teachers: Each `<teacher>.<version>` that gave these label sets, in the order of training.
         transform_graph: URI of the transform graph, as Transform wrote it.
-        schema: URI of the Schema that the graph was fitted with.
+        schema: URI of the Schema artifact with which the transform graph was fitted.
         job: Hash of the last training's job, see `models.state.job_hash`.
         trainings: Number of Trainer executions that led to the model.
     """
@@ -60,37 +60,37 @@ class Lineage:
 
 
 def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
-    """Walks MLMD upstream from a model.
+    """Finds the history of a model: follows the artifacts in MLMD from the model to the burn-in.
 
     Args:
         store: The MLMD of the model's root.
         uri: URI of a Model artifact, or the folder of a pushed model.
 
     Raises:
-        BadInput: if MLMD lacks the model or an artifact that it was made from. Also if it is not a model, or
-            its job cannot be read.
+        BadInput: if MLMD lacks the model or an artifact of its history. Also if the URI is not a model, or
+            the training job cannot be read.
     """
     uri = uri.rstrip("/")
-    start = _find(store, _pushed_artifact(store, uri) or uri)
+    start = _find_product(store, _pushed_artifact(store, uri) or uri)
     if start.artifact.type not in _MODEL_TYPES:
         raise _not_a_model(uri, f"an artifact of type {start.artifact.type}")
     trainings = _trainings(store, start.artifact.uri)
     if not trainings:
         raise _not_a_model(uri, "the empty marker: there is no model yet")
     last = trainings[-1]
-    job = _job(last)
+    job = _training_job(last)
     spans = _spans_with_rows(trainings)
     sets = _joined_sets(trainings, spans) if job.role == "student" else ()
-    graph = _original(last.model.store, last.model.inputs["transform_graph"].uri)
+    transform_graph = _origin(last.model.store, last.model.inputs["transform_graph"].uri)
     return Lineage(
-        uri=start.inputs["model"].uri if start.kind == "Pusher" else start.artifact.uri,
+        uri=start.inputs["model"].uri if start.component_type == "Pusher" else start.artifact.uri,
         role=job.role,
         surface=job.surface,
         spans=spans,
         label_sets=sets,
         teachers=tuple(dict.fromkeys(set_id.partition(".span-")[0] for set_id in sets)),
-        transform_graph=graph.artifact.uri,
-        schema=graph.inputs["schema"].uri,
+        transform_graph=transform_graph.artifact.uri,
+        schema=transform_graph.inputs["schema"].uri,
         job=job_hash(job),
         trainings=len(trainings),
     )
@@ -101,11 +101,11 @@ def refuse_trained_teacher(store: metadata_store.MetadataStore, model_uri: str, 
 
     Args:
         store: The run's MLMD.
-        model_uri: URI of the labelling model; the empty marker is accepted.
+        model_uri: URI of the model that labels the span; the empty marker is accepted.
         span: The span to label.
 
     Raises:
-        BadInput: if a training that led to the model read the span, or MLMD has no complete lineage.
+        BadInput: if a training in the model's history read the span, or MLMD lacks a part of this history.
     """
     for training in _trainings(store, model_uri):
         if span in training.spans():
@@ -125,27 +125,27 @@ def labelling_model(store: metadata_store.MetadataStore, run_id: str) -> str | N
         run_id: Id of the pipeline run.
 
     Returns:
-        The URI, which may be that of the empty marker; None if the run has no output of a teacher.
+        The URI, also of an empty marker; None if no SpanState of the run has the output `teacher`.
     """
     run = store.get_context_by_type_and_name("pipeline_run", run_id)
     for execution in store.get_executions_by_context(run.id) if run else []:
-        outputs = _artifacts(store, execution, _OUTPUT) if _kind(execution) == "SpanState" else {}
+        outputs = _artifacts(store, execution, _OUTPUT) if _component_type(execution) == "SpanState" else {}
         if "teacher" in outputs:
             return str(outputs["teacher"].uri)
     return None
 
 
 def find_root(path: str | Path) -> Path | None:
-    """The nearest folder with a run's MLMD, from `path` upwards; None without one."""
+    """The nearest folder with a run's MLMD: `path` or one of its parents; None if there is no such folder."""
     folders = (Path(path), *Path(path).parents)
     return next((folder for folder in folders if (folder / METADATA_FILE).is_file()), None)
 
 
 def open_metadata(root: Path) -> metadata_store.MetadataStore:
-    """Opens a root's MLMD read-only, which does not disturb a running loop.
+    """Opens a root's MLMD read-only, so that a running loop is not disturbed.
 
     Raises:
-        BadInput: if it is missing or cannot be read.
+        BadInput: if the MLMD is missing or cannot be read.
     """
     file = root / METADATA_FILE
     config = metadata_store_pb2.ConnectionConfig()
@@ -163,7 +163,7 @@ def open_metadata(root: Path) -> metadata_store.MetadataStore:
 
 @dataclasses.dataclass(frozen=True)
 class _Product:
-    """An artifact with the execution that made it, its inputs, and their store."""
+    """An artifact, the execution that made it, and the execution's inputs by key; all in one MLMD store."""
 
     store: metadata_store.MetadataStore
     artifact: metadata_store_pb2.Artifact
@@ -171,31 +171,31 @@ class _Product:
     inputs: dict[str, metadata_store_pb2.Artifact]
 
     @property
-    def kind(self) -> str:
-        return _kind(self.execution)
+    def component_type(self) -> str:
+        return _component_type(self.execution)
 
     @property
     def source(self) -> str:
-        """URI that a SpanState copied from; empty if it output the empty marker."""
+        """URI of the artifact that a SpanState copied; empty if it wrote the empty marker."""
         return str(self.artifact.custom_properties["source"].string_value)
 
     @property
     def is_predecessor(self) -> bool:
-        """Whether this is a copy of the last blessed model, with a deferred span."""
-        if self.kind != "CandidateCheck":
-            return self.kind == "TrainingDeferral"
+        """Whether the model is a copy of its predecessor to which one more deferred span was added."""
+        if self.component_type != "CandidateCheck":
+            return self.component_type == "TrainingDeferral"
         blessing = _artifacts(self.store, self.execution, _OUTPUT)["blessing"]
         return not blessing.custom_properties["blessed"].int_value
 
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """One training.
+    """One execution of a Trainer, which also reads the deferred spans of its base model.
 
     Attributes:
         model: The model that the Trainer made.
-        deferred: Deferred spans of the base model.
-        examples: Examples that MLMD shows to be read: those of deferred spans, then the Trainer's input.
+        deferred: The deferred spans of the base model.
+        examples: The Examples artifacts that the training read: of deferred spans, then the Trainer's input.
     """
 
     model: _Product
@@ -203,28 +203,28 @@ class _Training:
     examples: list[metadata_store_pb2.Artifact]
 
     def spans(self) -> set[int]:
-        return self.deferred.union(*(_spans(self.model.store, artifact) for artifact in self.examples))
+        return self.deferred.union(*(_input_spans(self.model.store, artifact) for artifact in self.examples))
 
 
 def _trainings(store: metadata_store.MetadataStore, uri: str) -> list[_Training]:
-    """The trainings that led to a model, in order."""
+    """The trainings in the history of a model, oldest first."""
     trainings: list[_Training] = []
     while uri:
-        product = _find(store, uri)
-        if product.kind == "Trainer":
-            deferred = _deferred_spans(_upstream(product))
+        product = _find_product(store, uri)
+        if product.component_type == "Trainer":
+            deferred = _deferred_spans(_previous_uri(product))
             trainings.append(_Training(product, deferred, [product.inputs["examples"]]))
         elif trainings and product.is_predecessor:
-            # MLMD does not record whether the next training read the deferred span; the shards show it.
+            # Only the base model's shards show whether the next training read the deferred span.
             examples = product.inputs["examples"]
-            if _spans(product.store, examples) <= trainings[-1].deferred:
+            if _input_spans(product.store, examples) <= trainings[-1].deferred:
                 trainings[-1].examples.insert(0, examples)
-        store, uri = product.store, _upstream(product)
+        store, uri = product.store, _previous_uri(product)
     return trainings[::-1]
 
 
 def _spans_with_rows(trainings: Sequence[_Training]) -> tuple[int, ...]:
-    """The spans of some trainings. MLMD also has spans without a row; the training state does not."""
+    """The spans of some trainings, without spans that have no row: the training state leaves these out."""
     spans = set().union(*(training.spans() for training in trainings))
     record = Path(trainings[-1].model.artifact.uri, STATE_FOLDER, RECORD_FILE)
     if record.is_file():
@@ -233,21 +233,21 @@ def _spans_with_rows(trainings: Sequence[_Training]) -> tuple[int, ...]:
 
 
 def _joined_sets(trainings: Sequence[_Training], spans: Collection[int]) -> tuple[str, ...]:
-    """The label sets of the examples of some spans, in order of training."""
+    """Ids of the label sets that were joined to the examples of some spans, in order of training."""
     return tuple(
         dict.fromkeys(
             set_id
             for training in trainings
             for artifact in training.examples
-            if not _spans(training.model.store, artifact).isdisjoint(spans)
+            if not _input_spans(training.model.store, artifact).isdisjoint(spans)
             for set_id in _label_sets(artifact)
         )
     )
 
 
-def _upstream(product: _Product) -> str:
-    """URI of the model that a model was made from; empty without one."""
-    if product.kind == "SpanState":
+def _previous_uri(product: _Product) -> str:
+    """URI of the previous model in the history of a model; empty if there is none."""
+    if product.component_type == "SpanState":
         return product.source
     keys = {
         "Trainer": "base_model",
@@ -255,20 +255,20 @@ def _upstream(product: _Product) -> str:
         "TrainingDeferral": "model",
         "Pusher": "model",
     }
-    if product.kind not in keys:
-        raise _not_a_model(product.artifact.uri, f"an output of {product.kind}")
-    base = product.inputs.get(keys[product.kind])
+    if product.component_type not in keys:
+        raise _not_a_model(product.artifact.uri, f"an output of {product.component_type}")
+    base = product.inputs.get(keys[product.component_type])
     return str(base.uri) if base else ""
 
 
-def _find(store: metadata_store.MetadataStore, uri: str) -> _Product:
-    """Looks up an artifact in `store`, or else in the MLMD of the root that it lies under.
+def _find_product(store: metadata_store.MetadataStore, uri: str) -> _Product:
+    """Looks up an artifact in `store`, or else in the MLMD of the root that contains the artifact.
 
-    A surface that runs apart from the teacher uses the transform graph of the teacher's root.
+    A surface in a loop without the teacher uses the transform graph of the teacher's root.
     """
-    product = _lookup(store, uri)
+    product = _find_in_store(store, uri)
     if product is None and (root := find_root(uri)) is not None:
-        product = _lookup(open_metadata(root), uri)
+        product = _find_in_store(open_metadata(root), uri)
     if product is None:
         raise BadInput(
             "unknown to MLMD", where=uri, expected="an artifact of a finished step",
@@ -278,10 +278,10 @@ def _find(store: metadata_store.MetadataStore, uri: str) -> _Product:
     return product
 
 
-def _lookup(store: metadata_store.MetadataStore, uri: str) -> _Product | None:
+def _find_in_store(store: metadata_store.MetadataStore, uri: str) -> _Product | None:
     for artifact in store.get_artifacts_by_uri(uri):
         for event in store.get_events_by_artifact_ids([artifact.id]):
-            # A failed or killed execution has a pending output.
+            # The output of a failed or killed execution has another event type.
             if event.type == _OUTPUT:
                 (execution,) = store.get_executions_by_id([event.execution_id])
                 return _Product(store, artifact, execution, _artifacts(store, execution, _INPUT))
@@ -289,23 +289,23 @@ def _lookup(store: metadata_store.MetadataStore, uri: str) -> _Product | None:
 
 
 def _pushed_artifact(store: metadata_store.MetadataStore, folder: str) -> str | None:
-    """URI of the PushedModel artifact with `folder` as destination."""
+    """URI of the PushedModel artifact whose model was pushed to `folder`; None if there is none."""
     for artifact in store.get_artifacts_by_type("PushedModel"):
         if artifact.custom_properties["pushed_destination"].string_value == folder:
             return str(artifact.uri)
     return None
 
 
-def _original(store: metadata_store.MetadataStore, uri: str) -> _Product:
-    """The first artifact of a chain of copies from span to span."""
-    product = _find(store, uri)
-    while product.kind == "SpanState":
-        product = _find(product.store, product.source)
+def _origin(store: metadata_store.MetadataStore, uri: str) -> _Product:
+    """The artifact that SpanStates have copied from span to span, as its first step wrote it."""
+    product = _find_product(store, uri)
+    while product.component_type == "SpanState":
+        product = _find_product(product.store, product.source)
     return product
 
 
-def _spans(store: metadata_store.MetadataStore, examples: metadata_store_pb2.Artifact) -> set[int]:
-    properties = _find(store, examples.uri).execution.custom_properties
+def _input_spans(store: metadata_store.MetadataStore, examples: metadata_store_pb2.Artifact) -> set[int]:
+    properties = _find_product(store, examples.uri).execution.custom_properties
     if "first_span" in properties:
         return set(range(properties["first_span"].int_value, properties["last_span"].int_value + 1))
     return {examples.properties["span"].int_value}
@@ -318,13 +318,13 @@ def _deferred_spans(model_uri: str) -> set[int]:
 
 
 def _label_sets(examples: metadata_store_pb2.Artifact) -> list[str]:
-    """The joined label sets; none if the Examples were read from the log, as in a surface's burn-in."""
+    """Ids of the joined label sets; none if the Examples come from the log, as in a surface's burn-in."""
     if "label_sets" not in examples.custom_properties:
         return []
     return list(json.loads(examples.custom_properties["label_sets"].string_value))
 
 
-def _job(training: _Training) -> TrainingJob:
+def _training_job(training: _Training) -> TrainingJob:
     execution = training.model.execution
     try:
         config = json.loads(execution.custom_properties["custom_config"].string_value)
@@ -338,10 +338,11 @@ def _job(training: _Training) -> TrainingJob:
 
 
 def _artifacts(
-    store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution, kind: int
+    store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution, event_type: int
 ) -> dict[str, metadata_store_pb2.Artifact]:
-    """An execution's inputs or outputs by key."""
-    events = [event for event in store.get_events_by_execution_ids([execution.id]) if event.type == kind]
+    """An execution's artifacts by key: the inputs or the outputs, as `event_type` selects."""
+    events = store.get_events_by_execution_ids([execution.id])
+    events = [event for event in events if event.type == event_type]
     ids = [event.artifact_id for event in events]
     artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id(ids)}
     return {
@@ -352,7 +353,7 @@ def _artifacts(
     }
 
 
-def _kind(execution: metadata_store_pb2.Execution) -> str:
+def _component_type(execution: metadata_store_pb2.Execution) -> str:
     return str(execution.type.rpartition(".")[2])
 
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the loop, computed from its span records, so that counters survive restarts."""
+"""Prometheus metrics of the loop. They come from its span records, so counters survive restarts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from prometheus_client import CollectorRegistry, start_http_server, write_to_tex
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from components.evaluation.predictions import ROLES
 from components.span_records import RELABELLED, TEACHER
 from eventlog.errors import BadInput
 from pipeline.config import Deployment
 from pipeline.observation.decisions import decisions
 from pipeline.observation.finished_spans import FinishedSpan, finished_spans
-from pipeline.observation.freshness import freshness, next_span, spans_behind
+from pipeline.observation.freshness import measure_freshness, next_span, spans_behind
 from pipeline.paths import RunPaths
 
 _PREFIX = "rankdistill"
-_ROLES = {TEACHER: ("teacher",)}
 _STUDENT_ROLES = ("student", "control")
 
 
 class LoopMetrics(Collector):
-    """Computes the metrics of a root at every scrape; leaves out branches that run in another root.
+    """Computes the metrics of a root at every scrape; leaves out branches without a finished span there.
 
     Args:
         deployment: The configuration.
@@ -35,7 +35,7 @@ class LoopMetrics(Collector):
         self._paths = paths
 
     def collect(self) -> Iterator[Metric]:
-        """See the base class."""
+        """Yields all metrics."""
         finished = {
             branch: spans
             for branch in (TEACHER, *self._deployment.surfaces)
@@ -68,7 +68,7 @@ class LoopMetrics(Collector):
     def _freshness(self) -> Iterator[Metric]:
         age = _gauge("label_age_spans", "Label age of the last labelled span, in spans.", "branch")
         stages = _gauge("stage_seconds", "Seconds of each stage of the last span.", "branch", "stage")
-        newest = {span.branch: span for span in freshness(self._deployment, self._paths)}
+        newest = {span.branch: span for span in measure_freshness(self._deployment, self._paths)}
         for branch, span in newest.items():
             if span.label_age_spans is not None:
                 age.add_metric([branch], span.label_age_spans)
@@ -86,7 +86,7 @@ class LoopMetrics(Collector):
         discarded = _counter("candidates_discarded", "Candidates discarded by their check.", "branch", "role")
         for branch in branches:
             skipped.add_metric([branch], counts["span", "skipped", branch, ""])
-            for role in _ROLES.get(branch, _STUDENT_ROLES):
+            for role in ("teacher",) if branch == TEACHER else _STUDENT_ROLES:
                 discarded.add_metric([branch, role], counts["candidate", "discarded", branch, role])
         refused = _counter(
             "labels_refused", "Spans whose labels were not published because a check refused them.", "branch"
@@ -122,7 +122,7 @@ class LoopMetrics(Collector):
 
 
 def write_metrics(deployment: Deployment, paths: RunPaths) -> None:
-    """Writes `metrics.prom` under the root in one step, for node_exporter's textfile collector."""
+    """Replaces `metrics.prom` under the root in one step, for node_exporter's textfile collector."""
     write_to_textfile(str(paths.root / "metrics.prom"), _registry(deployment, paths))
 
 
@@ -130,7 +130,7 @@ def serve_metrics(port: int, deployment: Deployment, paths: RunPaths) -> None:
     """Serves the current metrics on `port` from a thread of this process.
 
     Raises:
-        BadInput: if another process uses the port, or this one may not.
+        BadInput: if the port is in use, or this process is not permitted to open it.
     """
     try:
         start_http_server(port, registry=_registry(deployment, paths))
@@ -154,28 +154,28 @@ def _joins(trained: dict[str, list[FinishedSpan]]) -> Iterator[Metric]:
         reports = [report for span in spans if (report := span.join_report()) is not None]
         if reports:
             coverage.add_metric([surface], reports[-1].coverage)
-            used = (
+            trained_rows = (
                 report.fresh_rows + report.matured_rows for report in reports if report.decision != "last"
             )
-            rows.add_metric([surface], sum(used))
+            rows.add_metric([surface], sum(trained_rows))
     yield from (coverage, rows)
 
 
 def _calibration(trained: dict[str, list[FinishedSpan]]) -> Metric:
-    text = "Mean prediction over mean label on the last span, before the model trained on it."
-    calibration = _gauge("calibration", text, "surface", "role", "task")
+    description = "Mean prediction over mean label on the last span, before the model trained on it."
+    calibration = _gauge("calibration", description, "surface", "role", "task")
     for surface, spans in trained.items():
         for task, roles in spans[-1].figures().items():
-            for role in (TEACHER, *_STUDENT_ROLES):
+            for role in ROLES:
                 value = roles.get(role, {}).get("calibration")
                 if value is not None:
                     calibration.add_metric([surface, role, task], value)
     return calibration
 
 
-def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
+def _gauge(name: str, description: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", description, labels=labels)
 
 
-def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
-    return CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
+def _counter(name: str, description: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"{_PREFIX}_{name}", description, labels=labels)

@@ -29,29 +29,30 @@ Json = Mapping[str, Any]
 
 
 def run_page(deployment: Deployment, paths: RunPaths, summary: Json) -> str:
-    """The HTML page about the spans that a run has finished so far.
+    """Returns the HTML page about the spans that a run has finished so far.
 
     Args:
         deployment: The configuration.
         paths: The run's paths.
-        summary: Output of `summarize`.
+        summary: Output of `pipeline.observation.summary.summarize`.
 
     Raises:
-        BadInput: if the run's records cannot be read.
+        BadInput: if a record or an artifact's file cannot be read.
     """
     spans = summary["spans"]
     lead = f"Spans {min(spans)} to {max(spans)}." if spans else "No span is finished yet."
+    surfaces = summary["surfaces"].items()
     sections = [
-        *(_surface(deployment, paths, name, figures) for name, figures in summary["surfaces"].items()),
-        _calibration(deployment, paths),
-        _labels(deployment, paths, summary),
-        _cost(summary),
+        *(_surface_section(deployment, paths, name, figures) for name, figures in surfaces),
+        _calibration_section(deployment, paths),
+        _labels_section(deployment, paths, summary),
+        _cost_section(summary),
     ]
     lead += " Every model is evaluated on spans on which it had not yet trained."
     return render_sections(f"Run {deployment.name}", lead, sections)
 
 
-def _surface(deployment: Deployment, paths: RunPaths, name: str, figures: Json) -> Section:
+def _surface_section(deployment: Deployment, paths: RunPaths, name: str, figures: Json) -> Section:
     rows, bars = [], []
     for task, roles in figures["tasks"].items():
         metric = "auc" if any("auc" in roles.get(role, {}) for role in ROLES) else "rmse"
@@ -66,7 +67,7 @@ def _surface(deployment: Deployment, paths: RunPaths, name: str, figures: Json) 
         value, low, high = difference or (None, None, None)
         rows.append([task, metric, *values, with_interval(value, low, high, sign="+")])
         if difference and None not in difference:
-            # A smaller error is a gain, so its difference is negated: right is better in every row.
+            # A smaller RMSE is better, so its difference is negated: then right is better in every row.
             gain, *ends = difference if metric == "auc" else [-value for value in difference]
             bars.append(Bar(f"{task} {metric}", gain, *sorted(ends)))
     table = Table("Progressive figures", ("task", "metric", *ROLES, "student - control"), rows)
@@ -104,8 +105,8 @@ def _span_charts(surface: str, task: str, metric: str, figures_by_span: Mapping[
     return drawings
 
 
-def _calibration(deployment: Deployment, paths: RunPaths) -> Section:
-    """A calibration chart per surface, of the first immediate binary task, over all spans."""
+def _calibration_section(deployment: Deployment, paths: RunPaths) -> Section:
+    """A calibration chart of the first immediate binary task for each surface, over all spans."""
     headlines = headline_tasks(deployment.tasks).items()
     task = next((task for task, metric in headlines if metric == "auc"), None)
     drawings = []
@@ -135,7 +136,7 @@ def _calibration_chart(surface: str, task: str, table: pa.Table) -> Drawing | No
     return line_chart(f"{surface}, {task}", curves, x="prediction", y="share of positives", diagonal=True)
 
 
-def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
+def _labels_section(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
     coverage = {}
     for surface in deployment.surfaces:
         reports = {
@@ -144,7 +145,7 @@ def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
             if not finished.skipped and (report := finished.join_report())
         }
         if reports:
-            # No coverage without fresh rows.
+            # Without fresh rows the coverage is undefined.
             shares = [report.coverage if report.fresh_rows else np.nan for report in reports.values()]
             coverage[surface] = (np.array(list(reports)), np.array(shares))
     columns = {
@@ -159,8 +160,8 @@ def _labels(deployment: Deployment, paths: RunPaths, summary: Json) -> Section:
     return Section("Labels", tables=[Table("Label sets", tuple(columns), rows)], drawings=drawings)
 
 
-def _cost(summary: Json) -> Section:
-    """Seconds of each step, and a chart of the cost per student by the number of students."""
+def _cost_section(summary: Json) -> Section:
+    """Mean seconds of each step, and a chart of the seconds per student by the number of students."""
     seconds = summary["seconds"]
     teacher = sum(seconds.get(step, 0.0) for step in ("Trainer_teacher", "SoftLabelBulkInferrer"))
     student, control = (

@@ -20,8 +20,8 @@ _STATES = {
     metadata_store_pb2.Execution.FAILED: "failed",
     metadata_store_pb2.Execution.RUNNING: "running or killed",
 }
-_OTHER = "not complete"
-_MS = 1000
+_OTHER_STATE = "not complete"
+_MS_PER_SECOND = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Run:
     """One run of a pipeline: the burn-in, a span, or the relabelling of a span.
 
     Attributes:
-        id: Pipeline name, span, and hash of the configuration.
-        steps: State -> number of step attempts that ended in it.
-        failed: Steps without a complete attempt.
-        seconds: From the start of the first step to the end of the last one, including the pause of a
-            resumed run.
-        artifacts: Type -> number of artifacts.
+        id: Pipeline name, span, span version and hash of the configuration.
+        steps: State -> number of attempts of steps that are in this state.
+        failed: Steps without a complete attempt, also steps that still run.
+        seconds: From the start of the first step to the end of the last step, with the pause before a run was
+            resumed.
+        artifacts: Artifact type -> number of artifacts.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Run:
 
 
 def list_runs(paths: RunPaths, last: int) -> list[Run]:
-    """The last runs of a root, oldest first.
+    """Returns the last runs of a root, oldest first.
 
     Args:
         paths: The run's paths.
@@ -65,7 +65,7 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
     steps: collections.Counter[str] = collections.Counter()
     states = collections.defaultdict(set)
     for execution in executions:
-        state = _STATES.get(execution.last_known_state, _OTHER)
+        state = _STATES.get(execution.last_known_state, _OTHER_STATE)
         steps[state] += 1
         states[_step(store, execution, context.name)].add(state)
     times = [
@@ -76,14 +76,14 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
     return Run(
         id=context.name,
         steps=dict(sorted(steps.items())),
-        failed=sorted(step for step, ends in states.items() if "complete" not in ends),
-        seconds=(max(times) - min(times)) / _MS if times else 0.0,
+        failed=sorted(step for step, reached in states.items() if "complete" not in reached),
+        seconds=(max(times) - min(times)) / _MS_PER_SECOND if times else 0.0,
         artifacts=dict(sorted(collections.Counter(artifact.type for artifact in artifacts).items())),
     )
 
 
 def _step(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution, run_id: str) -> str:
-    """The step's node id. Each node has one context per run, see `pipeline.driver.runner`."""
+    """The step's node id in the DAG. Each node has one context per run, see `pipeline.driver.runner`."""
     contexts = store.get_contexts_by_execution(execution.id)
     return next(
         (str(node.name).removeprefix(f"{run_id}.") for node in contexts if node.type == "node"),

@@ -1,4 +1,4 @@
-"""Summary of a run: progressive figures pooled over its spans, decisions, freshness, seconds per step."""
+"""Summary of a run: progressive figures, decisions, freshness, label sets, seconds per step."""
 
 from __future__ import annotations
 
@@ -18,26 +18,29 @@ from eventlog.rows import MATURITY_SPANS
 from pipeline.config import Deployment
 from pipeline.observation.decisions import decisions
 from pipeline.observation.finished_spans import finished_spans
-from pipeline.observation.freshness import freshness, percentiles
+from pipeline.observation.freshness import measure_freshness, percentiles
 from pipeline.observation.lineage import open_metadata
 from pipeline.observation.surfaces import surfaces_without_student
 from pipeline.paths import RunPaths
 
 _RECENT_SPANS = 10
-"""Spans whose rows are counted by surface; a log of a year would take long."""
+"""Number of last spans whose rows are counted by surface; all spans of a long log would take too long."""
 
 
 def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     """Computes the summary from the files and metadata under the root.
 
     Returns:
-        JSON-ready: `spans`, those that a branch has run and not skipped; `surfaces.<surface>.coverage` and
-        `surfaces.<surface>.tasks` (see `progressive_figures`); `surfaces_without_student.<surface>`, a share
-        of the rows of the last spans; `decisions`; `freshness.spans` and
-        `freshness.percentiles.<branch>.<stage>`; `label_sets`; `seconds.<step>`, the mean over executions.
+        JSON-ready: `spans` (that a branch has run and not skipped); `surfaces.<surface>.coverage` and
+        `surfaces.<surface>.tasks` (see `progressive_figures`); `surfaces_without_student.<surface>` (share of
+        the last spans' rows); `decisions`; `freshness.spans` and `freshness.percentiles.<branch>.<stage>`
+        (seconds); `label_sets`; `seconds.<step>` (mean over executions).
+
+    Raises:
+        BadInput: if a record, an artifact's file or the MLMD cannot be read.
     """
     branches = (TEACHER, *deployment.surfaces)
-    fresh = freshness(deployment, paths)
+    freshness = measure_freshness(deployment, paths)
     spans = sorted(
         {
             finished.span
@@ -48,28 +51,28 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     )
     return {
         "spans": spans,
-        "surfaces": {surface: _surface(deployment, paths, surface) for surface in deployment.surfaces},
+        "surfaces": {name: _surface_figures(deployment, paths, name) for name in deployment.surfaces},
         "surfaces_without_student": surfaces_without_student(
             deployment, paths.events, spans[-_RECENT_SPANS:]
         ),
         "decisions": [dataclasses.asdict(decision) for decision in decisions(deployment, paths)],
         "freshness": {
-            "spans": [dataclasses.asdict(span) for span in fresh],
-            "percentiles": percentiles(fresh),
+            "spans": [dataclasses.asdict(span) for span in freshness],
+            "percentiles": percentiles(freshness),
         },
         "label_sets": _label_sets(deployment, paths),
-        "seconds": _step_seconds(paths),
+        "seconds": _mean_step_seconds(paths),
     }
 
 
 def write_summary(summary: dict[str, Any], path: Path) -> None:
-    """Writes the summary in one step: a reader never sees a part of it."""
+    """Writes the summary as JSON, in one step: a reader never sees an incomplete file."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(summary, indent=1, allow_nan=False))
     partial.replace(path)
 
 
-def _surface(deployment: Deployment, paths: RunPaths, surface: str) -> dict[str, Any]:
+def _surface_figures(deployment: Deployment, paths: RunPaths, surface: str) -> dict[str, Any]:
     rows: dict[int, list[pa.Table]] = collections.defaultdict(list)
     fresh_rows = labelled_rows = 0
     for finished in finished_spans(paths, surface):
@@ -112,7 +115,7 @@ def _label_sets(deployment: Deployment, paths: RunPaths) -> list[dict[str, Any]]
     ]
 
 
-def _step_seconds(paths: RunPaths) -> dict[str, float]:
+def _mean_step_seconds(paths: RunPaths) -> dict[str, float]:
     if not Path(paths.metadata).is_file():
         return {}
     seconds: dict[str, list[float]] = collections.defaultdict(list)

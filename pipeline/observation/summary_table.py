@@ -17,42 +17,42 @@ from pipeline.observation.surfaces import describe_shares
 
 _Json = Mapping[str, Any]
 
-_NOTHING = "-"
-_MARK = "*"
-_MAX_DECISIONS = 20
-_REPLAYED_SECONDS = 30 * 24 * 3600
-"""Older events come from a replayed log; their age says nothing about the pipeline and is left out."""
+_UNDEFINED = "-"
+_SIGNIFICANT = "*"
+_MAX_SHOWN_DECISIONS = 20
+_MAX_LIVE_AGE_SECONDS = 30 * 24 * 3600
+"""Older events come from a replayed log. Their age does not measure the pipeline, so it is left out."""
 
 
 def render_summary(summary: _Json) -> Group:
-    """Tables of a run's summary: surfaces, unusual decisions, freshness, label sets, seconds per step.
+    """Returns the tables: surfaces, unusual decisions, freshness, label sets, seconds per step.
 
     Args:
         summary: `spans` (list), `surfaces_without_student.<surface>` (share), `surfaces.<surface>.coverage`,
             `surfaces.<surface>.tasks.<task>.<role>.{auc | rmse, positives, examples}`,
             `….difference.{metric: [mean, low, high]}`, `decisions` (list of Decision's fields),
             `freshness.percentiles.<branch>.<stage>.{p50, p95}`, `label_sets` (list of id, span, teacher, rows
-            and lag_seconds) and `seconds.<step>`. Figures may be null or absent; a role that no task of a
-            surface has gets no column.
+            and lag_seconds) and `seconds.<step>`. Figures may be null or absent. A role without figures on
+            a surface has no column.
 
     Returns:
         A renderable of `rich`.
     """
     spans = summary["spans"]
-    covered = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
-    heading = f"Progressive figures, {covered}: AUC of binary tasks, RMSE of regressions"
-    surfaces = [_surface(name, surface) for name, surface in summary["surfaces"].items()]
-    note = f"{_MARK} the 95 % interval excludes 0; {_NOTHING} undefined, or no model yet"
+    span_range = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
+    heading = f"Progressive figures, {span_range}: AUC of binary tasks, RMSE of regressions"
+    surfaces = [_surface_group(name, surface) for name, surface in summary["surfaces"].items()]
+    note = f"{_SIGNIFICANT} the 95 % interval excludes 0; {_UNDEFINED} undefined, or no model yet"
     return Group(
         Text(heading),
         Text(),
         *surfaces,
         Text(note),
-        *_without_student(summary["surfaces_without_student"]),
+        *_unnamed_surfaces_lines(summary["surfaces_without_student"]),
         Text(),
-        _decisions(summary["decisions"]),
+        _decision_table(summary["decisions"]),
         Text(),
-        _freshness(summary["freshness"]["percentiles"]),
+        _freshness_lines(summary["freshness"]["percentiles"]),
         Text(),
         Text("label sets; the lag is from a span's examples to its published labels", style="bold"),
         _label_sets_table(summary["label_sets"]),
@@ -61,12 +61,12 @@ def render_summary(summary: _Json) -> Group:
     )
 
 
-def _without_student(shares: Mapping[str, float]) -> list[Text]:
+def _unnamed_surfaces_lines(shares: Mapping[str, float]) -> list[Text]:
     return [Text(f"surfaces of the event log without a student: {describe_shares(shares)}")] if shares else []
 
 
 def headline_tasks(tasks: Mapping[str, Task]) -> dict[str, str]:
-    """The first immediate binary task and the first immediate regression, each with its metric."""
+    """Returns the first immediate binary task and the first immediate regression: task -> metric."""
     chosen: dict[str, str] = {}
     for name, task in tasks.items():
         metric = METRICS[task.kind][0]
@@ -76,11 +76,11 @@ def headline_tasks(tasks: Mapping[str, Task]) -> dict[str, str]:
 
 
 def render_headline(summary: _Json, tasks: Mapping[str, Task]) -> Group:
-    """A short table: teacher, student and control on each surface, for `headline_tasks`.
+    """Returns a short table: teacher, student and control on each surface, for `headline_tasks`.
 
     Args:
-        summary: see `render_summary`.
-        tasks: the deployment's tasks.
+        summary: See `render_summary`.
+        tasks: The deployment's tasks by name.
 
     Returns:
         A renderable of `rich`.
@@ -95,27 +95,27 @@ def render_headline(summary: _Json, tasks: Mapping[str, Task]) -> Group:
         table.add_row(Text(surface, style="bold"))
         for task, metric in headline_tasks(tasks).items():
             roles = figures["tasks"].get(task, {})
-            values = [_figure(roles.get(role, {}).get(metric)) for role in ROLES]
+            values = [_format_figure(roles.get(role, {}).get(metric)) for role in ROLES]
             verdict = _verdict(roles.get("difference", {}).get(metric), metric)
-            difference = Text(_difference(roles, metric).rstrip(_MARK))
+            difference = Text(_format_difference(roles, metric).rstrip(_SIGNIFICANT))
             table.add_row(Text(f"  {task} {metric.upper()}"), *values, difference, verdict)
     spans = summary["spans"]
-    covered = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
+    span_range = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
     note = "AUC: higher is better. RMSE: lower is better. The intervals resample users."
-    return Group(Text(), Text(f"Result, {covered}", style="bold"), table, Text(note))
+    return Group(Text(), Text(f"Result, {span_range}", style="bold"), table, Text(note))
 
 
 def _verdict(difference: list[float | None] | None, metric: str) -> str:
     _, low, high = difference or (None, None, None)
     if low is None or high is None:
-        return _NOTHING
+        return _UNDEFINED
     if low <= 0 <= high:
         return "unclear"
     return "better" if (low > 0) == (metric == "auc") else "worse"
 
 
-def _surface(name: str, surface: _Json) -> Group:
-    heading = Text(f"surface {name}: coverage {_percent(surface['coverage'])}", style="bold")
+def _surface_group(name: str, surface: _Json) -> Group:
+    heading = Text(f"surface {name}: coverage {_format_percent(surface['coverage'])}", style="bold")
     return Group(heading, _surface_table(surface), Text())
 
 
@@ -131,18 +131,18 @@ def _surface_table(surface: _Json) -> Table:
     table.add_column("positives", justify="right", no_wrap=True)
     for task, figures in tasks.items():
         metric = "rmse" if any("rmse" in figures.get(role, {}) for role in roles) else "auc"
-        values = [_figure(figures.get(role, {}).get(metric)) for role in roles]
-        difference = [Text(_difference(figures, metric))] if "control" in roles else []
-        table.add_row(Text(task), *values, *difference, _positives(figures))
+        values = [_format_figure(figures.get(role, {}).get(metric)) for role in roles]
+        difference = [Text(_format_difference(figures, metric))] if "control" in roles else []
+        table.add_row(Text(task), *values, *difference, _format_positives(figures))
     return table
 
 
-def _decisions(decisions: list[_Json]) -> Group:
+def _decision_table(decisions: list[_Json]) -> Group:
     unusual = [decision for decision in decisions if not Decision(**decision).is_routine]
     if not unusual:
         return Group(Text("decisions: all routine", style="bold"))
-    shown = unusual[-_MAX_DECISIONS:]
-    which = f"the last {len(shown)} of {len(unusual)}" if len(unusual) > len(shown) else f"all {len(shown)}"
+    shown = unusual[-_MAX_SHOWN_DECISIONS:]
+    part = f"the last {len(shown)} of {len(unusual)}" if len(unusual) > len(shown) else f"all {len(shown)}"
     table = _table()
     table.add_column("span", justify="right")
     table.add_column("branch", no_wrap=True)
@@ -151,18 +151,18 @@ def _decisions(decisions: list[_Json]) -> Group:
     for decision in shown:
         outcome = Text(f"{decision['what']} {decision['outcome']}")
         table.add_row(str(decision["span"]), Text(decision["branch"]), outcome, Text(decision["reason"]))
-    return Group(Text(f"unusual decisions, {which}", style="bold"), table)
+    return Group(Text(f"unusual decisions, {part}", style="bold"), table)
 
 
-def _freshness(percentiles: _Json) -> Group:
+def _freshness_lines(percentiles: _Json) -> Group:
     lines = [Text("freshness, median / 95th percentile over spans", style="bold")]
     for branch, stages in percentiles.items():
         shown = (
-            f"{stage.replace('_', ' ')} {_seconds(value['p50'])} / {_seconds(value['p95'])}"
+            f"{stage.replace('_', ' ')} {_format_seconds(value['p50'])} / {_format_seconds(value['p95'])}"
             for stage, value in stages.items()
-            if value["p50"] < _REPLAYED_SECONDS
+            if value["p50"] < _MAX_LIVE_AGE_SECONDS
         )
-        lines.append(Text(f"{branch}: {', '.join(shown) or _NOTHING}"))
+        lines.append(Text(f"{branch}: {', '.join(shown) or _UNDEFINED}"))
     return Group(*lines)
 
 
@@ -174,7 +174,7 @@ def _label_sets_table(label_sets: list[_Json]) -> Table:
     table.add_column("rows", justify="right", no_wrap=True)
     table.add_column("lag", justify="right", no_wrap=True)
     for label_set in label_sets:
-        rows, lag = _number(label_set["rows"], ",d"), _seconds(label_set["lag_seconds"])
+        rows, lag = _format_count(label_set["rows"]), _format_seconds(label_set["lag_seconds"])
         names = [Text(str(label_set[key])) for key in ("span", "id", "teacher")]
         table.add_row(*names, rows, lag)
     return table
@@ -185,7 +185,7 @@ def _seconds_table(seconds: _Json) -> Table:
     table.add_column("step")
     table.add_column("seconds", justify="right")
     for step, mean in seconds.items():
-        table.add_row(Text(step), _seconds(mean))
+        table.add_row(Text(step), _format_seconds(mean))
     return table
 
 
@@ -193,36 +193,36 @@ def _table() -> Table:
     return Table(box=None, pad_edge=False, collapse_padding=True)
 
 
-def _difference(figures: _Json, metric: str) -> str:
+def _format_difference(figures: _Json, metric: str) -> str:
     mean, low, high = figures.get("difference", {}).get(metric, (None, None, None))
     if mean is None:
-        return _NOTHING
+        return _UNDEFINED
     if low is None or high is None:
-        return _figure(mean, "+")
-    mark = _MARK if low > 0 or high < 0 else ""
-    return f"{_figure(mean, '+')} [{_figure(low, '+')},{_figure(high, '+')}]{mark}"
+        return _format_figure(mean, "+")
+    mark = _SIGNIFICANT if low > 0 or high < 0 else ""
+    return f"{_format_figure(mean, '+')} [{_format_figure(low, '+')},{_format_figure(high, '+')}]{mark}"
 
 
-def _positives(figures: _Json) -> str:
+def _format_positives(figures: _Json) -> str:
     counts = [figures[role].get("positives") for role in ROLES if role in figures]
-    return _number(next((count for count in counts if count is not None), None), ",d")
+    return _format_count(next((count for count in counts if count is not None), None))
 
 
-def _percent(share: float | None) -> str:
-    return _NOTHING if share is None else f"{100 * share:.1f} %"
+def _format_percent(share: float | None) -> str:
+    return _UNDEFINED if share is None else f"{100 * share:.1f} %"
 
 
-def _seconds(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:,.1f} s"
+def _format_seconds(value: float | None) -> str:
+    return _UNDEFINED if value is None else f"{value:,.1f} s"
 
 
-def _figure(value: float | None, sign: str = "") -> str:
-    """Four decimals, or two from 10 on, so that a figure fits seven characters."""
+def _format_figure(value: float | None, sign: str = "") -> str:
+    """A figure with four decimals, or with two if it is 10 or more, so that it fits in seven characters."""
     if value is None:
-        return _NOTHING
+        return _UNDEFINED
     decimals = 4 if abs(value) < 10 else 2
     return format(value, f"{sign},.{decimals}f")
 
 
-def _number(value: float | None, form: str) -> str:
-    return _NOTHING if value is None else format(value, form)
+def _format_count(value: int | None) -> str:
+    return _UNDEFINED if value is None else f"{value:,d}"

@@ -1,7 +1,7 @@
 """Runs the next due span for `tfx run create --engine=local`.
 
-`tfx pipeline create` loads a file that runs one pipeline, and passes it no arguments. The arguments come from
-environment variables:
+`tfx pipeline create` loads a file that runs one pipeline, but passes no arguments to the file. Environment
+variables replace the arguments:
 
     RANKDISTILL_CONFIG    the deployment's YAML file
     RANKDISTILL_EVENTS    the event log
@@ -30,13 +30,15 @@ from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
 from pipeline.paths import RunPaths
 
-CONFIG, EVENTS, ROOT = "RANKDISTILL_CONFIG", "RANKDISTILL_EVENTS", "RANKDISTILL_ROOT"
+CONFIG_VARIABLE = "RANKDISTILL_CONFIG"
+_EVENTS_VARIABLE = "RANKDISTILL_EVENTS"
+_ROOT_VARIABLE = "RANKDISTILL_ROOT"
 
 
 class DueSpanRunner(local_dag_runner.LocalDagRunner):
     """Runs the next due span instead of the pipeline that is passed to `run`.
 
-    The passed pipeline is only registered: TFX's command line replaces `LocalDagRunner.run` for that.
+    TFX's command line only registers the passed pipeline; to do so, it replaces `LocalDagRunner.run`.
     """
 
     def __init__(self, deployment: Deployment, paths: RunPaths) -> None:
@@ -67,19 +69,19 @@ class DueSpanRunner(local_dag_runner.LocalDagRunner):
 
 
 def main() -> None:
-    """Runs the next due span of the deployment that the environment variables name.
+    """Runs the next due span; environment variables name the configuration, the event log and the root.
 
     Raises:
         BadInput: if an environment variable is missing; see also `DueSpanRunner.run_with_ir`.
     """
-    deployment = load_deployment(path_from_environment(CONFIG))
-    paths = RunPaths(path_from_environment(ROOT), path_from_environment(EVENTS))
-    first = span_pipeline(deployment, paths, deployment.first_span(TEACHER))
-    DueSpanRunner(deployment, paths).run(first)
+    deployment = load_deployment(path_from_environment(CONFIG_VARIABLE))
+    paths = RunPaths(path_from_environment(_ROOT_VARIABLE), path_from_environment(_EVENTS_VARIABLE))
+    first_span_dag = span_pipeline(deployment, paths, deployment.first_span(TEACHER))
+    DueSpanRunner(deployment, paths).run(first_span_dag)
 
 
 def path_from_environment(name: str) -> Path:
-    """The absolute path in an environment variable.
+    """Returns the absolute path that an environment variable names.
 
     Raises:
         BadInput: if the variable is missing or empty.

@@ -22,11 +22,11 @@ from pipeline.errors import exit_on_bad_input
 from pipeline.kubeflow.due_span import NEXT_SPAN
 from pipeline.kubeflow.spec import complete_spec
 from pipeline.kubeflow.target import FLEET, adapt_to_cluster, build_pipeline, runner_config
-from pipeline.tfx_cli.local_runner import CONFIG, path_from_environment
+from pipeline.tfx_cli.local_runner import CONFIG_VARIABLE, path_from_environment
 
 
 class VertexRunner(KubeflowV2DagRunner):
-    """TFX's compiler; completes the pipeline spec before writing it, as `kubeflow/compile.py` does."""
+    """TFX's compiler for Vertex AI; completes the pipeline spec as `kubeflow/compile.py` does."""
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(runner_config(deployment))
@@ -51,9 +51,9 @@ def main() -> None:
     """Compiles the fleet's pipeline of the deployment that RANKDISTILL_CONFIG names.
 
     Raises:
-        BadInput: if its `cluster` does not describe Vertex AI.
+        BadInput: if the configuration's `cluster` does not describe Vertex AI.
     """
-    deployment = adapt_to_cluster(load_deployment(path_from_environment(CONFIG)))
+    deployment = adapt_to_cluster(load_deployment(path_from_environment(CONFIG_VARIABLE)))
     if deployment.cluster.volume or not deployment.cluster.pipeline_root.startswith("gs://"):
         raise BadInput(
             "not a Vertex AI cluster", where="cluster", expected='volume: "" and a gs:// pipeline_root',

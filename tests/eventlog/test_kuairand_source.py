@@ -65,6 +65,6 @@ def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
     table = pq.read_table(file)
     pq.write_table(table.filter(pc.not_equal(table["entity"], "everything")), file)
     with pytest.raises(
-        BadInput, match="damaged history state: expected the number of a span, one row everything"
+        BadInput, match="damaged history state: expected the number of a span, one row with entity everything"
     ):
         write_kuairand(tmp_path / "source", tmp_path / "log")

@@ -12,13 +12,13 @@ from eventlog.simulator.outcomes import NUM_UNIFORMS, Expectations, draw_outcome
 
 VALUES = {
     "click": 0.5,
-    "long_view_clicked": 0.6,
-    "like_viewed": 0.1,
-    "profile_enter_clicked": 0.2,
-    "comment_viewed": 0.04,
-    "threshold": 3.0,
-    "longest": 5.0,
-    "long_watch": 0.25,
+    "long_view_after_click": 0.6,
+    "like_after_long_view": 0.1,
+    "profile_enter_after_click": 0.2,
+    "comment_after_long_view": 0.04,
+    "shortest_long_view": 3.0,
+    "longest_watch": 5.0,
+    "long_view_share": 0.25,
 }
 
 
@@ -34,7 +34,7 @@ def test_expectations_of_tasks_follow_from_the_chain() -> None:
     expected = {
         "click": 0.5,
         "long_view": long_view,
-        # Short view: 0.36 of the threshold without a click, 0.62 with one. Long view: 3 + 2 / 4.
+        # Short view: 0.36 of the shortest long view without a click, 0.62 after one. Long view: 3 + 2 / 4.
         "watch_time": 0.5 * 0.995 * 0.36 * 3 + 0.5 * 0.4 * 0.62 * 3 + long_view * 3.5,
         "like": 0.1 * (0.15 + 0.85 * long_view),
         "profile_enter": 0.2 * (0.15 + 0.85 * 0.5),

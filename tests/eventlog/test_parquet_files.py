@@ -54,7 +54,7 @@ def test_a_crafted_file_is_refused_in_one_line_without_its_bytes(file, craft, re
         READERS[reader](file)
     assert str(refused.value) == (
         f"{file}: data with code: expected columns of plain Arrow types, got a column of pickled Python "
-        "code, which was not run. Find out who wrote it, and write it again from its source."
+        "code, which was not run. Find out who wrote this data, and write it again from its source."
     )
     assert refused.value.__suppress_context__
     assert not marker.exists()

@@ -18,7 +18,7 @@ from eventlog.history import HistoryState
 from eventlog.rows import HISTORY_COLUMNS, IMMEDIATE_TASKS, LOG_SCHEMA, LTV_WINDOW_SPANS, MATURITY_SPANS
 from eventlog.simulator import SURFACES, SimulatedSpan, World, simulate, simulated_spans
 from eventlog.simulator.state import WorldState
-from eventlog.simulator.world import TRAIT_VALUES
+from eventlog.simulator.world import VALUES_PER_TRAIT
 from eventlog.spans import span_files
 
 Array = Any
@@ -303,7 +303,7 @@ def test_values_missing_in_real_logs_are_null(world: list[SimulatedSpan]) -> Non
     assert (num_traits == 5).mean() == pytest.approx(0.05, abs=0.02)
     tokens = pc.unique(pc.list_flatten(table["user_traits"])).to_pylist()
     assert set(tokens) == {
-        f"{trait}={value}" for trait, number in enumerate(TRAIT_VALUES) for value in range(number)
+        f"{trait}={value}" for trait, number in enumerate(VALUES_PER_TRAIT) for value in range(number)
     }
 
 

@@ -213,6 +213,7 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
             "surfaces.tab_0.control_every: wrong value: expected greater than or equal to 0, got -1",
         ),
         ({"first_spans": "2:6"}, "surfaces.tab_0.first_spans must begin after the burn-in"),
+        ({"first_spans": "many"}, "surfaces.tab_0.first_spans: spans: not a range of spans"),
         ({"push": {"task": "nap"}}, "surfaces.tab_0.push.task must be a task of the student, got 'nap'"),
         (
             {"push": {"task": "like", "alpha": 0.001}},

@@ -7,7 +7,6 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import grpc
@@ -20,31 +19,31 @@ from eventlog.errors import BadInput
 SCHEME = "bigquery"
 LABELS, LABEL_SETS = "labels", "label_sets"
 
-_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}")
-_DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
-_LOCATION = re.compile(r"[A-Za-z0-9-]+")
-_BILLING_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_BILLING_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_PROJECT_PATTERN = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}")
+_DATASET_PATTERN = re.compile(r"[A-Za-z0-9_]{1,1024}")
+_LOCATION_PATTERN = re.compile(r"[A-Za-z0-9-]+")
+_BILLING_KEY_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_BILLING_VALUE_PATTERN = re.compile(r"[a-z0-9_-]{0,63}")
 _BILLING_PREFIX = "label."
-_KEYS = ("staging", "location", "retention_days", "endpoint", "read_endpoint")
-_SHAPE = "bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX"
+_URI_KEYS = ("staging", "location", "retention_days", "endpoint", "read_endpoint")
+_URI_FORM = "bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BigQueryLocation:
-    """A dataset and its endpoints. Picklable: each worker opens its own clients.
+    """A dataset, its staging place and its endpoints. Picklable, so that each worker opens its own clients.
 
     Attributes:
         project: Google Cloud project that owns the dataset and is billed.
         dataset: dataset of the tables `labels` and `label_sets`.
-        staging: place of the Parquet shards before they are loaded: `gs://bucket/prefix`, or a folder that
-            workers and driver share. The driver uploads shards from such a folder.
+        staging: place to which workers write Parquet shards: `gs://bucket/prefix`, or a folder that all
+            workers share with the process that publishes. That process uploads shards from a folder.
         location: region or multi-region of the dataset.
-        retention_days: partition expiration of `labels`: BigQuery deletes rows that many days after their
-            event date, also of pinned sets. None: never. `labels gc --retention-days` is another mechanism.
-        endpoint: address of the REST interface, if it is not Google's. A plain `http:` address is an
-            emulator; it gets no credentials.
-        read_endpoint: address of an emulator's Storage Read API, `host:port`.
+        retention_days: days after which BigQuery deletes rows of `labels`, counted from their event date.
+            Rows of pinned sets are deleted too, unlike with `labels gc --retention-days`. None: never.
+        endpoint: address of the REST interface; None for Google's. An `http:` address is an emulator, to
+            which no credentials are sent.
+        read_endpoint: address of an emulator's Storage Read API, `host:port`; None without an emulator.
         billing_labels: key → value, set on tables and jobs.
     """
 
@@ -59,8 +58,8 @@ class BigQueryLocation:
 
     @property
     def uri(self) -> str:
-        """The URI of this location; `parse_location` parses it."""
-        values = {key: getattr(self, key) for key in _KEYS if getattr(self, key) is not None}
+        """The URI of this location, which `open_store` accepts."""
+        values = {key: getattr(self, key) for key in _URI_KEYS if getattr(self, key) is not None}
         labels = {_BILLING_PREFIX + key: value for key, value in self.billing_labels.items()}
         return f"{SCHEME}://{self.project}/{self.dataset}?{urlencode({**values, **labels}, safe=':/')}"
 
@@ -70,11 +69,11 @@ class BigQueryLocation:
         return self.endpoint is not None and self.endpoint.startswith("http:")
 
     def table(self, name: str) -> str:
-        """Returns `project.dataset.table`. `parse_location` has checked the parts, so it is safe in SQL."""
+        """Returns `project.dataset.name`, which is safe in SQL: `parse_location` has checked the parts."""
         return f"{self.project}.{self.dataset}.{name}"
 
     def client(self) -> bigquery.Client:
-        """Opens a REST client with application default credentials; an emulator gets none."""
+        """Opens a REST client with application default credentials, or without any for an emulator."""
         options = {"api_endpoint": self.endpoint} if self.endpoint else None
         credentials = AnonymousCredentials() if self.is_emulator else None  # type: ignore[no-untyped-call]
         return bigquery.Client(
@@ -82,7 +81,7 @@ class BigQueryLocation:
         )
 
     def read_client(self) -> bigquery_storage.BigQueryReadClient:
-        """Opens a Storage Read API client with application default credentials; an emulator gets none."""
+        """Opens a Storage Read API client, with the same credentials as `client`."""
         if not self.is_emulator:
             return bigquery_storage.BigQueryReadClient()
         channel = grpc.insecure_channel(self.read_endpoint, options=[("grpc.max_receive_message_length", -1)])
@@ -102,53 +101,62 @@ def parse_location(text: str) -> BigQueryLocation:
     project, _, dataset = path.partition("/")
     values = dict(parse_qsl(query, keep_blank_values=True))
     billing = {
-        key.removeprefix(_BILLING_PREFIX): values.pop(key) for key in list(values) if key.startswith("label.")
+        key.removeprefix(_BILLING_PREFIX): values.pop(key)
+        for key in list(values)
+        if key.startswith(_BILLING_PREFIX)
     }
     for key in values:
-        if key not in _KEYS:
-            close = difflib.get_close_matches(key, _KEYS, n=1)
+        if key not in _URI_KEYS:
+            close = difflib.get_close_matches(key, _URI_KEYS, n=1)
             hint = f"Did you mean {close[0]}?" if close else "Remove it."
-            raise _refused(text, f"one of {', '.join(_KEYS)}, label.<key>", repr(key), hint)
+            raise _location_error(text, f"one of {', '.join(_URI_KEYS)}, label.<key>", repr(key), hint)
     for key, value in billing.items():
-        _require(text, _BILLING_KEY, key, "a billing label's key in lower case")
-        _require(text, _BILLING_VALUE, value, "a billing label's value in lower case")
-    _require(text, _PROJECT, project, "the id of a project")
-    _require(text, _DATASET, dataset, "a dataset of letters, digits and _")
-    _require(text, _LOCATION, values.get("location", "US"), "a location such as EU")
-    retention = _whole_days(text, values.pop("retention_days", None))
+        _require_form(text, _BILLING_KEY_PATTERN, key, "a billing label's key in lower case")
+        _require_form(text, _BILLING_VALUE_PATTERN, value, "a billing label's value in lower case")
+    _require_form(text, _PROJECT_PATTERN, project, "the id of a project")
+    _require_form(text, _DATASET_PATTERN, dataset, "a dataset of letters, digits and _")
+    _require_form(text, _LOCATION_PATTERN, values.get("location", "US"), "a location such as EU")
+    retention = _parse_days(text, values.pop("retention_days", None))
     _check_endpoints(text, values.get("endpoint"), values.get("read_endpoint"))
     return BigQueryLocation(
         project=project,
         dataset=dataset,
-        staging=_staging(text, values.pop("staging", "")),
+        staging=_parse_staging(text, values.pop("staging", "")),
         retention_days=retention,
         billing_labels=billing,
         **values,  # type: ignore[arg-type]
     )
 
 
-def _staging(text: str, staging: str) -> str:
+def _parse_staging(text: str, staging: str) -> str:
     if staging.startswith("gs://") and len(staging) > len("gs://"):
         return staging.rstrip("/")
     if not staging or "://" in staging or not Path(staging).is_absolute():
-        raise _refused(text, "staging=gs://BUCKET/PREFIX or an absolute folder", repr(staging), "Add it.")
+        raise _location_error(
+            text, "staging=gs://BUCKET/PREFIX or an absolute folder", repr(staging), "Correct staging."
+        )
     return staging.rstrip("/")
 
 
-def _whole_days(text: str, value: str | None) -> int | None:
+def _parse_days(text: str, value: str | None) -> int | None:
     if value is None:
         return None
     if not value.isdecimal() or int(value) < 1:
-        raise _refused(text, "retention_days of at least 1", repr(value), "Correct it or leave it out.")
+        raise _location_error(
+            text,
+            "retention_days of at least 1",
+            repr(value),
+            "Correct retention_days, or remove it to keep all rows.",
+        )
     return int(value)
 
 
 def _check_endpoints(text: str, endpoint: str | None, read_endpoint: str | None) -> None:
     if endpoint is not None and not re.match(r"https?://[^/]+", endpoint):
-        raise _refused(text, "endpoint=http(s)://host:port", repr(endpoint), "Correct it.")
+        raise _location_error(text, "endpoint=http(s)://host:port", repr(endpoint), "Correct it.")
     emulator = endpoint is not None and endpoint.startswith("http:")
     if emulator != (read_endpoint is not None):
-        raise _refused(
+        raise _location_error(
             text,
             "read_endpoint=host:port with an http: endpoint, and only then",
             repr(read_endpoint),
@@ -156,12 +164,12 @@ def _check_endpoints(text: str, endpoint: str | None, read_endpoint: str | None)
         )
 
 
-def _require(text: str, form: re.Pattern[str], value: str, expected: str) -> None:
+def _require_form(text: str, form: re.Pattern[str], value: str, expected: str) -> None:
     if not form.fullmatch(value):
-        raise _refused(text, expected, repr(value), f"The URI's form is {_SHAPE}.")
+        raise _location_error(text, expected, repr(value), f"The URI's form is {_URI_FORM}.")
 
 
-def _refused(text: str, expected: str, got: Any, fix: str) -> BadInput:
+def _location_error(text: str, expected: str, got: str, fix: str) -> BadInput:
     return BadInput(
         "not a BigQuery label store", where=f"store '{SCHEME}://{text}'", expected=expected, got=got, fix=fix
     )

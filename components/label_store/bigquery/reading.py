@@ -17,8 +17,8 @@ from components.label_store.bigquery.tables import LABEL_SET
 from eventlog.parquet_files import code_refused
 from eventlog.rows import SURFACE
 
-_STREAMS = 8
-_WAITING_BATCHES = 16
+_MAX_STREAMS = 8
+_MAX_WAITING_BATCHES = 16
 """Maximum number of batches that are read but not yet consumed."""
 
 
@@ -27,7 +27,8 @@ def read_rows(
 ) -> Iterator[pa.RecordBatch]:
     """Yields batches of a set's rows, in the order in which the streams deliver them.
 
-    BigQuery filters columns, surface and dates. The dates limit the scan to the set's partitions.
+    BigQuery selects the columns and filters by set, surface and dates. The dates limit the scan to the set's
+    partitions.
 
     Args:
         location: the dataset.
@@ -49,16 +50,16 @@ def open_session(
     columns: Sequence[str],
     surface: str | None,
 ) -> Any:
-    """Opens a read session over a set's rows, with at most `_STREAMS` streams; see `read_rows`."""
-    restriction = [
+    """Opens a read session over a set's rows, with at most `_MAX_STREAMS` streams; see `read_rows`."""
+    conditions = [
         f"{LABEL_SET} = {_literal(record.set_id)}",
         f"{EVENT_DATE} >= {_literal(record.first_date)}",
         f"{EVENT_DATE} <= {_literal(record.last_date)}",
     ]
     if surface is not None:
-        restriction.append(f"{SURFACE} = {_literal(surface)}")
+        conditions.append(f"{SURFACE} = {_literal(surface)}")
     options = types.ReadSession.TableReadOptions(
-        selected_fields=list(columns), row_restriction=" AND ".join(restriction)
+        selected_fields=list(columns), row_restriction=" AND ".join(conditions)
     )
     return client.create_read_session(
         parent=f"projects/{location.project}",
@@ -67,7 +68,7 @@ def open_session(
             data_format=types.DataFormat.ARROW,
             read_options=options,
         ),
-        max_stream_count=_STREAMS,
+        max_stream_count=_MAX_STREAMS,
     )
 
 
@@ -75,7 +76,7 @@ def read_stream(client: Any, session: Any, stream: str) -> Iterator[pa.RecordBat
     """Yields the batches of one stream. After a broken connection the client resumes the stream.
 
     Raises:
-        BadInput: if a batch carries code.
+        BadInput: if a batch has a column of pickled Python code.
     """
     for page in client.read_rows(stream).rows(session).pages:
         with code_refused(stream):
@@ -84,12 +85,13 @@ def read_stream(client: Any, session: Any, stream: str) -> Iterator[pa.RecordBat
 
 
 def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
-    """Yields the batches of all streams, read in parallel by one thread each; raises the first error."""
-    batches: queue.Queue[Any] = queue.Queue(_WAITING_BATCHES)
-    closed = threading.Event()
+    """Yields the batches that have rows, of all streams; raises the first error. Each stream has a thread."""
+    batches: queue.Queue[Any] = queue.Queue(_MAX_WAITING_BATCHES)
+    is_closed = threading.Event()
 
     def put(item: Any) -> bool:
-        while not closed.is_set():
+        """Queues a batch, an error or None (end of a stream); returns False if the consumer has stopped."""
+        while not is_closed.is_set():
             try:
                 batches.put(item, timeout=0.5)
                 return True
@@ -103,7 +105,7 @@ def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.Reco
                 if not put(batch):
                     return
             put(None)
-        except Exception as error:  # Raised in the consumer's thread.
+        except Exception as error:  # The consumer raises it, in its own thread.
             put(error)
 
     threads = [threading.Thread(target=read, args=[stream], daemon=True) for stream in streams]
@@ -120,9 +122,10 @@ def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.Reco
             elif item.num_rows:
                 yield item
     finally:
-        closed.set()
+        is_closed.set()
 
 
 def _literal(text: str) -> str:
-    """Returns a GoogleSQL string literal; GoogleSQL has the escapes of JSON, but no surrogates."""
+    """Returns a GoogleSQL string literal."""
+    # GoogleSQL has JSON's escapes, except surrogates such as `\ud83d`. ensure_ascii=False writes none.
     return json.dumps(text, ensure_ascii=False)

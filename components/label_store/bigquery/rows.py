@@ -12,8 +12,8 @@ from components.label_store.bigquery.location import LABELS, BigQueryLocation
 from components.label_store.bigquery.tables import LABEL_SET
 from eventlog.rows import EXAMPLE_ID
 
-# The dates are the partitions, on which BigQuery requires a filter. `labels` is clustered by set id, so the
-# id limits the scan to this set's blocks.
+# `labels` is partitioned by date, and BigQuery requires a filter on the partitions. `labels` is clustered by
+# set id, so BigQuery reads only the blocks of this set.
 _WHERE = f"{LABEL_SET} = @set_id AND {EVENT_DATE} BETWEEN @first_date AND @last_date"
 
 
@@ -25,8 +25,8 @@ def count_rows(location: BigQueryLocation, jobs: JobRunner, record: LabelSetReco
     return row.num_rows, row.num_ids
 
 
-def repeated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> list[str]:
-    """Returns example ids that have several rows: sorted, at most three."""
+def read_duplicated_ids(location: BigQueryLocation, jobs: JobRunner, record: LabelSetRecord) -> list[str]:
+    """Returns the first three example ids, in sorted order, that have several rows in an attempt."""
     sql = (
         f"SELECT {EXAMPLE_ID} FROM `{{table}}` WHERE {_WHERE} "  # noqa: S608 - only constants
         f"GROUP BY {EXAMPLE_ID} HAVING COUNT(*) > 1 ORDER BY {EXAMPLE_ID} LIMIT 3"

@@ -24,53 +24,55 @@ from components.label_store.publication import collected_attempt_error, describe
 from eventlog.parquet_files import ParquetWriter, read_table, write_table
 
 _FOLDER = "label_set="
-_FILES_A_JOB = 10_000
+_MAX_FILES_PER_JOB = 10_000
 """Maximum number of URIs in one load job of BigQuery."""
-_ROWS_AN_UPLOAD = 5_000_000
-"""About 300 MB. BigQuery allows 1,500 load jobs per table and day, so several shards share one upload."""
+_MAX_ROWS_PER_UPLOAD = 5_000_000
+"""About 300 MB; only a single larger shard exceeds this number. Several shards share one upload, because
+BigQuery allows 1,500 load jobs per table and day."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BigQueryShardWriter(ShardWriter):
-    """Writes Parquet below the staging prefix, in one folder for each attempt.
+    """Writes Parquet files below the staging prefix, in one folder for each attempt.
 
     Attributes:
         staging: `gs://bucket/prefix` or a folder.
-        attempt: the set id.
+        attempt_id: the set id.
         columns: task → meaning of its column.
     """
 
     staging: str
-    attempt: str
+    attempt_id: str
     columns: dict[str, SoftColumn]
 
     @property
     def set_id(self) -> str:
         """See `ShardWriter`."""
-        return self.attempt
+        return self.attempt_id
 
     def write(self, name: str, table: pa.Table) -> StagedShard:
-        """Writes a new file in every call; `publish` loads one file per shard name."""
+        """See `ShardWriter`. Every call writes a new file; `publish` loads one file per shard name."""
         table = prepare_rows(name, table, self.columns)
-        path = f"{staging_folder(self.staging, self.attempt)}/{name}-{uuid.uuid4().hex}.parquet"
-        files, inner = open_files(path)
-        if isinstance(files, pafs.LocalFileSystem):  # Object stores have no folders.
-            files.create_dir(inner.rpartition("/")[0])
+        path = f"{staging_folder(self.staging, self.attempt_id)}/{name}-{uuid.uuid4().hex}.parquet"
+        file_system, inner_path = open_file_system(path)
+        if isinstance(file_system, pafs.LocalFileSystem):  # Object stores have no folders.
+            file_system.create_dir(inner_path.rpartition("/")[0])
         field = pa.field(LABEL_SET, pa.string(), nullable=False)
-        rows = table.add_column(0, field, pa.array([self.attempt] * table.num_rows, pa.string()))
-        with files.open_output_stream(inner) as stream:
+        rows = table.add_column(0, field, pa.array([self.attempt_id] * table.num_rows, pa.string()))
+        with file_system.open_output_stream(inner_path) as stream:
             write_table(rows, stream)
-        return describe_shard(name, path, files.get_file_info(inner).size, table, self.columns)
+        size = file_system.get_file_info(inner_path).size
+        return describe_shard(name, path, size, table, self.columns)
 
 
-def open_files(path: str) -> tuple[pafs.FileSystem, str]:
-    """Returns the file system of a staging path, and the path inside it."""
+def open_file_system(path: str) -> tuple[pafs.FileSystem, str]:
+    """Returns the file system of a staging path, and the path inside that file system."""
     if path.startswith("gs://"):
-        return _cloud_storage(os.environ.get("STORAGE_EMULATOR_HOST")), path.removeprefix("gs://")
+        return _open_cloud_storage(os.environ.get("STORAGE_EMULATOR_HOST")), path.removeprefix("gs://")
     return pafs.LocalFileSystem(), path
 
 
-def _cloud_storage(emulator: str | None) -> pafs.FileSystem:
+def _open_cloud_storage(emulator: str | None) -> pafs.FileSystem:
     """Opens Cloud Storage or its emulator. Arrow does not read STORAGE_EMULATOR_HOST itself."""
     if emulator is None:
         return pafs.GcsFileSystem()
@@ -79,41 +81,44 @@ def _cloud_storage(emulator: str | None) -> pafs.FileSystem:
 
 
 def staging_folder(staging: str, set_id: str) -> str:
-    """Folder of an attempt's staged shards."""
+    """Returns the folder of an attempt's staged shards."""
     return f"{staging}/{_FOLDER}{set_id}"
 
 
-def remove_staged(staging: str, set_id: str) -> None:
+def delete_staged_shards(staging: str, set_id: str) -> None:
     """Deletes the staged shards of an attempt, if there are any."""
-    files, inner = open_files(staging_folder(staging, set_id))
-    for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True)):
-        files.delete_file(info.path)
-    if isinstance(files, pafs.LocalFileSystem) and files.get_file_info(inner).type == pafs.FileType.Directory:
-        files.delete_dir(inner)
+    file_system, inner_path = open_file_system(staging_folder(staging, set_id))
+    for info in file_system.get_file_info(pafs.FileSelector(inner_path, allow_not_found=True)):
+        file_system.delete_file(info.path)
+    is_local = isinstance(file_system, pafs.LocalFileSystem)
+    if is_local and file_system.get_file_info(inner_path).type == pafs.FileType.Directory:
+        file_system.delete_dir(inner_path)
 
 
-def staged_before(staging: str, older_than_seconds: float) -> set[str]:
-    """Returns the ids of the attempts whose newest staged file is older than this."""
-    files, inner = open_files(staging)
+def find_idle_attempts(staging: str, older_than_seconds: float) -> set[str]:
+    """Returns the ids of the attempts whose newest staged file is older than `older_than_seconds`."""
+    file_system, inner_path = open_file_system(staging)
     newest: dict[str, float] = {}
-    for info in files.get_file_info(pafs.FileSelector(inner, allow_not_found=True, recursive=True)):
+    for info in file_system.get_file_info(
+        pafs.FileSelector(inner_path, allow_not_found=True, recursive=True)
+    ):
         folder = info.path.rpartition("/")[0].rpartition("/")[2]
         if info.type == pafs.FileType.File and folder.startswith(_FOLDER):
             set_id = folder.removeprefix(_FOLDER)
             newest[set_id] = max(newest.get(set_id, 0.0), info.mtime.timestamp())
-    limit = time.time() - older_than_seconds
-    return {set_id for set_id, changed in newest.items() if changed < limit}
+    cutoff = time.time() - older_than_seconds
+    return {set_id for set_id, changed in newest.items() if changed < cutoff}
 
 
-def require_staged(set_id: str, shards: Sequence[StagedShard]) -> None:
-    """Raises if a staged file is missing or changed.
+def require_staged_shards(set_id: str, shards: Sequence[StagedShard]) -> None:
+    """Checks that the staged files of an attempt are complete.
 
     Raises:
         BadInput: if a file is missing or its size differs from `size_bytes`.
     """
     for shard in shards:
-        files, inner = open_files(shard.path)
-        info = files.get_file_info(inner)
+        file_system, inner_path = open_file_system(shard.path)
+        info = file_system.get_file_info(inner_path)
         if info.type != pafs.FileType.File or info.size != shard.size_bytes:
             raise collected_attempt_error(set_id)
 
@@ -125,9 +130,11 @@ def load_shards(
     tasks: Sequence[str],
     shards: Sequence[StagedShard],
     fields: Sequence[bigquery.SchemaField],
-    generation: int,
+    load_number: int,
 ) -> None:
-    """Loads staged shards into `labels` exactly once, in as few jobs as possible.
+    """Loads staged shards into `labels`, in as few jobs as possible.
+
+    A second call with the same shards and `load_number` does not load the rows again.
 
     Args:
         location: the dataset.
@@ -135,8 +142,8 @@ def load_shards(
         set_id: id of the attempt.
         tasks: tasks of the shards' columns.
         shards: one copy of each shard.
-        fields: columns of the table.
-        generation: number of earlier loads of these shards whose rows have been deleted again.
+        fields: columns of `labels`.
+        load_number: 0 for the first load. Rows of the earlier loads have been deleted again.
     """
     from_cloud = location.staging.startswith("gs://")
     names = {LABEL_SET, *row_schema(tasks).names}
@@ -148,25 +155,28 @@ def load_shards(
         labels=dict(location.billing_labels),
     )
     table = location.table(LABELS)
-    make_submit = _load_from_cloud if from_cloud else _load_by_upload
-    for group in load_groups(shards, from_cloud):
+    make_submit = _make_cloud_load if from_cloud else _make_upload
+    for group in group_shards(shards, from_cloud):
         submit = make_submit(jobs.client, [shard.path for shard in group], table, config)
-        jobs.run_once(job_id_of(set_id, group, generation), submit)
+        jobs.run_once(make_job_id(set_id, group, load_number), submit)
 
 
-def job_id_of(set_id: str, shards: Sequence[StagedShard], generation: int) -> str:
-    """Returns the id, without attempt number, of the job for these shards; the same in every process."""
-    paths = "\n".join([set_id, str(generation), *sorted(shard.path for shard in shards)])
-    return f"rankdistill_load_{hashlib.sha256(paths.encode()).hexdigest()[:40]}"
+def make_job_id(set_id: str, shards: Sequence[StagedShard], load_number: int) -> str:
+    """Returns the `id_prefix` of the load job for these shards: the same one in every process."""
+    lines = "\n".join([set_id, str(load_number), *sorted(shard.path for shard in shards)])
+    return f"rankdistill_load_{hashlib.sha256(lines.encode()).hexdigest()[:40]}"
 
 
-def load_groups(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[list[StagedShard]]:
-    """Yields the shards of each load job, sorted by name, within `_FILES_A_JOB` or `_ROWS_AN_UPLOAD`."""
+def group_shards(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[list[StagedShard]]:
+    """Yields the shards of each load job, sorted by name.
+
+    A job from Cloud Storage loads up to `_MAX_FILES_PER_JOB` files, an upload `_MAX_ROWS_PER_UPLOAD` rows.
+    """
     group: list[StagedShard] = []
     rows = 0
     for shard in sorted(shards, key=lambda shard: shard.name):
-        full = len(group) == _FILES_A_JOB if from_cloud else rows + shard.rows > _ROWS_AN_UPLOAD
-        if group and full:
+        is_full = len(group) == _MAX_FILES_PER_JOB if from_cloud else rows + shard.rows > _MAX_ROWS_PER_UPLOAD
+        if group and is_full:
             yield group
             group, rows = [], 0
         group.append(shard)
@@ -175,21 +185,21 @@ def load_groups(shards: Sequence[StagedShard], from_cloud: bool) -> Iterator[lis
         yield group
 
 
-def _load_from_cloud(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
+def _make_cloud_load(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
     return lambda job_id: client.load_table_from_uri(
         paths, table, job_id=job_id, job_config=config, retry=None
     )
 
 
-def _load_by_upload(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
+def _make_upload(client: bigquery.Client, paths: list[str], table: str, config: Any) -> Any:
     def submit(job_id: str) -> Any:
-        content = io.BytesIO(_concatenate(paths))
+        content = io.BytesIO(_concatenate_parquet(paths))
         return client.load_table_from_file(content, table, job_id=job_id, job_config=config, num_retries=0)
 
     return submit
 
 
-def _concatenate(paths: list[str]) -> bytes:
+def _concatenate_parquet(paths: list[str]) -> bytes:
     if len(paths) == 1:
         return Path(paths[0]).read_bytes()
     content = io.BytesIO()

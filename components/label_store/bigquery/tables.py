@@ -1,7 +1,7 @@
 """Creates the two tables of a BigQuery label store, and adds a column for each new task.
 
 labels      rows of all attempts; partitioned by event_date, clustered by (label_set, example_id)
-label_sets  state of all attempts, and pins of fleets
+label_sets  state of all attempts, pins of fleets, and the guard row (see `registry`)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from google.api_core.retry import Retry
 from google.cloud import bigquery
 
 from components.label_store.base import EVENT_DATE, SoftColumn
-from components.label_store.bigquery.jobs import TRANSIENT
+from components.label_store.bigquery.jobs import TRANSIENT_ERRORS
 from components.label_store.bigquery.location import LABEL_SETS, LABELS, BigQueryLocation
 from components.label_store.bigquery.registry import missing_tables_error
 from components.label_store.publication import column_conflict_error
@@ -28,12 +28,15 @@ from eventlog.shipped_schema import shipped_schema
 LABEL_SET = "label_set"
 _CLUSTERING = [LABEL_SET, EXAMPLE_ID]
 _DAY_MS = 24 * 3600 * 1000
-_LOST_RACE = (exceptions.PreconditionFailed, exceptions.Conflict, exceptions.BadRequest)
-"""Errors if another process has changed the table: the first is BigQuery's, the rest are local-bigquery's."""
-_COLUMN_ATTEMPTS = 12
+_CONFLICT_ERRORS = (exceptions.PreconditionFailed, exceptions.Conflict, exceptions.BadRequest)
+"""Errors of an update if another process has changed the table meanwhile.
 
-_RETRY: Any = Retry(predicate=lambda error: isinstance(error, TRANSIENT), initial=0.1, timeout=300.0)
-"""Retries of idempotent calls."""
+BigQuery raises the first. The test server local-bigquery raises the other two.
+"""
+_MAX_UPDATES = 12
+
+_RETRY: Any = Retry(predicate=lambda error: isinstance(error, TRANSIENT_ERRORS), initial=0.1, timeout=300.0)
+"""Retry policy of idempotent calls."""
 
 
 def make_tables(location: BigQueryLocation, client: bigquery.Client) -> list[str]:
@@ -48,17 +51,17 @@ def make_tables(location: BigQueryLocation, client: bigquery.Client) -> list[str
     dataset = bigquery.Dataset(f"{location.project}.{location.dataset}")
     dataset.location = location.location
     client.create_dataset(dataset, exists_ok=True, retry=_RETRY)
-    labels = _table(location, LABELS)
+    labels = _define_table(location, LABELS)
     labels.time_partitioning = bigquery.TimePartitioning(
         field=EVENT_DATE,
         expiration_ms=location.retention_days * _DAY_MS if location.retention_days else None,
     )
     labels.require_partition_filter = True
     labels.clustering_fields = _CLUSTERING
-    for table in (labels, _table(location, LABEL_SETS)):
+    for table in (labels, _define_table(location, LABEL_SETS)):
         existing = client.create_table(table, exists_ok=True, retry=_RETRY)
         _require_same_shape(table, existing)
-        if _expiration(existing) != _expiration(table):
+        if _expiration_ms(existing) != _expiration_ms(table):
             existing.time_partitioning = table.time_partitioning
             client.update_table(existing, ["time_partitioning"], retry=_RETRY)
     return [location.table(LABELS), location.table(LABEL_SETS)]
@@ -67,52 +70,53 @@ def make_tables(location: BigQueryLocation, client: bigquery.Client) -> list[str
 def add_columns(
     location: BigQueryLocation, client: bigquery.Client, columns: Mapping[str, SoftColumn]
 ) -> list[bigquery.SchemaField]:
-    """Adds the task columns that `labels` lacks. A column's description holds its meaning.
+    """Adds the task columns that `labels` lacks. The description of a column states its meaning.
 
     Returns:
         All fields of the table.
 
     Raises:
         BadInput: if a column exists with another meaning, or the table is missing.
+        RuntimeError: if the columns are still missing after `_MAX_UPDATES` updates.
     """
     failure: Exception | None = None
-    for turn in range(_COLUMN_ATTEMPTS):
+    for turn in range(_MAX_UPDATES):
         time.sleep(0.05 * turn)
         try:
             table = client.get_table(location.table(LABELS), retry=_RETRY)
         except exceptions.NotFound as error:
             raise missing_tables_error(location) from error
-        undescribed = any(field.description is None for field in table.schema)
-        # local-bigquery adds a column first and its description later.
-        if undescribed and turn < _COLUMN_ATTEMPTS - 1:
+        # local-bigquery adds a column first and its description later: wait for the description.
+        lacks_description = any(field.description is None for field in table.schema)
+        if lacks_description and turn < _MAX_UPDATES - 1:
             continue
-        missing = _missing_columns(location, table, columns)
+        missing = _missing_fields(location, table, columns)
         if not missing:
             return list(table.schema)
         table.schema = [*table.schema, *missing]
         try:
-            # The request carries the table's etag: if two processes add columns at once, one fails.
+            # The request contains the table's etag. If two processes add columns at once, one request fails.
             client.update_table(table, ["schema"], retry=None)
-        except (*_LOST_RACE, *TRANSIENT) as error:
+        except (*_CONFLICT_ERRORS, *TRANSIENT_ERRORS) as error:
             failure = error
     where = location.table(LABELS)
-    raise RuntimeError(f"could not add columns to {where} in {_COLUMN_ATTEMPTS} attempts.") from failure
+    raise RuntimeError(f"could not add columns to {where} in {_MAX_UPDATES} updates.") from failure
 
 
 @functools.cache
-def fixed_fields(name: str) -> tuple[bigquery.SchemaField, ...]:
+def read_fixed_fields(name: str) -> tuple[bigquery.SchemaField, ...]:
     """Reads the fixed columns of a table from `schema/<name>.bq.json`."""
     fields = json.loads(shipped_schema(f"{name}.bq.json").read_text())
     return tuple(bigquery.SchemaField.from_api_repr(field) for field in fields)
 
 
-def _missing_columns(
+def _missing_fields(
     location: BigQueryLocation, table: bigquery.Table, columns: Mapping[str, SoftColumn]
 ) -> list[bigquery.SchemaField]:
     meanings = {field.name: field.description for field in table.schema}
     missing = []
     for task, column in columns.items():
-        name, meaning = SOFT_PREFIX + task, _meaning(column)
+        name, meaning = SOFT_PREFIX + task, _description(column)
         if name not in meanings:
             missing.append(bigquery.SchemaField(name, "FLOAT64", description=meaning))
         elif meanings[name] != meaning:
@@ -120,8 +124,8 @@ def _missing_columns(
     return missing
 
 
-def _table(location: BigQueryLocation, name: str) -> bigquery.Table:
-    table = bigquery.Table(location.table(name), schema=list(fixed_fields(name)))
+def _define_table(location: BigQueryLocation, name: str) -> bigquery.Table:
+    table = bigquery.Table(location.table(name), schema=list(read_fixed_fields(name)))
     table.labels = dict(location.billing_labels)
     return table
 
@@ -145,10 +149,10 @@ def _require_same_shape(expected: bigquery.Table, existing: bigquery.Table) -> N
         )
 
 
-def _expiration(table: bigquery.Table) -> int | None:
+def _expiration_ms(table: bigquery.Table) -> int | None:
     partitioning = table.time_partitioning
     return partitioning.expiration_ms if partitioning else None
 
 
-def _meaning(column: SoftColumn) -> str:
+def _description(column: SoftColumn) -> str:
     return f"kind={column.kind}, link={column.link}, unit={column.unit}, scale={column.scale}"

@@ -1,4 +1,4 @@
-"""Label store in a Delta Lake table; the default, which needs no server.
+"""Label store in a Delta Lake table. It is the default and needs no server.
 
 May import the top level of `label_store`, but not `schemes` or another backend.
 """

@@ -14,7 +14,7 @@ from components.label_store.publication import describe_shard, prepare_rows
 from eventlog.parquet_files import write_table
 
 ROW_GROUP_ROWS = 32_768
-"""Few rows, so that a scan of one surface can skip row groups by their statistics."""
+"""Maximum rows of a row group. Small groups let a scan of one surface skip groups by their statistics."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,29 +24,29 @@ class DeltaShardWriter(ShardWriter):
 
     Attributes:
         root: folder of the Delta table.
-        attempt: the set id.
+        attempt_id: the set id.
         columns: task → meaning of its column.
     """
 
     root: str
-    attempt: str
+    attempt_id: str
     columns: dict[str, SoftColumn]
 
     @property
     def set_id(self) -> str:
         """See `ShardWriter`."""
-        return self.attempt
+        return self.attempt_id
 
     def write(self, name: str, table: pa.Table) -> StagedShard:
-        """Writes a hidden file and renames it. Every call writes a new file."""
+        """See `ShardWriter`. Every call writes a new file."""
         table = prepare_rows(name, table, self.columns)
-        path = write_parquet(Path(self.root) / f"label_set={self.attempt}", name, table)
+        path = write_parquet(Path(self.root) / f"label_set={self.attempt_id}", name, table)
         size = path.stat().st_size
         return describe_shard(name, str(path.relative_to(self.root)), size, table, self.columns)
 
 
 def write_parquet(folder: Path, name: str, table: pa.Table) -> Path:
-    """Writes a new file `<name>-<unique>.parquet`, which becomes visible only when it is complete."""
+    """Writes a new file `<name>-<unique>.parquet`: first under a hidden name, then renamed when complete."""
     folder.mkdir(parents=True, exist_ok=True)
     # Unique name: a late retry of a bundle must not overwrite a file that has been published.
     path = folder / f"{name}-{uuid.uuid4().hex}.parquet"
@@ -58,7 +58,7 @@ def write_parquet(folder: Path, name: str, table: pa.Table) -> Path:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Flushes a file to disk, so that a file named by a commit survives a power cut."""
+    """Flushes a file to disk, so that a file in a committed transaction survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -3,7 +3,7 @@
     ROOT/_delta_log/                            transaction log
     ROOT/label_set=<set id>/<shard>-*.parquet   rows, staged or published
     ROOT/_records/<set id>-<number>.json        records, staged or published
-    ROOT/_pins/<fleet>/span-<N>                 pins, each a file that is created once
+    ROOT/_pins/<fleet>/span-<N>                 pins; a pin's file contains a set id and never changes
 
 DuckDB, Spark and Polars read ROOT as a Delta table and see only published sets.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from components.label_store.base import (
     LabelSetKey,
@@ -48,7 +48,7 @@ from components.label_store.publication import (
     draft_record,
     duplicate_labels_error,
     key_from_set_id,
-    new_set_id,
+    make_set_id,
     refuse_faults,
     unknown_column_error,
 )
@@ -58,8 +58,8 @@ from eventlog.parquet_files import open_dataset
 from eventlog.rows import EXAMPLE_ID, SURFACE
 
 _COMMIT_ATTEMPTS = 30
-_SCAN_ROWS = 65_536
-_RECORD = pydantic.TypeAdapter(LabelSetRecord)  # Building it takes longer than reading a record.
+_MAX_BATCH_ROWS = 65_536
+_RECORD_ADAPTER = pydantic.TypeAdapter(LabelSetRecord)  # Built once: building is slow.
 
 
 class DeltaLabelStore(LabelStore):
@@ -71,21 +71,23 @@ class DeltaLabelStore(LabelStore):
 
     def stage(self, key: LabelSetKey, columns: Mapping[str, SoftColumn]) -> DeltaShardWriter:
         """See `LabelStore`. Each attempt has its own partition folder."""
-        return DeltaShardWriter(str(self._root), new_set_id(key, columns), dict(columns))
+        return DeltaShardWriter(str(self._root), make_set_id(key, columns), dict(columns))
 
     def publish(
         self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
     ) -> LabelSetRecord:
         """See `LabelStore`. Commits one Delta transaction, then reads the outcome from the table."""
         if not isinstance(writer, DeltaShardWriter):
-            raise TypeError(f"publish a writer from this store's stage(), got {type(writer).__name__}.")
+            raise TypeError(
+                f"publish needs a writer from stage() of this store, got {type(writer).__name__}."
+            )
         key = key_from_set_id(writer.set_id)
         shards = deduplicate_shards(shards)
         published = self._published_record(open_or_create_table(self._root), writer, key, supersede)
         if published is not None:
             return published
-        self._refuse_unfit(writer.set_id, shards)
-        # A set is listed if the table has a file of it, so a set without rows needs an empty file.
+        self._check_shards(writer.set_id, shards)
+        # The table lists only sets that have a file, so a set without rows needs an empty file.
         shards = shards or [writer.write("empty", row_schema(list(writer.columns)).empty_table())]
         failure: DeltaError | None = None
         for turn in range(_COMMIT_ATTEMPTS):
@@ -94,11 +96,12 @@ class DeltaLabelStore(LabelStore):
             if published is not None:
                 return published
             try:
+                # Each of the two commits ends the turn. The next turn opens the newest table version.
                 if not table.add_columns(writer.columns):
-                    revision = table.revision(key) + 1
+                    revision = table.newest_revision(key) + 1
                     record = draft_record(writer.set_id, writer.columns, shards, facts, revision)
-                    number = self._write_record(record)
-                    table.publish(key, record.revision, writer.set_id, number, shards)
+                    record_number = self._write_record(record)
+                    table.publish(key, revision, writer.set_id, record_number, shards)
             except DeltaError as error:
                 failure = error
                 time.sleep(0.002 * turn * secrets.randbelow(8))
@@ -109,23 +112,23 @@ class DeltaLabelStore(LabelStore):
         table = open_table(self._root)
         if table is None:
             return []
-        records = [self._read_record(table, set_id) for set_id in table.files()]
+        records = [self._read_record(table, set_id) for set_id in table.files_by_set()]
         return sorted(records, key=lambda record: (record.created_ms, record.set_id))
 
     def find_set(self, set_id: str) -> LabelSetRecord:
         """See `LabelStore`. Reads only this record."""
-        return self._read_record(self._table_with(set_id), set_id)
+        return self._read_record(self._open_table_with(set_id), set_id)
 
     def scan(
         self, set_id: str, columns: Sequence[str], *, surface: str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """See `LabelStore`. Reads only the set's files, and skips row groups by their surface statistics."""
-        table = self._table_with(set_id)
+        """See `LabelStore`. Skips row groups whose statistics exclude the surface."""
+        table = self._open_table_with(set_id)
         schema = row_schema(list(self._read_record(table, set_id).columns))
         for name in columns:
             if name not in schema.names:
                 raise unknown_column_error(set_id, str(self._root), name, schema.names)
-        files = [str(self._root / path) for path in table.files()[set_id]]
+        files = [str(self._root / path) for path in table.files_by_set()[set_id]]
         for file in files:
             if not Path(file).is_file():
                 raise lost_file_error(set_id, file)
@@ -133,19 +136,21 @@ class DeltaLabelStore(LabelStore):
 
         def batches() -> Iterator[pa.RecordBatch]:
             dataset = open_dataset(files, schema)
-            yield from dataset.to_batches(columns=list(columns), filter=row_filter, batch_size=_SCAN_ROWS)
+            yield from dataset.to_batches(
+                columns=list(columns), filter=row_filter, batch_size=_MAX_BATCH_ROWS
+            )
 
-        return _readable(batches(), set_id, str(self._root / f"label_set={set_id}"))
+        return _check_batches(batches(), set_id, str(self._root / f"label_set={set_id}"))
 
     def pin(self, fleet: str, span: int, set_id: str) -> str:
         """See `LabelStore`. Creates the pin's file by a hard link, which succeeds for one caller only."""
         path = self._pin_path(fleet, span)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._pins_locked():
-            self.find_set(set_id)
-            return self._link_pin(path, set_id)
+        with self._lock_pins():
+            self.find_set(set_id)  # Raises if the set is not published.
+            return self._create_pin(path, set_id)
 
-    def _link_pin(self, path: Path, set_id: str) -> str:
+    def _create_pin(self, path: Path, set_id: str) -> str:
         partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
         partial.write_text(set_id)
         flush_to_disk(partial)
@@ -165,58 +170,63 @@ class DeltaLabelStore(LabelStore):
             return None
 
     def delete_unpublished(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
-        """See `LabelStore`. Bars the attempts in a commit, so a late `publish` fails; then deletes files."""
+        """See `LabelStore`. Bars the attempts in a commit, so a late `publish` fails; then deletes files.
+
+        Also deletes unneeded files of published sets, such as second copies of a shard.
+        """
         cutoff = time.time() - older_than_seconds
         if not dry_run:
-            for pin in self._root.glob("_pins/*/.span-*"):
-                if _last_change([pin]) < cutoff:
-                    pin.unlink(missing_ok=True)
-        while idle := self._idle_files(cutoff):
-            table = open_or_create_table(self._root)
-            published = table.files()
-            removed = sorted(set(idle) - set(published))
+            for partial in self._root.glob("_pins/*/.span-*"):  # Left by a killed `pin`.
+                if _newest_change([partial]) < cutoff:
+                    partial.unlink(missing_ok=True)
+        while idle_files := self._idle_files(cutoff):
             if dry_run:
-                return removed
+                table = open_table(self._root)
+                return sorted(set(idle_files) - set(table.files_by_set() if table else ()))
+            table = open_or_create_table(self._root)
+            published = table.files_by_set()
+            unpublished = sorted(set(idle_files) - set(published))
             try:
-                # If an earlier garbage collection was killed, attempts that it barred still have files.
-                table.bar([set_id for set_id in removed if not table.is_barred(set_id)])
+                # An attempt may be barred and still have files, if an earlier garbage collection was killed.
+                table.bar([set_id for set_id in unpublished if not table.is_barred(set_id)])
             except DeltaError:  # Another process has published or barred one of the attempts.
                 continue
-            for set_id, paths in idle.items():
-                number = table.record_number(set_id)
-                needed = {self._record_path(set_id, number)} if number else set()
+            for set_id, paths in idle_files.items():
+                record_number = table.record_number(set_id)
+                needed = {self._record_path(set_id, record_number)} if record_number else set()
                 needed |= {self._root / path for path in published.get(set_id, [])}
                 for path in set(paths) - needed:
                     path.unlink(missing_ok=True)
-            for set_id in removed:
+            for set_id in unpublished:
                 shutil.rmtree(self._root / f"label_set={set_id}", ignore_errors=True)
-            return removed
+            return unpublished
         return []
 
     def delete_unpinned(self, *, older_than_seconds: float, dry_run: bool = False) -> list[str]:
         """See `LabelStore`. Removes the sets in one Delta transaction, then deletes their files."""
-        limit_ms = (time.time() - older_than_seconds) * 1000
+        cutoff_ms = (time.time() - older_than_seconds) * 1000
         if dry_run:
-            return self._unpinned(limit_ms)
-        with self._pins_locked():
-            unpinned = self._unpinned(limit_ms)
-            if not unpinned:
-                return []
-            open_or_create_table(self._root).remove(unpinned)
+            return self._list_unpinned(cutoff_ms)
+        with self._lock_pins():
+            while unpinned := self._list_unpinned(cutoff_ms):
+                # Fails if another process has changed the table since it was opened: then lists again.
+                with contextlib.suppress(CommitFailedError):
+                    open_or_create_table(self._root).remove(unpinned)
+                    break
         for set_id in unpinned:
             shutil.rmtree(self._root / f"label_set={set_id}", ignore_errors=True)
             for path in self._root.glob(f"_records/{set_id}-*.json"):
                 path.unlink()
         return unpinned
 
-    def _unpinned(self, limit_ms: float) -> list[str]:
+    def _list_unpinned(self, cutoff_ms: float) -> list[str]:
         pinned = {_read_pin(path) for path in self._root.glob("_pins/*/span-*")}
-        old = {record.set_id for record in self.list_sets() if record.created_ms < limit_ms}
+        old = {record.set_id for record in self.list_sets() if record.created_ms < cutoff_ms}
         return sorted(old - pinned)
 
     @contextlib.contextmanager
-    def _pins_locked(self) -> Iterator[None]:
-        """Prevents the deletion of a set while it is being pinned. The lock of a dead process is released."""
+    def _lock_pins(self) -> Iterator[None]:
+        """Locks the pins, so that no set is deleted while it is pinned. A kill releases the lock."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / "_pins.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -225,26 +235,26 @@ class DeltaLabelStore(LabelStore):
     def _published_record(
         self, table: LabelTable, writer: DeltaShardWriter, key: LabelSetKey, supersede: bool
     ) -> LabelSetRecord | None:
-        """The newest published record of the key; None if this attempt still has to be published.
+        """Returns the newest published record of the key; None if this attempt must still be published.
 
         Raises:
             BadInput: if the attempt is barred.
         """
         if table.is_barred(writer.set_id):
             raise collected_attempt_error(writer.set_id)
-        set_ids = [set_id for set_id in table.files() if set_id.startswith(key.prefix)]
+        set_ids = [set_id for set_id in table.files_by_set() if set_id.startswith(key.prefix)]
         if table.record_number(writer.set_id) is None and (supersede or not set_ids):
             return None
         records = [self._read_record(table, set_id) for set_id in set_ids]
         return max(records, key=lambda record: record.revision)
 
-    def _table_with(self, set_id: str) -> LabelTable:
+    def _open_table_with(self, set_id: str) -> LabelTable:
         table = open_table(self._root)
         if table is None or table.record_number(set_id) is None:
             raise unknown_set_error(set_id)
         return table
 
-    def _refuse_unfit(self, set_id: str, shards: Sequence[StagedShard]) -> None:
+    def _check_shards(self, set_id: str, shards: Sequence[StagedShard]) -> None:
         refuse_faults(set_id, shards)
         for shard in shards:
             path = self._root / shard.path
@@ -258,50 +268,53 @@ class DeltaLabelStore(LabelStore):
 
     def _write_record(self, record: LabelSetRecord) -> int:
         # A random number gives each commit a new record file, so that no record is overwritten.
-        number = secrets.randbelow(2**62 - 1) + 1
-        path = self._record_path(record.set_id, number)
+        record_number = secrets.randbelow(2**62 - 1) + 1
+        path = self._record_path(record.set_id, record_number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_RECORD.dump_json(record))
+        path.write_bytes(_RECORD_ADAPTER.dump_json(record))
         flush_to_disk(path)
-        return number
+        return record_number
 
     def _read_record(self, table: LabelTable, set_id: str) -> LabelSetRecord:
-        number = table.record_number(set_id)
-        if number is None:
+        record_number = table.record_number(set_id)
+        if record_number is None:
             raise unknown_set_error(set_id)
-        path = self._record_path(set_id, number)
+        path = self._record_path(set_id, record_number)
         try:
-            record = _RECORD.validate_json(path.read_bytes())
+            record = _RECORD_ADAPTER.validate_json(path.read_bytes())
         except FileNotFoundError as error:
             raise lost_file_error(set_id, str(path)) from error
         except pydantic.ValidationError as error:
             expected, got = "the record of a label set", str(error)
             raise unreadable_file_error(set_id, str(path), expected, got) from error
-        if record.set_id != set_id:  # Its id becomes a folder's name when old sets are deleted.
+        if record.set_id != set_id:  # `delete_unpinned` deletes the folder of this id.
             raise unreadable_file_error(set_id, str(path), f"the record of {set_id}", repr(record.set_id))
         return record
 
-    def _record_path(self, set_id: str, number: int) -> Path:
-        return self._root / "_records" / f"{set_id}-{number:016x}.json"
+    def _record_path(self, set_id: str, record_number: int) -> Path:
+        return self._root / "_records" / f"{set_id}-{record_number:016x}.json"
 
     def _pin_path(self, fleet: str, span: int) -> Path:
         return self._root / "_pins" / require_name(fleet, "fleet name") / f"span-{span:05d}"
 
     def _idle_files(self, cutoff: float) -> dict[str, list[Path]]:
-        """Set id → files, for attempts, published or not, whose newest file is older than `cutoff`."""
+        """Returns set id → files, of attempts whose files are all older than `cutoff` (Unix seconds).
+
+        The result includes published sets.
+        """
         files: dict[str, list[Path]] = {}
         for path in self._root.glob("label_set=*/*"):
             files.setdefault(path.parent.name.removeprefix("label_set="), []).append(path)
         for path in self._root.glob("_records/*.json"):
             files.setdefault(path.name.rpartition("-")[0], []).append(path)
-        return {set_id: paths for set_id, paths in files.items() if _last_change(paths) < cutoff}
+        return {set_id: paths for set_id, paths in files.items() if _newest_change(paths) < cutoff}
 
 
-def _readable(batches: Iterator[pa.RecordBatch], set_id: str, folder: str) -> Iterator[pa.RecordBatch]:
-    """The batches that have rows.
+def _check_batches(batches: Iterator[pa.RecordBatch], set_id: str, folder: str) -> Iterator[pa.RecordBatch]:
+    """Checks batches and yields those that have rows.
 
     Raises:
-        DamagedSet: if a file cannot be read, a text is not UTF-8, or an example id is missing.
+        DamagedSet: if a file cannot be read, a string is not UTF-8, or an example id is missing.
     """
     expected = "the Parquet files of a label set"
     try:
@@ -320,7 +333,7 @@ def _read_pin(path: Path) -> str:
     """Reads the id of the pinned set.
 
     Raises:
-        BadInput: if the file is no text.
+        BadInput: if the file is not UTF-8 text.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -331,7 +344,8 @@ def _read_pin(path: Path) -> str:
         ) from error  # fmt: skip
 
 
-def _last_change(paths: Sequence[Path]) -> float:
+def _newest_change(paths: Sequence[Path]) -> float:
+    """Returns the latest modification time of the files, in Unix seconds; infinity if a file has gone."""
     changes = []
     for path in paths:
         try:

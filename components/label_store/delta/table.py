@@ -1,10 +1,10 @@
-"""Commits to the Delta Lake table that holds label sets.
+"""Reads and commits versions of the Delta Lake table that contains the label sets.
 
 The table is partitioned by `label_set`. One transaction makes a set visible. It adds the set's files and sets
 two application versions: `set:<key>` to the revision, and `attempt:<set id>` to the number of the record
 file. Delta Lake accepts only one of two concurrent transactions with a common application id. But a later
-transaction may set the same application id again. So before each commit, read the application versions from
-the table version that the commit builds on.
+transaction may set the same application id again. So before each commit, `DeltaLabelStore` opens the newest
+table version and reads the application versions in it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from eventlog.errors import BadInput
 from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 
 PARTITION = "label_set"
-_SHARD = re.compile(r"[A-Za-z0-9_.-]+\.parquet")
+_SHARD_FILE_PATTERN = re.compile(r"[A-Za-z0-9_.-]+\.parquet")
 _BARRED = 0
 """Application version of a barred attempt. A published attempt has the number of its record file, above 0."""
 
-_FIXED = Schema(
+_FIXED_SCHEMA = Schema(
     [
         Field(EXAMPLE_ID, PrimitiveType("string"), nullable=False),
         Field(EVENT_DATE, PrimitiveType("date")),
@@ -39,7 +39,7 @@ _FIXED = Schema(
 
 
 class LabelTable:
-    """The Delta table at one version; reads this version and commits the next one.
+    """One version of the Delta table. Its methods read this version, or commit the next one.
 
     A commit fails if another process has committed a conflicting transaction since this version.
     """
@@ -47,19 +47,19 @@ class LabelTable:
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
 
-    def revision(self, key: LabelSetKey) -> int:
-        """The newest published revision of a key; 0 if there is none."""
-        return self._table.transaction_version(_set_application(key)) or 0
+    def newest_revision(self, key: LabelSetKey) -> int:
+        """Returns the newest published revision of a key; 0 if there is none."""
+        return self._table.transaction_version(_set_application_id(key)) or 0
 
     def record_number(self, set_id: str) -> int | None:
-        """Number of a published set's record file; None if the set is unpublished or barred."""
-        return self._table.transaction_version(_attempt_application(set_id)) or None
+        """Returns the number of a published set's record file; None if the set is unpublished or barred."""
+        return self._table.transaction_version(_attempt_application_id(set_id)) or None
 
     def is_barred(self, set_id: str) -> bool:
         """Whether garbage collection has barred the attempt from being published."""
-        return bool(self._table.transaction_version(_attempt_application(set_id)) == _BARRED)
+        return bool(self._table.transaction_version(_attempt_application_id(set_id)) == _BARRED)
 
-    def files(self) -> dict[str, list[str]]:
+    def files_by_set(self) -> dict[str, list[str]]:
         """Maps the id of each published set to the sorted paths of its shards inside the table's folder.
 
         Raises:
@@ -72,7 +72,7 @@ class LabelTable:
         pairs = zip(actions["partition.label_set"].to_pylist(), actions["path"].to_pylist(), strict=True)
         for set_id, path in sorted(pairs):
             require_set_id(set_id, self._table.table_uri)
-            if not _SHARD.fullmatch(path.removeprefix(f"{PARTITION}={set_id}/")):
+            if not _SHARD_FILE_PATTERN.fullmatch(path.removeprefix(f"{PARTITION}={set_id}/")):
                 raise BadInput(
                     "file outside its label set", where=self._table.table_uri, got=repr(path),
                     expected=f"files {PARTITION}={set_id}/*.parquet", fix="Find out who changed the table.",
@@ -81,11 +81,10 @@ class LabelTable:
         return files
 
     def add_columns(self, columns: Mapping[str, SoftColumn]) -> bool:
-        """Adds the task columns that the table lacks. Delta Lake does not add the columns of a new file
-        itself.
+        """Commits the task columns that the table lacks. A commit of files does not add their columns.
 
         Returns:
-            Whether a column was added; this object is then out of date.
+            Whether a column was added. Then this object is out of date: open the table again.
 
         Raises:
             BadInput: if a column exists with another meaning.
@@ -93,7 +92,7 @@ class LabelTable:
         meanings = {field.name: field.metadata for field in self._table.schema().fields}
         missing = []
         for task, column in columns.items():
-            name, meaning = SOFT_PREFIX + task, _meaning(column)
+            name, meaning = SOFT_PREFIX + task, _metadata(column)
             if name not in meanings:
                 missing.append(Field(name, PrimitiveType("float"), metadata=meaning))
             elif meanings[name] != meaning:
@@ -103,13 +102,13 @@ class LabelTable:
         return bool(missing)
 
     def publish(
-        self, key: LabelSetKey, revision: int, set_id: str, number: int, shards: Sequence[StagedShard]
+        self, key: LabelSetKey, revision: int, set_id: str, record_number: int, shards: Sequence[StagedShard]
     ) -> None:
         """Commits the transaction that makes a set visible.
 
         Raises:
             DeltaError: if another transaction conflicts, or if the checkpoint after a successful commit
-                fails. So open the table again to read the outcome.
+                fails. Open the table again to see whether the set is published.
         """
         adds = [
             AddAction(
@@ -124,17 +123,20 @@ class LabelTable:
         ]
         self._commit(
             adds,
-            [Transaction(_set_application(key), revision), Transaction(_attempt_application(set_id), number)],
+            [
+                Transaction(_set_application_id(key), revision),
+                Transaction(_attempt_application_id(set_id), record_number),
+            ],
         )
 
     def bar(self, set_ids: Sequence[str]) -> None:
         """Bars attempts from being published.
 
         Raises:
-            DeltaError: if one of them has been published since this version.
+            DeltaError: if one of the attempts has been published or barred since this version.
         """
         if set_ids:
-            self._commit([], [Transaction(_attempt_application(set_id), _BARRED) for set_id in set_ids])
+            self._commit([], [Transaction(_attempt_application_id(set_id), _BARRED) for set_id in set_ids])
 
     def remove(self, set_ids: Sequence[str]) -> None:
         """Removes published sets from the table and bars them, in one transaction.
@@ -143,9 +145,9 @@ class LabelTable:
             DeltaError: if another transaction conflicts.
         """
         names = ", ".join(f"'{set_id}'" for set_id in set_ids)
-        barred = [Transaction(_attempt_application(set_id), _BARRED) for set_id in set_ids]
+        bars = [Transaction(_attempt_application_id(set_id), _BARRED) for set_id in set_ids]
         self._table.delete(
-            f"{PARTITION} IN ({names})", commit_properties=CommitProperties(app_transactions=barred)
+            f"{PARTITION} IN ({names})", commit_properties=CommitProperties(app_transactions=bars)
         )
 
     def _commit(self, adds: list[AddAction], transactions: list[Transaction]) -> None:
@@ -173,20 +175,20 @@ def open_or_create_table(root: Path) -> LabelTable:
         return table
     root.mkdir(parents=True, exist_ok=True)
     try:
-        DeltaTable.create(str(root), _FIXED, mode="ignore", partition_by=[PARTITION])
+        DeltaTable.create(str(root), _FIXED_SCHEMA, mode="ignore", partition_by=[PARTITION])
     except DeltaError:
         if not DeltaTable.is_deltatable(str(root)):  # Otherwise another process has just created it.
             raise
     return LabelTable(DeltaTable(str(root)))
 
 
-def _set_application(key: LabelSetKey) -> str:
+def _set_application_id(key: LabelSetKey) -> str:
     return f"set:{key.prefix}"
 
 
-def _attempt_application(set_id: str) -> str:
+def _attempt_application_id(set_id: str) -> str:
     return f"attempt:{set_id}"
 
 
-def _meaning(column: SoftColumn) -> dict[str, str]:
+def _metadata(column: SoftColumn) -> dict[str, str]:
     return {"kind": column.kind, "link": column.link, "unit": column.unit, "scale": column.scale}

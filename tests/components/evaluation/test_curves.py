@@ -18,7 +18,7 @@ def arrays(rows):
 @given(ROWS)
 def test_the_area_under_the_whole_curve_is_the_auc(rows):
     labels, scores = arrays(rows)
-    _, false_positives, recall = roc_curve(labels, scores, points=100)
+    _, false_positives, recall = roc_curve(labels, scores, max_points=100)
     expected = Ranking(labels, scores, np.arange(labels.size)).auc(np.ones((labels.size, 1)))[0]
 
     area = np.sum(np.diff(false_positives) * (recall[1:] + recall[:-1]) / 2)
@@ -28,7 +28,7 @@ def test_the_area_under_the_whole_curve_is_the_auc(rows):
 
 @given(ROWS)
 def test_a_reduced_curve_has_both_ends_and_is_monotone(rows):
-    thresholds, false_positives, recall = roc_curve(*arrays(rows), points=3)
+    thresholds, false_positives, recall = roc_curve(*arrays(rows), max_points=3)
 
     assert thresholds.size <= 3
     assert (false_positives[0], recall[0], false_positives[-1], recall[-1]) == (0, 0, 1, 1)
@@ -48,7 +48,7 @@ def test_roc_points_by_hand():
 
 def test_calibration_bins_have_equal_numbers_of_rows():
     predictions = np.array([0.9, 0.1, 0.2, 0.8])
-    predicted, observed = calibration_curve(np.array([1.0, 0.0, 1.0, 1.0]), predictions, bins=2)
+    predicted, observed = calibration_curve(np.array([1.0, 0.0, 1.0, 1.0]), predictions, max_bins=2)
 
     np.testing.assert_allclose(predicted, [0.15, 0.85])
     np.testing.assert_allclose(observed, [0.5, 1.0])

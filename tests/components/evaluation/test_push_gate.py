@@ -105,7 +105,7 @@ def test_the_bound_at_alpha_5_percent_is_the_third_of_59_draws():
     )
     # The table holds float32.
     figures = SpanFigures("binary", [SpanRows(labels, clusters, student.astype(np.float32))], 60)
-    third = np.sort(figures.resampled(59, seed=1)["auc"])[2] - 0.5
+    third = np.sort(figures.compute_resampled(59, seed=1)["auc"])[2] - 0.5
     assert gate_verdict({3: rows}, RULE, CLICK, 59, 1, min_positives=0).lower_bound == pytest.approx(third)
 
 

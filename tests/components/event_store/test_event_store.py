@@ -180,9 +180,9 @@ def test_fetch_copies_new_complete_spans_and_versions(complete, log, tmp_path):
 
 def test_a_table_without_the_columns_of_complete_spans_is_refused(complete, events):
     with pytest.raises(BadInput, match=r"labels.nothing: complete spans cannot be read: expected a table"):
-        CompleteSpans(events, f"{PROJECT}.labels.nothing").versions()
+        CompleteSpans(events, f"{PROJECT}.labels.nothing").read_versions()
     with pytest.raises(BadInput, match=r"labels.events: complete spans cannot be read"):
-        CompleteSpans(events, events.name).versions()
+        CompleteSpans(events, events.name).read_versions()
     with pytest.raises(BadInput, match=r"spans_table .* not a table's name: expected PROJECT"):
         CompleteSpans(events, "spans`; DROP TABLE x")
 

@@ -25,11 +25,11 @@ def test_the_hash_of_an_id_never_changes():
 
 def test_the_checksum_ignores_order_and_adds_up_over_shards():
     table = make_table(["a", "b", "c"], [0.1, 0.2, None], [0.3, 0.4, 0.5])
-    whole = fingerprints.checksum(table)
-    assert fingerprints.checksum(table.take([2, 0, 1])) == whole
-    parts = fingerprints.checksum(table.slice(0, 1)) + fingerprints.checksum(table.slice(1))
+    whole = fingerprints.compute_checksum(table)
+    assert fingerprints.compute_checksum(table.take([2, 0, 1])) == whole
+    parts = fingerprints.compute_checksum(table.slice(0, 1)) + fingerprints.compute_checksum(table.slice(1))
     assert parts % 2**64 == whole
-    assert fingerprints.checksum(table.slice(0, 0)) == 0
+    assert fingerprints.compute_checksum(table.slice(0, 0)) == 0
 
 
 def test_the_checksum_differs_for_swapped_columns_rows_and_nulls():
@@ -40,7 +40,7 @@ def test_the_checksum_differs_for_swapped_columns_rows_and_nulls():
         make_table(["a", "b"], [0.1, None], [0.3, 0.4]),
         make_table(["a", "b"], [0.1, 0.0], [0.3, 0.4]),
     ]
-    assert len({fingerprints.checksum(table) for table in tables}) == 5
+    assert len({fingerprints.compute_checksum(table) for table in tables}) == 5
 
 
 def test_duplicates_are_sorted_and_limited_in_number():

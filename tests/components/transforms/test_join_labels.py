@@ -12,7 +12,7 @@ import pytest
 
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.schemes import open_store
-from components.transforms.join_labels import JoinSoftLabels, join_span, reconcile
+from components.transforms.join_labels import JoinSoftLabels, add_up_counts, join_span
 from components.transforms.join_report import JoinReport, read_join_report
 from components.transforms.shards import SPLITS, read_shards, split_files, split_folder, write_shard
 from components.transforms.without_labels import (
@@ -217,7 +217,7 @@ COUNTS = [
 
 
 def test_counts_that_agree_become_the_report():
-    report = reconcile("feed", 1, COUNTS)
+    report = add_up_counts("feed", 1, COUNTS)
     assert report == JoinReport(surface="feed", fresh_rows=2, matured_rows=1, labels_without_example=1)
 
 
@@ -232,7 +232,7 @@ def test_counts_that_agree_become_the_report():
 )
 def test_lost_or_repeated_rows_are_an_error(lost, message):
     with pytest.raises(RuntimeError, match=f"surface feed: {message}"):
-        reconcile("feed", 1, [*COUNTS, lost])
+        add_up_counts("feed", 1, [*COUNTS, lost])
 
 
 def test_a_surface_without_fresh_rows_has_coverage_one():

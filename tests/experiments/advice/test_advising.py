@@ -70,9 +70,9 @@ def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatc
             result = advising.advise(protocol, deployment, scheduler, budget_seconds=1, progress=progress)
     assert "round 1: 2 proposals" in (tmp_path / "log").read_text()
     assert result.search_best in few and result.seeds == 3
-    assert len(result.rungs) == 1 and set(result.rungs[0]) == {proposal.name for proposal in few}
+    assert len(result.rounds) == 1 and set(result.rounds[0]) == {proposal.name for proposal in few}
     low, high = result.gain.users_and_seeds
     assert np.isfinite(result.gain.value) and low < result.gain.value < high
     assert result.advised in (result.search_best, few[0], None)
     assert result.seconds > 0
-    assert yaml.safe_dump(result.rungs)
+    assert yaml.safe_dump(result.rounds)

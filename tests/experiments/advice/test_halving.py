@@ -27,19 +27,19 @@ class Search:
 
 def test_each_round_keeps_half_and_doubles_the_seeds():
     search = Search(budget=100)
-    rungs = search.run()
+    rounds = search.run()
     assert search.rounds[0] == [("a", 0), ("b", 0), ("c", 0), ("d", 0)]
     # The first proposal is the default, so it replaces the second best.
     assert search.rounds[1] == [("b", 1), ("a", 1)]
     assert search.rounds[2] == [("b", 2), ("b", 3)]
-    assert list(rungs[-1].scores) == ["b"]
-    assert [len(rung.scores) for rung in rungs] == [4, 2, 1]
+    assert list(rounds[-1].scores) == ["b"]
+    assert [len(search_round.scores) for search_round in rounds] == [4, 2, 1]
 
 
 def test_the_search_ends_with_the_budget_but_always_runs_the_first_round():
     search = Search(budget=0)
-    rungs = search.run()
-    assert len(rungs) == 1 and len(search.rounds) == 1
+    rounds = search.run()
+    assert len(rounds) == 1 and len(search.rounds) == 1
     # The rounds need four, two and two seconds; a round starts only if the rest of the budget suffices.
     assert [len(Search(budget).run()) for budget in (5, 6, 7, 8)] == [1, 2, 2, 3]
 

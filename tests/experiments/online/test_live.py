@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eventlog.simulator import World, simulated_visits
-from experiments.online.effects import Change, change
+from experiments.online.effects import Change, relative_change
 from experiments.online.live import LiveExperiment, aa_changes
 from experiments.online.slates import slates
 
@@ -25,14 +25,14 @@ def policy(experiment, visits, score):
 
 
 def test_a_slate_holds_the_items_with_the_highest_scores_of_its_visit():
-    shown, positions = slates(np.array([1.0, 3.0, 2.0, 9.0, 7.0, 8.0]), items=3, slots=2)
+    shown, positions = slates(np.array([1.0, 3.0, 2.0, 9.0, 7.0, 8.0]), num_items=3, num_slots=2)
     assert shown.tolist() == [1, 2, 3, 5]
     assert positions.tolist() == [1, 2, 1, 2]
 
 
 def test_a_change_compares_totals_and_its_error_is_over_users():
     treated, control = np.array([2.0, 1.0, 3.0, 4.0]), np.array([1.0, 1.0, 4.0, 2.0])
-    result = change(treated, control)
+    result = relative_change(treated, control)
     assert result.value == pytest.approx(10 / 8 - 1)
     # The delta method by hand: each user's treated total minus 1.25 times the control's, over 8.
     influences = np.array([0.75, -0.25, -2.0, 1.5]) / 8
@@ -58,7 +58,7 @@ def test_ranking_by_the_truth_beats_random_ranking(experiment, visits):
         experiment, visits, lambda span_visits: np.random.default_rng(1).random(span_visits.table.num_rows)
     )
     for measure in ("engagement", "satisfaction"):
-        result = change(
+        result = relative_change(
             experiment.totals(best, outcome_seed=0)[measure],
             experiment.totals(chance, outcome_seed=0)[measure],
         )

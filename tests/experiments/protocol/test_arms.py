@@ -34,6 +34,14 @@ def test_a_teacher_without_history_has_the_features_of_the_student(deployment):
     assert tuple(job.tasks) == ("click",) and job.seed == 3 and job.role == "teacher"
 
 
+def test_a_surface_s_own_student_is_not_used(deployment):
+    own = dataclasses.replace(deployment.student, features=("hour",))
+    name, surface = next(iter(deployment.surfaces.items()))
+    surfaces = deployment.surfaces | {name: dataclasses.replace(surface, student=own)}
+    changed = dataclasses.replace(deployment, surfaces=surfaces)
+    assert CONTROL.job(changed, 1, 64, POINT) == CONTROL.job(deployment, 1, 64, POINT)
+
+
 def test_student_and_control_differ_only_in_role_and_soft_losses(deployment):
     arm = StudentArm("a", teacher="t", strategy="auxiliary", trunk_gradient_scale=0.3, temperature=2.0)
     student, control = arm.job(deployment, 1, 64, POINT), CONTROL.job(deployment, 1, 64, POINT)

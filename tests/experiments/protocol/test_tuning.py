@@ -31,6 +31,11 @@ def test_tasks_with_few_positives_or_no_labels_do_not_count():
     assert criterion({}) == -np.inf
 
 
+def test_a_task_whose_labels_are_all_equal_does_not_count():
+    labels, predictions = np.full((5, 1), 2.0, np.float32), np.full((5, 1), 1.0, np.float32)
+    assert gains(labels, predictions, {"watch": WATCH}, min_labels=1) == {}
+
+
 @pytest.mark.parametrize("distilled", [True, False])
 def test_every_arm_gets_equally_many_trials_and_the_best_finalist_wins(distilled):
     measured = []

@@ -51,6 +51,14 @@ def test_calibration_uses_only_earlier_spans(hand_made):
     np.testing.assert_allclose(labels[4, 0], odds / (1 + odds), rtol=1e-5)
 
 
+def test_the_first_labelled_span_is_calibrated_with_the_spans_before(hand_made):
+    teacher = TrialResult(np.arange(7), tuple(TASKS), PREDICTIONS[:7], "", 1.0, 1, 1.0)
+    source = SoftLabelSource(teacher="", first_span=3, treatment="calibrated")
+    labels = soft_labels(hand_made, teacher, TASKS, source, seed=0)
+    assert np.isnan(labels[:4]).all()
+    np.testing.assert_allclose(labels[4:6, 1], PREDICTIONS[4:6, 1] + 0.25)
+
+
 def test_the_bias_is_added_to_one_half_of_the_slices_and_subtracted_from_the_other(hand_made):
     source = SoftLabelSource(teacher="", first_span=0, bias=1.0, sliced_by="hour")
     labels = bias_labels(hand_made, PREDICTIONS, TASKS, source, seed=4)

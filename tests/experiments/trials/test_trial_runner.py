@@ -212,7 +212,7 @@ def test_metrics_of_trials_agree_with_those_of_the_pipeline(finished_run, small_
             figures = [
                 SpanFigures(deployment.tasks[task].kind, [rows], len(rows.labels)) for rows in span_rows
             ]
-            by_seed.append(np.mean([span_figures.unweighted()[metric] for span_figures in figures]))
+            by_seed.append(np.mean([span_figures.compute_unweighted()[metric] for span_figures in figures]))
         pipeline_metric = by_role[task]["control"][metric]
         assert abs(pipeline_metric - np.mean(by_seed)) < 4 * np.std(by_seed, ddof=1) + 2e-3, (task, by_seed)
 

@@ -142,6 +142,8 @@ def test_surfaces_apart_from_the_teacher_wait_for_their_labels_for_a_limited_tim
     assert not labels_are_ready(patient, paths, due)
     publish(patient, paths, 5)
     assert labels_are_ready(patient, paths, due)
+    shutil.copytree(span_folder(paths.events, 5), span_folder(paths.events, 5, 1))
+    assert not labels_are_ready(patient, paths, dataclasses.replace(due, version=1)), "labels of version 0"
 
 
 def test_only_a_new_surface_without_burn_in_begins_without_one(deployment, paths):

@@ -1,7 +1,9 @@
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,17 @@ def test_a_second_loop_is_refused_with_the_process_of_the_first(tmp_path):
         exclusive_loop_lock(tmp_path / "root"),
     ):
         pass
+
+
+def test_a_lock_that_status_holds_for_an_instant_is_waited_for(tmp_path):
+    (tmp_path / ".lock").touch()
+    with (tmp_path / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        release = threading.Timer(0.15, lambda: fcntl.flock(file, fcntl.LOCK_UN))
+        release.start()
+        with exclusive_loop_lock(tmp_path):
+            assert (tmp_path / ".lock").read_text() == str(os.getpid())
+        release.join()
 
 
 def test_two_roots_can_be_locked_at_the_same_time(tmp_path):

@@ -10,7 +10,7 @@ from eventlog.errors import BadInput
 from eventlog.simulator import simulate
 from eventlog.spans import count_labels, count_surfaces, span_files
 from pipeline.config_file import load_deployment
-from pipeline.driver.log_checks import InputNotReady, check_log, require_rows, require_rows_at_first
+from pipeline.driver.log_checks import InputNotReady, check_log, require_rows, require_rows_in_first_span
 from pipeline.observation.surfaces import describe_shares, surfaces_without_student
 from tests.conftest import REPOSITORY
 
@@ -75,7 +75,7 @@ def test_a_surface_without_rows_is_refused_with_a_similar_name(deployment, log):
     surfaces = {"tab1": deployment.surfaces["tab_1"]}
     with pytest.raises(BadInput, match=r"surfaces\.tab1: a surface without rows: .* Did you mean 'tab_1'\?"):
         checked(dataclasses.replace(deployment, surfaces=surfaces), log)
-    with pytest.raises(BadInput, match=r"Rename the surface\. A new surface has burn_in: false"):
+    with pytest.raises(BadInput, match=r"Rename the surface\. For a new surface, set burn_in: false"):
         require_rows(log, range(2), "home")
 
 
@@ -85,13 +85,13 @@ def test_a_surface_without_burn_in_may_begin_later(deployment, log):
 
 
 def test_the_first_span_of_a_surface_has_rows_of_it(log):
-    require_rows_at_first(log, 3, "tab_1")
-    require_rows_at_first(log, 9, "tab1")
+    require_rows_in_first_span(log, 3, "tab_1")
+    require_rows_in_first_span(log, 9, "tab1")
     with pytest.raises(BadInput, match=r"expected rows of 'tab1' in spans 3 to 3.* Did you mean 'tab_1'"):
-        require_rows_at_first(log, 3, "tab1")
+        require_rows_in_first_span(log, 3, "tab1")
     (file,) = span_files(log, 3)
     file.write_bytes(b"torn")
-    require_rows_at_first(log, 3, "tab1")
+    require_rows_in_first_span(log, 3, "tab1")
 
 
 def test_labels_are_counted_by_surface_and_task(log):

@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import pytest
+from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from components.output_files import ANOMALIES_FILE
 from components.span_records import TEACHER
 from components.transforms.join_report import JoinReport
 from eventlog.errors import BadInput
@@ -52,6 +54,15 @@ def test_an_unreadable_file_is_refused(run, content):
         last_span(run, TEACHER).certificate()
 
 
+def test_an_unreadable_file_of_anomalies_is_refused(run):
+    run.teacher(5, anomalies=anomalies_pb2.Anomalies())
+    (file,) = Path(run.paths.artifacts).rglob(ANOMALIES_FILE)
+    file.write_bytes(b"\xff\xff")
+
+    with pytest.raises(BadInput, match="unreadable: expected TFDV's anomalies"):
+        last_span(run, TEACHER).anomalies()
+
+
 def test_a_certificate_with_a_field_of_an_earlier_version_is_read(run):
     run.teacher(5)
     path = Path(run.paths.artifacts, TEACHER, "labels", "5", "certificate.json")
@@ -65,6 +76,9 @@ def test_a_file_that_is_not_a_record_is_refused(run):
     path = Path(run.paths.records, TEACHER, "span-00005.json")
     expected = "span-00005.json: unreadable span record: expected JSON with span, version, slots and skipped"
     path.write_text("{")
+    with pytest.raises(BadInput, match=expected):
+        finished_spans(run.paths, TEACHER)
+    path.write_bytes(b"\xff\xfe")
     with pytest.raises(BadInput, match=expected):
         finished_spans(run.paths, TEACHER)
     path.write_text('{"span": 5, "slot": {}}')

@@ -8,7 +8,7 @@ from components.label_store.base import LabelSetKey, SetFacts, SoftColumn
 from components.label_store.schemes import open_store
 from components.span_records import TEACHER
 from pipeline.observation.finished_spans import finished_spans
-from pipeline.observation.freshness import Freshness, freshness, next_span, percentiles, spans_behind
+from pipeline.observation.freshness import Freshness, measure_freshness, next_span, percentiles, spans_behind
 from tests.pipeline.conftest import certificate_files
 
 STAGES = {
@@ -70,7 +70,7 @@ def test_each_stage_of_a_surface_starts_at_the_previous_mark(run):
     pushed = steps.complete("Pusher_tab_1", 5)
     run.teacher(5, labels=published_at(trained - 4_000))
     run.surface(5)
-    assert freshness(run.deployment, run.paths) == [
+    assert measure_freshness(run.deployment, run.paths) == [
         Freshness(5, TEACHER, 2, STAGES | LABELLED),
         Freshness(
             5,
@@ -93,7 +93,7 @@ def test_a_student_that_was_held_back_has_no_push_time(run):
     steps.complete("Pusher_tab_1", 5)
     run.teacher(5, labels=published_at(trained - 4_000))
     run.surface(5, gate=(False, "control", "worse"))
-    seconds = freshness(run.deployment, run.paths)[-1].seconds
+    seconds = measure_freshness(run.deployment, run.paths)[-1].seconds
     assert seconds["published_to_trained"] == 4.0
     assert (seconds["trained_to_pushed"], seconds["event_to_pushed"]) == (None, None)
 
@@ -106,7 +106,7 @@ def test_failed_attempts_and_other_versions_of_the_span_do_not_count(run):
     steps.complete("Trainer_student_tab_1", 5, state=proto.Execution.FAILED)
     run.teacher(5, labels=published_at(trained - 4_000))
     run.surface(5)
-    assert freshness(run.deployment, run.paths)[-1].seconds["published_to_trained"] == 4.0
+    assert measure_freshness(run.deployment, run.paths)[-1].seconds["published_to_trained"] == 4.0
 
 
 def test_a_span_without_labels_or_metadata_has_no_seconds_and_a_skipped_one_is_absent(run):
@@ -114,7 +114,7 @@ def test_a_span_without_labels_or_metadata_has_no_seconds_and_a_skipped_one_is_a
     run.skip(TEACHER, 6, "empty")
     run.skip("tab_1", 6, "empty")
     run.surface(5)
-    assert freshness(run.deployment, run.paths) == [
+    assert measure_freshness(run.deployment, run.paths) == [
         Freshness(5, TEACHER, None, STAGES),
         Freshness(5, "tab_1", None, STAGES),
     ]
@@ -122,8 +122,8 @@ def test_a_span_without_labels_or_metadata_has_no_seconds_and_a_skipped_one_is_a
 
 def test_a_time_of_0_is_a_missing_mark(run):
     run.teacher(5, labels=published_at(1_700_000_000_000, event_ms=0))
-    assert freshness(run.deployment, run.paths)[0].seconds["event_to_ready"] is None
-    assert freshness(run.deployment, run.paths)[0].seconds["ready_to_labelled"] == 8.5
+    assert measure_freshness(run.deployment, run.paths)[0].seconds["event_to_ready"] is None
+    assert measure_freshness(run.deployment, run.paths)[0].seconds["ready_to_labelled"] == 8.5
 
 
 def publish(store, run, span, extra):
@@ -140,7 +140,7 @@ def test_a_student_in_another_root_has_the_times_of_its_pinned_label_set(run):
     trained = Steps(run).complete("Trainer_student_tab_1", 5)
     store.pin(run.deployment.fleet, 5, record.set_id)
     run.surface(5)
-    (student,) = freshness(run.deployment, run.paths)
+    (student,) = measure_freshness(run.deployment, run.paths)
     assert (student.branch, student.label_age_spans) == ("tab_1", 3)
     assert student.seconds["event_to_ready"] == 7.0
     assert student.seconds["ready_to_labelled"] == 2.0
@@ -156,7 +156,7 @@ def test_a_student_of_another_teacher_ignores_the_certificates_of_this_root(run)
     run.deployment = dataclasses.replace(run.deployment, surfaces=surfaces)
     run.teacher(5, labels=published_at(1_700_000_000_000))
     run.surface(5)
-    assert freshness(run.deployment, run.paths)[-1] == Freshness(5, "tab_1", None, STAGES)
+    assert measure_freshness(run.deployment, run.paths)[-1] == Freshness(5, "tab_1", None, STAGES)
 
 
 def test_percentiles_are_over_the_spans_of_a_branch_that_have_the_stage():

@@ -385,7 +385,7 @@ def test_the_command_prints_a_table_and_json(run, print_lineage):
 
 
 def test_the_command_refuses_a_model_outside_any_root(tmp_path, print_lineage):
-    with pytest.raises(BadInput, match=rf"{tmp_path}/model: no run's root above the model: .* --root\."):
+    with pytest.raises(BadInput, match=rf"{tmp_path}/model: the model is in no run's root: .* --root\."):
         print_lineage(tmp_path / "model")
 
 

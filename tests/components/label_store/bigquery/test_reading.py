@@ -23,7 +23,7 @@ class Client:
 def test_a_page_that_carries_code_is_refused_in_one_line():
     extension = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": b"N."}
     crafted = pa.schema([pa.field("soft_click", pa.float32(), metadata=extension)])
-    with pytest.raises(BadInput, match=r"^stream-1: data with code: .* Find out who wrote it"):
+    with pytest.raises(BadInput, match=r"^stream-1: data with code: .* Find out who wrote this data"):
         list(read_stream(Client(crafted), None, "stream-1"))
 
 

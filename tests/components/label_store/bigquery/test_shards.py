@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from components.label_store.base import StagedShard
-from components.label_store.bigquery.shards import job_id_of, load_groups
+from components.label_store.bigquery.shards import group_shards, make_job_id
 
 
 def shard(number: int, rows: int = 10) -> StagedShard:
@@ -19,30 +19,30 @@ def shard(number: int, rows: int = 10) -> StagedShard:
 
 def test_a_load_job_has_at_most_ten_thousand_files():
     shards = [shard(number) for number in reversed(range(20_001))]
-    groups = list(load_groups(shards, from_cloud=True))
+    groups = list(group_shards(shards, from_cloud=True))
     assert [len(group) for group in groups] == [10_000, 10_000, 1]
     assert [shard for group in groups for shard in group] == shards[::-1]
 
 
 def test_an_upload_holds_shards_of_up_to_five_million_rows():
     shards = [shard(number, rows=2_000_000) for number in range(5)]
-    groups = load_groups(shards, from_cloud=False)
+    groups = group_shards(shards, from_cloud=False)
     assert [[shard.name for shard in group] for group in groups] == [
         ["shard-00000", "shard-00001"],
         ["shard-00002", "shard-00003"],
         ["shard-00004"],
     ]
     huge = [shard(0, rows=9_000_000), shard(1)]
-    assert [len(group) for group in load_groups(huge, from_cloud=False)] == [1, 1]
+    assert [len(group) for group in group_shards(huge, from_cloud=False)] == [1, 1]
 
 
-def test_a_job_id_depends_on_set_files_and_generation_but_not_on_order():
+def test_a_job_id_depends_on_set_files_and_load_number_but_not_on_order():
     shards = [shard(0), shard(1)]
-    name = job_id_of("big.7.span-00003.0.abc", shards, 0)
-    assert name == job_id_of("big.7.span-00003.0.abc", shards[::-1], 0)
+    name = make_job_id("big.7.span-00003.0.abc", shards, 0)
+    assert name == make_job_id("big.7.span-00003.0.abc", shards[::-1], 0)
     others = [
-        job_id_of("big.7.span-00003.0.abd", shards, 0),
-        job_id_of("big.7.span-00003.0.abc", shards[:1], 0),
-        job_id_of("big.7.span-00003.0.abc", shards, 1),
+        make_job_id("big.7.span-00003.0.abd", shards, 0),
+        make_job_id("big.7.span-00003.0.abc", shards[:1], 0),
+        make_job_id("big.7.span-00003.0.abc", shards, 1),
     ]
     assert len({name, *others}) == 4
