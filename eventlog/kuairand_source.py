@@ -266,8 +266,9 @@ SELECT
   integer_text(author_id) AS author_id,
   word(upload_type) AS upload_type,
   word(user_active_degree) AS user_active_degree,
-  non_empty(list_filter(list_transform(string_split(tag, ','), lambda item: word(item)), lambda item: item IS NOT NULL))
-    AS tag,
+  non_empty(
+    list_filter(list_transform(string_split(tag, ','), lambda tag: word(tag)), lambda tag: tag IS NOT NULL)
+  ) AS tag,
   non_empty(list_filter([{traits}], lambda item: item IS NOT NULL)) AS user_traits,
   -- The hour in China (UTC+8). The column `hourmin` is rounded, so it is not used.
   (time_ms // 3600000 + 8) % 24 AS hour,

@@ -94,4 +94,3 @@ def open_dataset(files: Sequence[str], schema: pa.Schema | None = None) -> ds.Da
     for file in files:
         open_file(file).close()
     return ds.dataset(list(files), schema=schema, format="parquet")
-

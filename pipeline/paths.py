@@ -50,6 +50,11 @@ class RunPaths:
         return self.root / "deployment.json"
 
     @property
+    def platform(self) -> Path:
+        """The TFX version of the last run, as JSON; see `pipeline.driver.root_platform`."""
+        return self.root / "platform.json"
+
+    @property
     def journal(self) -> Path:
         """The loop's journal, one JSON object per line."""
         return self.root / "loop.jsonl"

@@ -77,7 +77,9 @@ def write_source(folder: Path, impressions: list[dict[str, Any]], **features: An
 
 
 def read_span(log: Path, span: int) -> list[dict[str, Any]]:
-    return pa.concat_tables(pq.read_table(file, partitioning=None) for file in span_files(log, span)).to_pylist()
+    return pa.concat_tables(
+        pq.read_table(file, partitioning=None) for file in span_files(log, span)
+    ).to_pylist()
 
 
 def convert(tmp_path: Path, impressions: list[dict[str, Any]], **features: Any) -> Path:

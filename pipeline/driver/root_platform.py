@@ -1,0 +1,90 @@
+"""Records the TFX version of a root: a newer version may continue the root, an older one may not."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import sqlite3
+import uuid
+from pathlib import Path
+
+from eventlog.errors import BadInput
+from pipeline.paths import RunPaths
+
+_FIRST_VERSION = "1.16.0"
+"""The version of a root without a record: older versions of rankdistill ran with this TFX only."""
+
+
+def accept_platform(paths: RunPaths) -> Path | None:
+    """Records that the installed TFX runs the root; first keeps a copy of the metadata of an older TFX.
+
+    Args:
+        paths: The root; `platform.json` in it holds the version that ran it last.
+
+    Returns:
+        The copy of the MLMD store, or None if none was made.
+
+    Raises:
+        BadInput: if a newer TFX has run the root, or `platform.json` cannot be read.
+    """
+    installed, last = importlib.metadata.version("tfx"), _last_version(paths)
+    if last == installed:
+        return None
+    if last is not None and _as_numbers(last) > _as_numbers(installed):
+        raise BadInput(
+            "the root was run by a newer TFX", where=str(paths.platform), expected=f"TFX {installed} or older",
+            got=f"TFX {last}", fix=f"Continue this root with TFX {last}, or begin with a new --root.",
+        )  # fmt: skip
+    copy = None if last is None else _upgrade_metadata(Path(paths.metadata), last)
+    paths.root.mkdir(parents=True, exist_ok=True)
+    # On a cluster, the pipelines of several branches may write it at the same time.
+    partial = paths.platform.with_suffix(f".{uuid.uuid4().hex}")
+    partial.write_text(json.dumps({"tfx": installed}) + "\n")
+    partial.replace(paths.platform)
+    return copy
+
+
+def _last_version(paths: RunPaths) -> str | None:
+    """The TFX version that ran the root last; None for a new root."""
+    try:
+        version = json.loads(paths.platform.read_bytes())["tfx"]
+        _as_numbers(version)
+    except FileNotFoundError:
+        is_old = Path(paths.metadata).is_file() or Path(paths.records).is_dir()
+        return _FIRST_VERSION if is_old else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(
+            "the root's TFX version cannot be read", where=str(paths.platform),
+            expected='{"tfx": "1.21.0"} or another version', got=f"{type(error).__name__}: {error}",
+            fix="Write the version of TFX that ran the root last.",
+        ) from error  # fmt: skip
+    return str(version)
+
+
+def _as_numbers(version: str) -> tuple[int, int]:
+    major, minor, *_ = version.split(".")
+    return int(major), int(minor)
+
+
+def _upgrade_metadata(metadata: Path, version: str) -> Path | None:
+    """Copies the MLMD store, then upgrades its schema if the installed MLMD has a newer one."""
+    if not metadata.is_file():  # On a cluster, Kubeflow's own MLMD has the metadata.
+        return None
+    from ml_metadata import metadata_store
+    from ml_metadata.proto import metadata_store_pb2
+
+    copy = metadata.with_suffix(f".tfx-{version}.sqlite")
+    if not copy.exists():  # It exists if an earlier upgrade was killed.
+        partial = copy.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        with (
+            contextlib.closing(sqlite3.connect(f"file:{metadata}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(partial)) as target,
+        ):
+            source.backup(target)
+        partial.replace(copy)
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(metadata)
+    metadata_store.MetadataStore(config, enable_upgrade_migration=True)
+    return copy
