@@ -1,7 +1,7 @@
 """Artifact types of this project.
 
-Kubeflow Pipelines imports a type by its type name `package.Class`, and accepts no PROPERTIES. So the type
-names begin with `rankdistill`, and all properties of an artifact are custom properties.
+Kubeflow Pipelines imports an artifact type by its type name, `package.Class`, and accepts no PROPERTIES. So
+the type names begin with `rankdistill`, and all properties of an artifact are custom properties.
 """
 
 from typing import TypeAlias
@@ -14,7 +14,7 @@ IntOrPlaceholder: TypeAlias = int | Placeholder
 
 
 class SoftLabels(Artifact):
-    """The certificate of a published label set; the label store holds the labels."""
+    """The certificate of a published label set, or the reason for none. The labels are in the label store."""
 
     TYPE_NAME = "rankdistill.SoftLabels"
 
@@ -22,8 +22,8 @@ class SoftLabels(Artifact):
 class Predictions(Artifact):
     """Predictions of recent spans by a surface's models, made before the models trained on them.
 
-    One Parquet file per span. It is kept until the delayed labels mature and while the push gate uses the
-    span.
+    One Parquet file per span. A span's file is kept until its delayed labels mature, and while the push gate
+    uses it.
     """
 
     TYPE_NAME = "rankdistill.Predictions"
@@ -39,7 +39,7 @@ class ProgressiveFigures(Artifact):
 
 
 class SystemHtml(Artifact):
-    """A self-contained HTML page that Kubeflow's UI shows; the artifact's URI is the file."""
+    """A self-contained HTML page that Kubeflow's UI shows; the artifact's URI is the path of the page."""
 
     TYPE_NAME = "system.HTML"
 
@@ -57,4 +57,4 @@ class SystemClassificationMetrics(Artifact):
 
 
 UI_TYPES = (SystemHtml, SystemMetrics, SystemClassificationMetrics)
-"""Types that Kubeflow defines; their type names are no importable Python classes."""
+"""Types that Kubeflow defines; their type names are not importable Python classes."""

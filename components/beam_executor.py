@@ -6,12 +6,11 @@ from tfx.dsl.components.base import base_beam_executor
 
 
 class BeamExecutor(base_beam_executor.BaseBeamExecutor):
-    """Passes on the Beam options unchanged.
+    """Passes the Beam options to Beam unchanged.
 
-    TFX's executor builds a source distribution of TFX for every instance. This takes seconds and is not
-    needed: workers in this process have TFX. Workers elsewhere also need this project's packages. For them,
-        the
-    options name an image or a setup file that provides both.
+    TFX's executor builds a source distribution of TFX for every instance. That takes seconds and is not
+    needed: workers in this process have TFX. Other workers need TFX and this project's packages. The Beam
+    options name an image or a setup file with both.
     """
 
     def __init__(self, context: Any = None) -> None:

@@ -34,7 +34,7 @@ def CandidateCheck(
     job: Parameter[str],
     margin: Parameter[float],
 ) -> None:
-    """Compares candidate and predecessor on the held-out clusters, on which no model trains.
+    """Compares candidate and predecessor on held-out clusters, on which no model trains.
 
     A candidate is discarded if it is worse, its training diverged, it had no row to train on, or one of its
     tasks has never had a label. Then the predecessor stays the good model, and the span becomes a deferred
@@ -93,7 +93,7 @@ def judge_candidate(
 
 
 def _untrained_reason(candidate: str, predecessor: str | None) -> str | None:
-    """The reason against a candidate that has learnt nothing new, or nothing at all of a task; else None."""
+    """Returns the reason against a candidate without a new step, or without any label of a task; or None."""
     record = read_state_record(os.path.join(candidate, STATE_FOLDER))
     steps_before = (
         read_state_record(os.path.join(predecessor, STATE_FOLDER)).step if predecessor is not None else 0

@@ -14,7 +14,7 @@ from components.label_store.certificate import FILE_NAME, read_certificate
 from components.output_files import LABEL_REFUSAL_FILE
 from components.ui_artifacts import set_figures, write_page
 
-_MS = 1000
+_MS_PER_SECOND = 1000
 
 
 @component
@@ -25,14 +25,15 @@ def LabelReport(
     figures: OutputArtifact[SystemMetrics],
     span: Parameter[int],
 ) -> None:
-    """Reports rows, coverage, label age and lag of the span's label set, and the teacher's verdict.
+    """Reports rows, coverage, label age and times of the span's label set, and the teacher's verdict.
 
     Args:
         labels: The span's label set, or the reason why none was published.
         blessing: Verdict on the teacher that trained on the span.
         report: The page.
         figures: `rows`, `coverage` (the lowest of all surfaces), `label_age_spans`, `label_seconds` (duration
-            of the labelling), and `lag_seconds` from the newest impression to the publication of the set.
+            of the labelling) and `lag_seconds` (from the newest impression to the publication of the set).
+            Without a label set, only `rows` and `coverage`, both 0.
         span: The span.
     """
     title = f"Labels of span {span}"
@@ -52,7 +53,7 @@ def LabelReport(
             "coverage": min(certificate.coverage.values(), default=0.0),
             "label_age_spans": float(certificate.label_age_spans),
             "label_seconds": certificate.seconds,
-            "lag_seconds": lag_ms / _MS,
+            "lag_seconds": lag_ms / _MS_PER_SECOND,
         },
     )
     label_set = Table(

@@ -1,6 +1,6 @@
-"""Names of the files in the components' output artifacts; imports nothing, so that commands need no TFX.
+"""Names of the files in the components' output artifacts. Imports nothing, so that commands need no TFX.
 
-Two more files are defined in `components.label_store.certificate` and `components.transforms.join_report`.
+`components.label_store.certificate` and `components.transforms.join_report` define the names of two more.
 """
 
 LABEL_STATISTICS_FILE = "label_statistics.pb"
@@ -12,5 +12,6 @@ FIGURES_FILE = "figures.json"
 FRESH_FILE = "fresh.parquet"
 MATURED_FILE = "matured.parquet"
 COMPARED_SPLIT = "train"
+"""The split whose statistics are compared with those of other spans, for drift and skew."""
 ANOMALIES_FILE = "SchemaDiff.pb"
-"""Lies in the split's folder, as TFX's ExampleValidator writes it."""
+"""In the folder of COMPARED_SPLIT, as from TFX's ExampleValidator."""

@@ -59,7 +59,7 @@ def ProgressiveEvaluator(
         span: The span.
         tasks: JSON of name → task.
         resamples: Number of bootstrap draws of clusters.
-        min_positives: Tasks with fewer positives get no interval.
+        min_positives: Binary tasks with fewer positives have no interval.
         keep_spans: Minimum number of spans in `predictions`, including this span. Spans whose delayed labels
             have not matured are always kept.
         seed: Seed of the draws.
@@ -67,8 +67,8 @@ def ProgressiveEvaluator(
     tasks_by_name = from_json(dict[str, Task], tasks)
     earlier = Path(earlier_predictions.uri)
     control_uri = control.uri if _trained_on_same_spans(student.uri, control.uri) else None
-    fresh = score_span(_files(examples.uri, FRESH_SPLITS), student.uri, control_uri, tasks_by_name)
-    matured = _matured(earlier, _files(examples.uri, MATURED_SPLITS), span, tasks_by_name)
+    fresh = score_span(_split_paths(examples.uri, FRESH_SPLITS), student.uri, control_uri, tasks_by_name)
+    matured = _join_matured(earlier, _split_paths(examples.uri, MATURED_SPLITS), span, tasks_by_name)
     write_predictions(fresh, Path(figures.uri) / FRESH_FILE)
     write_predictions(matured, Path(figures.uri) / MATURED_FILE)
     tables = {span: fresh, span - MATURITY_SPANS: matured}
@@ -81,7 +81,7 @@ def ProgressiveEvaluator(
 
 
 def _trained_on_same_spans(student_uri: str, control_uri: str) -> bool:
-    """Whether student and control are comparable; True if either is missing."""
+    """Whether student and control have trained on the same spans; True if one of them is missing."""
     if not (has_model(student_uri) and has_model(control_uri)):
         return True
     student, control = (
@@ -90,11 +90,11 @@ def _trained_on_same_spans(student_uri: str, control_uri: str) -> bool:
     return student == control
 
 
-def _files(uri: str, splits: tuple[str, ...]) -> list[str]:
+def _split_paths(uri: str, splits: tuple[str, ...]) -> list[str]:
     return [path for split in splits for path in split_files(uri, split)]
 
 
-def _matured(earlier: Path, files: list[str], span: int, tasks: dict[str, Task]) -> pa.Table:
+def _join_matured(earlier: Path, files: list[str], span: int, tasks: dict[str, Task]) -> pa.Table:
     predictions = earlier / span_file(span - MATURITY_SPANS)
     if not predictions.exists():
         return predictions_schema(tasks).empty_table()

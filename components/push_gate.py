@@ -1,4 +1,4 @@
-"""PushGate: lets Pusher push a blessed student only if students are not worse than controls."""
+"""PushGate: lets Pusher push a blessed student only if the push rule allows it."""
 
 import logging
 from pathlib import Path
@@ -32,7 +32,7 @@ def PushGate(
     min_positives: Parameter[int],
     seed: Parameter[int],
 ) -> None:
-    """Runs between CandidateCheck and Pusher; passes a candidate that is blessed and meets the push rule.
+    """Blesses a candidate for Pusher if CandidateCheck has blessed it and the push rule allows the push.
 
     Args:
         blessing: Blessing of the candidate, from CandidateCheck.
@@ -43,7 +43,7 @@ def PushGate(
         rule: JSON of the surface's PushRule.
         tasks: JSON of name → task.
         resamples: Number of bootstrap draws of clusters.
-        min_positives: With fewer rows of the rarer class, only the candidate check decides.
+        min_positives: With fewer rows of the rarer class, every blessed candidate passes.
         seed: Seed of the draws.
     """
     if model_utils.is_model_blessed(blessing):

@@ -1,4 +1,4 @@
-"""Compiles a deployment's pipelines for Kubeflow or Vertex AI, checks them, and writes one YAML file each."""
+"""Compiles a deployment's pipelines for Kubeflow or Vertex AI, checks them, and writes them as YAML."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 def main(config: Path, out: Path | None) -> None:
     """Write one YAML file for each pipeline of a deployment.
 
-    burn-in; teacher and a student-SURFACE for each surface, or fleet, which has all of these in one; and
-    burn-in-SURFACE for each surface with a burn-in.
+    The pipelines: burn-in; burn-in-SURFACE for each surface with its own burn-in; teacher;
+    student-SURFACE for each surface; fleet, which runs teacher and students in one pipeline.
     """
     from pipeline.config_file import load_deployment
     from pipeline.logging_setup import silence_other_packages
@@ -29,10 +29,10 @@ def main(config: Path, out: Path | None) -> None:
     from pipeline.kubeflow.lint import find_faults
     from pipeline.kubeflow.target import compile_all
 
-    compiled = compile_all(deployment)
+    documents_by_pipeline = compile_all(deployment)
     faults = [
         f"{name}: {fault}"
-        for name, documents in compiled.items()
+        for name, documents in documents_by_pipeline.items()
         for fault in find_faults(documents, deployment)
     ]
     if faults:
@@ -42,7 +42,7 @@ def main(config: Path, out: Path | None) -> None:
         )  # fmt: skip
     folder = out or Path("compiled") / deployment.name
     folder.mkdir(parents=True, exist_ok=True)
-    for name, documents in compiled.items():
+    for name, documents in documents_by_pipeline.items():
         path = folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump_all(documents, sort_keys=True))
         click.echo(f"{path}: {len(documents[0]['root']['dag']['tasks'])} tasks")

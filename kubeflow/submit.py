@@ -13,7 +13,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--host", required=True, envvar="KFP_HOST", help="URL of Kubeflow Pipelines (or KFP_HOST).")
 @click.option("--token", default="", envvar="KFP_TOKEN", help="Bearer token (or KFP_TOKEN).")
 @click.option("--namespace", default="", help="Namespace, on a multi-user installation.")
-@click.option("--experiment", default="rankdistill", show_default=True, help="Groups the runs in the UI.")
+@click.option(
+    "--experiment", default="rankdistill", show_default=True, help="Kubeflow experiment of the runs."
+)
 @click.option("--service-account", default="", help="Kubernetes service account of the runs.")
 @click.option("--dry-run", is_flag=True, help="Print the actions; send no request.")
 @click.pass_context

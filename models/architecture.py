@@ -7,17 +7,17 @@ from models.settings import settings
 
 @settings
 class Architecture:
-    """Width, depth and stabilisers of a ranker.
+    """Layer sizes of a ranker, and the settings that stabilise its training.
 
     Attributes:
-        embedding_size: columns of every embedding table.
+        embedding_size: number of columns of every embedding table.
         trunk: widths of the hidden layers that all tasks share; may be empty.
         tower: widths of the hidden layers of each task; may be empty.
         cross_layers: number of TFRS `Cross` layers (DCN-v2) between the features and the trunk.
         dropout: share of hidden units dropped in training, in [0, 1).
         input_dropout: share of embedding and number inputs dropped in training, in [0, 1). It prevents
-            overfitted embeddings when a student passes over a span more than once.
-        activation_clip: largest activation of a hidden unit, > 0; None does not clip.
+            overfitted embeddings when a student trains on a span in several passes.
+        activation_clip: upper limit of the activation of a hidden unit, > 0; None: no limit.
 
     Reference: Khani et al., RecSys '24: activation clipping stabilises a large teacher.
     """
@@ -41,5 +41,5 @@ class Architecture:
                 raise ValueError(f"{name} must be in [0, 1), got {share}. Use 0 to switch it off.")
         if self.activation_clip is not None and not self.activation_clip > 0:
             raise ValueError(
-                f"activation_clip must be > 0, got {self.activation_clip}. Use null not to clip."
+                f"activation_clip must be > 0, got {self.activation_clip}. Use null for no limit."
             )

@@ -21,8 +21,8 @@ _MAX_STEPS_PER_CALL = 64
 class CompiledLearner(Learner):
     """A `Learner` whose step takes a third of the time.
 
-    Results equal those of `Learner` up to rounding and the units that dropout selects. Compilation takes
-    seconds. XLA needs static shapes: a block is cut into pieces of fixed length; the last piece is padded
+    Results equal those of `Learner`, except for rounding and the choice of dropped units. Compilation takes
+    seconds. XLA needs static shapes: a block is cut into pieces of fixed length, and the last piece is padded
     with rows without labels.
 
     Args:
@@ -33,7 +33,7 @@ class CompiledLearner(Learner):
     def __init__(self, job: TrainingJob, block_spec: BlockSpec) -> None:
         super().__init__(job, block_spec, static_shapes=True)
 
-    def _traced(self, block_spec: BlockSpec) -> Callable[[Mapping[str, Array], Targets], BlockSums]:
+    def _trace(self, block_spec: BlockSpec) -> Callable[[Mapping[str, Array], Targets], BlockSums]:
         piece_rows = _MAX_STEPS_PER_CALL * self.job.batch_size
 
         def static_spec(spec: tf.TensorSpec) -> tf.TensorSpec:
@@ -66,12 +66,14 @@ class CompiledLearner(Learner):
         return train_block
 
     def _train_steps(self, features: Mapping[str, Tensor], targets: Targets, num_steps: Tensor) -> BlockSums:
-        size = self.job.batch_size
+        batch_size = self.job.batch_size
 
         def body(step: Tensor, sums: BlockSums) -> tuple[Tensor, BlockSums]:
             def batch(column: Tensor) -> Tensor:
-                rest = column.shape[1:]
-                return tf.slice(column, [step * size, *([0] * len(rest))], [size, *rest])
+                row_shape = column.shape[1:]
+                return tf.slice(
+                    column, [step * batch_size, *([0] * len(row_shape))], [batch_size, *row_shape]
+                )
 
             losses = self._train_step(
                 {name: batch(column) for name, column in features.items()}, Targets(*map(batch, targets))
@@ -84,6 +86,6 @@ class CompiledLearner(Learner):
 
 
 def _padded(column: Array, num_rows: int) -> Array:
-    """`[num_rows, ...]`: the column, then zeros, which mean False in a mask and a missing value in an id."""
+    """`[num_rows, ...]`: the column, then zeros. Zero is False in a mask and a missing value in ids."""
     missing = num_rows - len(column)
     return np.pad(column, [(0, missing), *([(0, 0)] * (column.ndim - 1))]) if missing else column

@@ -10,16 +10,17 @@ from models.settings import settings
 
 @settings
 class Distillation:
-    """How one task of a student is distilled.
+    """Settings for the distillation of one task of a student.
 
     Attributes:
-        strategy: `direct` puts the soft loss on the hard logit. `auxiliary` puts it on a separate soft logit,
-            which is never served. `none` uses no soft labels.
-        head: kind of an auxiliary soft head. `logit` shares the task's tower; `tower` has a separate tower.
+        strategy: `direct` applies the soft loss to the hard logit. `auxiliary` applies the soft loss to a
+            separate soft logit, which is never served. `none` uses no soft labels.
+        head: layers of an auxiliary soft head. `logit` is one layer on the task's tower; `tower` is a tower
+            of its own and a logit.
         weight: factor of the task's soft loss, >= 0.
-        temperature: softens both distributions before they are compared, > 0; 1 for regression.
-        trunk_gradient_scale: factor of an auxiliary soft head's gradient into the layers that it shares with
-            the hard head, >= 0. With 0 the soft loss trains only the soft head.
+        temperature: divides the teacher's and the student's logits in the soft loss, > 0; 1 for regression.
+        trunk_gradient_scale: factor of the gradient from an auxiliary soft head into the layers that it
+            shares with the hard head, >= 0. With 0 the soft loss trains only the soft head.
 
     Reference: Khani et al., RecSys '24: auxiliary distillation keeps the teacher's bias out of
     the served logit. The gradient scale is not in the paper.

@@ -1,8 +1,8 @@
 """Entry point of TFX's Trainer.
 
 TFX reloads this module before each training. `models.training`, which caches traced graphs, is not reloaded.
-Importing this module does not import TensorFlow Recommenders: it refuses Keras 3, which the `tfx` command
-has loaded when it compiles a pipeline.
+Importing this module does not import TensorFlow Recommenders, which refuses Keras 3. The `tfx` command has
+already loaded Keras 3 when it compiles a pipeline.
 """
 
 from typing import Any

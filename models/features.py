@@ -9,13 +9,13 @@ from models.settings import settings
 
 @settings
 class Feature:
-    """How one raw column enters a model. Every kind accepts missing values.
+    """Transformation of one raw column into an input of a model. Every kind accepts missing values.
 
     Attributes:
         kind: `id` hashes a string or integer into `buckets` and embeds it. `bag` does the same with a list of
-            strings and takes the mean. `number` is a z-score, 0 where missing. `quantiles` cuts a number into
-            `buckets` of equal mass and embeds the bucket.
-        buckets: vocabulary size of an `id`, `bag` or `quantiles`, without the bucket for missing values; 0
+            strings and takes the mean. `number` is a z-score, 0 where missing. `quantiles` divides the
+            numbers into `buckets` ranges with equally many rows, and embeds the range of a number.
+        buckets: number of buckets of an `id`, `bag` or `quantiles`, without the bucket for missing values; 0
             for a `number`.
         log: whether a `number` passes through log1p before its z-score (for counts and durations, >= 0).
     """
@@ -36,5 +36,5 @@ class Feature:
 
     @property
     def embedded(self) -> bool:
-        """Whether the feature has an embedding table, of `buckets + 1` rows (row 0: missing)."""
+        """Whether the feature has an embedding table: `buckets + 1` rows, row 0 for missing values."""
         return self.kind != "number"

@@ -18,7 +18,7 @@ __all__ = ["Architecture", "Optimizer", "TrainingJob", "graph_settings"]
 
 @settings
 class TrainingJob:
-    """Settings of one model to train.
+    """Settings for the training of one model.
 
     Attributes:
         role: the control is a student without distillation.
@@ -28,8 +28,8 @@ class TrainingJob:
         tasks: tasks by name, in the order of every `[batch, tasks]` tensor.
         distillation: distillation by task; a task without an entry has strategy `none`.
         architecture: layers and embeddings.
-        optimizer: the optimizer and its stabilisers.
-        batch_size: Examples per step.
+        optimizer: the optimizer and its settings.
+        batch_size: number of examples per step.
         passes: number of passes over each span.
     """
 
@@ -64,7 +64,7 @@ class TrainingJob:
         for name, distillation in self.distillation.items():
             if name not in self.tasks:
                 raise ValueError(
-                    f'distilled task "{name}" is not a task: expected one of {sorted(self.tasks)}. '
+                    f'the distilled task "{name}" is unknown: expected one of {sorted(self.tasks)}. '
                     "Add it under tasks or remove its distillation."
                 )
             if distillation.head == "tower" and not self.architecture.tower:
@@ -75,7 +75,7 @@ class TrainingJob:
             if self.tasks[name].kind == "regression" and distillation.temperature != 1:
                 raise ValueError(
                     f'temperature of regression task "{name}" must be 1, got {distillation.temperature}: '
-                    "a value has no distribution to soften. Remove it."
+                    "an expected value has no distribution to soften. Remove it."
                 )
 
     @property
@@ -103,7 +103,8 @@ def graph_settings(job: TrainingJob) -> TrainingJob:
         passes=1,
         optimizer=dataclasses.replace(job.optimizer, learning_rate=1.0),
         distillation={
-            name: dataclasses.replace(settings, weight=1.0) for name, settings in job.distillation.items()
+            name: dataclasses.replace(distillation, weight=1.0)
+            for name, distillation in job.distillation.items()
         },
     )
 

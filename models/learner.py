@@ -24,14 +24,13 @@ class Diverged(BadInput):
 
 
 class BlockSums(NamedTuple):
-    """Sums of the losses of several batches, as tensors; a batch without a label of a task adds 0 for the
-    task.
+    """Sums of the `Losses` of several batches; a batch without a label of a task adds 0 for the task.
 
     Attributes:
         num_steps: scalar int32, the number of batches.
-        total: scalar float32.
-        hard: `[tasks]` float32.
-        soft: `[distilled tasks]` float32.
+        total: scalar float32, sum of `Losses.total`.
+        hard: `[tasks]` float32, sum of `Losses.hard`.
+        soft: `[distilled tasks]` float32, sum of `Losses.soft`.
     """
 
     num_steps: Tensor
@@ -60,7 +59,7 @@ class Learner:
         )
         self._objective = Objective(job)
         self._seed = tf.Variable(job.seed, trainable=False, dtype=tf.int64)
-        self.train_block = self._traced(block_spec)
+        self.train_block = self._trace(block_spec)
         """Trains on the batches of a block `(features, targets)`, in their order; returns `BlockSums`."""
 
     def switch_job(self, job: TrainingJob) -> None:
@@ -71,8 +70,8 @@ class Learner:
         """
         if graph_settings(job) != graph_settings(self.job):
             raise ValueError(
-                "only seed, passes, learning rate and soft weights may differ, got another model. Make a new "
-                "learner for it."
+                "only seed, passes, learning rate and soft weights may differ, got another model. Create a "
+                "new learner for it."
             )
         self.job = job
         self._seed.assign(job.seed)
@@ -81,7 +80,7 @@ class Learner:
 
     @property
     def step(self) -> int:
-        """The number of updates so far, with those before warm starts."""
+        """The number of updates so far, including those before warm starts."""
         return int(self.updates.step)
 
     def initialize_to_base_rates(self, sums: np.ndarray, counts: np.ndarray) -> None:
@@ -120,10 +119,14 @@ class Learner:
         return BlockSums(tf.constant(0), tf.constant(0.0), tf.zeros([hard]), tf.zeros([soft]))
 
     def require_finite(self, where: str, sums: BlockSums) -> None:
-        """Checks the loss of a block and the weights after it.
+        """Checks the loss of a block and the weights after the block.
+
+        Args:
+            where: role, span and pass, for the error message.
+            sums: the block's sums.
 
         Raises:
-            Diverged: at `where`, if the loss or a weight is not finite.
+            Diverged: if the loss or a weight is not finite.
         """
         finite = all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.updates.variables)
         loss = float(sums.total)
@@ -136,8 +139,8 @@ class Learner:
                 fix="Lower learning_rate, or use warm_up_steps, activation_clip or clippy; check the labels.",
             )
 
-    def _traced(self, block_spec: BlockSpec) -> Callable[[Mapping[str, Tensor], Targets], BlockSums]:
-        # The loop over batches is in the graph: a step started from Python costs as much as a small batch.
+    def _trace(self, block_spec: BlockSpec) -> Callable[[Mapping[str, Tensor], Targets], BlockSums]:
+        # The loop over batches is in the graph: to start a step from Python takes as long as a small batch.
         traced: Callable[[Mapping[str, Tensor], Targets], BlockSums] = tf.function(
             self._train_block, input_signature=block_spec
         )

@@ -1,4 +1,4 @@
-"""Losses per example and task, on logits, with masks; `models/objective.py` adds up the tasks."""
+"""Losses per example and task, on logits, with masks; `models.objective` adds them up."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import tensorflow as tf
 Tensor = Any
 
 _MIN_PROBABILITY = 1e-6
-"""The teacher's probabilities are clipped by this: 0 and 1 have no finite logit."""
+"""Minimum distance of clipped probabilities from 0 and 1, which have no finite logit."""
 _MIN_LOG_DEVIATION = math.log(0.1)
+"""Lower bound of the logarithm of the standard deviation in `zero_inflated_loss`."""
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -31,7 +32,7 @@ def binary_loss(logits: Tensor, labels: Tensor, where: Tensor) -> Tensor:
         ValueError: if the shapes differ; broadcasting would pair an example with its neighbour's label
             and still train.
     """
-    logits, labels = _masked(logits, labels, where)
+    logits, labels = _mask_inputs(logits, labels, where)
     loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
     return tf.where(where, loss, 0.0)
 
@@ -50,18 +51,18 @@ def regression_loss(predictions: Tensor, labels: Tensor, where: Tensor) -> Tenso
     Raises:
         ValueError: if the shapes differ.
     """
-    predictions, labels = _masked(predictions, labels, where)
+    predictions, labels = _mask_inputs(predictions, labels, where)
     return tf.where(where, tf.math.squared_difference(predictions, labels), 0.0)
 
 
 def zero_inflated_loss(parameters: Tensor, labels: Tensor, where: Tensor) -> Tensor:
-    """Negative log-likelihood of labels that are 0 or normal on the task's scale.
+    """Negative log-likelihood of labels that are either 0 or normally distributed on the task's scale.
 
-    With scale log1p it is close to the zero-inflated lognormal (ZILN) loss of the amount, not equal to it.
+    With scale log1p, it is close but not equal to the zero-inflated lognormal (ZILN) loss of the amount.
 
     Args:
-        parameters: `[batch, tasks, 3]` float: logit of a label above 0, then mean and logarithm of the
-            standard deviation of the labels above 0.
+        parameters: `[batch, tasks, 3]` float: logit of the probability of a label above 0, then mean and
+            logarithm of the standard deviation of the labels above 0.
         labels: `[batch, tasks]` float, >= 0 on the task's scale; any value, also NaN, where masked.
         where: `[batch, tasks]` bool, False where there is no label.
 
@@ -72,10 +73,10 @@ def zero_inflated_loss(parameters: Tensor, labels: Tensor, where: Tensor) -> Ten
         ValueError: if the shapes differ.
 
     Reference: Wang et al., "A Deep Probabilistic Model for Customer Lifetime Value Prediction", arXiv
-    1912.07753, section 3. Differs: normal on the task's scale, not lognormal in the amount's unit; so is the
-    expectation. The deviation has a lower bound, so the likelihood of a repeated amount is bounded.
+    1912.07753, section 3. Differs: labels are normal on the task's scale, not lognormal in the amount's
+    unit. The standard deviation has a lower bound: without it, a repeated amount has an unbounded likelihood.
     """
-    positive_logits, labels = _masked(parameters[:, :, 0], labels, where)
+    positive_logits, labels = _mask_inputs(parameters[:, :, 0], labels, where)
     mean, log_deviation = (
         tf.where(where, tf.cast(parameters[:, :, index], tf.float32), 0.0) for index in (1, 2)
     )
@@ -84,9 +85,9 @@ def zero_inflated_loss(parameters: Tensor, labels: Tensor, where: Tensor) -> Ten
         labels=tf.cast(positive, tf.float32), logits=positive_logits
     )
     log_deviation = tf.maximum(log_deviation, _MIN_LOG_DEVIATION)
-    distance = tf.where(positive, labels - mean, 0.0) * tf.exp(-log_deviation)
-    density = tf.where(positive, distance**2 / 2 + log_deviation + _HALF_LOG_TWO_PI, 0.0)
-    return tf.where(where, cross_entropy + density, 0.0)
+    z_score = tf.where(positive, labels - mean, 0.0) * tf.exp(-log_deviation)
+    negative_log_density = tf.where(positive, z_score**2 / 2 + log_deviation + _HALF_LOG_TWO_PI, 0.0)
+    return tf.where(where, cross_entropy + negative_log_density, 0.0)
 
 
 def ziln_expectation(parameters: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ def soft_binary_loss(
 ) -> Tensor:
     """Cross-entropy of a student's logits against the teacher's probabilities, both softened.
 
-    The factor T² keeps the size of the gradient comparable over temperatures.
+    The loss is multiplied by temperature², so that gradients have comparable sizes at all temperatures.
 
     Args:
         logits: `[batch, tasks]` float, of the soft head; in direct distillation, of the hard head.
@@ -113,9 +114,9 @@ def soft_binary_loss(
     Raises:
         ValueError: if the shapes differ.
 
-    Reference: Khani et al., RecSys '24; T² after Hinton et al., arXiv 1503.02531, section 2.
+    Reference: Khani et al., RecSys '24; factor temperature²: Hinton et al., arXiv 1503.02531, section 2.
     """
-    logits, soft_labels = _masked(logits, soft_labels, where)
+    logits, soft_labels = _mask_inputs(logits, soft_labels, where)
     temperature = tf.constant(temperatures, tf.float32, shape=(1, logits.shape[1]))
     loss = tf.nn.sigmoid_cross_entropy_with_logits(
         labels=_softened(soft_labels, temperature), logits=logits / temperature
@@ -131,8 +132,8 @@ def mean_over_labels(losses: Tensor, where: Tensor) -> Tensor:
         where: `[batch, tasks]` bool.
 
     Returns:
-        `[tasks]` float32, 0 for a task without labels. With several replicas, this replica's share: the
-        shares add up to the mean, and so do their gradients.
+        `[tasks]` float32, 0 for a task without labels. With several replicas, the value is this replica's
+        share: the shares add up to the mean, and so do their gradients.
     """
     num_labels = tf.reduce_sum(tf.cast(where, tf.float32), axis=0)
     replica = tf.distribute.get_replica_context()
@@ -147,10 +148,10 @@ def _softened(probabilities: Tensor, temperature: Tensor) -> Tensor:
     return tf.where(temperature == 1.0, probabilities, tf.sigmoid(teacher_logits / temperature))
 
 
-def _masked(predictions: Tensor, labels: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+def _mask_inputs(predictions: Tensor, labels: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     """Predictions and labels as float32, 0 where masked.
 
-    The mask must come before the loss: if only the loss is masked, a NaN reaches the gradient.
+    Masking only the loss is not enough: a NaN in a masked label would still make the gradient NaN.
     """
     shapes = [tuple(tensor.shape) for tensor in (predictions, labels, where)]
     if len(set(shapes)) != 1 or len(shapes[0]) != 2:

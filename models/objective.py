@@ -19,7 +19,7 @@ class Targets(NamedTuple):
     Attributes:
         hard: `[batch, tasks]` float32, on the task's scale.
         hard_where: `[batch, tasks]` bool.
-        soft: `[batch, distilled tasks]` float32, probabilities or values on the task's scale.
+        soft: `[batch, distilled tasks]` float32, probabilities, or expected values on the task's scale.
         soft_where: `[batch, distilled tasks]` bool.
     """
 
@@ -47,19 +47,19 @@ class Objective:
     """Adds up the losses of a job.
 
     Reference: Khani et al., RecSys '24. The soft loss is added to the hard loss; soft labels are never mixed
-    into hard labels. A row without a soft label has exactly the control's loss.
+    into hard labels. A row without a soft label has only the hard loss, like the control's rows.
 
     Args:
-        job: has the tasks, their weights and their distillation.
+        job: defines the tasks, their weights and their distillation.
     """
 
     def __init__(self, job: TrainingJob) -> None:
         names = list(job.tasks)
         self._is_binary = [task.kind == "binary" for task in job.tasks.values()]
-        # Each task's column in the concatenation of losses and zero-inflated losses.
-        self._zero_inflated = [names.index(name) for name, task in job.tasks.items() if task.loss == "ziln"]
+        # Column of each task's hard loss in [losses, zero-inflated losses], see `_hard_losses`.
+        self._ziln_columns = [names.index(name) for name, task in job.tasks.items() if task.loss == "ziln"]
         self._hard_columns = [
-            len(names) + self._zero_inflated.index(column) if column in self._zero_inflated else column
+            len(names) + self._ziln_columns.index(column) if column in self._ziln_columns else column
             for column in range(len(names))
         ]
         self._hard_weights = [task.weight for task in job.tasks.values()]
@@ -67,7 +67,7 @@ class Objective:
         self.soft_weights = tf.Variable(soft_weights(job), trainable=False, dtype=tf.float32)
         """`[distilled tasks]` float32; a variable, so that one traced graph serves several jobs."""
         self._temperatures = [job.distillation[name].temperature for name in job.distilled_tasks]
-        # Each distilled task's column in the concatenation of hard logits and soft logits.
+        # Column of each distilled task's logit in [hard logits, soft logits], see `__call__`.
         self._soft_columns = [
             len(names) + job.auxiliary_tasks.index(name) if name in job.auxiliary_tasks else names.index(name)
             for name in job.distilled_tasks
@@ -75,33 +75,33 @@ class Objective:
 
     def __call__(self, logits: RankerLogits, targets: Targets) -> Losses:
         """The losses of a batch; see `Losses`."""
-        hard = mean_over_labels(self._hard(logits, targets), targets.hard_where)
+        hard = mean_over_labels(self._hard_losses(logits, targets), targets.hard_where)
         total = tf.reduce_sum(hard * tf.constant(self._hard_weights, tf.float32))
         if not self._soft_columns:
             return Losses(total, hard, tf.zeros([0]))
         distilled = tf.gather(tf.concat([logits.hard, logits.soft], axis=1), self._soft_columns, axis=1)
-        soft = mean_over_labels(self._soft(distilled, targets), targets.soft_where)
+        soft = mean_over_labels(self._soft_losses(distilled, targets), targets.soft_where)
         total += tf.reduce_sum(soft * self.soft_weights)
         return Losses(total, hard, soft)
 
-    def _hard(self, logits: RankerLogits, targets: Targets) -> Tensor:
+    def _hard_losses(self, logits: RankerLogits, targets: Targets) -> Tensor:
         cross_entropy = binary_loss(logits.hard, targets.hard, targets.hard_where)
         squared_error = regression_loss(logits.hard, targets.hard, targets.hard_where)
         losses = tf.where(tf.constant([self._is_binary]), cross_entropy, squared_error)
-        if not self._zero_inflated:
+        if not self._ziln_columns:
             return losses
         labels, where = (
-            tf.gather(column, self._zero_inflated, axis=1) for column in (targets.hard, targets.hard_where)
+            tf.gather(column, self._ziln_columns, axis=1) for column in (targets.hard, targets.hard_where)
         )
         zero_inflated = zero_inflated_loss(logits.ziln_parameters, labels, where)
         return tf.gather(tf.concat([losses, zero_inflated], axis=1), self._hard_columns, axis=1)
 
-    def _soft(self, logits: Tensor, targets: Targets) -> Tensor:
+    def _soft_losses(self, logits: Tensor, targets: Targets) -> Tensor:
         cross_entropy = soft_binary_loss(logits, targets.soft, targets.soft_where, self._temperatures)
         squared_error = regression_loss(logits, targets.soft, targets.soft_where)
         return tf.where(tf.constant([self._soft_is_binary]), cross_entropy, squared_error)
 
 
 def soft_weights(job: TrainingJob) -> list[float]:
-    """`[distilled tasks]` factors of the soft losses."""
+    """Factors of the soft losses, in the order of `job.distilled_tasks`."""
     return [job.distillation[name].weight for name in job.distilled_tasks]

@@ -10,14 +10,14 @@ from models.settings import settings
 
 @settings
 class Optimizer:
-    """An optimizer and its stabilisers.
+    """An optimizer, its learning rate, and the settings that stabilise its updates.
 
     Attributes:
         name: `adagrad` or `adam`.
         learning_rate: learning rate after warm-up, > 0.
-        warm_up_steps: number of steps in which the learning rate rises linearly to `learning_rate`. Steps of
-            the base model count.
-        clippy: whether updates of dense parameters are clipped adaptively (only with `adagrad`).
+        warm_up_steps: number of steps in which the learning rate rises linearly to `learning_rate`. After a
+            warm start, the steps of the base model are counted too.
+        clippy: whether Clippy limits the updates of the dense parameters (only with `adagrad`).
 
     Reference: Khani et al., RecSys '24 (warm-up, Clippy); Tang et al., arXiv 2302.09178.
     """
@@ -33,4 +33,4 @@ class Optimizer:
         if self.warm_up_steps < 0:
             raise ValueError(f"warm_up_steps must be >= 0, got {self.warm_up_steps}. Use 0 for no warm-up.")
         if self.clippy and self.name != "adagrad":
-            raise ValueError(f'clippy is defined for "adagrad", got "{self.name}". Change one of the two.')
+            raise ValueError(f'clippy needs the optimizer "adagrad", got "{self.name}". Change one.')

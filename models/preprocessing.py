@@ -1,4 +1,4 @@
-"""Feature preprocessing for TFX Transform: raw columns to ranker inputs, statistics frozen in the burn-in."""
+"""Feature preprocessing for TFX Transform: transforms raw columns to the inputs of a ranker."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from models.settings import from_json
 
 Tensor = Any
 
-_REGISTER_VALUES = 16
+_VALUES_PER_REGISTER = 16
 """Number of float32 values in the widest vector register of current processors."""
 _FIXED_POINT = 2.0**30
+"""Factor that makes a number an integer before it is rounded, see `_z_scores`."""
 _LARGEST_NUMBER = 2.0**20
-"""Larger numbers are clipped, so that the sum of eight million squares fits an int64."""
+"""Larger numbers are clipped, so that the sum of eight million squares fits in an int64."""
 _MIN_VARIANCE = 1e-9
-"""Relative to 1 + mean². A column with a smaller variance counts as constant: it is a rounding error."""
+"""Relative to 1 + mean². A smaller variance is a rounding error: the column is treated as constant."""
 
 
 def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, str]) -> dict[str, Tensor]:
@@ -33,10 +34,10 @@ def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, s
     Args:
         inputs: raw columns, sparse `[batch, <= 1]` for scalars and `[batch, any]` for bags; dense if the
             schema guarantees a value in every row.
-        custom_config: under `features`, the JSON of a dict of `Feature`s by raw column.
+        custom_config: see `features_config`.
 
     Returns:
-        By raw column: `[batch]` int64 in [0, buckets] for `id` and `quantiles` (0: missing), sparse
+        Raw column → `[batch]` int64 in [0, buckets] for `id` and `quantiles` (0: missing), sparse
         `[batch, any]` int64 in [1, buckets] for `bag`, `[batch]` float32 for `number`.
 
     Raises:
@@ -46,18 +47,19 @@ def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, s
     unknown = sorted(set(features) - set(inputs))
     if unknown:
         raise ValueError(
-            f"features {unknown} are not in the schema: expected some of {sorted(inputs)}. Add them there."
+            f"features {unknown} are not in the schema: expected some of {sorted(inputs)}. "
+            "Add them to the schema."
         )
     return {name: _transformed(_sparse(inputs[name]), feature) for name, feature in features.items()}
 
 
 def features_config(features: Mapping[str, Feature]) -> dict[str, str]:
-    """The `custom_config` that `preprocessing_fn` reads."""
+    """The `custom_config` of `preprocessing_fn`: under `features`, JSON of raw column → `Feature`."""
     return {"features": json.dumps({name: feature.__dict__ for name, feature in features.items()})}
 
 
 def build_graph(schema: schema_pb2.Schema, features: Mapping[str, Feature]) -> None:
-    """Builds the graph of `preprocessing_fn` for a schema, without data.
+    """Checks a schema: builds the graph of `preprocessing_fn` without data.
 
     Raises:
         BadInput: if TensorFlow or TFT refuses a column of the schema.
@@ -97,31 +99,33 @@ def _transformed(column: Tensor, feature: Feature) -> Tensor:
 
 
 def _log1p(values: Tensor) -> Tensor:
-    """Logarithm that does not depend on a value's position in the batch.
+    """log1p with results that do not depend on a value's position in the batch.
 
-    Values at the end of a batch that do not fill a vector register are computed differently and differ in the
-    last digit. Beam's batch sizes vary from run to run.
+    TensorFlow computes the last values of a batch, which do not fill a vector register, differently: their
+    last digit differs. Beam's batch sizes vary from run to run.
     """
     num_values = tf.size(values)
-    padded = tf.pad(values, [[0, -num_values % _REGISTER_VALUES]])
+    padded = tf.pad(values, [[0, -num_values % _VALUES_PER_REGISTER]])
     return tf.math.log1p(padded)[:num_values]
 
 
 def _z_scores(values: Tensor) -> Tensor:
     """`[values]` float32 z-scores; 0 in a constant column.
 
-    Differs from `tft.scale_to_z_score`: it adds integers. Beam adds in a varying order, so that sums of
-    floats, and with them the feature version, would differ between two burn-ins.
+    Unlike `tft.scale_to_z_score`, this adds fixed-point integers. Beam adds in a varying order. So sums of
+    floats would differ between two burn-ins, and the feature version with them.
     """
     numbers = tf.clip_by_value(tf.cast(values, tf.float64), -_LARGEST_NUMBER, _LARGEST_NUMBER)
-    squares = numbers * numbers
-    floors = tf.floor(squares)
-    parts = [tf.ones_like(numbers), numbers * _FIXED_POINT, floors, (squares - floors) * _FIXED_POINT]
-    sums = tft.sum(tf.cast(tf.round(tf.stack(parts, axis=1)), tf.int64), reduce_instance_dims=False)
-    count, total, squares_floor, squares_rest = tf.unstack(tf.cast(sums, tf.float64))
+    powers = tf.stack([tf.ones_like(numbers), numbers, numbers * numbers], axis=1)
+    # Integers and fractions are added apart: in fixed point, a sum of large numbers would overflow int64.
+    floors = tf.floor(powers)
+    parts = tf.concat([floors, (powers - floors) * _FIXED_POINT], axis=1)
+    sums = tft.sum(tf.cast(tf.round(parts), tf.int64), reduce_instance_dims=False)
+    integers, fractions = tf.split(tf.cast(sums, tf.float64), 2)
+    count, total, total_of_squares = tf.unstack(integers + fractions / _FIXED_POINT)
     count = tf.maximum(count, 1.0)
-    mean = total / _FIXED_POINT / count
-    variance = (squares_floor + squares_rest / _FIXED_POINT) / count - mean * mean
+    mean = total / count
+    variance = total_of_squares / count - mean * mean
     variance = tf.where(variance > _MIN_VARIANCE * (1.0 + mean * mean), variance, 0.0)
     scores = tf.math.divide_no_nan(numbers - mean, tf.sqrt(variance))
     return tf.cast(scores, tf.float32)
@@ -139,6 +143,7 @@ def _finite(column: Tensor) -> Tensor:
 
 
 def _dense_ids(column: Tensor, ids: Tensor, buckets: int) -> Tensor:
+    """`[batch]` int64 ids, 0 where missing, with their domain [0, buckets] in the transformed schema."""
     dense = _dense(column, ids)
     domain = (tf.constant(bound, tf.int64) for bound in (0, buckets))
     schema_inference.set_tensor_schema_override(dense, *domain)

@@ -66,8 +66,8 @@ class HiddenLayer(tf.keras.layers.Layer):
 class Ranker(tf.keras.Model):
     """Embeddings, optional TFRS cross layers, a shared trunk, and per task a tower and a logit.
 
-    The constructor creates every variable with a seed that depends only on the job's seed and its path. So
-    neither the order of calls nor a soft head changes an initial value.
+    The constructor creates every variable with a seed that depends only on the job's seed and the variable's
+    path. So neither the order of calls nor a soft head changes an initial value.
 
     Args:
         job: defines the features, the tasks, the soft heads, the sizes and the seed.
@@ -85,25 +85,27 @@ class Ranker(tf.keras.Model):
         self._seed = job.seed
         self._architecture = architecture
         embedded = [name for name, feature in self._features.items() if feature.embedded]
-        # Training states have these attributes' names as keys: another name makes existing states unreadable.
-        self._embeddings = {name: self._embedding(name) for name in embedded}
+        # Checkpoints use the names of these attributes as keys: a rename makes existing states unreadable.
+        self._embeddings = {name: self._embedding_table(name) for name in embedded}
         width = architecture.embedding_size * len(embedded) + len(self._features) - len(embedded)
         self._cross = [self._cross_layer(index, width) for index in range(architecture.cross_layers)]
-        self._trunk, width = self._hidden("trunk", architecture.trunk, width)
-        towers = {name: self._hidden(f"tower/{name}", architecture.tower, width) for name in self._tasks}
+        self._trunk, width = self._hidden_layers("trunk", architecture.trunk, width)
+        towers = {
+            name: self._hidden_layers(f"tower/{name}", architecture.tower, width) for name in self._tasks
+        }
         self._towers = {name: layers for name, (layers, _) in towers.items()}
-        last = architecture.tower[-1] if architecture.tower else width
+        last_width = architecture.tower[-1] if architecture.tower else width
         self._logits = {
-            name: self._logit_layer(f"logit/{name}", last, 3 if name in self._zero_inflated else 1)
+            name: self._logit_layer(f"logit/{name}", last_width, 3 if name in self._zero_inflated else 1)
             for name in self._tasks
         }
         self._soft_towers = {
-            name: self._hidden(f"soft_tower/{name}", architecture.tower, width)[0]
+            name: self._hidden_layers(f"soft_tower/{name}", architecture.tower, width)[0]
             for name, distillation in self._soft_heads.items()
             if distillation.head == "tower"
         }
         self._soft_logits = {
-            name: self._logit_layer(f"soft_logit/{name}", last, 1) for name in self._soft_heads
+            name: self._logit_layer(f"soft_logit/{name}", last_width, 1) for name in self._soft_heads
         }
         self.built = True
 
@@ -115,14 +117,14 @@ class Ranker(tf.keras.Model):
             dropout_seed: scalar int64 that selects the units to drop; different in every step. None outside
                 training: no unit is dropped.
         """
-        trunk = self._run(self._trunk, self._inputs(features, dropout_seed), dropout_seed)
-        towers = {name: self._run(self._towers[name], trunk, dropout_seed) for name in self._tasks}
+        trunk = self._apply_layers(self._trunk, self._inputs(features, dropout_seed), dropout_seed)
+        towers = {name: self._apply_layers(self._towers[name], trunk, dropout_seed) for name in self._tasks}
         raw = {name: self._logits[name](towers[name]) for name in self._tasks}
-        soft = [self._soft(name, trunk, towers[name], dropout_seed) for name in self._soft_heads]
+        soft = [self._soft_output(name, trunk, towers[name], dropout_seed) for name in self._soft_heads]
         ziln_parameters = [raw[name] for name in self._zero_inflated]
         rows = tf.shape(trunk)[0]
         return RankerLogits(
-            self._hard(raw),
+            self._hard_outputs(raw),
             tf.concat(soft, axis=1) if soft else tf.zeros([rows, 0]),
             tf.stack(ziln_parameters, axis=1) if ziln_parameters else tf.zeros([rows, 0, 3]),
         )
@@ -130,13 +132,14 @@ class Ranker(tf.keras.Model):
     def hard_logits(self, features: Mapping[str, Tensor]) -> Tensor:
         """`[batch, tasks]` float32: logits and expected values of the hard heads, without dropout.
 
-        Traces no soft head.
+        The soft heads do not become part of the traced graph.
         """
-        trunk = self._run(self._trunk, self._inputs(features, None), None)
-        towers = {name: self._run(self._towers[name], trunk, None) for name in self._tasks}
-        return self._hard({name: self._logits[name](tower) for name, tower in towers.items()})
+        trunk = self._apply_layers(self._trunk, self._inputs(features, None), None)
+        towers = {name: self._apply_layers(self._towers[name], trunk, None) for name in self._tasks}
+        return self._hard_outputs({name: self._logits[name](tower) for name, tower in towers.items()})
 
-    def _hard(self, raw: Mapping[str, Tensor]) -> Tensor:
+    def _hard_outputs(self, raw: Mapping[str, Tensor]) -> Tensor:
+        """`[batch, tasks]`: the outputs of the logit layers, with expectations instead of ziln parameters."""
         columns = [
             ziln_expectation(output) if name in self._zero_inflated else output
             for name, output in raw.items()
@@ -146,11 +149,11 @@ class Ranker(tf.keras.Model):
     def initialize_biases(self, outputs: Mapping[str, float]) -> None:
         """Sets the biases of the hard and soft heads of some tasks.
 
-        Otherwise the first spans of a rare task train mostly its base rate, with large gradients in the
-        shared layers.
+        Without this, the first updates of a rare task mainly learn its base rate, with large gradients in
+        the shared layers.
 
         Args:
-            outputs: for each task, a logit, or an expected value on the task's scale.
+            outputs: task → initial output of its heads: a logit, or an expected value on the task's scale.
         """
         for heads in (self._logits, self._soft_logits):
             for name in outputs.keys() & heads.keys():
@@ -169,13 +172,13 @@ class Ranker(tf.keras.Model):
 
     @property
     def dense_variables(self) -> list[Tensor]:
-        """All trainable variables but the embedding tables."""
+        """All trainable variables except the embedding tables."""
         embeddings = {id(variable) for variable in self.embedding_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in embeddings]
 
     @property
     def served_variables(self) -> list[Tensor]:
-        """The variables without those of the soft heads: the same, in the same order, as the control's."""
+        """All trainable variables except those of the soft heads, in the order of the control's variables."""
         soft_layers = [*self._soft_logits.values()]
         for tower in self._soft_towers.values():
             soft_layers.extend(tower)
@@ -183,7 +186,7 @@ class Ranker(tf.keras.Model):
         return [variable for variable in self.trainable_variables if id(variable) not in soft]
 
     def _inputs(self, features: Mapping[str, Tensor], dropout_seed: Tensor | None) -> Tensor:
-        """`[batch, width]` float32: embeddings, then numbers."""
+        """`[batch, width]` float32: embeddings, then numbers, after input dropout and cross layers."""
         columns = [self._embedded(name, features[name]) for name in self._embeddings]
         numbers = [features[name] for name, feature in self._features.items() if not feature.embedded]
         if numbers:
@@ -203,20 +206,20 @@ class Ranker(tf.keras.Model):
         present = tf.cast(ids > 0, tf.float32)[:, :, tf.newaxis]
         return tf.math.divide_no_nan(tf.reduce_sum(vectors * present, 1), tf.reduce_sum(present, 1))
 
-    def _soft(self, name: str, trunk: Tensor, tower: Tensor, dropout_seed: Tensor | None) -> Tensor:
+    def _soft_output(self, name: str, trunk: Tensor, tower: Tensor, dropout_seed: Tensor | None) -> Tensor:
         scale = self._soft_heads[name].trunk_gradient_scale
         if name not in self._soft_towers:
             return self._soft_logits[name](scale_gradient(tower, scale))
-        soft_tower = self._run(self._soft_towers[name], scale_gradient(trunk, scale), dropout_seed)
+        soft_tower = self._apply_layers(self._soft_towers[name], scale_gradient(trunk, scale), dropout_seed)
         return self._soft_logits[name](soft_tower)
 
     @staticmethod
-    def _run(layers: Sequence[HiddenLayer], inputs: Tensor, dropout_seed: Tensor | None) -> Tensor:
+    def _apply_layers(layers: Sequence[HiddenLayer], inputs: Tensor, dropout_seed: Tensor | None) -> Tensor:
         for layer in layers:
             inputs = layer(inputs, dropout_seed)
         return inputs
 
-    def _embedding(self, name: str) -> Tensor:
+    def _embedding_table(self, name: str) -> Tensor:
         path = f"embedding/{name}"
         initializer = tf.keras.initializers.RandomNormal(stddev=0.05, seed=path_seed(self._seed, path))
         shape = (self._features[name].buckets + 1, self._architecture.embedding_size)
@@ -225,13 +228,13 @@ class Ranker(tf.keras.Model):
     def _cross_layer(self, index: int, width: int) -> Tensor:
         path = f"cross/{index}"
         initializer = tf.keras.initializers.GlorotNormal(seed=path_seed(self._seed, path))
-        # Cross names its inner layer by a counter of the process; student and control need equal names.
+        # Cross names its inner layer by a counter of the process. The reset gives all models equal names.
         tf.keras.backend.reset_uids()
         layer = tfrs.layers.feature_interaction.Cross(kernel_initializer=initializer, name=f"cross_{index}")
         layer(tf.zeros([1, width]))
         return layer
 
-    def _hidden(self, path: str, widths: Sequence[int], width: int) -> tuple[list[HiddenLayer], int]:
+    def _hidden_layers(self, path: str, widths: Sequence[int], width: int) -> tuple[list[HiddenLayer], int]:
         layers = []
         for index, layer_width in enumerate(widths):
             layer = HiddenLayer(layer_width, f"{path}/{index}", self._architecture, self._seed)
@@ -250,7 +253,7 @@ class Ranker(tf.keras.Model):
 
 
 def apply_dropout(values: Tensor, share: float, path: str, dropout_seed: Tensor | None) -> Tensor:
-    """Dropout of a share of `values`; without a seed the values are unchanged.
+    """`values` after dropout of a share of them; unchanged without a seed.
 
     Dropout is stateless and depends only on path and seed. So a repeated or resumed run drops the same units,
     and a soft head does not change the dropout of the shared layers.
@@ -266,5 +269,5 @@ def scale_gradient(inputs: Tensor, factor: float) -> Tensor:
     if factor == 1:
         return inputs
     constant = tf.stop_gradient(inputs)
-    # The difference is exactly 0, so soft head and hard head get the same input without rounding.
+    # The difference is exactly 0, so soft head and hard head have exactly the same input.
     return constant + factor * (inputs - constant)

@@ -1,4 +1,4 @@
-"""Reading of training examples: shards of tf.Examples to tensors, span by span, in seeded order."""
+"""Reads shards of tf.Examples as tensors for training, span by span, in an order that depends on the seed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from models.transform_graph import TransformGraph
 Tensor = Any
 
 _SHUFFLE_BUFFER = 65_536
-"""Number of examples, each about half a kilobyte."""
+"""Number of examples in the shuffle buffer; an example takes about half a kilobyte."""
 _NUM_INTERLEAVED = 4
+"""Number of files from which records are read in turn."""
 _LABEL_BATCH_ROWS = 8192
 _BLOCK_ROWS = 8192
 """Approximate number of examples parsed together, a few megabytes."""
@@ -52,9 +53,9 @@ def shards_by_span(patterns: Iterable[str]) -> dict[int, list[str]]:
 class ExampleReader:
     """Parses and transforms the examples of a job, block by block.
 
-    A block contains many batches: on a single batch, parsing and the transform graph take ten times as long
-    per row. They run outside tf.data, which would prepare their graph again for every pass. On a small span
-    that costs as much as training.
+    A block contains many batches: on single batches, parsing and transforming take ten times as long per row.
+    Both run outside tf.data, which would prepare their graph again for every pass. On a small span, this
+    would take as long as training.
 
     Args:
         job: defines features, tasks and soft labels; no other column is parsed.
@@ -68,14 +69,14 @@ class ExampleReader:
         soft_labels = [SOFT_PREFIX + name for name in job.distilled_tasks]
         self._hard_spec = {LABEL_PREFIX + name: optional for name in job.tasks}
         self._spec = {**graph.raw_spec, **self._hard_spec, **dict.fromkeys(soft_labels, optional)}
-        self._parse = tf.function(self._parsed, autograph=False).get_concrete_function(
+        self._parse = tf.function(self._parse_block, autograph=False).get_concrete_function(
             tf.TensorSpec([None], tf.string)
         )
         self._block_rows = max(1, _BLOCK_ROWS // job.batch_size) * job.batch_size
 
     @property
     def block_spec(self) -> tuple[dict[str, tf.TensorSpec], Targets]:
-        """Types and shapes of a block, with an open number of rows."""
+        """Types and shapes of a block; its number of rows is None."""
         spec: tuple[dict[str, tf.TensorSpec], Targets] = tf.nest.map_structure(
             lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), self._parse.structured_outputs
         )
@@ -84,11 +85,11 @@ class ExampleReader:
     def blocks(
         self, files: Sequence[str], *, span: int, reading_pass: int
     ) -> Iterator[tuple[dict[str, Tensor], Targets]]:
-        """Yields (features, `Targets`) of many batches at once, shuffled by (seed, span, pass)."""
-        order = path_seed(self._job.seed, f"order/{span}/{reading_pass}")
+        """Yields blocks `(features, targets)`; seed, `span` and `reading_pass` determine the row order."""
+        shuffle_seed = path_seed(self._job.seed, f"order/{span}/{reading_pass}")
         shuffled = (
             _interleaved_records(files)
-            .shuffle(_SHUFFLE_BUFFER, seed=order)
+            .shuffle(_SHUFFLE_BUFFER, seed=shuffle_seed)
             .batch(self._block_rows)
             .prefetch(1)
             .with_options(READ_OPTIONS)
@@ -97,29 +98,31 @@ class ExampleReader:
             yield self._parse(serialized)
 
     def label_totals(self, files: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Sums, on their tasks' scales, and counts of the hard labels, each `[tasks]` float32."""
+        """Sums and counts of the hard labels on their tasks' scales; each `[tasks]` float32."""
         zeros = tf.zeros([len(self._job.tasks)])
-        labels = read_records(files, _LABEL_BATCH_ROWS).map(self._labels)
+        labels = read_records(files, _LABEL_BATCH_ROWS).map(self._parse_hard_labels)
         sums, counts = labels.reduce((zeros, zeros), _add_labels)
         return sums, counts
 
-    def _labels(self, serialized: Tensor) -> tuple[Tensor, Tensor]:
-        return self._hard(tf.io.parse_example(serialized, self._hard_spec))
+    def _parse_hard_labels(self, serialized: Tensor) -> tuple[Tensor, Tensor]:
+        return self._scale_hard_labels(tf.io.parse_example(serialized, self._hard_spec))
 
-    def _parsed(self, serialized: Tensor) -> tuple[dict[str, Tensor], Targets]:
+    def _parse_block(self, serialized: Tensor) -> tuple[dict[str, Tensor], Targets]:
         raw = tf.io.parse_example(serialized, self._spec)
-        hard, hard_where = self._hard({name: raw.pop(name) for name in self._hard_spec})
+        hard, hard_where = self._scale_hard_labels({name: raw.pop(name) for name in self._hard_spec})
         soft_labels = [raw.pop(SOFT_PREFIX + name) for name in self._job.distilled_tasks]
         soft = tf.stack(soft_labels, axis=1) if soft_labels else tf.zeros([tf.shape(serialized)[0], 0])
         return self._graph(raw), Targets(hard, hard_where, soft, ~tf.math.is_nan(soft))
 
-    def _hard(self, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _scale_hard_labels(self, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """`[batch, tasks]` hard labels on their tasks' scales, and their mask."""
-        logged = {name: labels[LABEL_PREFIX + name] for name in self._job.tasks}
-        scaled = [to_task_scale(logged[name], task, tf.math.log1p) for name, task in self._job.tasks.items()]
-        # The mask comes from the logged label: a label without a logarithm must not be masked, but make
-        # training diverge.
-        return tf.stack(scaled, axis=1), ~tf.math.is_nan(tf.stack(list(logged.values()), axis=1))
+        unscaled = {name: labels[LABEL_PREFIX + name] for name in self._job.tasks}
+        scaled = [
+            to_task_scale(unscaled[name], task, tf.math.log1p) for name, task in self._job.tasks.items()
+        ]
+        # The mask comes from the unscaled label. A label below -1, whose log1p is NaN, must not be masked: it
+        # makes training diverge.
+        return tf.stack(scaled, axis=1), ~tf.math.is_nan(tf.stack(list(unscaled.values()), axis=1))
 
 
 def _interleaved_records(files: Sequence[str]) -> Tensor:

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 _READ_BYTES = 1 << 20
 UNREADABLE = (tf.errors.OpError, pa.ArrowInvalid, UnicodeDecodeError)
-"""Errors of damaged records. The last two: a text is not UTF-8, or TensorFlow's message quotes it."""
+"""Errors of damaged records. ArrowInvalid: a string is not UTF-8. UnicodeDecodeError: TensorFlow's error
+message quotes bytes that are not UTF-8."""
 # For a pipeline that only reads, tf.data's optimizer costs more time than it saves.
 READ_OPTIONS = tf.data.Options()
 READ_OPTIONS.autotune.enabled = False
@@ -17,14 +18,14 @@ READ_OPTIONS.experimental_optimization.apply_default_optimizations = False
 
 
 def read_records(files: Sequence[str], batch_size: int) -> tf.data.Dataset:
-    """A dataset of `[at most batch_size]` string: the records of the files, in order."""
+    """A dataset of batches `[at most batch_size]` string: the serialized records of the files, in order."""
     return concatenated_records(files).batch(batch_size).with_options(READ_OPTIONS)
 
 
 def concatenated_records(files: Sequence[str]) -> tf.data.Dataset:
-    """A dataset of the records of the files, one file after the other."""
-    # tf.data.TFRecordDataset traces a function at each call. That takes longer than a small file and leaks
-    # memory.
+    """A dataset of the serialized records of the files, one file after the other; each a scalar string."""
+    # tf.data.TFRecordDataset traces a function at each call. That takes longer than reading a small file,
+    # and leaks memory.
     records = tf.raw_ops.TFRecordDataset(
         filenames=list(files), compression_type="GZIP", buffer_size=_READ_BYTES
     )

@@ -23,12 +23,12 @@ _TENSOR_TYPES = {pa.string(): tf.string, pa.int64(): tf.int64, pa.float32(): tf.
 class ServedGraph:
     """Graph of a served model. It scores with the variables of any model that has the same graph.
 
-    Models of one job differ only by their variables. Reading variables takes a fiftieth of the time to load
-    and trace a graph.
+    Models of one job differ only by their variables. To read variables takes a fiftieth of the time that it
+    takes to load and trace a graph.
 
     Args:
-        uri: the SavedModel.
-        weights_fingerprint: fingerprint of its variables.
+        uri: folder of the SavedModel.
+        weights_fingerprint: fingerprint of the SavedModel's variables.
     """
 
     def __init__(self, uri: str, weights_fingerprint: str) -> None:
@@ -43,24 +43,28 @@ class ServedGraph:
     def score(
         self, uri: str, weights_fingerprint: str, serialized: Tensor, carry: Mapping[str, pa.DataType]
     ) -> Any:
-        """The carried columns of a batch of tf.Examples, and the scores by the SavedModel `uri`."""
+        """Scores a batch of tf.Examples with the variables of the SavedModel `uri`.
+
+        Returns:
+            The carried columns, see `_parse_carried`, and task → `[batch]` float32 score.
+        """
         with self._lock:
             if weights_fingerprint != self._weights_fingerprint:
-                # Unset while the variables are read: a failed read leaves them undefined.
+                # Unset while the variables are read, because a failed read leaves the variables undefined.
                 self._weights_fingerprint = ""
-                _restore(self._model, uri)
+                _restore_variables(self._model, uri)
                 self._weights_fingerprint = weights_fingerprint
             return self._scoring_function(carry)(serialized)
 
     def _scoring_function(self, carry: Mapping[str, pa.DataType]) -> Any:
-        """A function that scores and parses the carried columns; traced once, not once per file."""
+        """A function that scores a batch and parses its carried columns; traced once, not once per file."""
         key = tuple(carry.items())
         if key not in self._scoring_functions:
             spec = {name: tf.io.RaggedFeature(_TENSOR_TYPES[kind]) for name, kind in key}
 
             @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
             def score(serialized: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
-                return _carried(serialized, spec), self._signature(**{EXAMPLES_INPUT: serialized})
+                return _parse_carried(serialized, spec), self._signature(**{EXAMPLES_INPUT: serialized})
 
             self._scoring_functions[key] = score
         return self._scoring_functions[key]
@@ -70,9 +74,9 @@ class Scorer:
     """A loaded served model.
 
     Args:
-        graph: its graph, which may be shared with other scorers.
-        uri: the SavedModel; its variables are read when the graph holds those of another model.
-        weights_fingerprint: fingerprint of its variables.
+        graph: the model's graph, which may be shared with other scorers.
+        uri: folder of the SavedModel. Its variables are read if the graph has another model's variables.
+        weights_fingerprint: fingerprint of the SavedModel's variables.
     """
 
     def __init__(self, graph: ServedGraph, uri: str, weights_fingerprint: str) -> None:
@@ -93,8 +97,8 @@ class Scorer:
             batch_size: examples per batch.
 
         Yields:
-            The carried columns, null where an example has no value, then per task a float32 column of its
-            name.
+            Batches with the carried columns, null where an example has no value, then one float32 column per
+            task, with the task's name.
 
         Raises:
             BadInput: if a shard cannot be read, or a column has another type.
@@ -126,7 +130,7 @@ def load_scorer(model_uri: str) -> Scorer:
     """Loads the served model of a Model artifact.
 
     Raises:
-        BadInput: if it has no readable SavedModel with the signature of `export_model`.
+        BadInput: if the artifact has no readable SavedModel with the signature of `export_model`.
     """
     uri = f"{model_uri}/{SERVING_FOLDER}"
     try:
@@ -141,7 +145,7 @@ def load_scorer(model_uri: str) -> Scorer:
         raise _unreadable(uri, f'a SavedModel with a signature "{SIGNATURE}"', error) from error
 
 
-def _restore(model: Any, uri: str) -> None:
+def _restore_variables(model: Any, uri: str) -> None:
     try:
         status = tf.train.Checkpoint(root=model).read(f"{uri}/{VARIABLES_PREFIX}")
         status.assert_existing_objects_matched()
@@ -168,8 +172,8 @@ def _fingerprint(paths: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _carried(serialized: Tensor, spec: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
-    """By column, `[batch]` values and `[batch]` bool, True where there is no value."""
+def _parse_carried(serialized: Tensor, spec: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Column → (`[batch]` values, `[batch]` bool that is True where the value is missing)."""
     if not spec:
         return {}
     columns = tf.io.parse_example(serialized, spec)

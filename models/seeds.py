@@ -1,4 +1,4 @@
-"""Seeds by variable path, so that variables that two models share have equal initial values."""
+"""Seeds by path: variables with the same path in two models have equal initial values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 
 def path_seed(seed: int, path: str) -> int:
-    """The seed of the initializer or dropout at `path`, in [0, 2**31).
+    """The seed, in [0, 2**31), of the initializer, dropout or shuffle with the name `path`.
 
     With one seed for the whole model, an added head would change the initial values of every later variable.
     Student and control would then start from different values.

@@ -1,4 +1,4 @@
-"""Export of the served model: serialized raw tf.Examples in, one value per task out, only hard heads."""
+"""Exports the served model, which maps serialized raw tf.Examples to the outputs of the hard heads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-# The public API only reads fingerprints.
+# TensorFlow's public API can read fingerprints, but not write them.
 from tensorflow.python.saved_model.fingerprinting_utils import write_fingerprint
 
 from models.job import TrainingJob
@@ -30,14 +30,14 @@ class ServedRanker(tf.Module):
 
     Args:
         ranker: the trained ranker.
-        graph: the frozen transform graph of its features.
-        job: names the tasks.
+        graph: the frozen transform graph of the ranker's features.
+        job: defines the names and kinds of the tasks.
     """
 
     def __init__(self, ranker: Ranker, graph: TransformGraph, job: TrainingJob) -> None:
         super().__init__(name="served_ranker")
-        # No attribute for the ranker: every attribute is saved, soft heads included, and saving a Keras model
-        # takes ten times as long.
+        # The ranker must not be an attribute: every attribute is saved, and the ranker has soft heads.
+        # To save a Keras model also takes ten times as long.
         self.served_variables = ranker.served_variables
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES_INPUT)])
@@ -50,16 +50,16 @@ class ServedRanker(tf.Module):
             }
 
         self.serve = serve
-        # The files that all exports share, by path: graph and assets. `tf.Module` would save a plain dict.
+        # Path → content of the files that all exports share. A plain dict would be saved with the module.
         self.exported_graph = types.SimpleNamespace(files={})
 
 
 def export_model(uri: str, served: ServedRanker) -> None:
     """Writes the SavedModel to the folder `uri`.
 
-    Its one signature, `serving_default`, takes `examples`, `[batch]` string, and returns by task name
-    `[batch]` float32: a probability, or an expected value on the task's scale. An absent feature counts as
-    missing. Columns other than the model's features are ignored.
+    Its only signature, `serving_default`, has the input `examples`, `[batch]` string, and one output per
+    task, `[batch]` float32: a probability, or an expected value on the task's scale. An absent feature is a
+    missing value. Columns other than the model's features are ignored.
     """
     if served.exported_graph.files:
         _export_variables(uri, served)
@@ -72,10 +72,10 @@ def export_model(uri: str, served: ServedRanker) -> None:
 
 
 def _export_variables(uri: str, served: ServedRanker) -> None:
-    """Writes the variables and copies the graph: saving it takes as long as training on a small span."""
+    """Writes the variables and copies the graph: saving a graph takes as long as training on a small span."""
     tf.io.gfile.makedirs(f"{uri}/variables")
     tf.train.Checkpoint(root=served).write(f"{uri}/{VARIABLES_PREFIX}")
-    # The graph last: a folder with a graph can be served. The fingerprint is not needed for that.
+    # The graph is written last: a folder with a graph can be served, also without a fingerprint.
     for path, content in reversed(served.exported_graph.files.items()):
         tf.io.gfile.makedirs(f"{uri}/{path}".rpartition("/")[0])
         with tf.io.gfile.GFile(f"{uri}/{path}", "wb") as file:

@@ -6,12 +6,12 @@ import re
 from typing import NamedTuple
 
 SHARD_GLOB = "span-*.gz"
-"""Matches the shards in a folder."""
-_PATTERN = re.compile(r"span-(\d+)-(\d+)-of-(\d+)\.gz")
+"""Glob pattern of the shards in a folder."""
+_SHARD_NAME = re.compile(r"span-(\d+)-(\d+)-of-(\d+)\.gz")
 
 
 class ShardName(NamedTuple):
-    """Fields of a shard's file name; `shard` counts from 0."""
+    """Fields of a shard's file name; `shard` is the shard's index, from 0."""
 
     span: int
     shard: int
@@ -27,10 +27,10 @@ def parse_shard_name(path: str) -> ShardName:
     """The inverse of `shard_name`; ignores the folder of `path`.
 
     Raises:
-        ValueError: if it is not the file name of a shard.
+        ValueError: if the file name is not that of a shard.
     """
     name = path.rpartition("/")[2]
-    match = _PATTERN.fullmatch(name)
+    match = _SHARD_NAME.fullmatch(name)
     if match is None:
         raise ValueError(f'expected a shard name like {shard_name(3, 0, 4)}, got "{name}".')
     return ShardName(*map(int, match.groups()))

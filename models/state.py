@@ -15,11 +15,11 @@ from models.settings import from_json, settings, to_json
 from models.shard_names import SHARD_GLOB
 
 EMPTY_MARKER = "NONE"
-"""Name of the only file in a Model artifact that says that there is no model yet."""
+"""Name of the only file in an empty marker, an artifact without content, such as a Model before training."""
 SERVING_FOLDER = "Format-Serving"
 STATE_FOLDER = "training-state"
 DEFERRED_FOLDER = "unlearned"
-"""Folder of the shards of deferred spans, on which the model must still train."""
+"""Folder of the shards of deferred spans, on which the next model must train."""
 DIVERGED_FILE = "DIVERGED"
 """File that is written instead of a served model if training diverged; contains the reason."""
 RECORD_FILE = "state.json"
@@ -32,13 +32,13 @@ class StateRecord:
 
     Attributes:
         feature_version: version of the transform graph of the training.
-        step: number of updates so far, with those before warm starts.
+        step: number of updates so far, including those before warm starts.
         spans: every span that the model has trained on, in order of training.
         role: role of the job.
         surface: surface of the job.
-        job_hash: see `models.state.job_hash`.
+        job_hash: hash of `job`, from the function `job_hash`.
         job: the last training job.
-        unlabelled_tasks: tasks of the job without a single hard label so far, also before warm starts.
+        unlabelled_tasks: tasks for which training has had no hard label so far, including before warm starts.
     """
 
     feature_version: str
@@ -64,9 +64,9 @@ def base_state_uri(base_model: str | None) -> str | None:
     """
     import tensorflow as tf
 
-    if base_model is None or tf.io.gfile.exists(f"{_artifact(base_model)}/{EMPTY_MARKER}"):
+    if base_model is None or tf.io.gfile.exists(f"{_artifact_uri(base_model)}/{EMPTY_MARKER}"):
         return None
-    return f"{_artifact(base_model)}/{STATE_FOLDER}"
+    return f"{_artifact_uri(base_model)}/{STATE_FOLDER}"
 
 
 def deferred_shards(base_model: str | None) -> list[str]:
@@ -79,7 +79,7 @@ def deferred_shards(base_model: str | None) -> list[str]:
 
     if base_model is None:
         return []
-    return sorted(tf.io.gfile.glob(f"{_artifact(base_model)}/{DEFERRED_FOLDER}/Split-*/{SHARD_GLOB}"))
+    return sorted(tf.io.gfile.glob(f"{_artifact_uri(base_model)}/{DEFERRED_FOLDER}/Split-*/{SHARD_GLOB}"))
 
 
 def divergence_reason(model_uri: str) -> str | None:
@@ -94,7 +94,7 @@ def divergence_reason(model_uri: str) -> str | None:
 
 
 def write_state(uri: str, record: StateRecord, **trackables: Any) -> None:
-    """Writes the variables, then the record: a folder with a record is complete."""
+    """Writes the variables of `trackables`, then the record: a folder with a record is complete."""
     import tensorflow as tf
 
     tf.io.gfile.makedirs(uri)
@@ -152,7 +152,7 @@ def check_warm_start(uri: str, record: StateRecord, job: TrainingJob, feature_ve
                 where=uri,
                 expected=value,
                 got=before[name],
-                fix="Restore the old setting, or train without a base model (a new generation).",
+                fix="Restore the old setting, or train without a base model.",
             )
 
 
@@ -181,5 +181,5 @@ def _unreadable(uri: str, expected: str, error: Exception) -> BadInput:
     )
 
 
-def _artifact(model_uri: str) -> str:
+def _artifact_uri(model_uri: str) -> str:
     return model_uri.rstrip("/").rpartition("/")[0]

@@ -19,15 +19,14 @@ class Task:
         kind: `binary` is a probability trained with cross-entropy; `regression` is an expected value.
         group: primary engagement (`pet`), primary satisfaction (`pst`), or `other`.
         unit: unit of the hard label in the event log, e.g. `probability`, `seconds` or `log1p_seconds`.
-        scale: function that the reader applies to a regression's logged hard label, see `to_task_scale`.
-            Loss, soft label and served value are on this scale, since the expectation of a logarithm has no
-            exact inverse. Use `identity` if the log holds log1p values already, as `eventlog.rows` does (unit
-            `log1p_seconds`).
+        scale: function that training and evaluation apply to a regression's hard label from the event log.
+            Loss, soft label and served value stay on this scale: the expectation of a logarithm has no exact
+            inverse. Use `identity` if the event log already has log1p values, such as `label_watch_time`.
         delayed: whether the hard label comes with the matured row instead of the fresh row.
         weight: factor of this task's hard loss, >= 0.
         loss: loss of a regression's hard head. `squared` is the squared error. `ziln` is for labels
-            >= 0 that are often 0: a zero-inflated normal on the task's scale. Soft label and served value are
-            its expectation on that scale.
+            >= 0 that are often 0: the likelihood of a zero-inflated normal distribution on the task's scale.
+            Soft label and served value are the expectation of this distribution.
 
     Reference: Khani et al., RecSys '24 (PET and PST tasks); Wang et al., arXiv 1912.07753 (ZILN).
     """
@@ -52,11 +51,11 @@ class Task:
 
 
 def to_task_scale(labels: Labels, task: Task, log1p: Callable[[Labels], Labels]) -> Labels:
-    """Hard labels on the task's scale, from hard labels as logged.
+    """Converts hard labels from the event log to the task's scale.
 
     Args:
-        labels: any shape, in the task's unit.
+        labels: array or tensor of any shape, in the task's unit.
         task: defines the scale.
-        log1p: NumPy's or TensorFlow's, to match `labels`.
+        log1p: NumPy's or TensorFlow's `log1p`, to match the type of `labels`.
     """
     return log1p(labels) if task.scale == "log1p" else labels

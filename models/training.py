@@ -1,4 +1,4 @@
-"""Training of a job on its spans, warm-started from a base model if there is one, and export."""
+"""Trains a job on spans, with a warm start if there is a base model, and exports the model."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from models.state import (
 from models.transform_graph import TransformGraph, feature_version
 
 _LOG = logging.getLogger(__name__)
-_TRACED: dict[tuple[str, str], TrainingRun] = {}
+_FINISHED_RUNS: dict[tuple[str, str], TrainingRun] = {}
 """Finished runs of this process, by job and feature version. A warm start sets every variable, so it can
-reuse a run and its traced graph. A trace costs as much as training on a small span."""
+reuse a run with its traced graph. To trace a graph takes as long as training on a small span."""
 
 
 class FnArgs(Protocol):
@@ -66,7 +66,7 @@ def run_fn(fn_args: FnArgs) -> None:
     state_uri = base_state_uri(fn_args.base_model)
     key = (to_json(job), feature_version(fn_args.transform_graph_path))
     # Removed from the cache while in use, so that a failed run is not reused.
-    run = _TRACED.pop(key, None) if state_uri is not None else None
+    run = _FINISHED_RUNS.pop(key, None) if state_uri is not None else None
     run = run or TrainingRun(job, fn_args.transform_graph_path)
     if state_uri is not None:
         run.warm_start(state_uri)
@@ -83,7 +83,7 @@ def run_fn(fn_args: FnArgs) -> None:
     finally:
         writer.close()
     run.export(fn_args.serving_model_dir)
-    _TRACED[key] = run
+    _FINISHED_RUNS[key] = run
 
 
 class TrainingRun:
@@ -100,7 +100,7 @@ class TrainingRun:
         self.graph = TransformGraph(transform_graph, job.features)
         self.reader = ExampleReader(job, self.graph)
         self.learner = Learner(job, self.reader.block_spec)
-        # Made once per run: the trace of the served model takes as long as its export.
+        # Created once per run: to trace the served model takes as long as its export.
         self.served = ServedRanker(self.learner.ranker, self.graph, job)
         self.spans: list[int] = []
         self._unlabelled_tasks = list(job.tasks)
@@ -119,7 +119,7 @@ class TrainingRun:
         _LOG.info("%s: warm start from step %d, last span %s", self.job.role, record.step, record.spans[-1:])
 
     def train_span(self, span: int, files: list[str]) -> None:
-        """Trains on the shards of one span, in all passes; a span without examples is not recorded.
+        """Trains on the shards of one span, in all passes; a span without examples is not added to `spans`.
 
         Raises:
             BadInput: if the examples cannot be read.

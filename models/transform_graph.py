@@ -16,11 +16,14 @@ Tensor = Any
 
 
 def feature_version(transform_graph_dir: str) -> str:
-    """12 hex digits that identify the computation of the frozen graph.
+    """12 hex digits of a hash of the frozen graph's computation and assets.
 
     A warm start needs the graph that the model was trained on: with another graph, ids and scales would
-    silently change their meaning. TensorFlow's fingerprint leaves out differences between two exports of one
-    graph (it numbers functions by a counter of the process).
+    silently change their meaning. TensorFlow numbers functions by a counter of the process, so two exports of
+    one graph differ in these numbers. TensorFlow's fingerprint ignores them.
+
+    Args:
+        transform_graph_dir: folder of the TransformGraph artifact.
 
     Raises:
         BadInput: if there is no SavedModel with a fingerprint.
@@ -59,10 +62,10 @@ class TransformGraph:
             )
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise _unusable(uri, "a readable TransformGraph artifact", f"{error}") from error
-        frozen = output.transformed_feature_spec()
+        transformed_spec = output.transformed_feature_spec()
         for name, feature in features.items():
-            if name not in frozen or name not in raw_spec:
-                raise _unusable(uri, f'feature "{name}"', f"only {sorted(frozen)}")
+            if name not in transformed_spec or name not in raw_spec:
+                raise _unusable(uri, f'feature "{name}"', f"only {sorted(transformed_spec)}")
             if feature.kind in ("id", "quantiles") and domains[name].max != feature.buckets:
                 raise _unusable(
                     uri, f'{feature.buckets} buckets of feature "{name}"', f"{domains[name].max} buckets"
@@ -72,7 +75,10 @@ class TransformGraph:
         """Specification of the model's raw columns for `tf.io.parse_example`."""
 
     def __call__(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs of a `Ranker`, see `preprocessing_fn`; bags are `[batch, longest bag]`, padded with 0."""
+        """Transforms raw columns to the inputs of a `Ranker`.
+
+        Shapes are those of `preprocessing_fn`, but bags are dense: `[batch, longest bag]`, padded with 0.
+        """
         transformed = self._layer(raw)
         return {
             name: tf.sparse.to_dense(transformed[name]) if feature.kind == "bag" else transformed[name]
@@ -82,9 +88,9 @@ class TransformGraph:
 
 def _unusable(uri: str, expected: str, got: str) -> BadInput:
     return BadInput(
-        "the transform graph does not fit the features",
+        "the transform graph cannot be used",
         where=uri,
         expected=expected,
         got=got,
-        fix="Restore the old features, or run the burn-in again (a new feature version).",
+        fix="Restore the old features, or run the burn-in again, which gives a new feature version.",
     )

@@ -14,7 +14,7 @@ Tensor = Any
 
 _CLIPPY_RELATIVE_THRESHOLD = 0.5
 _CLIPPY_ABSOLUTE_THRESHOLD = 1e-2
-"""From the paper. With the defaults of TFRS, one coordinate near zero freezes its whole variable."""
+"""Clippy's thresholds, from the paper. With TFRS's defaults, one value near 0 freezes its variable."""
 
 
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -30,7 +30,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         self._steps = steps
 
     def __call__(self, step: Tensor) -> Tensor:
-        """The learning rate of `step`, which counts from 0, warm starts included."""
+        """The learning rate after `step` updates, including those before warm starts."""
         if not self._steps:
             return tf.identity(self.learning_rate)
         return self.learning_rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1.0) / self._steps)
@@ -43,9 +43,9 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
 class _StaticShapes:
     """Mixin for a Keras optimizer: sparse updates whose shapes do not depend on the batch.
 
-    Keras sums the gradients of equal ids with `tf.unique`. Its number of rows varies, and XLA makes it slower
-    than the plain graph. Here the first of equal ids gets the sum; the others get 0, which changes no slot
-    and no weight.
+    Keras sums the gradients of equal ids with `tf.unique`, whose output size varies. Compiled by XLA, that is
+    slower than the plain graph. Here the first row of each id has the sum of its gradients. The other rows
+    have 0, which changes no slot and no weight.
     """
 
     def _deduplicate_sparse_grad(self, gradients: Sequence[Any]) -> list[Any]:
@@ -82,7 +82,7 @@ class Updates:
         optimizer: settings.
         embeddings: variables with sparse gradients.
         dense: all other variables.
-        static_shapes: whether XLA compiles the updates; it costs one pass over each table per step.
+        static_shapes: whether XLA compiles the updates. They then pass over each whole table in every step.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Updates:
 
     @property
     def step(self) -> Tensor:
-        """Scalar int64 variable: the number of updates so far, warm starts included."""
+        """Scalar int64 variable: the number of updates so far, including those before warm starts."""
         return self._optimizers[0].iterations
 
     @property
@@ -118,7 +118,7 @@ class Updates:
 
     @property
     def slots(self) -> list[Tensor]:
-        """The state variables of the optimizers, steps included."""
+        """The state variables of the optimizers, including their steps."""
         return [variable for keras_optimizer in self._optimizers for variable in keras_optimizer.variables]
 
     def apply(self, gradients: Sequence[Tensor]) -> None:

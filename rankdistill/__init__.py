@@ -1,7 +1,7 @@
 """Public Python names of rankdistill, knowledge distillation for online ranking.
 
 Each name is imported on first use, so `import rankdistill` imports neither TensorFlow nor TFX. This package
-may import all others; no other package imports it.
+may import every other package of the repository; no other package imports it.
 
 Example:
     >>> import rankdistill
@@ -90,7 +90,7 @@ __all__ = [
     "zero_inflated_loss",
 ]
 
-_NAMES = {
+_NAMES_BY_MODULE = {
     "components.artifacts": ("Predictions", "ProgressiveFigures", "SoftLabels"),
     "components.candidate_check": ("CandidateCheck",),
     "components.label_store.base": ("LabelSetKey", "LabelSetRecord", "LabelStore"),
@@ -121,14 +121,14 @@ _NAMES = {
     "pipeline.driver.loop": ("Loop",),
     "pipeline.paths": ("RunPaths",),
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+_MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module 'rankdistill' has no attribute {name!r}; it has {', '.join(__all__)}")
     refuse_shadowed_packages()
-    value = getattr(importlib.import_module(_MODULES[name]), name)
+    value = getattr(importlib.import_module(_MODULE_BY_NAME[name]), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""Root of the command line: mounts the commands of the pipeline and of the experiments.
+"""The command `rankdistill`, with the subcommands of the pipeline and of the experiments.
 
 Bad input prints one line on standard error and exits with code 2, without a traceback.
 """
@@ -34,7 +34,7 @@ from pipeline.errors import exit_on_bad_input
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--verbose", is_flag=True, help="Show the logs of TFX, Beam and TensorFlow.")
 def cli(verbose: bool) -> None:
-    """Train a teacher, and a student for each surface on the teacher's soft labels, for online ranking."""
+    """Train a teacher for online ranking, and one student per surface on the teacher's soft labels."""
     from pipeline.logging_setup import silence_other_packages
 
     if not verbose:

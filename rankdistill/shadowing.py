@@ -1,4 +1,4 @@
-"""Refuses to start if a package of another distribution hides one of ours."""
+"""Refuses to start if a package of another distribution hides a package of rankdistill."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import importlib.util
 from pathlib import Path
 
 PACKAGES = ("eventlog", "models", "components", "pipeline", "experiments")
-"""Our other import packages; packages of other distributions have some of these names too."""
+"""The other import packages of rankdistill. Other distributions have packages with some of these names."""
 
 
 def refuse_shadowed_packages() -> None:
-    """Checks that Python finds each of our packages in the folder that holds `rankdistill`; imports none.
+    """Checks that Python finds each package in the same folder as `rankdistill`, without importing it.
 
     Raises:
-        ImportError: if a package of another distribution comes first on `sys.path`, or ours is missing.
+        ImportError: if a package of another distribution comes first on `sys.path`, or a package is missing.
     """
     root = Path(__file__).resolve().parents[1]
     for package in PACKAGES:

@@ -38,7 +38,7 @@ def test_distilled_tasks_are_in_the_order_of_the_tasks() -> None:
         (
             "student",
             {"distillation": {"comment": Distillation(strategy="direct")}},
-            'task "comment" is not a task',
+            'task "comment" is unknown',
         ),
         (
             "control",
@@ -135,7 +135,7 @@ def test_an_inconsistent_job_is_refused(role: str, changes: dict[str, Any], mess
         (
             Optimizer,
             {"name": "adam", "learning_rate": 0.1, "clippy": True},
-            'defined for "adagrad", got "adam"',
+            'clippy needs the optimizer "adagrad", got "adam"',
         ),
         (
             Optimizer,

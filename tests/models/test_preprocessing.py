@@ -124,7 +124,7 @@ def test_features_missing_from_the_frozen_graph_are_refused(
 
 
 def test_a_folder_without_a_graph_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"transform graph does not fit.*expected a readable TransformGraph"):
+    with pytest.raises(BadInput, match=r"transform graph cannot be used.*expected a readable TransformGraph"):
         TransformGraph(str(tmp_path), FEATURES)
     with pytest.raises(BadInput, match=r"expected a graph with its fingerprint\.pb, got none"):
         feature_version(str(tmp_path))
@@ -158,6 +158,15 @@ def test_the_feature_version_does_not_depend_on_the_order_of_rows(graph_dir: Pat
     rows = random_columns(200, seed=0)
     again = freeze_graph(tmp_path, rows[150:] + rows[:150][::-1], FEATURES)
     assert feature_version(str(again)) == feature_version(str(graph_dir))
+
+
+def test_the_sums_of_many_large_numbers_do_not_overflow(tmp_path: Path) -> None:
+    """In fixed point, 12,000 numbers of a million would overflow int64."""
+    base = random_columns(1, seed=0)[0]
+    rows = [base | {"history_user_click": 9e5 + 1e5 * (index % 2)} for index in range(12_000)]
+    graph = freeze_graph(tmp_path, rows, RATE)
+    values = transformed(graph, {"history_user_click": 9e5}, {"history_user_click": 1e6}, features=RATE)
+    np.testing.assert_allclose(values["history_user_click"], [-1.0, 1.0], atol=1e-3)
 
 
 def test_a_constant_number_is_0_for_any_later_value(tmp_path: Path) -> None:

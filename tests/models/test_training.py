@@ -129,7 +129,7 @@ def test_a_warm_start_with_a_traced_run_equals_one_with_a_new_run(
     # The cached run trained on span 4, so any variable that a resume does not set makes a difference.
     run_fn(fn_args(tmp_path / "again", STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3))
     assert_equal_states(span_4, tmp_path / "again")
-    training._TRACED.clear()
+    training._FINISHED_RUNS.clear()
     run_fn(fn_args(tmp_path / "new", STUDENT, graph_dir, f"{shards}/span-00004*", base=span_3))
     assert_equal_states(span_4, tmp_path / "new")
     assert record_of(tmp_path / "again")["spans"] == record_of(tmp_path / "new")["spans"] == [3, 4]

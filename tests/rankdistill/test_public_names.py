@@ -19,7 +19,7 @@ def test_type_checkers_see_the_names_that_are_imported():
     tree = ast.parse(Path(rankdistill.__file__).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     declared = {alias.name: node.module for node in block.body for alias in node.names}
-    assert declared == rankdistill._MODULES
+    assert declared == rankdistill._MODULE_BY_NAME
     assert sorted(declared) == sorted(rankdistill.__all__)
     assert Path(rankdistill.__file__).with_name("py.typed").is_file()
 
