@@ -83,7 +83,7 @@ class World:
         return file
 
     def rewrite(self, change, span=2):
-        pq.write_table(change(pq.read_table(self.part(span))), self.part(span))
+        pq.write_table(change(pq.read_table(self.part(span), partitioning=None)), self.part(span))
 
     def set_column(self, name, values, span=2):
         self.rewrite(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import typing
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from pipeline.config import Deployment
 
 _MARK = "<!-- settings -->"
-_ENTRY = re.compile(r"^ {8}(\w+(?:, \w+)*): (.*)$")
+_ENTRY = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*)$")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -63,7 +64,7 @@ def _settings_in(hint: Any, is_mapping: bool = False) -> list[tuple[type, bool]]
 def _documented_fields(settings_class: type) -> list[tuple[dataclasses.Field[Any], str]]:
     texts: dict[str, str] = {}
     for base in reversed(settings_class.__mro__):
-        texts |= _attribute_texts(base.__doc__ or "")
+        texts |= _attribute_texts(inspect.cleandoc(base.__doc__ or ""))
     fields = dataclasses.fields(settings_class)
     return [(field, texts.get(field.name, "").replace("|", "\\|")) for field in fields]
 

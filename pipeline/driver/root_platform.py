@@ -33,7 +33,7 @@ def accept_platform(paths: RunPaths) -> Path | None:
         return None
     if last is not None and _as_numbers(last) > _as_numbers(installed):
         raise BadInput(
-            "the root was run by a newer TFX", where=str(paths.platform), expected=f"TFX {installed} or older",
+            "the root was run by a newer TFX", where=str(paths.platform), expected=f"at most {installed}",
             got=f"TFX {last}", fix=f"Continue this root with TFX {last}, or begin with a new --root.",
         )  # fmt: skip
     copy = None if last is None else _upgrade_metadata(Path(paths.metadata), last)

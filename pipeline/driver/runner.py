@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tfx.dsl.compiler import constants
 from tfx.dsl.io import fileio
 from tfx.orchestration import metadata
 from tfx.orchestration.local import local_dag_runner, runner_utils
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable import execution_publish_utils, launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
@@ -102,7 +103,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         try:
             if node_id in self._guards:
                 self._guards[node_id](mlmd, self._run_id)
-            launcher.Launcher(
+            _NodeLauncher(
                 pipeline_node=node,
                 mlmd_connection=mlmd,
                 pipeline_info=ir.pipeline_info,
@@ -126,12 +127,8 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         """Whether this run has completed the node; deletes the outputs of its incomplete executions."""
         root = runtime_spec.pipeline_root.field_value.string_value
         with mlmd as connection:
-            contexts = [
-                context
-                for context in context_lib.prepare_contexts(connection, node.contexts)
-                if context.type != _PIPELINE_CONTEXT
-            ]
-            executions = execution_lib.get_executions_associated_with_all_contexts(connection, contexts)
+            contexts = context_lib.prepare_contexts(connection, node.contexts)
+            executions = _executions_of_node(connection, contexts)
         for execution in executions:
             if execution_lib.is_execution_successful(execution):
                 return True
@@ -140,6 +137,37 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                 for output_folder in fileio.glob(pattern):
                     fileio.rmtree(output_folder)
         return False
+
+
+class _NodeLauncher(launcher.Launcher):
+    """TFX's launcher, which looks for an earlier execution of the node in the node's own context only.
+
+    TFX 1.21 reads all contexts of the node as a whole. The pipeline's context has the executions of all spans.
+    """
+
+    def _register_or_reuse_execution(
+        self,
+        metadata_handle: metadata.Metadata,
+        contexts: Sequence[Any],
+        input_artifacts: Any = None,
+        exec_properties: Any = None,
+    ) -> Any:
+        if earlier := _executions_of_node(metadata_handle, contexts):
+            return earlier[-1]
+        return execution_publish_utils.register_execution(
+            metadata_handle=metadata_handle,
+            execution_type=self._pipeline_node.node_info.type,
+            contexts=contexts,
+            input_artifacts=input_artifacts,
+            exec_properties=exec_properties,
+        )
+
+
+def _executions_of_node(mlmd: metadata.Metadata, contexts: Sequence[Any]) -> list[Any]:
+    """The executions of a node in its run, oldest first; see `_limit_queries_to_run`."""
+    (context_id,) = [context.id for context in contexts if context.type == _NODE_CONTEXT]
+    executions = mlmd.store.get_executions_by_context(context_id)
+    return sorted(executions, key=lambda execution: execution.id)
 
 
 def _limit_queries_to_run(ir: pipeline_pb2.Pipeline, run_id: str) -> None:

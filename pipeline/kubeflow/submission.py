@@ -17,6 +17,7 @@ import yaml
 
 from eventlog.errors import BadInput
 from pipeline.cluster import SPAN
+from pipeline.kubeflow.api_service import ApiService
 
 _SAFE_TO_RETRY = (429, 503)
 """HTTP statuses that are safe to retry: the server has not acted on the request."""
@@ -116,11 +117,11 @@ class KubeflowClient:
         self._host, self._experiment = host, experiment
         self._namespace = {"namespace": namespace} if namespace else {}
         self._service_account = service_account or None
-        self._pipelines = api.PipelineServiceApi(client)
+        self._pipelines = ApiService(api.PipelineServiceApi(client), "pipeline_service")
         self._uploads = api.PipelineUploadServiceApi(client)
-        self._experiments = api.ExperimentServiceApi(client)
-        self._runs = api.RunServiceApi(client)
-        self._recurring = api.RecurringRunServiceApi(client)
+        self._experiments = ApiService(api.ExperimentServiceApi(client), "experiment_service")
+        self._runs = ApiService(api.RunServiceApi(client), "run_service")
+        self._recurring = ApiService(api.RecurringRunServiceApi(client), "recurring_run_service")
 
     def upload(self, package: Package) -> tuple[str, str, bool]:
         """Uploads a pipeline, or a new version of it.
@@ -178,7 +179,7 @@ class KubeflowClient:
                     parameters={} if span is None else {SPAN: span}, pipeline_root=package.root
                 ),
             )
-            return str(self._runs.create_run(body=run).run_id)
+            return str(self._runs.create_run(run).run_id)
 
     def schedule(self, package: Package, cron: str) -> tuple[str, int]:
         """Schedules runs of the next due span, then deletes earlier schedules of this pipeline.
@@ -200,7 +201,7 @@ class KubeflowClient:
                 experiment_id=experiment_id, filter=_name_filter(package.name), page_size=_PAGE_SIZE
             )
             created = self._recurring.create_recurring_run(
-                body=api.V2beta1RecurringRun(
+                api.V2beta1RecurringRun(
                     display_name=package.name,
                     experiment_id=experiment_id,
                     service_account=self._service_account,
@@ -269,7 +270,7 @@ class KubeflowClient:
         if listed.experiments:
             return str(listed.experiments[0].experiment_id)
         experiment = api.V2beta1Experiment(display_name=self._experiment, **self._namespace)
-        return str(self._experiments.create_experiment(body=experiment).experiment_id)
+        return str(self._experiments.create_experiment(experiment).experiment_id)
 
     @contextlib.contextmanager
     def _one_line_errors(self) -> Iterator[None]:

@@ -35,7 +35,7 @@ SKIPPED = [LATE, EMPTY, BROKEN, NAN]
 
 def rewrite(log, span, change):
     (file,) = span_files(log, span)
-    pq.write_table(change(pq.read_table(file)), file)
+    pq.write_table(change(pq.read_table(file, partitioning=None)), file)
 
 
 def with_column(table, name, column):
@@ -71,7 +71,7 @@ def paths(faultless_log, tmp_path_factory):
     rewrite(log, BROKEN, lambda table: with_column(table, "hour", table["hour"].cast(pa.string())))
     rewrite(log, WITHOUT_SURFACE, lambda table: table.filter(pc.not_equal(table["surface"], "tab_0")))
     rewrite(log, NAN, nan_labels)
-    rows = pq.read_table(span_files(log, REVISED_IN_TIME)[0])
+    rows = pq.read_table(span_files(log, REVISED_IN_TIME)[0], partitioning=None)
     write_span(log, REVISED_IN_TIME, [newest(rows, 350)], version=1)
     return RunPaths(folder / "root", log)
 
@@ -96,7 +96,7 @@ def summary(config, faultless_log, paths):
         done, stuck = loop.catch_up(range(4, 13))
         assert stuck == {}
         shutil.copytree(faultless_log / f"span={LATE}", paths.events / f"span={LATE}")
-        rows = pq.read_table(span_files(paths.events, REVISED_LATE)[0])
+        rows = pq.read_table(span_files(paths.events, REVISED_LATE)[0], partitioning=None)
         write_span(paths.events, REVISED_LATE, [newest(rows, 300)], version=1)
         done += loop.catch_up()[0]
     write_summary(summarize(deployment, paths), paths.summary)

@@ -101,7 +101,7 @@ def shipped(tmp_path_factory):
 def validate(tmp_path, small_log, shipped, change=lambda table, rows: table, rows=lambda fresh, held: fresh):
     """Runs SpanStatistics and SpanValidator on span 4, changed on the rows that `rows` selects."""
     span = 4
-    table = pa.concat_tables(pq.read_table(file) for file in span_files(small_log, span))
+    table = pa.concat_tables(pq.read_table(file, partitioning=None) for file in span_files(small_log, span))
     fresh = table["impression_span"].to_numpy() == span
     held = holdout_mask(table["cluster_id"].combine_chunks())
     table = change(table, rows(fresh, held))

@@ -88,8 +88,12 @@ def test_the_summary_has_the_figures_of_every_role(summary, tmp_path):
 
 def test_delayed_figures_come_from_predictions_made_when_the_row_was_fresh(paths):
     # Labels of span 4, the first that a student has predicted, mature in span 7.
-    matured = pq.read_table(Path(read_record(paths.records, "tab_1", 7).slots["figures"]) / "matured.parquet")
-    fresh = pq.read_table(Path(read_record(paths.records, "tab_1", 4).slots["figures"]) / "fresh.parquet")
+    matured = pq.read_table(
+        Path(read_record(paths.records, "tab_1", 7).slots["figures"]) / "matured.parquet", partitioning=None
+    )
+    fresh = pq.read_table(
+        Path(read_record(paths.records, "tab_1", 4).slots["figures"]) / "fresh.parquet", partitioning=None
+    )
     fresh = fresh.take(pc.index_in(matured["example_id"], fresh["example_id"].combine_chunks()))
 
     assert set(matured["impression_span"].to_pylist()) == {4}
@@ -163,7 +167,7 @@ def test_models_continue_from_those_of_the_span_before(paths):
 @pytest.mark.parametrize("surface", SURFACES)
 def test_student_and_control_are_equal_until_the_first_soft_label(paths, surface):
     folders = [Path(read_record(paths.records, surface, span).slots["figures"]) for span in SPANS[:2]]
-    first, second = (pq.read_table(folder / "fresh.parquet") for folder in folders)
+    first, second = (pq.read_table(folder / "fresh.parquet", partitioning=None) for folder in folders)
     assert first["student_click"].null_count == 0
     for task in ("click", "watch_time"):
         differences = [

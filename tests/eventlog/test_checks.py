@@ -43,7 +43,7 @@ def write_log(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 def rewrite(log: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
     (file,) = span_files(log, SPAN)
-    pq.write_table(change(pq.read_table(file)), file)
+    pq.write_table(change(pq.read_table(file, partitioning=None)), file)
     return log
 
 

@@ -279,7 +279,7 @@ def test_the_log_on_disk_has_the_schema_the_order_and_the_true_expectations(tmp_
         for name in LOG_SCHEMA.names:
             if LOG_SCHEMA.field(name).type == pa.float32():
                 assert not pc.any(pc.is_nan(table[name]), min_count=0).as_py()
-        truth = pq.read_table(tmp_path / "_truth" / f"span={span}" / "part-00000.parquet")
+        truth = pq.read_table(tmp_path / "_truth" / f"span={span}" / "part-00000.parquet", partitioning=None)
         assert truth["example_id"].equals(table["example_id"])
         assert truth["true_click"].is_valid().to_numpy().tolist() == fresh.tolist()
         assert truth["true_ltv"].is_valid().to_numpy().tolist() == (~fresh).tolist()

@@ -94,7 +94,9 @@ def events(location, log):
 
 
 def read_log(log, span):
-    return pa.concat_tables([pq.read_table(file).cast(LOG_SCHEMA) for file in span_files(log, span)])
+    return pa.concat_tables(
+        [pq.read_table(file, partitioning=None).cast(LOG_SCHEMA) for file in span_files(log, span)]
+    )
 
 
 def sort(table):

@@ -30,7 +30,7 @@ def test_results_are_written_as_json_parquet_and_markdown(tmp_path):
     write_results(tmp_path, [CLICK, RARE], ABOUT)
     document = json.loads((tmp_path / "results.json").read_text())
     assert document["rows"][0]["difference_low"] == 0.005
-    table = pq.read_table(tmp_path / "results.parquet")
+    table = pq.read_table(tmp_path / "results.parquet", partitioning=None)
     assert table["difference"].to_pylist() == [0.01, None]
     text = (tmp_path / "results.md").read_text()
     primary, exploratory = text.split("exploratory")

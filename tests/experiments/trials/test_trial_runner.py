@@ -193,7 +193,12 @@ def test_metrics_of_trials_agree_with_those_of_the_pipeline(finished_run, small_
     surface, spans = small_stream.surface_names.index("tab_1"), (5, 6, 7)
     names = list(deployment.student.tasks)
     files = sorted(finished_run.root.glob("artifacts/**/ProgressiveEvaluator_tab_1/**/fresh.parquet"))
-    tables = {int(pq.read_table(file)["impression_span"][0].as_py()): pq.read_table(file) for file in files}
+    tables = {
+        int(pq.read_table(file, partitioning=None)["impression_span"][0].as_py()): pq.read_table(
+            file, partitioning=None
+        )
+        for file in files
+    }
     by_role = progressive_figures({span: tables[span] for span in spans}, deployment.tasks, 0, 0)
     jobs = [
         dataclasses.replace(deployment.control_job("tab_1"), surface=None, seed=seed) for seed in range(6)

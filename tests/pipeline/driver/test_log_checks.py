@@ -29,7 +29,7 @@ def deployment():
 
 def change(log, span, name, column):
     (file,) = span_files(log, span)
-    table = pq.read_table(file)
+    table = pq.read_table(file, partitioning=None)
     pq.write_table(table.set_column(table.column_names.index(name), name, column(table)), file)
 
 

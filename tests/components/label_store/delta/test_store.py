@@ -236,7 +236,7 @@ def test_labels_without_an_example_id_are_refused(root, labels):
     store = DeltaLabelStore(root)
     record = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
     (file,) = root.glob("label_set=*/*.parquet")
-    rows = pq.read_table(file)
+    rows = pq.read_table(file, partitioning=None)
     nullable = pa.schema([field.with_nullable(True) for field in rows.schema])
     ids = pa.array([None], pa.string())
     pq.write_table(rows.cast(nullable).set_column(0, nullable[0], ids), file)
