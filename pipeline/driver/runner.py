@@ -128,7 +128,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         root = runtime_spec.pipeline_root.field_value.string_value
         with mlmd as connection:
             contexts = context_lib.prepare_contexts(connection, node.contexts)
-            executions = _executions_of_node(connection, contexts)
+            executions = _executions_of_node(connection, node, contexts)
         for execution in executions:
             if execution_lib.is_execution_successful(execution):
                 return True
@@ -142,7 +142,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
 class _NodeLauncher(launcher.Launcher):
     """TFX's launcher, which looks for an earlier execution of the node in the node's own context only.
 
-    TFX 1.21 reads all contexts of the node as a whole. The pipeline's context has the executions of all spans.
+    TFX 1.21 reads each context of the node as a whole; the pipeline's has the executions of all spans.
     """
 
     def _register_or_reuse_execution(
@@ -152,7 +152,7 @@ class _NodeLauncher(launcher.Launcher):
         input_artifacts: Any = None,
         exec_properties: Any = None,
     ) -> Any:
-        if earlier := _executions_of_node(metadata_handle, contexts):
+        if earlier := _executions_of_node(metadata_handle, self._pipeline_node, contexts):
             return earlier[-1]
         return execution_publish_utils.register_execution(
             metadata_handle=metadata_handle,
@@ -163,11 +163,16 @@ class _NodeLauncher(launcher.Launcher):
         )
 
 
-def _executions_of_node(mlmd: metadata.Metadata, contexts: Sequence[Any]) -> list[Any]:
-    """The executions of a node in its run, oldest first; see `_limit_queries_to_run`."""
-    (context_id,) = [context.id for context in contexts if context.type == _NODE_CONTEXT]
-    executions = mlmd.store.get_executions_by_context(context_id)
-    return sorted(executions, key=lambda execution: execution.id)
+def _executions_of_node(
+    mlmd: metadata.Metadata, node: pipeline_pb2.PipelineNode, contexts: Sequence[Any]
+) -> list[Any]:
+    """The executions of a node in its run, oldest first; `contexts` are those of the node, in its order."""
+    (own,) = [
+        context
+        for declared, context in zip(node.contexts.contexts, contexts, strict=True)
+        if declared.type.name == _NODE_CONTEXT
+    ]
+    return sorted(mlmd.store.get_executions_by_context(own.id), key=lambda execution: execution.id)
 
 
 def _limit_queries_to_run(ir: pipeline_pb2.Pipeline, run_id: str) -> None:
