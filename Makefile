@@ -16,7 +16,7 @@ WITH_BIGQUERY := $(BIN)/python -m testing.bigquery_server --data $(DEMO)/bigquer
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_USE_LEGACY_KERAS := 1
 
-.PHONY: help setup demo tables test test-slow test-debian13 test-all coverage chaos fuzz docs docs-test kubeflow-test lint bench clean
+.PHONY: help setup demo tables test test-slow test-debian13 test-platforms test-wheel audit test-all coverage chaos fuzz docs docs-test kubeflow-test lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -70,11 +70,28 @@ test: $(READY) ## Run the tests of every component and one whole pipeline (at mo
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not chaos"
 
 test-slow: $(READY) ## Run the other tests: whole pipelines, faults, kills, Kubeflow, packaging, a sample of chaos
-	$(BIN)/python -m pytest -m "slow and not chaos"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not chaos"
 	CHAOS_SAMPLE=1 $(BIN)/python -m pytest -m chaos tests/chaos/test_chaos.py
 
-test-debian13: ## Run `make test` in a Debian 13 root with Python 3.13 (needs root; made once by debootstrap)
+test-debian13: ## Run `make test` in a Debian 13 root with Python 3.13 (needs root; debootstrap makes it once)
 	.ci/debian13 make test
+
+EXCHANGE := /tmp/rankdistill-exchange
+test-platforms: $(READY) ## Begin a root here, continue it in the Debian 13 root, read it here again (15 minutes)
+	rm -rf $(EXCHANGE) && mkdir -p $(EXCHANGE)
+	$(BIN)/python -m tests.platforms.exchange begin $(EXCHANGE)
+	SHARED=$(EXCHANGE) .ci/debian13 sh -c 'make setup && .venv/bin/python -m tests.platforms.exchange continue $(EXCHANGE)'
+	$(BIN)/python -m tests.platforms.exchange return $(EXCHANGE)
+	SHARED=$(EXCHANGE) .ci/debian13 .venv/bin/python -m tests.platforms.exchange agree $(EXCHANGE)
+
+test-wheel: $(READY) ## Install the wheel with pip into an empty environment and run its demo in an empty folder
+	rm -rf build/wheel && $(BIN)/python -m uv build --quiet --wheel --out-dir build/wheel/dist .
+	$(BIN)/python -m venv build/wheel/env && build/wheel/env/bin/pip install --quiet build/wheel/dist/*.whl
+	cd build/wheel && env/bin/rankdistill demo --out demo
+
+audit: $(READY) ## Look up known vulnerabilities of the locked packages (needs PyPI's service)
+	.uv/bin/uv export --quiet --frozen --no-dev --no-emit-project --format requirements-txt --output-file build/audit.txt
+	.uv/bin/uv tool run pip-audit --requirement build/audit.txt --disable-pip --progress-spinner off
 
 test-all: test test-slow ## Run all tests
 

@@ -49,4 +49,4 @@ for command in (
 
 def main() -> None:
     """Entry point of the `rankdistill` command."""
-    exit_on_bad_input("rankdistill", lambda: cli(standalone_mode=False))
+    exit_on_bad_input("rankdistill", lambda: cli(prog_name="rankdistill", standalone_mode=False))

@@ -78,8 +78,7 @@ def small_log(tmp_path_factory):
     return log
 
 
-@pytest.fixture(scope="session")
-def small_document():
+def make_small_document():
     """The demo's configuration, its models shrunk and two spans of burn-in."""
     document = yaml.safe_load((REPOSITORY / "pipeline" / "configs" / "demo.yaml").read_text())
     document["name"] = "small"
@@ -99,6 +98,11 @@ def small_document():
     document["evaluation"] = {"resamples": 20, "margin": 1.0}
     document["surfaces"] = {"tab_1": {}, "tab_0": {}}
     return document
+
+
+@pytest.fixture(scope="session")
+def small_document():
+    return make_small_document()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from components.span_records import BURN_IN, SpanRecord, write_record
 from eventlog.simulator import simulate
 from pipeline.config_file import load_deployment, read_document
 from pipeline.driver.changed_settings import accept_settings
+from pipeline.driver.root_platform import accept_platform
 from pipeline.paths import RunPaths
 from rankdistill.command_line import main
 from tests.conftest import REPOSITORY
@@ -51,7 +52,9 @@ class World:
         (self.root / "serving" / "tab_1" / "1" / "saved_model.pb").write_bytes(b"a served model")
         teacher = str(self.root / "serving" / "tab_1" / "1")
         write_record(str(self.root / "records"), BURN_IN, SpanRecord(span=3, slots={"teacher": teacher}))
-        accept_settings(load_deployment(self.config), RunPaths(self.root, self.log))
+        paths = RunPaths(self.root, self.log)
+        accept_settings(load_deployment(self.config), paths)
+        accept_platform(paths)
         store = open_store(self.store)
         column = {"click": SoftColumn(kind="binary", link="sigmoid", unit="probability")}
         writer = store.stage(LabelSetKey(teacher="big", teacher_version="7", span=3), column)

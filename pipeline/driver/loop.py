@@ -48,7 +48,7 @@ from pipeline.driver.log_checks import (
 )
 from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
-from pipeline.driver.root_platform import accept_platform
+from pipeline.driver.root_platform import accept_platform, require_platform
 from pipeline.driver.runner import LocalRunner
 from pipeline.observation.finished_spans import require_artifacts, require_clock
 from pipeline.observation.lineage import labelling_model, refuse_trained_teacher
@@ -157,11 +157,12 @@ class Loop:
         return done, errors
 
     def _accept_settings(self) -> None:
+        require_platform(self.paths)
+        for change in accept_settings(self.deployment, self.paths):
+            self.progress.print_line(f"changed setting, from now on: {change}")
         copy = accept_platform(self.paths)
         if copy is not None:
             self.progress.print_line(f"a newer TFX continues this root; the metadata before it: {copy}")
-        for change in accept_settings(self.deployment, self.paths):
-            self.progress.print_line(f"changed setting, from now on: {change}")
 
     def _fetch_spans(self) -> None:
         """Copies complete spans from BigQuery to the event log, if the deployment has a `spans_table`."""

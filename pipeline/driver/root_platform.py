@@ -16,26 +16,33 @@ _FIRST_VERSION = "1.16.0"
 """The version of a root without a record: older versions of rankdistill ran with this TFX only."""
 
 
+def require_platform(paths: RunPaths) -> None:
+    """Checks that no newer TFX has run the root.
+
+    Raises:
+        BadInput: if one has, or `platform.json` cannot be read.
+    """
+    last = _last_version(paths)
+    if last is not None and _as_numbers(last) > _as_numbers(_installed_version()):
+        raise BadInput(
+            "the root was run by a newer TFX", where=str(paths.platform),
+            expected=f"at most TFX {_installed_version()}", got=f"TFX {last}",
+            fix=f"Continue this root with TFX {last}, or begin with a new --root.",
+        )  # fmt: skip
+
+
 def accept_platform(paths: RunPaths) -> Path | None:
     """Records that the installed TFX runs the root; first keeps a copy of the metadata of an older TFX.
 
     Args:
-        paths: The root; `platform.json` in it holds the version that ran it last.
+        paths: The root, which has passed `require_platform`. `platform.json` in it holds the last version.
 
     Returns:
         The copy of the MLMD store, or None if none was made.
-
-    Raises:
-        BadInput: if a newer TFX has run the root, or `platform.json` cannot be read.
     """
-    installed, last = importlib.metadata.version("tfx"), _last_version(paths)
+    installed, last = _installed_version(), _last_version(paths)
     if last == installed:
         return None
-    if last is not None and _as_numbers(last) > _as_numbers(installed):
-        raise BadInput(
-            "the root was run by a newer TFX", where=str(paths.platform), expected=f"at most {installed}",
-            got=f"TFX {last}", fix=f"Continue this root with TFX {last}, or begin with a new --root.",
-        )  # fmt: skip
     copy = None if last is None else _upgrade_metadata(Path(paths.metadata), last)
     paths.root.mkdir(parents=True, exist_ok=True)
     # On a cluster, the pipelines of several branches may write it at the same time.
@@ -43,6 +50,10 @@ def accept_platform(paths: RunPaths) -> Path | None:
     partial.write_text(json.dumps({"tfx": installed}) + "\n")
     partial.replace(paths.platform)
     return copy
+
+
+def _installed_version() -> str:
+    return importlib.metadata.version("tfx")
 
 
 def _last_version(paths: RunPaths) -> str | None:

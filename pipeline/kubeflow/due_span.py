@@ -27,7 +27,7 @@ from pipeline.driver.due_spans import (
     skip_span,
 )
 from pipeline.driver.log_checks import InputNotReady
-from pipeline.driver.root_platform import accept_platform
+from pipeline.driver.root_platform import accept_platform, require_platform
 from pipeline.paths import RunPaths
 
 _LOG = logging.getLogger(__name__)
@@ -82,9 +82,10 @@ def find_due_span(
             "no burn-in", where=paths.records, expected="a finished run of the burn-in pipeline",
             got="none", fix="Run burn-in.yaml and wait until it has finished.",
         )  # fmt: skip
-    accept_platform(paths)
+    require_platform(paths)
     for change in accept_settings(deployment, paths):
         _LOG.warning("changed setting, from now on: %s", change)
+    accept_platform(paths)
     surface = next((branch for branch in branches if lacks_burn_in(deployment, paths, branch)), None)
     if surface is not None:
         raise InputNotReady(

@@ -33,8 +33,10 @@ def image(tmp_path_factory):
     folder = tmp_path_factory.mktemp("image") / "opt"
     base = Path(sys.base_prefix, "bin")
     environment = {**os.environ, "PATH": f"{base}:{os.environ['PATH']}"}
-    for number, (keyword, argument) in enumerate(instructions(DOCKERFILE.read_text())):
-        if keyword == "FROM" and number:
+    stages = 0
+    for keyword, argument in instructions(DOCKERFILE.read_text()):
+        stages += keyword == "FROM"
+        if stages == 2:
             break
         if keyword == "ARG":
             environment |= {argument.partition("=")[0]: argument.partition("=")[2].strip('"')}
