@@ -5,25 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_USER_OF_A_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+# A password may contain `@` and `/`: what precedes the last `@` is masked, too much rather than too little.
+_USER_OF_A_URL = re.compile(r"(?<=://)(?:[^/\s:]*:\S*|[^/\s]+)(?=@)")
 _SECRET_KEY = re.compile(
-    r"([\w-]*(?:secret|password|token|credential|access_key|api_key)[\w-]*=)[^\s&,;'\"]+", re.IGNORECASE
+    r"""([\w-]*(?:secret|password|token|credential|access_key|api_key)[\w-]*['"]?(?:=|\s*:\s*))"""
+    r"""(?:"[^"]*"|'[^']*'|[^\s&,;'"]+)""",
+    re.IGNORECASE,
 )
 
 
 class BadInput(ValueError):
     """Wrong input: a configuration, events, labels, a model or a command line.
 
-    The message is one line: where, what is wrong, what is expected, what the input has, what to do. It masks
-    passwords and tokens. It escapes characters that cannot be printed, because some control a terminal. The
-    command line prints the message without a traceback and exits with code 2.
+    The message is one line: where, what is wrong, what is expected, what the input has, what to do. Each part
+    is masked by `without_secrets`. Characters that cannot be printed are escaped, because some control a
+    terminal. The command line prints the message without a traceback and exits with code 2.
     """
 
     def __init__(self, what: str, *, where: str, expected: str, got: str, fix: str) -> None:
+        # The parts are masked one by one: in `password: unknown key`, the colon ends the part `where`.
+        where, what, expected, got, fix = map(without_secrets, (where, what, expected, got, fix))
         text = f"{where}: {what}: expected {expected}, got {got.removesuffix('.')}. {fix}".replace("\n", " ")
         if not text.isprintable():
             text = "".join(char if char.isprintable() else _escaped(char) for char in text)
-        super().__init__(without_secrets(text))
+        super().__init__(text)
 
     @classmethod
     def from_message(cls, text: str) -> BadInput:
@@ -38,7 +43,10 @@ class BadInput(ValueError):
 
 
 def without_secrets(text: str) -> str:
-    """Masks the user and password of URLs, and the values of keys such as `--s3_secret_access_key=`."""
+    """Masks users and passwords in URLs, and values of keys such as `--s3_secret_access_key=` or `password:`.
+
+    A key is a name with one of the words in `_SECRET_KEY` before `=` or `:`. Other secrets stay readable.
+    """
     return _SECRET_KEY.sub(r"\1***", _USER_OF_A_URL.sub("***", text))
 
 

@@ -1,8 +1,8 @@
 """Entry point of TFX's Trainer.
 
 TFX reloads this module before each training. `models.training`, which caches traced graphs, is not reloaded.
-Importing this module does not import TensorFlow Recommenders, which refuses Keras 3. The `tfx` command has
-already loaded Keras 3 when it compiles a pipeline.
+`run_fn` imports `models.training` only when it is called. Otherwise `tfx` could not compile a pipeline: `tfx`
+has loaded Keras 3, and `models.training` imports TensorFlow Recommenders, which refuses Keras 3.
 """
 
 from typing import Any

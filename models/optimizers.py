@@ -29,7 +29,7 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be > 0, got {self.learning_rate}.")
+            raise ValueError(f"learning_rate must be a finite number > 0, got {self.learning_rate}.")
         if self.warm_up_steps < 0:
             raise ValueError(f"warm_up_steps must be >= 0, got {self.warm_up_steps}. Use 0 for no warm-up.")
         if self.clippy and self.name != "adagrad":

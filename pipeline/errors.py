@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -50,6 +50,23 @@ def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
         sys.exit(2)
     if isinstance(status, int) and status:
         sys.exit(status)
+
+
+def print_error(error: BadInput) -> None:
+    """Prints an error on standard error, in the form of `exit_on_bad_input`; the program goes on."""
+    click.echo(f"rankdistill: {error}", err=True)
+
+
+def exit_with(errors: Collection[BadInput]) -> None:
+    """Prints every error, then exits with code 2; returns if there is no error.
+
+    Raises:
+        click.exceptions.Exit: if there is an error.
+    """
+    for error in errors:
+        print_error(error)
+    if errors:
+        raise click.exceptions.Exit(2)
 
 
 def _find_file_system_error(error: BaseException) -> BadInput | None:

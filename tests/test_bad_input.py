@@ -305,6 +305,8 @@ KINDS = [
     ("no BigQuery table", ("events", "bigquery", "--store", "bigquery://project/data?staging=/staging",
      "--table", "x;y", "--spans", "0:1",
      "--out", "out"), nothing, ["x;y"]),
+    ("events from a Delta store", ("events", "bigquery", "--store", "delta:/labels", "--table", "p.d.t",
+     "--spans", "0:1", "--out", "out"), nothing, ["--store: not a BigQuery store", "got 'delta:/labels'"]),
     # Label stores.
     ("no store", ("labels", "ls", "--store", "delta:none"), nothing, ["no label store", "delta:none"]),
     ("not a store", ("labels", "gc", "--store", "delta:log", "--dry-run"), nothing, ["no label store"]),

@@ -12,6 +12,7 @@ import yaml
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
+from components.event_store import complete_spans
 from components.label_store.schemes import open_store
 from components.soft_label_bulk_inferrer import teacher_record
 from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
@@ -182,6 +183,19 @@ def test_no_such_folder_of_events(refusal, log):
     shutil.rmtree(log)
 
     assert f"{log}: no event log" in refusal()
+
+
+def test_a_log_that_the_loop_copies_from_bigquery_may_be_missing(
+    refusal, log, small_document, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(complete_spans, "_TIMEOUT_SECONDS", 1.0)
+    store = "bigquery://project/d?staging=/s&endpoint=http://127.0.0.1:9&read_endpoint=127.0.0.1:9"
+    tables = {"events_table": "project.d.events", "spans_table": "project.d.spans"}
+    config = tmp_path / "bigquery.yaml"
+    config.write_text(yaml.safe_dump(small_document | tables | {"label_store": store}))
+    shutil.rmtree(log)
+
+    assert "BigQuery does not answer: expected the complete spans" in refusal(config=config)
 
 
 def test_nonsense_range(refusal):

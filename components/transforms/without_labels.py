@@ -40,8 +40,8 @@ def fall_back_to_hard_labels(
     """Writes the span's fresh rows without soft labels; the student trains on them like its control.
 
     Args:
-        join: the join without the span's label set. Matured rows keep the soft labels from the label sets of
-            their impressions' spans.
+        join: a join whose `set_ids` have no label set of this span, but those of earlier spans. So matured
+            rows keep the soft labels of their impressions' spans.
         reason: reason for the fallback, written to the report.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
@@ -56,7 +56,7 @@ def fall_back_to_last_models(
     """Writes empty shards, so that no model trains on the span and the last models are kept.
 
     Args:
-        join: the join without the span's label set. Its row counts are written to the report.
+        join: a join whose `set_ids` have no label set of this span. Its row counts are written to the report.
         reason: reason for the fallback, written to the report.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.

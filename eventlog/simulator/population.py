@@ -14,17 +14,19 @@ Array = Any
 Entities = TypeVar("Entities")
 
 NUM_USER_GROUPS = VALUES_PER_TRAIT[1]
+"""Trait 1 of a user is the number of the user's group."""
 MAX_TAGS = 3
 """Largest number of tags of a video."""
 
 
 @dataclass(frozen=True)
 class TasteSpace:
-    """Vectors of topics and of mean tastes. The vectors of a world never change.
+    """Vectors of topics and of group tastes. The vectors of a world never change.
 
     Attributes:
         topic_vectors: `[NUM_TOPICS, TASTE_SIZE]` float32.
-        group_tastes: `[NUM_USER_GROUPS, TASTE_SIZE]` float32, mean taste of each group of users.
+        group_tastes: `[NUM_USER_GROUPS, TASTE_SIZE]` float32. The taste of a user is 0.6 times the taste
+            of the user's group plus 0.8 times a taste of the user's own.
     """
 
     topic_vectors: Array
@@ -50,10 +52,12 @@ class Users:
         click_level: the user's level in the click logit.
         satisfaction_level: the user's level in the logit of long_view after a click.
         generosity_level: the user's level in the logits of like, profile_enter and comment.
-        log_activity: log of the user's relative number of impressions in an average span.
+        log_activity: logarithm of the user's activity weight. Weights are relative: their sum is not 1.
         arrival_span: int64, the user's first span.
         register_days: days between registration and `arrival_span`; NaN where missing in the log.
-        followed, fans, friends: numbers of other users; NaN where missing in the log.
+        followed: how many users this user follows; NaN where missing in the log.
+        fans: how many users follow this user; NaN where missing in the log.
+        friends: how many friends this user has; NaN where missing in the log.
         active_degree: int32 indices into ACTIVE_DEGREES.
         traits: `[users, traits]` int32 values, -1 where missing in the log.
     """
@@ -100,11 +104,12 @@ class Videos:
     Attributes:
         author: int64 indices into the authors.
         topic_vector: `[videos, TASTE_SIZE]`, the video's vector in the taste space.
-        tags: `[videos, MAX_TAGS]` int64 numbers of topics, the main topic first; -1 after the last tag.
+        tags: `[videos, MAX_TAGS]` int64 indices of topics, the main topic first; -1 after the last tag.
         appeal: the video's level in the click logit, without the effect of clickbait.
         quality: the video's level in the logit of long_view after a click, without the effect of clickbait.
         clickbait: 1 or 0.
-        log_popularity: log of a new video's relative frequency of being shown, on a surface of popularity 1.
+        log_popularity: logarithm of the relative frequency with which a new video is shown, on a surface
+            whose exponent `Surface.popularity` is 1.
         duration: seconds.
         duration_known: bool, whether the log has the duration.
         upload_type: int32 indices into UPLOAD_TYPES.

@@ -13,13 +13,14 @@ import yaml
 
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pool_scores
-from experiments.advice.proposal_runner import ProposalRunner
+from experiments.advice.proposal_runner import ProposalRunner, deployed_point
 from experiments.advice.proposals import GROUPS, Proposal, proposals
-from experiments.protocol.arms import distillable_tasks, scale_widths
+from experiments.protocol.arms import distillable_tasks
 from experiments.protocol.settings import ExperimentProtocol
 from experiments.statistics.intervals import Estimate
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.scheduler import TrialScheduler
+from models.settings import to_json
 from pipeline.config import Deployment
 from pipeline.config_file import read_document
 
@@ -61,10 +62,11 @@ def advise(
     """Searches on the tuning spans; evaluates the best proposal and the paper's on the reporting spans.
 
     Args:
-        protocol: sets spans and batch size. The deployment sets all other training settings.
-        deployment: the deployment whose student is distilled.
+        protocol: sets the spans and the batch size.
+        deployment: sets all other training settings. It has the protocol's task weights, see `load_protocol`.
         scheduler: runs trials.
-        budget_seconds: the time budget. The first round of the search runs regardless of it.
+        budget_seconds: the time budget. The first round of the search and the evaluation with the smallest
+            number of seeds run even if they exceed it.
         progress: prints progress lines.
     """
     started = time.monotonic()
@@ -118,17 +120,21 @@ def best_with_evidence(gains: Mapping[Proposal, Estimate]) -> Proposal | None:
     return max(with_evidence, key=lambda proposal: gains[proposal].value, default=None)
 
 
-def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path) -> str:
-    """Writes `advice.json` and, with evidence, `recommended.yaml`.
+def write_advice(
+    advice: Advice, protocol: ExperimentProtocol, deployment: Deployment, config: Path, out: Path
+) -> str:
+    """Writes `advice.json`; also writes `recommended.yaml` if there is evidence for a proposal.
 
     Args:
         advice: the result of the search.
+        protocol: the protocol of the search.
         deployment: the deployment whose student is distilled.
         config: the deployment's file.
         out: the folder of both files.
 
     Returns:
-        The advice and its evidence in one line.
+        The advice and its evidence in one line. The line also names the surfaces with a student of their
+        own: trials do not use this student, and `recommended.yaml` does not change it.
     """
     out.mkdir(parents=True, exist_ok=True)
     document = {
@@ -149,22 +155,30 @@ def write_advice(advice: Advice, deployment: Deployment, config: Path, out: Path
     if advice.advised is None:
         return f"No evidence that distillation helps: {evidence}."
     recommended = out / "recommended.yaml"
-    recommended.write_text(
-        yaml.safe_dump(_recommended_document(advice.advised, deployment, config), sort_keys=False)
-    )
-    return f"Advice: {advice.advised.name}. Evidence: {evidence}. Configuration: {recommended}"
+    settings = _recommended_document(advice.advised, protocol, deployment, config)
+    recommended.write_text(yaml.safe_dump(settings, sort_keys=False))
+    own = [name for name, surface in deployment.surfaces.items() if surface.student is not None]
+    notice = f" Not evaluated and not changed: the own student of {', '.join(own)}." if own else ""
+    return f"Advice: {advice.advised.name}. Evidence: {evidence}. Configuration: {recommended}{notice}"
 
 
-def _recommended_document(advised: Proposal, deployment: Deployment, config: Path) -> Mapping[str, Any]:
-    """The content of the deployment's file with the advised teacher size and distillation."""
+def _recommended_document(
+    advised: Proposal, protocol: ExperimentProtocol, deployment: Deployment, config: Path
+) -> Mapping[str, Any]:
+    """The content of the deployment's file with the evaluated settings.
+
+    These are the advised distillation, the teacher's evaluated architecture, and the protocol's batch size
+    and task weights. `schema` becomes an absolute path, because the new file is in another folder.
+    """
     document = read_document(config)
-    sizes = scale_widths(deployment.student.architecture, advised.width)
+    point = deployed_point(deployment.teacher)
+    teacher_job = advised.teacher.job(deployment, deployment.seed, protocol.batch_size, point)
     document["schema"] = deployment.schema
-    document["teacher"]["architecture"] |= {
-        "embedding_size": sizes.embedding_size, "trunk": list(sizes.trunk), "tower": list(sizes.tower),
-    }  # fmt: skip
+    document["teacher"]["architecture"] = json.loads(to_json(teacher_job.architecture))
+    for model in ("teacher", "student"):
+        document[model]["batch_size"] = protocol.batch_size
     for name, task in deployment.tasks.items():
-        # The protocol's task weights replace those of the file.
+        # `load_protocol` has merged the protocol's task weights into `deployment`.
         document["tasks"][name]["weight"] = task.weight
     document["student"]["distillation"] = {
         name: {"strategy": advised.strategy, "weight": advised.weight * deployment.tasks[name].weight}

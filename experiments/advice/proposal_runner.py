@@ -61,8 +61,8 @@ class ProposalRunner:
         self.evaluation_runner = make_arm_runner(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
         """Upper bound of the next trial's cost in seconds, from the latest trials."""
-        self._student_point = _deployed_point(deployment.student)
-        self._teacher_point = _deployed_point(deployment.teacher)
+        self._student_point = deployed_point(deployment.student)
+        self._teacher_point = deployed_point(deployment.teacher)
 
     def scores(self, pairs: Sequence[tuple[Proposal, int]]) -> list[float]:
         """For each (proposal, seed) pair, the student's criterion minus the control's with the same seed.
@@ -204,5 +204,6 @@ class ProposalRunner:
         return MetricValue(float(np.mean(gains)), np.mean(influences, axis=0))
 
 
-def _deployed_point(model: Student | Teacher) -> Hyperparameters:
+def deployed_point(model: Student | Teacher) -> Hyperparameters:
+    """The hyperparameters that the deployment sets for a model; the soft weight is 1."""
     return Hyperparameters(model.optimizer.learning_rate, model.passes, model.architecture.input_dropout, 1.0)

@@ -45,7 +45,11 @@ class Proposal:
         return TeacherArm(f"teacher-{self.width:g}x", width=self.width)
 
     def student(self, deployment: Deployment) -> StudentArm:
-        """The student's arm. Arms of one strategy share a graph: all have the soft losses of all groups."""
+        """The student's arm.
+
+        A task outside `groups` gets a soft loss of weight 0, which does not affect training. So the arms of
+        all proposals with one strategy share one traced graph.
+        """
         tasks = distillable_tasks(deployment, GROUPS[self.groups])
         all_tasks = distillable_tasks(deployment, GROUPS["all"])
         return StudentArm(

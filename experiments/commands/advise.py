@@ -17,22 +17,23 @@ from pipeline.commands.options import FOLDER, FiniteRange, events_option
     "--budget-minutes",
     type=FiniteRange(min=0),
     required=True,
-    help="Time budget in minutes; the first round of the search runs regardless of it.",
+    help="Time budget in minutes. The first round of the search and an evaluation with 3 seeds run even if "
+    "they exceed it.",
 )
 @click.option(
     "--out",
     type=FOLDER,
     required=True,
-    help="Output folder: trials, advice.json and, with evidence for settings, recommended.yaml. "
-    "A rerun resumes.",
+    help="Output folder for streams, trials and advice.json. recommended.yaml is also written if there is "
+    "evidence that distillation helps. A rerun resumes.",
 )
 @protocol_option
 @processes_option
 def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, processes: int) -> None:
     """Search for the distillation settings that improve the student most.
 
-    The search compares teacher widths, tasks, strategies and weights. Without evidence that one of them
-    helps, the command prints that and recommends nothing.
+    The search compares teacher widths, tasks, strategies and weights. If there is no evidence that a
+    distilled student is better than the control, the command recommends nothing.
     """
     from experiments.advice import advising
     from experiments.protocol.settings import deployment_file, load_protocol, require_spans
@@ -50,4 +51,5 @@ def advise(events: Path, budget_minutes: float, out: Path, protocol_file: Path, 
         advice = advising.advise(
             protocol, deployment, scheduler, budget_seconds=60 * budget_minutes, progress=progress
         )
-    click.echo(advising.write_advice(advice, deployment, deployment_file(protocol_file, protocol), out))
+    config = deployment_file(protocol_file, protocol)
+    click.echo(advising.write_advice(advice, protocol, deployment, config, out))

@@ -21,10 +21,12 @@ _NAMES = ("strategy", "size", "objectives", "stability", "label-age", "features"
     "--out",
     type=FOLDER,
     required=True,
-    help="Output folder of results and, without --cache, trials. A rerun resumes.",
+    help="Folder for the results; without --cache, also for streams and trials. A rerun resumes.",
 )
 @click.option(
-    "--cache", type=FOLDER, help="Folder of streams and trials, which experiments can share.  [default: OUT]"
+    "--cache",
+    type=FOLDER,
+    help="Folder for streams and trials. Several experiments can share it.  [default: OUT]",
 )
 @protocol_option
 @processes_option
@@ -36,12 +38,12 @@ def experiment(
     """Run one of the paper's experiments on an event log.
 
     \b
-    strategy    direct and auxiliary distillation against a control and placebos
+    strategy    direct and auxiliary distillation, compared with a control and placebos
     size        teachers of 1, 2, 4 and 8 times the student's width
-    objectives  the tasks to distil
+    objectives  students that distil different tasks
     stability   divergence rates of teachers with and without stabilisers
     label-age   soft labels that are 0 to 3 spans older than necessary
-    features    teachers with and without history features; for all surfaces or for one each
+    features    teachers without history features, one per surface, or of the student's width
     """
     from experiments.protocol.settings import load_protocol
     from experiments.tables.running import run_experiment

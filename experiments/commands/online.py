@@ -40,7 +40,8 @@ _SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
     type=_COUNT_OR_ZERO,
     default=1,
     show_default=True,
-    help="Seed of the simulator. With --replay, all options of the simulation are ignored.",
+    help="Seed of the simulated world. --replay ignores --world, --spans, --examples-per-span, --visits and "
+    "--aa-runs.",
 )
 @click.option("--spans", type=_COUNT, default=10, show_default=True, help="Number of spans to simulate.")
 @click.option(
@@ -65,18 +66,22 @@ _SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
     help="Number of A/A runs, which compare the control with itself to check the intervals.",
 )
 @click.option(
-    "--replay", type=FOLDER, help="Event log with random exposures; it is replayed instead of a simulation."
+    "--replay", type=FOLDER, help="Event log with random exposures. It replaces the simulated world."
 )
 @click.option(
     "--share",
     type=_SHARE,
     default=0.2,
     show_default=True,
-    help="With --replay: the share of each span's random exposures that a model shows, best scores first.",
+    help="With --replay: the share of each span's random exposures that is evaluated as if the model had "
+    "shown them. They are the exposures with the model's best scores.",
 )
 @processes_option
 @click.option(
-    "--out", type=FOLDER, required=True, help="Output folder: log, trials and online.json. A rerun resumes."
+    "--out",
+    type=FOLDER,
+    required=True,
+    help="Output folder for the simulated log, trials and online.json. A rerun resumes.",
 )
 def online(
     config_file: Path, arm_list: str, seeds: int, world: int, spans: int, examples_per_span: int, visits: int,
@@ -84,7 +89,7 @@ def online(
 ) -> None:  # fmt: skip
     """Compare models in an A/B experiment, simulated or replayed from a log.
 
-    Prints the relative change of engagement and satisfaction under each model, against the control.
+    Prints how much engagement and satisfaction change with each model instead of the control, in percent.
     """
     from experiments.online.effects import mean_changes
     from experiments.online.live import LiveSettings, live_changes, run_live

@@ -1,4 +1,7 @@
-"""Experiment `features`: teachers without history features, of one surface each, or of the student's width.
+"""Experiment `features`: a teacher of all surfaces with history features, and three variants of it.
+
+The first teacher has twice the student's width. Each variant has one change: no history features, a separate
+teacher for each surface, or the student's width.
 
 Reference: Khani et al., RecSys '24, future work (one teacher for all surfaces).
 """
@@ -18,7 +21,7 @@ TEACHERS = (
 
 
 def run(runner: ArmRunner) -> list[ResultRow]:
-    """Runs each teacher and a student of each; compares all with the control."""
+    """Runs each teacher and a student of it. Compares them with the control, and students with each other."""
     students = [
         StudentArm(f"student-of-{teacher.name}", teacher=teacher.name, strategy="auxiliary")
         for teacher in TEACHERS

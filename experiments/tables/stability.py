@@ -27,7 +27,7 @@ Array = Any
 LEARNING_RATE_FACTORS = (1, 2, 3, 4)
 """Multiples of the learning rate tuned for the teacher without stabilisers."""
 WIDTH = 2.0
-"""Of every teacher, as a factor of the student's layer and embedding widths."""
+"""The width of every teacher, as a factor of the student's layer and embedding widths."""
 
 
 def run(runner: ArmRunner) -> list[ResultRow]:
@@ -59,7 +59,7 @@ def run(runner: ArmRunner) -> list[ResultRow]:
             diverged = [
                 bool(result.diverged) or is_worse_than_base_rate(runner, result) for result in results
             ]
-            rows += _rows(f"{arm.name} x{factor}", diverged, gains)
+            rows += result_rows(f"{arm.name} x{factor}", diverged, gains)
     return rows
 
 
@@ -67,8 +67,9 @@ def is_worse_than_base_rate(runner: ArmRunner, result: TrialResult) -> bool:
     """True if a teacher's predictions for at least one span are worse than the base rates.
 
     The criterion of such a span is below 0, and so is its whole interval over resampled users. A criterion
-    that is below 0 by chance is no divergence. The spans of the burn-in are checked too. Delayed tasks are
-    left out, because the first spans have no labels of them. So are tasks with too few labels in the span.
+    that is below 0 by chance is no divergence. The spans of the burn-in are checked too, except span 0: no
+    training precedes it, so it has no predictions. Delayed tasks are left out, because the first spans have
+    no labels of them. Tasks with too few labels in the span are left out too.
     """
     for span in range(1, runner.protocol.tuning_spans.stop):
         gain_by_task = {
@@ -104,7 +105,14 @@ def _resampled_criterion(runner: ArmRunner, result: TrialResult, span: int, task
     return 1 - resamples.replicates(relative_losses).mean(axis=1)
 
 
-def _rows(arm: str, diverged: list[bool], gains: list[float]) -> list[ResultRow]:
+def result_rows(arm: str, diverged: Sequence[bool], gains: Sequence[float]) -> list[ResultRow]:
+    """The two rows of an arm: `divergence_rate` of all runs, `information_gain` of the others.
+
+    Args:
+        arm: name of the arm.
+        diverged: for each run, whether it has diverged.
+        gains: for each run, its criterion.
+    """
     low, high = wilson_interval(sum(diverged), len(diverged))
     rate = ResultRow(
         "stability", arm, ALL_SURFACES, "all", "divergence_rate", len(diverged), float(np.mean(diverged)),
@@ -112,7 +120,9 @@ def _rows(arm: str, diverged: list[bool], gains: list[float]) -> list[ResultRow]
     )  # fmt: skip
     converged = [gain for gain, has_diverged in zip(gains, diverged, strict=True) if not has_diverged]
     mean = float(np.mean(converged)) if converged else None
-    gain = dataclasses.replace(rate, metric="information_gain", mean=mean, low=None, high=None)
+    gain = dataclasses.replace(
+        rate, metric="information_gain", seeds=len(converged), mean=mean, low=None, high=None
+    )
     return [rate, gain]
 
 

@@ -36,8 +36,8 @@ from pipeline.event_schema import read_schema
 
 Array = Any
 
-_FORMAT = 1
-"""Part of a stream's key. Raise it when the format of the files changes."""
+_FORMAT = 2
+"""Part of a stream's key. Raise it when the format of the files changes, or the code that computes them."""
 _ROWS_PER_BATCH = 8192
 """Rows that are encoded as tf.Examples in one call."""
 
@@ -133,7 +133,7 @@ def _build_stream(
         features=_transform_features(table, transform),
         labels=_labels_on_task_scales(table, deployment),
         spans=span_of_row,
-        twins=_fresh_row_indices(table, span_of_row, where_logged),
+        fresh_row_indices=_fresh_row_indices(table, span_of_row, where_logged),
         clusters=_codes(table[CLUSTER_ID]),
         surfaces=surfaces.indices.to_numpy().astype(np.int32),
         held_out=holdout_mask(table[CLUSTER_ID]) | ~where_logged,
@@ -194,7 +194,11 @@ def read_rows(log: Path, span: int) -> pa.Table:
 
 
 def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:
-    """12 hex digits of a hash of everything that a stream depends on: files, schema, settings, extra rows."""
+    """12 hex digits of a hash of the log's files, the schema, the settings and the ids of the extra rows.
+
+    Extra rows with the same ids give the same key, whatever their other columns. `_FORMAT` stands for the
+    code.
+    """
     features = {name: dataclasses.asdict(feature) for name, feature in deployment.features.items()}
     tasks = {name: task.scale for name, task in deployment.tasks.items()}
     files = [

@@ -13,7 +13,7 @@ import numpy as np
 Array = Any
 
 DESCRIPTION_FILE = "stream.json"
-_ARRAYS = ("labels", "spans", "twins", "clusters", "surfaces", "held_out")
+_ARRAYS = ("labels", "spans", "fresh_row_indices", "clusters", "surfaces", "held_out")
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class ExampleStream:
         features: transformed columns by name; `[rows, longest bag]` int32 for bags.
         labels: `[rows, tasks]` float32 hard labels on the tasks' scales, NaN where null.
         spans: int32, the span of the row; ascending.
-        twins: int64, the index of the fresh row of the row's impression: the row's own index for a fresh row,
-            -1 for a matured row if the log lacks the fresh row.
+        fresh_row_indices: int64, for each row the index of its impression's fresh row. For a fresh row it is
+            the row's own index. It is -1 for a matured row if the log lacks the fresh row.
         clusters: int32 codes of the users, from 0.
         surfaces: int32 indices of the surfaces in `surface_names`.
         held_out: bool, True for rows that no model trains on.
@@ -40,7 +40,7 @@ class ExampleStream:
     features: Mapping[str, Array]
     labels: Array
     spans: Array
-    twins: Array
+    fresh_row_indices: Array
     clusters: Array
     surfaces: Array
     held_out: Array
@@ -48,7 +48,7 @@ class ExampleStream:
     @property
     def fresh(self) -> Array:
         """`[rows]` bool: True for fresh rows."""
-        return self.twins == np.arange(len(self.twins))
+        return self.fresh_row_indices == np.arange(len(self.fresh_row_indices))
 
     @property
     def num_clusters(self) -> int:
@@ -72,8 +72,8 @@ class ExampleStream:
         """
         end = len(self.spans) if until is None else int(np.searchsorted(self.spans, until + 1))
         labels = np.array(self.labels)
-        matured = np.flatnonzero(~self.fresh[:end] & (self.twins[:end] >= 0))
-        fresh_rows = self.twins[matured]
+        matured = np.flatnonzero(~self.fresh[:end] & (self.fresh_row_indices[:end] >= 0))
+        fresh_rows = self.fresh_row_indices[matured]
         labels[fresh_rows] = np.where(
             np.isnan(self.labels[matured]), labels[fresh_rows], self.labels[matured]
         )

@@ -169,7 +169,7 @@ class TrialRunner:
         """`[rows, distilled tasks]`: of immediate tasks for fresh rows, of delayed tasks for matured rows."""
         if self._soft_labels is None:
             return np.full((len(rows), len(self._delayed)), np.nan, np.float32)
-        fresh_rows = self._stream.twins[rows]
+        fresh_rows = self._stream.fresh_row_indices[rows]
         soft = np.where((fresh_rows >= 0)[:, None], self._soft_labels[fresh_rows], np.nan)
         where = self._delayed[None, :] != self._fresh[rows][:, None]
         return np.where(where, soft, np.nan).astype(np.float32)

@@ -11,6 +11,7 @@ from rich.console import Console
 from pipeline.commands.events import span_progress
 from pipeline.commands.loop import load_with_store, open_loop
 from pipeline.commands.options import FOLDER
+from pipeline.errors import exit_with
 
 if TYPE_CHECKING:
     from pipeline.config import Deployment
@@ -62,8 +63,7 @@ def demo(out: Path, kuairand: Path | None, examples_per_span: int, label_store: 
     with open_loop(deployment, paths, console) as loop:
         _, errors = loop.catch_up(spans)
         _show_result(deployment, paths, out, console)
-    for error in errors.values():
-        raise error
+    exit_with(errors.values())
 
 
 def _show_result(deployment: Deployment, paths: RunPaths, out: Path, console: Console) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.commands.options import FOLDER, SPANS_HELP, events_option, out_option
+from pipeline.errors import print_error
 
 
 @click.group()
@@ -21,21 +22,31 @@ def events() -> None:
 @events.command()
 @events_option
 def check(events: Path) -> None:
-    """Check every span of an event log; print one line per faulty span, and then exit with code 2."""
+    """Check every span of an event log, and whether a span is missing between others.
+
+    Prints one line for each faulty span, and one line for all missing spans. If there is such a line, the
+    exit code is 2.
+    """
     from eventlog.checks import check_span
     from eventlog.errors import BadInput
-    from eventlog.spans import complete_spans
+    from eventlog.spans import complete_spans, span_versions
 
-    spans, num_faulty = complete_spans(events), 0
+    spans, is_faulty = span_versions(events), False
     with span_progress(len(spans)) as on_span:
         for span in spans:
             try:
                 counts = check_span(events, span)
                 on_span(span, counts.fresh + counts.matured)
             except BadInput as fault:
-                num_faulty += 1
-                click.echo(f"rankdistill: {fault}", err=True)
-    if num_faulty:
+                is_faulty = True
+                print_error(fault)
+                on_span(span, None)
+    try:
+        complete_spans(events)
+    except BadInput as gap:
+        is_faulty = True
+        print_error(gap)
+    if is_faulty:
         raise click.exceptions.Exit(2)
     click.echo(f"{events}: {len(spans)} spans without a fault")
 
@@ -56,7 +67,9 @@ def kuairand(source: Path, out: Path) -> None:
 @events.command()
 @click.option("--spans", type=int, required=True, help="Number of spans to write.")
 @click.option("--examples-per-span", type=int, required=True, help="Number of impressions in each span.")
-@click.option("--seed", type=int, required=True, help="Seed; the same seed writes the same log.")
+@click.option(
+    "--seed", type=int, required=True, help="Seed of the simulator. The same options write the same log."
+)
 @out_option
 def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
     """Simulate an event log with KuaiRand's columns, and write the true response rates to OUT/_truth/."""
@@ -86,29 +99,46 @@ def bigquery(uri: str, table: str, spans: str, out: Path) -> None:
     from components.label_store.bigquery.location import parse_location
     from eventlog.spans import parse_range
 
-    location = parse_location(uri.removeprefix("bigquery://"))
+    location = parse_location(_bigquery_part(uri))
     with span_progress(None) as on_span:
         EventTable(location, table).write_log(out, parse_range(spans), on_span)
 
 
+def _bigquery_part(uri: str) -> str:
+    """The part of a URI after `bigquery://`. Raises BadInput if the URI is not that of a BigQuery store."""
+    from components.label_store.schemes import require_store_uri
+    from eventlog.errors import BadInput
+
+    require_store_uri(uri)
+    scheme, _, location = uri.partition(":")
+    if scheme != "bigquery":
+        raise BadInput(
+            "not a BigQuery store", where="--store", got=repr(uri),
+            expected="a URI such as bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX",
+            fix="Give the URI of a BigQuery label store.",
+        )  # fmt: skip
+    return location.removeprefix("//")
+
+
 @contextlib.contextmanager
-def span_progress(num_spans: int | None) -> Iterator[Callable[[int, int], None]]:
+def span_progress(num_spans: int | None) -> Iterator[Callable[[int, int | None], None]]:
     """Shows progress on standard error: a bar on a terminal, elsewhere a line per span.
 
     Args:
         num_spans: Number of spans; None if unknown.
 
     Yields:
-        A function to call after each span, with the span and its number of rows.
+        A function to call after each span, with the span and its number of rows; None for a faulty span.
     """
     console = Console(stderr=True, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("spans", total=num_spans)
 
-        def on_span(span: int, rows: int) -> None:
+        def on_span(span: int, rows: int | None) -> None:
             bar.advance(task)
             if not console.is_terminal:
-                console.print(f"span {span}: {rows} rows", highlight=False)
+                outcome = "faulty" if rows is None else f"{rows} rows"
+                console.print(f"span {span}: {outcome}", highlight=False)
 
         yield on_span

@@ -20,7 +20,7 @@ _SECONDS_PER_DAY = 24 * 3600
 
 def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "--store", "uri", required=True, help="The label store's URI, such as delta:ROOT/labels."
+        "--store", "uri", required=True, help="URI of the label store, such as delta:ROOT/labels."
     )(command)
 
 
@@ -30,7 +30,12 @@ def labels() -> None:
 
 
 @labels.command()
-@_store_option
+@click.option(
+    "--store",
+    "uri",
+    required=True,
+    help="URI of the label store, such as bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX.",
+)
 def init(uri: str) -> None:
     """Create the dataset and the tables of a BigQuery store. Other stores need no tables."""
     from components.label_store.schemes import open_store
@@ -112,7 +117,7 @@ def diff(uri: str, first: str, second: str) -> None:
     type=FiniteRange(min=0),
     default=24.0,
     show_default=True,
-    help="Delete only unpublished attempts older than this number of hours.",
+    help="Minimum age of the unpublished attempts to delete, in hours.",
 )
 @click.option(
     "--retention-days",

@@ -13,28 +13,32 @@ import click
 from rich.console import Console
 
 from pipeline.commands.options import FOLDER, PORT, SPANS_HELP, FiniteRange, config_option, events_option
+from pipeline.errors import exit_with
 from pipeline.paths import RunPaths
 
 if TYPE_CHECKING:
     from pipeline.config import Deployment
     from pipeline.driver.loop import Loop
 
+_Command = Callable[..., Any]
+_ROOT_HELP = "Folder of the run. The same folder resumes an earlier run."
 
-def _deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--label-store", default=None, help="URI of the label store; replaces the one in the configuration."
-    )(command)
-    command = click.option(
-        "--root",
-        type=FOLDER,
-        required=True,
-        help="Folder of the run. The same folder resumes an earlier run.",
-    )(command)
-    return config_option(events_option(command))
+
+def _deployment_options(root_help: str) -> Callable[[_Command], _Command]:
+    def add_options(command: _Command) -> _Command:
+        command = click.option(
+            "--label-store",
+            default=None,
+            help="URI of the label store; replaces the one in the configuration.",
+        )(command)
+        command = click.option("--root", type=FOLDER, required=True, help=root_help)(command)
+        return config_option(events_option(command))
+
+    return add_options
 
 
 @click.command()
-@_deployment_options
+@_deployment_options(_ROOT_HELP)
 @click.option("--spans", default=None, help=f"{SPANS_HELP} Default: all spans of the log.")
 def run(config_file: Path, events: Path, root: Path, label_store: str | None, spans: str | None) -> None:
     """Run the burn-in and every span that a branch has not finished, then print the summary.
@@ -46,19 +50,18 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
 
     deployment = load_with_store(config_file, label_store)
     requested = parse_range(spans) if spans is not None else None
-    if deployment.validation.late_after_spans is None:
-        # Refuses a log with a gap before any file is written.
+    if deployment.validation.late_after_spans is None and deployment.spans_table is None:
+        # Refuses a log with a gap before any file is written. With `spans_table`, the loop completes the log.
         complete_spans(events)
     console = Console(soft_wrap=True)
     with open_loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
         done, errors = loop.catch_up(requested)
         _write_and_print_summary(loop, console, len(done))
-    for error in errors.values():
-        raise error
+    exit_with(errors.values())
 
 
 @click.command("serve-loop")
-@_deployment_options
+@_deployment_options(_ROOT_HELP)
 @click.option(
     "--branch",
     "branches",
@@ -79,7 +82,7 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     help="Seconds between two reads of the log.",
 )
 @click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
-@click.option("--metrics-port", type=PORT, default=None, help="Port for Prometheus to read metrics from.")
+@click.option("--metrics-port", type=PORT, default=None, help="Port on which Prometheus reads the metrics.")
 def serve_loop(
     config_file: Path,
     events: Path,
@@ -111,23 +114,23 @@ def serve_loop(
         num_done, errors = run_until_stopped(loop, poll_seconds, until_caught_up)
         if until_caught_up:
             _write_and_print_summary(loop, console, num_done)
-            for error in errors.values():
-                raise error
+            exit_with(errors.values())
 
 
 @click.command()
-@_deployment_options
+@_deployment_options("Folder of an existing run.")
 @click.option("--spans", required=True, help=SPANS_HELP)
 @click.option(
-    "--supersede", is_flag=True, help="Also label spans that have a label set; publish a new revision."
+    "--supersede", is_flag=True, help="Also label spans that have a label set. Each gets a new revision."
 )
 def backfill(
     config_file: Path, events: Path, root: Path, label_store: str | None, spans: str, supersede: bool
 ) -> None:
-    """Label spans that the teacher has run and that have no label set.
+    """Label spans whose newest version has no label set.
 
-    Each span is labelled by the latest teacher that has not trained on it. A fleet that has pinned a label
-    set keeps it.
+    A span can lack a set after a revision, after a skip, or after `labels gc`. The teacher must have run or
+    skipped the span. Each span is labelled by the latest teacher that has not trained on it. A fleet that has
+    pinned a label set keeps it.
     """
     from eventlog.spans import parse_range
 
@@ -140,7 +143,7 @@ def backfill(
 
 
 @click.command()
-@_deployment_options
+@_deployment_options(_ROOT_HELP)
 @click.option(
     "--processes",
     type=click.IntRange(min=1),

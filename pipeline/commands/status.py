@@ -39,7 +39,7 @@ _NO_VALUE = "-"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool) -> None:
-    """Show whether a loop runs, the progress of each branch, and its last unusual decision."""
+    """Show whether a loop runs, and each branch's progress and last decision that is not routine."""
     from pipeline.config_file import load_deployment
     from pipeline.observation.finished_spans import require_artifacts
 
@@ -69,7 +69,7 @@ def run_status(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
         A mapping for JSON. `loop`: `running`, and `pid` of the current or last process. `branches.<branch>`:
         `last_span`, `seconds_since` (its end), `next_span`, `spans_behind`, `last_push` (a span), `label_set`
         (the last one published or joined), `label_age_spans`, `deferred` (role → deferred spans) and
-        `decision` (the last unusual decision). A value is None if it does not exist yet.
+        `decision` (the last one that is not routine). A value is None if it does not exist yet.
     """
     from components.span_records import TEACHER
     from pipeline.observation.decisions import decisions
@@ -110,10 +110,10 @@ def _progress_values(
 
 def _decision_values(decisions: Sequence[Decision]) -> dict[str, Any]:
     pushes = [decision.span for decision in decisions if decision.outcome == "pushed"]
-    unusual = [decision for decision in decisions if not decision.is_routine]
+    notable = [decision for decision in decisions if not decision.is_routine]
     return {
         "last_push": pushes[-1] if pushes else None,
-        "decision": dataclasses.asdict(unusual[-1]) if unusual else None,
+        "decision": dataclasses.asdict(notable[-1]) if notable else None,
     }
 
 

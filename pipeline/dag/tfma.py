@@ -40,7 +40,10 @@ def evaluator(
 
 
 def eval_config(deployment: Deployment, surface: str) -> config_pb2.EvalConfig:
-    """Returns TFMA's metrics and slices for the immediate binary tasks: every fresh row has their labels."""
+    """Returns TFMA's metrics and slices for the immediate binary tasks.
+
+    Delayed tasks are left out: their labels are null in fresh rows, and the split has only fresh rows.
+    """
     tasks = deployment.student_job(surface).tasks
     names = [name for name, task in tasks.items() if task.kind == "binary" and not task.delayed]
     return config_pb2.EvalConfig(

@@ -25,7 +25,7 @@ _MAX_LIVE_AGE_SECONDS = 30 * 24 * 3600
 
 
 def render_summary(summary: _Json) -> Group:
-    """Returns the tables: surfaces, unusual decisions, freshness, label sets, seconds per step.
+    """Returns the tables: surfaces, decisions that are not routine, freshness, label sets, seconds per step.
 
     Args:
         summary: `spans` (list), `surfaces_without_student.<surface>` (share), `surfaces.<surface>.coverage`,
@@ -138,11 +138,11 @@ def _surface_table(surface: _Json) -> Table:
 
 
 def _decision_table(decisions: list[_Json]) -> Group:
-    unusual = [decision for decision in decisions if not Decision(**decision).is_routine]
-    if not unusual:
+    notable = [decision for decision in decisions if not Decision(**decision).is_routine]
+    if not notable:
         return Group(Text("decisions: all routine", style="bold"))
-    shown = unusual[-_MAX_SHOWN_DECISIONS:]
-    part = f"the last {len(shown)} of {len(unusual)}" if len(unusual) > len(shown) else f"all {len(shown)}"
+    shown = notable[-_MAX_SHOWN_DECISIONS:]
+    part = f"the last {len(shown)} of {len(notable)}" if len(notable) > len(shown) else f"all {len(shown)}"
     table = _table()
     table.add_column("span", justify="right")
     table.add_column("branch", no_wrap=True)
@@ -151,7 +151,7 @@ def _decision_table(decisions: list[_Json]) -> Group:
     for decision in shown:
         outcome = Text(f"{decision['what']} {decision['outcome']}")
         table.add_row(str(decision["span"]), Text(decision["branch"]), outcome, Text(decision["reason"]))
-    return Group(Text(f"unusual decisions, {part}", style="bold"), table)
+    return Group(Text(f"decisions that are not routine, {part}", style="bold"), table)
 
 
 def _freshness_lines(percentiles: _Json) -> Group:

@@ -28,6 +28,7 @@ from pipeline.driver.lock import exclusive_loop_lock
 from pipeline.driver.log_checks import InputNotReady
 from pipeline.driver.loop import Loop
 from pipeline.driver.progress import Progress
+from pipeline.errors import exit_with
 from pipeline.paths import RunPaths
 
 CONFIG_VARIABLE = "RANKDISTILL_CONFIG"
@@ -53,6 +54,7 @@ class DueSpanRunner(local_dag_runner.LocalDagRunner):
 
         Raises:
             BadInput: if no span is due, or if the event log, the labels or the configuration are faulty.
+            click.exceptions.Exit: if a surface has an error; see `exit_with`.
         """
         with exclusive_loop_lock(self._paths.root):
             progress = Progress(Console(soft_wrap=True), Journal(self._paths.journal))
@@ -64,8 +66,7 @@ class DueSpanRunner(local_dag_runner.LocalDagRunner):
                     got="none", fix="Write the next span with `rankdistill events`.",
                 )  # fmt: skip
             _, errors = loop.catch_up(range(due.span, due.span + 1))
-        for error in errors.values():
-            raise error
+        exit_with(errors.values())
 
 
 def main() -> None:

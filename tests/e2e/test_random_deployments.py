@@ -53,5 +53,6 @@ def test_random_deployments_are_accepted_or_refused_in_one_line(command, tmp_pat
     for seed, config, log, root in accepted[:NUM_RUN]:
         code, lines = command("run", "--config", config, "--events", log, "--root", root, "--spans", "4:4")
         ended[seed] = code
-        assert (code, len(lines)) in ((0, 0), (2, 1)), (seed, code, lines)
+        # `run` prints a line for each surface that failed.
+        assert code == (2 if lines else 0), (seed, code, lines)
     assert 0 in ended.values()

@@ -33,11 +33,21 @@ def test_an_error_keeps_its_message_on_the_way_between_processes() -> None:
         ("--s3_secret_access_key=abc --runner=Flink", "--s3_secret_access_key=*** --runner=Flink"),
         ("p/d?Password=a%20b&staging=/s", "p/d?Password=***&staging=/s"),
         ("('--api_token=abc', '--x=1')", "('--api_token=***', '--x=1')"),
+        ("postgres://u:p@ss@host/db", "postgres://***@host/db"),
+        ("s3://k:a/b@host and s3://k:c/d@e@host", "s3://***@host and s3://***@host"),
+        ("https://host:1/x and ann@example.org", "https://host:1/x and ann@example.org"),
+        ("password: x, user: ann", "password: ***, user: ann"),
+        ("{'api_key': 'a b', \"Token\": \"c\"}", "{'api_key': ***, \"Token\": ***}"),
         ("gs://bucket/labels, ann@example.org", "gs://bucket/labels, ann@example.org"),
     ],
 )
 def test_users_of_urls_and_values_of_secret_keys_are_masked(text: str, masked: str) -> None:
     assert without_secrets(text) == masked
+
+
+def test_a_key_at_the_end_of_a_part_has_no_value_to_mask() -> None:
+    error = BadInput("unknown key", where="a.yaml: password", expected="a known key", got="token", fix="Fix.")
+    assert str(error) == "a.yaml: password: unknown key: expected a known key, got token. Fix."
 
 
 def test_every_part_of_the_message_is_masked() -> None:

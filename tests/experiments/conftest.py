@@ -43,7 +43,7 @@ def hand_made():
         features={"hour": np.array([1, 2, 1, 2, 1, 2, 1, 2], np.int32)},
         labels=labels,
         spans=np.array([0, 0, 0, 0, 3, 3, 3, 3], np.int32),
-        twins=np.array([0, 1, 2, 3, 4, 5, 6, 1]),
+        fresh_row_indices=np.array([0, 1, 2, 3, 4, 5, 6, 1]),
         clusters=np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int32),
         surfaces=np.array([0, 0, 1, 1, 0, 0, 1, 0], np.int32),
         held_out=np.zeros(8, bool),

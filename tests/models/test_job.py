@@ -126,7 +126,16 @@ def test_an_inconsistent_job_is_refused(role: str, changes: dict[str, Any], mess
             {"embedding_size": 1, "trunk": (), "activation_clip": 0.0},
             "activation_clip must be > 0",
         ),
-        (Optimizer, {"name": "adam", "learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
+        (
+            Optimizer,
+            {"name": "adam", "learning_rate": 0.0},
+            "learning_rate must be a finite number > 0, got 0.0",
+        ),
+        (
+            Optimizer,
+            {"name": "adam", "learning_rate": float("inf")},
+            "learning_rate must be a finite number > 0, got inf",
+        ),
         (
             Optimizer,
             {"name": "adam", "learning_rate": 0.1, "warm_up_steps": -1},

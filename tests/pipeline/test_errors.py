@@ -5,7 +5,7 @@ import pytest
 
 from components.transforms.collecting import find_bad_input
 from eventlog.errors import BadInput
-from pipeline.errors import exit_on_bad_input
+from pipeline.errors import exit_on_bad_input, exit_with
 
 REFUSED = "the file system refuses: expected a path to read or write"
 FREE = "Free space, then repeat the command."
@@ -95,6 +95,18 @@ def test_the_exit_code_of_a_command_is_that_of_the_process(status, code):
     with pytest.raises(SystemExit) as caught:
         run()
     assert caught.value.code == code
+
+
+def test_every_error_of_a_list_is_printed(capsys):
+    other = BadInput("empty", where="span 4", expected="rows", got="none", fix="Write it again.")
+
+    with pytest.raises(SystemExit) as caught:
+        exit_on_bad_input("rankdistill", lambda: exit_with([bad_input(), other]))
+
+    assert caught.value.code == 2
+    lines = [f"rankdistill: {LINE}", f"rankdistill: {LINE.replace('3', '4')}"]
+    assert capsys.readouterr().err.splitlines() == lines
+    exit_with([])
 
 
 def test_a_program_error_keeps_its_traceback():

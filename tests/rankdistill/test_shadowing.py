@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 
@@ -32,6 +33,23 @@ def test_another_package_of_one_of_our_names_is_refused_in_one_line(package, tmp
     )
     assert str(tmp_path / package / "__init__.py") in line
     assert "its own environment" in line
+
+
+def test_a_missing_package_is_reported_as_missing(tmp_path):
+    folder = tmp_path / "rankdistill"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    shutil.copy(REPOSITORY / "rankdistill" / "shadowing.py", folder)
+    (tmp_path / PACKAGES[0]).mkdir()
+    (tmp_path / PACKAGES[0] / "__init__.py").write_text("")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from rankdistill.shadowing import *; "
+    # -I and -S: the packages of the repository are not on the path.
+    command = [sys.executable, "-I", "-S", "-c", code + "refuse_shadowed_packages()"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: package {PACKAGES[1]!r} is missing: expected {tmp_path / PACKAGES[1]}, "
+        "got no such package. Install rankdistill again."
+    )
 
 
 def test_a_public_name_is_refused_too(tmp_path):

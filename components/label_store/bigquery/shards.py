@@ -37,7 +37,7 @@ class BigQueryShardWriter(ShardWriter):
 
     Attributes:
         staging: `gs://bucket/prefix` or a folder.
-        attempt_id: the set id.
+        attempt_id: id of the attempt. It is also the set id, because each attempt has its own set id.
         columns: task → meaning of its column.
     """
 
@@ -73,11 +73,14 @@ def open_file_system(path: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _open_cloud_storage(emulator: str | None) -> pafs.FileSystem:
-    """Opens Cloud Storage or its emulator. Arrow does not read STORAGE_EMULATOR_HOST itself."""
+    """Opens Cloud Storage, or its emulator at `scheme://host` or `host`; the default scheme is http.
+
+    Arrow does not read STORAGE_EMULATOR_HOST itself.
+    """
     if emulator is None:
         return pafs.GcsFileSystem()
-    scheme, _, host = emulator.partition("://")
-    return pafs.GcsFileSystem(anonymous=True, scheme=scheme, endpoint_override=host)
+    scheme, _, host = emulator.rpartition("://")
+    return pafs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=host)
 
 
 def staging_folder(staging: str, set_id: str) -> str:
@@ -143,7 +146,8 @@ def load_shards(
         tasks: tasks of the shards' columns.
         shards: one copy of each shard.
         fields: columns of `labels`.
-        load_number: 0 for the first load. Rows of the earlier loads have been deleted again.
+        load_number: 0 for the first load. The next number loads all rows again, in jobs with new ids, after
+            the caller has found a wrong number of rows and has deleted the rows of the attempt.
     """
     from_cloud = location.staging.startswith("gs://")
     names = {LABEL_SET, *row_schema(tasks).names}
@@ -158,11 +162,15 @@ def load_shards(
     make_submit = _make_cloud_load if from_cloud else _make_upload
     for group in group_shards(shards, from_cloud):
         submit = make_submit(jobs.client, [shard.path for shard in group], table, config)
-        jobs.run_once(make_job_id(set_id, group, load_number), submit)
+        jobs.run_once(job_id_prefix(set_id, group, load_number), submit)
 
 
-def make_job_id(set_id: str, shards: Sequence[StagedShard], load_number: int) -> str:
-    """Returns the `id_prefix` of the load job for these shards: the same one in every process."""
+def job_id_prefix(set_id: str, shards: Sequence[StagedShard], load_number: int) -> str:
+    """Returns the `id_prefix` of the load job for these shards, for `JobRunner.run_once`.
+
+    The prefix depends only on the arguments, so every process returns the same one. `run_once` appends the
+    number of the run.
+    """
     lines = "\n".join([set_id, str(load_number), *sorted(shard.path for shard in shards)])
     return f"rankdistill_load_{hashlib.sha256(lines.encode()).hexdigest()[:40]}"
 

@@ -6,6 +6,7 @@ import yaml
 from rich.console import Console
 
 from experiments.advice import advising
+from experiments.advice.proposal_runner import deployed_point
 from experiments.advice.proposals import Proposal, proposals
 from experiments.protocol.settings import ExperimentProtocol
 from experiments.statistics.intervals import Estimate
@@ -13,6 +14,9 @@ from experiments.trials.progress import ExperimentProgress
 from experiments.trials.scheduler import TrialScheduler
 
 BEST = Proposal(4.0, "pet", "direct", 4.0)
+PROTOCOL = ExperimentProtocol(
+    deployment="", tuning="2:3", reporting="4:6", batch_size=256, resamples=50, min_positives=50
+)
 
 
 def advice(best, low):
@@ -28,7 +32,7 @@ def test_the_advice_is_a_configuration_that_loads(deployment, small_config, tmp_
         "watch_time": dataclasses.replace(deployment.tasks["watch_time"], weight=0.5),
     }
     weighted = dataclasses.replace(deployment, tasks=tasks)
-    line = advising.write_advice(advice(BEST, 0.01), weighted, small_config, tmp_path)
+    line = advising.write_advice(advice(BEST, 0.01), PROTOCOL, weighted, small_config, tmp_path)
     assert line.startswith(
         "Advice: direct pet of 4x, weight 4. Evidence: criterion minus the control's with 5 seeds"
     )
@@ -41,8 +45,40 @@ def test_the_advice_is_a_configuration_that_loads(deployment, small_config, tmp_
     assert (distillation["watch_time"].weight, recommended.tasks["watch_time"].weight) == (2.0, 0.5)
 
 
+def with_student(deployment, **architecture):
+    student = dataclasses.replace(
+        deployment.student,
+        architecture=dataclasses.replace(deployment.student.architecture, **architecture),
+    )
+    return dataclasses.replace(deployment, student=student)
+
+
+def test_the_recommended_models_are_the_evaluated_ones(deployment, small_config, tmp_path):
+    from pipeline.config_file import load_deployment
+
+    crossed = with_student(deployment, cross_layers=2, dropout=0.25)
+    advising.write_advice(advice(BEST, 0.01), PROTOCOL, crossed, small_config, tmp_path)
+    recommended = load_deployment(tmp_path / "recommended.yaml")
+    evaluated = BEST.teacher.job(crossed, crossed.seed, PROTOCOL.batch_size, deployed_point(crossed.teacher))
+    assert recommended.teacher_job() == evaluated
+    assert (evaluated.architecture.cross_layers, evaluated.architecture.dropout) == (2, 0.25)
+    assert (recommended.teacher.batch_size, recommended.student.batch_size) == (256, 256)
+    assert 256 not in (deployment.teacher.batch_size, deployment.student.batch_size)
+
+
+def test_the_advice_names_the_surfaces_whose_own_student_is_not_changed(deployment, small_config, tmp_path):
+    surfaces = deployment.surfaces | {
+        "tab_0": dataclasses.replace(deployment.surfaces["tab_0"], student=deployment.student)
+    }
+    own = dataclasses.replace(deployment, surfaces=surfaces)
+    line = advising.write_advice(advice(BEST, 0.01), PROTOCOL, own, small_config, tmp_path)
+    assert line.endswith(" Not evaluated and not changed: the own student of tab_0.")
+    line = advising.write_advice(advice(BEST, 0.01), PROTOCOL, deployment, small_config, tmp_path)
+    assert line.endswith("recommended.yaml")
+
+
 def test_without_evidence_nothing_is_recommended(deployment, small_config, tmp_path):
-    line = advising.write_advice(advice(None, -0.01), deployment, small_config, tmp_path)
+    line = advising.write_advice(advice(None, -0.01), PROTOCOL, deployment, small_config, tmp_path)
     assert line.startswith("No evidence that distillation helps")
     assert not (tmp_path / "recommended.yaml").exists()
 
@@ -61,13 +97,10 @@ def test_the_proposal_with_the_largest_gain_above_zero_is_advised():
 def test_advice_on_a_small_world(stream_folder, deployment, tmp_path, monkeypatch):
     few = [BEST, Proposal(4.0, "pet+pst", "direct", 1.0)]
     monkeypatch.setattr(advising, "proposals", lambda: few)
-    protocol = ExperimentProtocol(
-        deployment="", tuning="2:3", reporting="4:6", batch_size=256, resamples=50, min_positives=50
-    )
     with (tmp_path / "log").open("w") as log:
         progress = ExperimentProgress(Console(file=log, width=200))
         with TrialScheduler(stream_folder, tmp_path / "trials", 2, progress.on_done) as scheduler:
-            result = advising.advise(protocol, deployment, scheduler, budget_seconds=1, progress=progress)
+            result = advising.advise(PROTOCOL, deployment, scheduler, budget_seconds=1, progress=progress)
     assert "round 1: 2 proposals" in (tmp_path / "log").read_text()
     assert result.search_best in few and result.seeds == 3
     assert len(result.rounds) == 1 and set(result.rounds[0]) == {proposal.name for proposal in few}

@@ -57,7 +57,7 @@ def test_matured_rows_of_random_exposures_are_left_out(small_stream, small_log):
     drawn = pa.concat_arrays([some_ids(small_log, 3), some_ids(small_log, 6)[-7:]])
     rows = exposed_rows(small_stream, small_log, 6, drawn)
     assert len(rows) == 7
-    assert (small_stream.twins[rows] == rows).all()
+    assert (small_stream.fresh_row_indices[rows] == rows).all()
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def stream():
     return ExampleStream(
         key="", tasks=tuple(TASKS), surface_names=("tab_1", "tab_0"), features={"signal": signal},
         labels=labels.astype(np.float32), spans=np.sort(random.integers(0, 4, NUM_ROWS)).astype(np.int32),
-        twins=np.arange(NUM_ROWS), clusters=random.integers(0, 300, NUM_ROWS).astype(np.int32),
+        fresh_row_indices=np.arange(NUM_ROWS), clusters=random.integers(0, 300, NUM_ROWS).astype(np.int32),
         surfaces=(random.random(NUM_ROWS) < 0.3).astype(np.int32), held_out=np.zeros(NUM_ROWS, bool),
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ def runner():
         features={"hour": random.integers(0, 24, NUM_ROWS).astype(np.int32)},
         labels=(random.random((NUM_ROWS, 1)) < 0.4).astype(np.float32),
         spans=np.sort(random.integers(5, 8, NUM_ROWS)).astype(np.int32),
-        twins=np.arange(NUM_ROWS), clusters=random.integers(0, 500, NUM_ROWS).astype(np.int32),
+        fresh_row_indices=np.arange(NUM_ROWS), clusters=random.integers(0, 500, NUM_ROWS).astype(np.int32),
         surfaces=np.zeros(NUM_ROWS, np.int32), held_out=np.zeros(NUM_ROWS, bool),
     )  # fmt: skip
     return types.SimpleNamespace(

@@ -5,7 +5,7 @@ import pytest
 
 from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.settings import ExperimentProtocol
-from experiments.tables.stability import is_worse_than_base_rate, wilson_interval
+from experiments.tables.stability import is_worse_than_base_rate, result_rows, wilson_interval
 from experiments.trials.stream import ExampleStream
 from experiments.trials.trial_result import TrialResult
 
@@ -21,7 +21,7 @@ def runner(deployment):
     stream = ExampleStream(
         key="", tasks=("click", "ltv"), surface_names=("tab_1",), features={},
         labels=np.stack([clicks, np.arange(rows) % 7], axis=1).astype(np.float32),
-        spans=np.repeat(np.array(SPANS, np.int32), ROWS_PER_SPAN), twins=np.arange(rows),
+        spans=np.repeat(np.array(SPANS, np.int32), ROWS_PER_SPAN), fresh_row_indices=np.arange(rows),
         clusters=np.arange(rows), surfaces=np.zeros(rows, np.int32), held_out=np.zeros(rows, bool),
     )  # fmt: skip
     protocol = ExperimentProtocol(deployment="", tuning="2:3", reporting="4:5", min_positives=10)
@@ -79,6 +79,14 @@ def test_a_nan_prediction_is_a_divergence(runner):
 
 def test_delayed_tasks_do_not_count(runner):
     assert not is_worse_than_base_rate(runner, result(good_predictions(), ltv=1e6))
+
+
+def test_the_gain_is_the_mean_over_the_runs_that_did_not_diverge():
+    rate, gain = result_rows("naive x2", [False, True, False, True], [0.1, -5.0, 0.3, float("nan")])
+    assert (rate.metric, rate.seeds, rate.mean) == ("divergence_rate", 4, 0.5)
+    assert (gain.metric, gain.seeds, gain.mean) == ("information_gain", 2, pytest.approx(0.2))
+    _, no_gain = result_rows("naive x4", [True], [-1.0])
+    assert (no_gain.seeds, no_gain.mean) == (0, None)
 
 
 def test_the_interval_of_0_among_10_runs_ends_at_28_percent():

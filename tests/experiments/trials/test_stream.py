@@ -27,7 +27,7 @@ def test_a_written_stream_reads_back_equal(hand_made, tmp_path):
     np.testing.assert_array_equal(stream.features["hour"], hand_made.features["hour"])
 
 
-def test_a_stream_holds_all_rows_of_the_log_and_the_twins_of_matured_rows(small_stream, small_log):
+def test_a_stream_holds_all_rows_of_the_log_and_the_fresh_rows_of_matured_rows(small_stream, small_log):
     import pyarrow.parquet as pq
 
     from eventlog.spans import span_files
@@ -39,10 +39,10 @@ def test_a_stream_holds_all_rows_of_the_log_and_the_twins_of_matured_rows(small_
     clicks = np.concatenate([table["label_click"].to_numpy() for table in tables])
     np.testing.assert_array_equal(small_stream.labels[:, small_stream.tasks.index("click")], clicks)
     matured = ~small_stream.fresh
-    assert matured.any() and (small_stream.twins[matured] >= 0).all()
-    twins = small_stream.twins[matured]
-    np.testing.assert_array_equal(small_stream.clusters[twins], small_stream.clusters[matured])
-    assert (small_stream.spans[twins] == small_stream.spans[matured] - 3).all()
+    assert matured.any() and (small_stream.fresh_row_indices[matured] >= 0).all()
+    fresh_rows = small_stream.fresh_row_indices[matured]
+    np.testing.assert_array_equal(small_stream.clusters[fresh_rows], small_stream.clusters[matured])
+    assert (small_stream.spans[fresh_rows] == small_stream.spans[matured] - 3).all()
 
 
 def test_a_second_load_does_not_write_the_stream_again(stream_folder, small_config, small_log):

@@ -73,7 +73,7 @@ def test_a_branch_without_a_record_has_only_its_next_span(run):
     }
 
 
-def test_the_last_unusual_decision_is_shown(run):
+def test_the_last_decision_that_is_not_routine_is_shown(run):
     run.surface(5, discarded={"student": "worse [than before]"})
     run.surface(6)
     run.surface(7, report=JoinReport(surface="tab_1", decision="hard-only", reason="no label set"))

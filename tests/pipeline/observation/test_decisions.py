@@ -45,8 +45,8 @@ def test_refused_labels_discarded_candidates_and_skipped_spans_are_not_routine(r
     run.teacher(5, labels={"refusal": {"reason": "12 labels are NaN"}}, discarded="diverged")
     run.surface(5, report=report, discarded={"student": "worse"}, roles=["student"])
     run.skip("tab_1", 6, "late: still missing")
-    unusual = [decision for decision in decisions(run.deployment, run.paths) if not decision.is_routine]
-    assert unusual == [
+    notable = [decision for decision in decisions(run.deployment, run.paths) if not decision.is_routine]
+    assert notable == [
         Decision(5, "teacher", "labels", "refused", "12 labels are NaN"),
         Decision(5, "teacher", "candidate", "discarded", "teacher: diverged"),
         Decision(5, "tab_1", "join", "hard-only", "no label set"),

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pyarrow.fs as pafs
+import pytest
+
 from components.label_store.base import StagedShard
-from components.label_store.bigquery.shards import group_shards, make_job_id
+from components.label_store.bigquery.shards import group_shards, job_id_prefix, open_file_system
 
 
 def shard(number: int, rows: int = 10) -> StagedShard:
@@ -36,13 +39,25 @@ def test_an_upload_holds_shards_of_up_to_five_million_rows():
     assert [len(group) for group in group_shards(huge, from_cloud=False)] == [1, 1]
 
 
-def test_a_job_id_depends_on_set_files_and_load_number_but_not_on_order():
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("localhost:4443", "http://localhost:4443"), ("https://localhost:4443", "https://localhost:4443")],
+)
+def test_an_emulator_without_a_scheme_is_reached_by_http(monkeypatch, host, url):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
+    file_system, path = open_file_system("gs://bucket/prefix")
+    scheme, _, endpoint = url.partition("://")
+    expected = pafs.GcsFileSystem(anonymous=True, scheme=scheme, endpoint_override=endpoint)
+    assert (path, file_system) == ("bucket/prefix", expected)
+
+
+def test_the_prefix_of_a_job_id_depends_on_set_files_and_load_number_but_not_on_order():
     shards = [shard(0), shard(1)]
-    name = make_job_id("big.7.span-00003.0.abc", shards, 0)
-    assert name == make_job_id("big.7.span-00003.0.abc", shards[::-1], 0)
+    prefix = job_id_prefix("big.7.span-00003.0.abc", shards, 0)
+    assert prefix == job_id_prefix("big.7.span-00003.0.abc", shards[::-1], 0)
     others = [
-        make_job_id("big.7.span-00003.0.abd", shards, 0),
-        make_job_id("big.7.span-00003.0.abc", shards[:1], 0),
-        make_job_id("big.7.span-00003.0.abc", shards, 1),
+        job_id_prefix("big.7.span-00003.0.abd", shards, 0),
+        job_id_prefix("big.7.span-00003.0.abc", shards[:1], 0),
+        job_id_prefix("big.7.span-00003.0.abc", shards, 1),
     ]
-    assert len({name, *others}) == 4
+    assert len({prefix, *others}) == 4
