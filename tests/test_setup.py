@@ -1,4 +1,4 @@
-"""`make setup` and `.ci/debian13`: the Python that fits the machine, or one line that says what is missing."""
+"""`make setup` and `.ci/debian13`: the Python that fits the machine, or one line that says what is wrong."""
 
 import os
 import re
