@@ -97,6 +97,11 @@ def test_the_exit_code_of_a_command_is_that_of_the_process(status, code):
     assert caught.value.code == code
 
 
+def test_a_missing_file_of_the_program_keeps_its_traceback(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        exit_on_bad_input("tool", (tmp_path / "missing").read_text)
+
+
 def test_a_program_error_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         exit_on_bad_input("tool", lambda: 1 / 0)
