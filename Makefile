@@ -109,7 +109,7 @@ fuzz: $(READY) ## Read random broken input, FUZZ_MINUTES=30 for each of the four
 	done; exit $${failed:-0}
 
 docs: $(READY) ## Build the site of the documentation in build/site
-	$(BIN)/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet && echo "The site: build/site/index.html"
 
 docs-test: $(READY) ## Run the code blocks of README and docs (at most 10 minutes)
 	$(BIN)/python -m pytest tests/docs

@@ -164,8 +164,8 @@ def _files(source: Path, kind: str, columns: tuple[str, ...]) -> list[Path]:
         raise BadInput(
             "several releases of KuaiRand in one folder" if files else f"no KuaiRand files of kind {kind}",
             where=str(folder), expected=f"{kind}_*_{{pure|1k|27k}}.csv or .csv.gz of one release",
-            got=", ".join(sorted(set(files.values()))) or "none",
-            fix="Set --source to one folder KuaiRand-{Pure,1K,27K}/data.",
+            got=", ".join(sorted(set(files.values()))) or ("none" if folder.is_dir() else "no such folder"),
+            fix="Give the folder of one release, KuaiRand-{Pure,1K,27K}/data.",
         )  # fmt: skip
     for file in files:
         _check_header(file, columns)

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -18,6 +19,8 @@ _FULL_DISK_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SQLITE_FULL_TEXTS = ("database or disk is full", "disk I/O error")
 _ABSOLUTE_PATH = re.compile(r"(?<!\w)/[^\s'\",;:]+")
 _REFUSAL_CODES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+_NO_FOLDER_CODES = (errno.EEXIST, errno.ENOENT)
+"""Codes of a folder that cannot be made: its parent is a file, or it lies in `/proc`."""
 
 
 def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:
@@ -74,7 +77,9 @@ def _find_file_system_error(error: BaseException) -> BadInput | None:
     cause: BaseException | None = error
     while cause is not None:
         code = cause.errno if isinstance(cause, OSError) else None
-        if code in _REFUSAL_CODES or code in _FULL_DISK_CODES:
+        if code in _NO_FOLDER_CODES and not _is_raised_by_mkdir(cause):
+            code = None
+        if code in (*_REFUSAL_CODES, *_FULL_DISK_CODES, *_NO_FOLDER_CODES):
             return _file_system_error(str(getattr(cause, "filename", None) or "a file"), code)
         # Errors of TensorFlow, Arrow and SQLite may have no errno; then their text shows a full disk.
         text = str(cause)
@@ -84,6 +89,11 @@ def _find_file_system_error(error: BaseException) -> BadInput | None:
                 return _file_system_error(path.group() if path else "metadata of the run", code)
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _is_raised_by_mkdir(error: BaseException) -> bool:
+    """Whether the error was raised while a folder was made; any other missing file may be a program error."""
+    return any(frame.name in ("mkdir", "makedirs") for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _file_system_error(where: str, code: int) -> BadInput:

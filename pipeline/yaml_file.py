@@ -38,7 +38,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 class _StrictLoader(yaml.SafeLoader):
     """YAML's safe loader; every key must be text and unique, and an error names the faulty line.
 
-    Dates stay text, and `1e-3` is a number.
+    Dates stay text, and so does `4:30`, which YAML 1.1 reads as a number of base 60. `1e-3` is a number.
     """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -80,8 +80,13 @@ class _StrictLoader(yaml.SafeLoader):
         return dict(super().construct_mapping(node, deep))
 
 
+_BASE_60 = re.compile(r"[-+]?[0-9]+(:[0-9]+)+(\.[0-9_]*)?$")
+# The first resolver that matches decides.
 _StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [
+        ("tag:yaml.org,2002:str", _BASE_60),
+        *((tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"),
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 # YAML 1.1 reads a number with an exponent but without a decimal point as text.

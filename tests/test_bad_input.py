@@ -112,6 +112,7 @@ RUN = ("run", "--config", "{config}", "--events", "{log}", "--root", "{root}")
 SERVE = ("serve-loop", *RUN[1:])
 FLEET = ("fleet", *RUN[1:])
 BACKFILL = ("backfill", *RUN[1:])
+REPORT = ("report", *RUN[1:], "--out")
 
 
 def config(**changes):
@@ -178,6 +179,22 @@ def no_spans(world):
 
 def moved(world):
     write_record(str(world.root / "records"), BURN_IN, SpanRecord(span=3, slots={"teacher": "/gone/teacher"}))
+
+
+def copied(world):
+    """A root whose record names an artifact of the original, which both have."""
+    artifacts = [
+        root / "artifacts" / "teacher" / "3" for root in (world.root.parent / "original", world.root)
+    ]
+    for artifact in artifacts:
+        artifact.mkdir(parents=True)
+    slots = {"teacher": str(artifacts[0])}
+    write_record(str(world.root / "records"), BURN_IN, SpanRecord(span=3, slots=slots))
+
+
+def without_records(world):
+    shutil.rmtree(world.root / "records")
+    (world.root / "deployment.json").unlink()
 
 
 def broken_record(world):
@@ -326,6 +343,17 @@ KINDS = [
      ["cannot take these changes", "name 'other' instead of 'demo'", "teacher.name 'bigger'"]),
     ("a root of another version", RUN, other_version, ["deployment.json", "cannot be read"]),
     ("a moved root", RUN, moved, ["the root was moved, or lost an artifact", "/gone/teacher"]),
+    ("a copied root", RUN, copied, ["the root was copied", "original/artifacts/teacher/3"]),
+    ("a copied root of a report", (*REPORT, "p.html"), copied, ["the root was copied"]),
+    ("a moved root of a backfill", (*BACKFILL, "--spans", "3:3"), moved, ["the root was moved"]),
+    ("another deployment of a report", (*REPORT, "p.html"), config(name="other"),
+     ["the root of another deployment"]),
+    ("another deployment of a status", ("status", *RUN[1:]), config(name="other"), ["expected name: demo"]),
+    ("a range of a new root", (*RUN, "--spans", "50:60"), without_records, ["span gap", "got 50"]),
+    ("a store without a table", (*RUN, "--label-store", "bigquery://p/d"), nothing, ["bigquery://p/d"]),
+    ("a page in a file", (*REPORT, "{config}/p.html"), nothing, ["the file system refuses"]),
+    ("a page below /proc", (*REPORT, "/proc/none/p.html"), nothing, ["the file system refuses"]),
+    ("a root below /proc", (*RUN[:-1], "/proc/none"), nothing, ["the file system refuses", "/proc/none"]),
     ("a torn record", RUN, broken_record, ["bootstrap", "expected"]),
     ("a clock behind", RUN, newer_push, ["the clock is behind", "serving/tab_1/99999999999"]),
     ("unknown branch", (*SERVE, "--branch", "tab_9"), nothing,

@@ -26,12 +26,16 @@ def report(
         page = experiment_page(experiment)
     elif experiment is None and config and events and root:
         from pipeline.config_file import load_deployment
+        from pipeline.driver.changed_settings import require_own_root
+        from pipeline.observation.finished_spans import require_artifacts
         from pipeline.observation.run_page import run_page
         from pipeline.observation.summary import summarize
         from pipeline.paths import RunPaths
 
         paths = RunPaths(root=require_root(root), events=events.resolve())
         deployment = load_deployment(config)
+        require_artifacts(paths)
+        require_own_root(deployment, paths)
         page = run_page(deployment, paths, summarize(deployment, paths))
     else:
         options = {"--experiment": experiment, "--config": config, "--events": events, "--root": root}

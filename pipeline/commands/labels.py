@@ -131,12 +131,17 @@ def gc(uri: str, grace_hours: float, retention_days: float | None, dry_run: bool
     """Delete unpublished attempts and, with --retention-days, old label sets that are not pinned."""
     store = _open_existing(uri)
     verb = "would remove" if dry_run else "removed"
+    old: list[str] = []
     if retention_days is not None:
         retention_seconds = retention_days * _SECONDS_PER_DAY
-        for set_id in store.delete_unpinned(older_than_seconds=retention_seconds, dry_run=dry_run):
-            click.echo(f"{verb} old label set {set_id}")
-    for set_id in store.delete_unpublished(older_than_seconds=grace_hours * 3600, dry_run=dry_run):
+        old = store.delete_unpinned(older_than_seconds=retention_seconds, dry_run=dry_run)
+    for set_id in old:
+        click.echo(f"{verb} old label set {set_id}")
+    unpublished = store.delete_unpublished(older_than_seconds=grace_hours * 3600, dry_run=dry_run)
+    for set_id in unpublished:
         click.echo(f"{verb} unpublished attempt {set_id}")
+    if not old and not unpublished:
+        click.echo("nothing to remove")
 
 
 def _open_existing(uri: str) -> Any:

@@ -41,11 +41,14 @@ _NO_VALUE = "-"
 def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool) -> None:
     """Show whether a loop runs, and each branch's progress and last decision that is not routine."""
     from pipeline.config_file import load_deployment
+    from pipeline.driver.changed_settings import require_own_root
     from pipeline.observation.finished_spans import require_artifacts
 
     paths = RunPaths(require_root(root), events.resolve())
     require_artifacts(paths)
-    state = run_status(load_deployment(config_file), paths)
+    deployment = load_deployment(config_file)
+    require_own_root(deployment, paths)
+    state = run_status(deployment, paths)
     if runs:
         from pipeline.observation.runs import list_runs
 

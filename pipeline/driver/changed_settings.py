@@ -16,35 +16,47 @@ from models.state import fixed_settings
 from pipeline.config import Deployment
 from pipeline.paths import RunPaths
 
+_MAX_LISTED_CHANGES = 6
 _NEW_ROOT = "a new root"
 _NEW_TEACHER = "a new teacher (a burn-in in a new root)"
 _NEW_FEATURES = "a new feature version (a burn-in in a new root)"
 
 
-def accept_settings(deployment: Deployment, paths: RunPaths) -> list[str]:
-    """Compares the configuration with the root's recorded one, then records it.
+def require_settings(deployment: Deployment, paths: RunPaths) -> None:
+    """Compares the configuration with the root's recorded one.
 
     Args:
         deployment: The configuration.
         paths: The paths of the run; `deployment.json` in the root is the recorded configuration.
 
+    Raises:
+        BadInput: if a change does not fit the models of the root. The message lists such changes and their
+            remedies.
+    """
+    before = _read_recorded(paths)
+    refused = {} if before is None else dict(_refused_changes(before, deployment, paths))
+    if refused:
+        listed = [f"{change} needs {remedy}" for change, remedy in refused.items()]
+        if len(listed) > _MAX_LISTED_CHANGES:
+            listed[_MAX_LISTED_CHANGES:] = [f"and {len(listed) - _MAX_LISTED_CHANGES} more changes"]
+        raise BadInput(
+            "the root cannot take these changes of the configuration", where=str(paths.root),
+            expected="the settings that its models were trained with", got="; ".join(listed),
+            fix="Restore the settings, or begin with a new --root.",
+        )  # fmt: skip
+
+
+def accept_settings(deployment: Deployment, paths: RunPaths) -> list[str]:
+    """Records the configuration in the root, after `require_settings`.
+
     Returns:
         One text for each changed setting, `key: before -> now`; empty at the first run.
 
     Raises:
-        BadInput: if a change does not fit the models of the root. The message lists each such change and its
-            remedy.
+        BadInput: see `require_settings`.
     """
+    require_settings(deployment, paths)
     before = _read_recorded(paths)
-    if before is not None:
-        refused = dict(_refused_changes(before, deployment, paths))
-        if refused:
-            raise BadInput(
-                "the root cannot take these changes of the configuration", where=str(paths.root),
-                expected="the settings that its models were trained with",
-                got="; ".join(f"{change} needs {remedy}" for change, remedy in refused.items()),
-                fix="Restore the settings, or begin with a new --root.",
-            )  # fmt: skip
     if before == deployment:
         return []
     paths.root.mkdir(parents=True, exist_ok=True)
@@ -53,6 +65,20 @@ def accept_settings(deployment: Deployment, paths: RunPaths) -> list[str]:
     partial.write_text(to_json(deployment))
     partial.replace(paths.deployment)
     return [] if before is None else _describe_changes(before, deployment)
+
+
+def require_own_root(deployment: Deployment, paths: RunPaths) -> None:
+    """Checks that a root belongs to the deployment, by its name.
+
+    Raises:
+        BadInput: if another deployment has run in the root, or the recorded configuration cannot be read.
+    """
+    before = _read_recorded(paths)
+    if before is not None and before.name != deployment.name:
+        raise BadInput(
+            "the root of another deployment", where=str(paths.root), expected=f"name: {before.name}",
+            got=f"name: {deployment.name}", fix="Give the configuration of this root, or another --root.",
+        )  # fmt: skip
 
 
 def _read_recorded(paths: RunPaths) -> Deployment | None:

@@ -64,7 +64,7 @@ def find_next_span(
         raise BadInput(
             "span gap", where=f"--spans {requested[0]}:{requested[-1]}",
             expected=f"a range from span {span} or earlier", got=str(requested[0]),
-            fix="Warm start needs every span in order; start where the last run ended.",
+            fix="Models train on all spans in order; begin with the next one.",
         )  # fmt: skip
     if requested is not None and span > requested[-1]:
         return None

@@ -30,7 +30,7 @@ from pipeline.dag.pipelines import (
     span_pipeline,
     surface_burn_in_pipeline,
 )
-from pipeline.driver.changed_settings import accept_settings
+from pipeline.driver.changed_settings import accept_settings, require_settings
 from pipeline.driver.due_spans import (
     SpanToRun,
     begins_without_burn_in,
@@ -127,12 +127,12 @@ class Loop:
                 configuration does not fit the root, see `accept_settings`.
             Stopped: if `is_stopping` returned True.
         """
-        require_artifacts(self.paths)
+        self._require_root()
         require_clock(self.paths)
-        self._accept_settings()
         self._fetch_spans()
         # Refuses an impossible range before the burn-in starts.
         find_next_span(self.deployment, self.paths, self.branches, requested)
+        self._accept_settings()
         self.burn_in()
         if requested is not None:
             # Only the last span is required: an earlier missing span may be skipped.
@@ -156,8 +156,14 @@ class Loop:
         self._relabel_changed_spans(requested)
         return done, errors
 
-    def _accept_settings(self) -> None:
+    def _require_root(self) -> None:
+        """Refuses a root that does not fit, and a label store that cannot be opened; writes nothing."""
+        require_artifacts(self.paths)
         require_platform(self.paths)
+        require_settings(self.deployment, self.paths)
+        open_store(self.paths.label_store(self.deployment.label_store))
+
+    def _accept_settings(self) -> None:
         for change in accept_settings(self.deployment, self.paths):
             self.progress.print_line(f"changed setting, from now on: {change}")
         copy = accept_platform(self.paths)
@@ -229,7 +235,7 @@ class Loop:
             BadInput: if the teacher has not run a span of the range, the log lacks a span, or
                 a span is faulty.
         """
-        self._accept_settings()
+        self._require_root()
         trained = recorded_spans(self.paths.records, TEACHER)
         newest = span_versions(self.paths.events)
         not_trained = [span for span in spans if span not in trained or span not in newest]
@@ -239,6 +245,7 @@ class Loop:
                 expected=f"spans that the teacher has run: {', '.join(map(str, trained))[:200] or 'none'}",
                 got=str(not_trained[0]), fix="Run them with `rankdistill run`, which labels them too.",
             )  # fmt: skip
+        self._accept_settings()
         sets = self._newest_label_sets()
         to_label = [span for span in spans if supersede or (span, newest[span]) not in sets]
         for span in to_label:

@@ -52,7 +52,7 @@ class Progress:
 
     def print_line(self, text: str) -> None:
         """Prints a plain line between steps."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
         self._write("note", text=text)
 
     def _write(self, event: str, **fields: Any) -> None:

@@ -144,10 +144,10 @@ def finished_spans(paths: RunPaths, branch: str) -> list[FinishedSpan]:
 
 
 def require_artifacts(paths: RunPaths) -> None:
-    """Checks that the artifacts in each branch's newest record exist: they do not if the root was moved.
+    """Checks the artifacts of each branch's newest record: a root that was moved or copied lacks them.
 
     Raises:
-        BadInput: if an artifact is missing.
+        BadInput: if an artifact is missing, or lies in another root and has a copy in this one.
     """
     for folder in sorted(Path(paths.records).glob("*/")):
         newest = max(folder.glob("span-*.json"), default=None)
@@ -158,6 +158,14 @@ def require_artifacts(paths: RunPaths) -> None:
                     "the root was moved, or lost an artifact", where=str(newest),
                     expected=f"the artifact {uri}", got="no such folder",
                     fix="Move the root back to the path where it was made, or restore the artifact.",
+                )  # fmt: skip
+            _, folder_name, inner = uri.rpartition("/artifacts/")
+            copy = Path(paths.artifacts, inner)
+            if folder_name and copy.exists() and not copy.samefile(uri):
+                raise BadInput(
+                    "the root was copied", where=str(paths.root), expected=f"the artifact {copy}",
+                    got=f"a record that names {uri}",
+                    fix="Work on the original root, or begin with a new --root.",
                 )  # fmt: skip
 
 

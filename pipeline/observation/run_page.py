@@ -48,7 +48,10 @@ def run_page(deployment: Deployment, paths: RunPaths, summary: Json) -> str:
         _labels_section(deployment, paths, summary),
         _cost_section(summary),
     ]
-    lead += " Every model is evaluated on spans on which it had not yet trained."
+    lead += (
+        " Every model is evaluated on spans on which it had not yet trained. The control is trained like the "
+        "student, but without the teacher's labels. Higher AUC and lower RMSE are better."
+    )
     return render_sections(f"Run {deployment.name}", lead, sections)
 
 

@@ -102,7 +102,22 @@ def render_headline(summary: _Json, tasks: Mapping[str, Task]) -> Group:
     spans = summary["spans"]
     span_range = f"spans {min(spans)} to {max(spans)}" if spans else "no spans"
     note = "AUC: higher is better. RMSE: lower is better. The intervals resample users."
-    return Group(Text(), Text(f"Result, {span_range}", style="bold"), table, Text(note))
+    others = Text(f"The student on other tasks: {_other_verdicts(summary, tasks)}.")
+    return Group(Text(), Text(f"Result, {span_range}", style="bold"), table, others, Text(note))
+
+
+def _other_verdicts(summary: _Json, tasks: Mapping[str, Task]) -> str:
+    """Number of surfaces and tasks, without `headline_tasks`, by verdict; names those that are worse."""
+    named: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
+    for surface, figures in summary["surfaces"].items():
+        for task in figures["tasks"].keys() - headline_tasks(tasks).keys():
+            differences = figures["tasks"][task].get("difference", {})
+            metric = "rmse" if "rmse" in differences else "auc"
+            named.get(_verdict(differences.get(metric), metric), []).append(f"{surface} {task}")
+    worse = f" ({', '.join(sorted(named['worse']))})" if named["worse"] else ""
+    return (
+        f"{len(named['better'])} better, {len(named['worse'])} worse{worse}, {len(named['unclear'])} unclear"
+    )
 
 
 def _verdict(difference: list[float | None] | None, metric: str) -> str:

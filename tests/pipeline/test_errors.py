@@ -109,6 +109,11 @@ def test_every_error_of_a_list_is_printed(capsys):
     exit_with([])
 
 
+def test_a_missing_file_of_the_program_keeps_its_traceback(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        exit_on_bad_input("tool", (tmp_path / "missing").read_text)
+
+
 def test_a_program_error_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         exit_on_bad_input("tool", lambda: 1 / 0)

@@ -24,6 +24,11 @@ def test_dates_stay_text_and_numbers_need_no_point(read):
     }  # fmt: skip
 
 
+def test_digits_with_colons_stay_text(read):
+    """YAML 1.1 reads them as a number of base 60."""
+    assert read("a: 4:30\nb: 0:4\nc: 12:30:45.5\n") == {"a": "4:30", "b": "0:4", "c": "12:30:45.5"}
+
+
 def test_anchors_and_merged_mappings_are_read(read):
     assert read("a: &a {x: 1}\nb: {<<: *a, y: 2}\n")["b"] == {"x": 1, "y": 2}
 

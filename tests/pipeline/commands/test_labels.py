@@ -85,6 +85,7 @@ def test_gc_removes_the_sets_that_a_dry_run_lists(run, publish, uri):
     ]
     assert store.list_sets() == [old, pinned]
     assert run("gc", *options).output.splitlines() == [f"removed {line}" for line in expected]
+    assert run("gc", *options).output == "nothing to remove\n"
     assert store.list_sets() == [pinned]
 
 

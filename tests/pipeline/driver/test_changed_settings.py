@@ -114,6 +114,18 @@ def test_a_change_that_needs_new_models_is_refused_before_a_span(load, document,
     assert paths.deployment.read_bytes() == before
 
 
+def test_of_many_refused_changes_six_are_listed(load, document, paths):
+    for name in ("teacher", "student"):
+        for feature in document[name]["features"]:
+            if document["features"][feature]["kind"] == "id":
+                document["features"][feature]["buckets"] = 77
+    document["name"] = "other"
+    with pytest.raises(BadInput) as caught:
+        accept_settings(load(document), paths)
+    assert str(caught.value).count(" needs ") == 6
+    assert "more changes" in str(caught.value)
+
+
 def test_a_new_feature_that_a_model_uses_needs_a_new_feature_version(load, document, paths):
     feature = document["features"].pop("hour")
     without = copy.deepcopy(document)

@@ -160,6 +160,16 @@ def test_the_headline_has_the_first_immediate_task_of_each_kind_on_each_surface(
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_the_headline_counts_the_other_tasks_and_names_those_that_are_worse():
+    worse = BINARY | {"difference": {"auc": [-0.02, -0.03, -0.01]}}
+    better = BINARY | {"difference": {"auc": [0.02, 0.01, 0.03]}}
+    unclear = BINARY | {"difference": {"auc": [0.02, -0.01, 0.03]}}
+    tasks = {name: Task(kind="binary", group="pet") for name in ("click", "like", "share", "save")}
+    figures = {"tasks": {"click": better, "like": worse, "share": better, "save": unclear}}
+    text = headline(SUMMARY | {"surfaces": {"home": figures}}, tasks)
+    assert "The student on other tasks: 1 better, 1 worse (home like), 1 unclear." in text
+
+
 @pytest.mark.parametrize(
     ("metric", "difference", "verdict"),
     [
