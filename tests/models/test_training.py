@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import logging
 import math
@@ -215,8 +216,9 @@ def test_a_diverged_run_exports_nothing(graph_dir: Path, tmp_path: Path) -> None
 
 
 def test_the_error_names_a_damaged_shard(graph_dir: Path, shards: Path, tmp_path: Path) -> None:
-    whole = (shards / "span-00004-00000-of-00001.gz").read_bytes()
-    (tmp_path / "span-00004-00000-of-00001.gz").write_bytes(whole[: len(whole) // 2])
+    records = gzip.decompress((shards / "span-00004-00000-of-00001.gz").read_bytes())
+    # Ends within the first record. A file that ends between two records would look complete.
+    (tmp_path / "span-00004-00000-of-00001.gz").write_bytes(gzip.compress(records[:30]))
     with pytest.raises(BadInput, match=r"span 4, .*span-00004.*: the examples cannot be read"):
         run_fn(fn_args(tmp_path / "model", job("teacher", **SMALL), graph_dir, f"{tmp_path}/*.gz"))
 
