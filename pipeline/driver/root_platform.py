@@ -90,7 +90,7 @@ def _upgrade_metadata(metadata: Path, version: str) -> Path | None:
         partial = copy.with_suffix(".partial")
         partial.unlink(missing_ok=True)
         with (
-            contextlib.closing(sqlite3.connect(f"file:{metadata}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(metadata)) as source,
             contextlib.closing(sqlite3.connect(partial)) as target,
         ):
             source.backup(target)

@@ -14,7 +14,7 @@ class ApiService:
 
     Args:
         service: The generated client of the service.
-        prefix: What 2.16 writes before each method's name.
+        prefix: The prefix of the method names in 2.16.
     """
 
     def __init__(self, service: Any, prefix: str) -> None:

@@ -4,8 +4,8 @@
 
 `begin` simulates a log and runs two spans. `continue` reads what `begin` wrote, then runs two more spans.
 `return` reads what `continue` wrote; a run is refused if the installed TFX is the older one. `agree` runs the
-four spans anew and compares labels, figures and predictions with those of both platforms. FOLDER must have
-the same path on both platforms.
+four spans in a new root and compares labels and figures with those of the first root. FOLDER must have the
+same path on both platforms.
 """
 
 import json
