@@ -69,6 +69,16 @@ def run_alone(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def clean_log(tmp_path_factory):
+    """Four spans of 60 simulated impressions; tests change copies of it."""
+    from eventlog.simulator import simulate
+
+    log = tmp_path_factory.mktemp("clean") / "log"
+    simulate(log, spans=4, examples_per_span=60, seed=1)
+    return log
+
+
+@pytest.fixture(scope="session")
 def small_log(tmp_path_factory):
     """Nine spans of 1,500 simulated impressions."""
     from eventlog.simulator import simulate

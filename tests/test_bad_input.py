@@ -11,17 +11,9 @@ import pyarrow as pa
 import pytest
 
 from components.span_records import BURN_IN, SpanRecord, write_record
-from eventlog.simulator import simulate
 from pipeline.config_file import load_deployment
 from rankdistill.command_line import main
 from tests.bad_input_world import World
-
-
-@pytest.fixture(scope="session")
-def clean_log(tmp_path_factory):
-    log = tmp_path_factory.mktemp("clean") / "log"
-    simulate(log, spans=4, examples_per_span=60, seed=1)
-    return log
 
 
 @pytest.fixture

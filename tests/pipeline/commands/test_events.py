@@ -4,18 +4,10 @@ import click.testing
 import pyarrow.parquet as pq
 import pytest
 
-from eventlog.simulator import simulate
 from pipeline.commands.events import events
 
 FINISHED_BAR = "38;5;70m"
 """Color of rich's bar when all spans are done."""
-
-
-@pytest.fixture(scope="module")
-def clean_log(tmp_path_factory):
-    log = tmp_path_factory.mktemp("clean") / "log"
-    simulate(log, spans=4, examples_per_span=60, seed=1)
-    return log
 
 
 @pytest.fixture
