@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Examples, Model
@@ -21,7 +22,7 @@ from components.evaluation.progressive import progressive_figures
 from components.output_files import FIGURES_FILE, FRESH_FILE, MATURED_FILE
 from components.transforms.scoring_rows import has_model, read_matured_labels, score_span
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, split_files
-from eventlog.rows import MATURITY_SPANS
+from eventlog.rows import IMPRESSION_SPAN
 from models.settings import from_json
 from models.state import STATE_FOLDER, read_state_record
 from models.tasks import Task
@@ -68,14 +69,16 @@ def ProgressiveEvaluator(
     earlier = Path(earlier_predictions.uri)
     control_uri = control.uri if _trained_on_same_spans(student.uri, control.uri) else None
     fresh = score_span(_split_paths(examples.uri, FRESH_SPLITS), student.uri, control_uri, tasks_by_name)
-    matured = _join_matured(earlier, _split_paths(examples.uri, MATURED_SPLITS), span, tasks_by_name)
+    matured_by_span = join_matured(earlier, _split_paths(examples.uri, MATURED_SPLITS), span, tasks_by_name)
+    no_rows = predictions_schema(tasks_by_name).empty_table()
+    matured = pa.concat_tables([no_rows, *matured_by_span.values()])
     write_predictions(fresh, Path(figures.uri) / FRESH_FILE)
     write_predictions(matured, Path(figures.uri) / MATURED_FILE)
-    tables = {span: fresh, span - MATURITY_SPANS: matured}
+    tables = {span: fresh, **matured_by_span}
     Path(figures.uri, FIGURES_FILE).write_text(
         json.dumps(progressive_figures(tables, tasks_by_name, resamples, seed, min_positives), indent=1)
     )
-    num_spans = max(MATURITY_SPANS, keep_spans)
+    num_spans = max(keep_spans, *(task.delay for task in tasks_by_name.values()))
     _copy_spans(earlier, Path(predictions.uri), range(span - num_spans + 1, span))
     write_predictions(fresh, Path(predictions.uri) / span_file(span))
 
@@ -94,11 +97,31 @@ def _split_paths(uri: str, splits: tuple[str, ...]) -> list[str]:
     return [path for split in splits for path in split_files(uri, split)]
 
 
-def _join_matured(earlier: Path, files: list[str], span: int, tasks: dict[str, Task]) -> pa.Table:
-    predictions = earlier / span_file(span - MATURITY_SPANS)
-    if not predictions.exists():
-        return predictions_schema(tasks).empty_table()
-    return join_matured_labels(read_predictions(predictions, tasks), read_matured_labels(files, tasks))
+def join_matured(earlier: Path, files: list[str], span: int, tasks: dict[str, Task]) -> dict[int, pa.Table]:
+    """Joins the delayed labels of a span with the earlier predictions of their impressions.
+
+    Args:
+        earlier: Folder with the predictions of earlier spans.
+        files: Shards of the span's joined matured examples.
+        span: The span whose log brings the labels.
+        tasks: Name → task.
+
+    Returns:
+        Span of the impressions → predictions table of their matured rows, by ascending span. A span without
+        earlier predictions is left out.
+
+    Raises:
+        BadInput: see `join_matured_labels`.
+    """
+    labels = read_matured_labels(files, tasks)
+    joined = {}
+    for impression_span in sorted({span - task.delay for task in tasks.values() if task.delay}):
+        predictions = earlier / span_file(impression_span)
+        if predictions.exists():
+            is_matured = pc.equal(labels[IMPRESSION_SPAN], impression_span)
+            fresh = read_predictions(predictions, tasks)
+            joined[impression_span] = join_matured_labels(fresh, labels.filter(is_matured))
+    return joined
 
 
 def _copy_spans(source: Path, target: Path, spans: range) -> None:

@@ -24,7 +24,6 @@ from components.transforms.without_labels import (
     too_few_labels,
 )
 from eventlog.errors import BadInput
-from eventlog.rows import MATURITY_SPANS
 from eventlog.spans import parse_range
 from models.settings import from_json, to_json
 
@@ -48,8 +47,10 @@ class SoftLabelTransformExecutor(BeamExecutor):
         surface, span = exec_properties["surface"], exec_properties["span"]
         settings = from_json(JoinSettings, exec_properties["settings"])
         store = open_store(exec_properties["store"])
+        delays = {name: task.delay for name, task in settings.tasks.items()}
         # Matured rows are joined with the set of their impressions' span; burn-in spans have no set.
-        earlier = pinned_sets(store, settings.fleet, [span - MATURITY_SPANS])
+        matured_spans = sorted({span - delay for delay in delays.values() if delay})
+        earlier = pinned_sets(store, settings.fleet, matured_spans)
         # The span's own set is added in `_join`; the fallbacks without labels join only the earlier sets.
         join = JoinSoftLabels(
             examples_uri=examples.uri,
@@ -58,12 +59,12 @@ class SoftLabelTransformExecutor(BeamExecutor):
             surface=surface,
             store_uri=exec_properties["store"],
             set_ids=[record.set_id for record in earlier],
-            delayed={name: task.delayed for name, task in settings.tasks.items()},
+            delays=delays,
         )
         label_set, shortage = None, None
         try:
             label_set = pin_span(store, settings.fleet, settings.source, span)
-            report = self._join(join, [label_set, *earlier], settings.events_table)
+            report = self._join(join, [label_set, *earlier], settings)
             shortage = too_few_labels(surface, report.coverage, settings.coverage_floor)
         except UnusableLabels as error:
             shortage = error
@@ -84,19 +85,20 @@ class SoftLabelTransformExecutor(BeamExecutor):
         joined.set_string_custom_property("decision", report.decision)
 
     def _join(
-        self, join: JoinSoftLabels, records: list[LabelSetRecord], events_table: str | None
+        self, join: JoinSoftLabels, records: list[LabelSetRecord], settings: JoinSettings
     ) -> JoinReport:
-        if events_table is None:
+        if settings.events_table is None or settings.columns is None:
             with_sets = dataclasses.replace(join, set_ids=[record.set_id for record in records])
             return join_span(with_sets, self._beam_pipeline_args or [], self._get_tmp_dir())
         return join_in_bigquery(
             store_uri=join.store_uri,
-            events_table=events_table,
+            events_table=settings.events_table,
+            columns=settings.columns.read(),
             output_uri=join.output_uri,
             span=join.span,
             surface=join.surface,
             records=records,
-            delayed=join.delayed,
+            delays=join.delays,
         )
 
     def _fall_back(self, join: JoinSoftLabels, shortage: BadInput, action: str) -> JoinReport:

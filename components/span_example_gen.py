@@ -13,11 +13,13 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.artifacts import IntOrPlaceholder
 from components.beam_executor import BeamExecutor
+from components.event_schema import EventColumns
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, SPLITS
 from eventlog.checks import SpanCounts, check_span, require_labels
 from eventlog.rows import LABEL_PREFIX
+from models.settings import from_json, to_json
 
 READY_MS = "ready_ms"
 """Custom property of the Examples: time of completion in Unix milliseconds. Label lag starts at this time."""
@@ -43,19 +45,21 @@ class SpanExampleGenExecutor(BeamExecutor):
         version, surface = exec_properties["version"], exec_properties["surface"] or None
         # The newest version of each span is read if there are several spans (burn-in).
         read_version = version if len(spans) == 1 else None
-        counts = [check_span(Path(event_log), span, read_version) for span in spans]
+        columns = from_json(EventColumns, exec_properties["columns"]).read()
+        counts = [check_span(Path(event_log), span, columns, read_version) for span in spans]
         num_rows = dict.fromkeys(SPLITS, 0)
         num_labels = dict.fromkeys(json.loads(exec_properties["labelled_tasks"]), 0)
         for span, count in zip(spans, counts, strict=True):
             rows_per_shard = exec_properties["rows_per_shard"]
             shards = self._run(
-                EncodeEvents(event_log, span, examples.uri, rows_per_shard, surface, read_version)
+                EncodeEvents(event_log, columns, span, examples.uri, rows_per_shard, surface, read_version)
             )
             _check_row_counts(span, count, shards, surface)
             num_rows = {split: num_rows[split] + sum(shard[split] for shard in shards) for split in SPLITS}
             for task in num_labels:
                 num_labels[task] += sum(shard[LABEL_PREFIX + task] for shard in shards)
-        require_labels(num_labels, f"{event_log}, spans {spans[0]} to {spans[-1]}", surface)
+        where = f"{event_log}, spans {spans[0]} to {spans[-1]}"
+        require_labels(num_labels, columns.delays, where, surface)
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.span = spans[-1]
         examples.version = version
@@ -79,7 +83,7 @@ def _check_row_counts(
     Raises:
         RuntimeError: if a count differs.
     """
-    pairs = {"rows read": (count.fresh + count.matured, sum(shard["read"] for shard in shards))}
+    pairs = {"rows read": (count.total, sum(shard["read"] for shard in shards))}
     if surface is None:
         for kind, splits in (("fresh", FRESH_SPLITS), ("matured", MATURED_SPLITS)):
             written = sum(shard[split] for shard in shards for split in splits)
@@ -97,6 +101,7 @@ class SpanExampleGenSpec(ComponentSpec):
 
     PARAMETERS = {
         "events": ExecutionParameter(type=str),
+        "columns": ExecutionParameter(type=str),
         "first_span": ExecutionParameter(type=int),
         "last_span": ExecutionParameter(type=int),
         "rows_per_shard": ExecutionParameter(type=int),
@@ -117,6 +122,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         events: str,
+        columns: EventColumns,
         first_span: IntOrPlaceholder,
         last_span: IntOrPlaceholder,
         rows_per_shard: int,
@@ -128,6 +134,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
 
         Args:
             events: Folder of the event log.
+            columns: The columns to read.
             first_span: The first span to read.
             last_span: The last span to read; only the burn-in reads several spans.
             rows_per_shard: Maximum number of log rows in a shard.
@@ -137,6 +144,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         """
         spec = SpanExampleGenSpec(
             events=events,
+            columns=to_json(columns),
             first_span=first_span,
             last_span=last_span,
             rows_per_shard=rows_per_shard,

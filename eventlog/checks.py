@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,19 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlog.columns import LogColumns, convert, is_convertible, require_distinct
 from eventlog.errors import BadInput
 from eventlog.parquet_files import open_file
-from eventlog.rows import (
-    DELAYED_TASKS,
-    EVENT_TIME_MS,
-    EXAMPLE_ID,
-    FIXED_COLUMNS,
-    IMMEDIATE_TASKS,
-    IMPRESSION_SPAN,
-    LABEL_PREFIX,
-    LOG_SCHEMA,
-    MATURITY_SPANS,
-)
+from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, FIXED_COLUMNS, IMPRESSION_SPAN, LABEL_PREFIX
 from eventlog.spans import span_files
 
 _WRITE_AGAIN = "Repair the source and write the span again."
@@ -37,79 +29,101 @@ class EmptySpan(BadInput):
 
 @dataclass(frozen=True)
 class SpanCounts:
-    """Numbers of fresh and of matured rows in a checked span."""
+    """Numbers of rows in a checked span.
+
+    Attributes:
+        fresh: fresh rows.
+        matured: matured rows whose age is the delay of a task.
+        unused: matured rows of other ages, without a label of any task.
+    """
 
     fresh: int
     matured: int
+    unused: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of all rows."""
+        return self.fresh + self.matured + self.unused
 
 
 @dataclass
 class _RowKind:
-    """Counts of the fresh or of the matured rows, over all row groups read so far.
+    """Counts of the rows of one age, over all row groups read so far.
 
     Attributes:
-        name: "fresh" or "matured".
-        tasks: the tasks that have labels in these rows.
-        foreign_tasks: the tasks whose labels must be null in these rows.
+        age: the span of the rows minus their `impression_span`; 0 for fresh rows.
+        tasks: the tasks whose labels come in these rows.
         num_rows: number of rows.
         ids: the example ids of each row group.
         num_labels: number of labels by task.
     """
 
-    name: str
+    age: int
     tasks: tuple[str, ...]
-    foreign_tasks: tuple[str, ...]
     num_rows: int = 0
     ids: list[pa.ChunkedArray] = field(default_factory=list)
     num_labels: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def name(self) -> str:
+        """The name of these rows in messages."""
+        return f"matured rows of {self.age} spans ago" if self.age else "fresh rows"
 
-def check_span(log: Path, span: int, version: int | None = None) -> SpanCounts:
+
+def check_span(log: Path, span: int, columns: LogColumns, version: int | None = None) -> SpanCounts:
     """Reads a span once, one row group at a time, and raises at the first fault.
 
     Args:
         log: the log's folder.
         span: the number of a complete span.
+        columns: the columns to check; all other columns of the files are ignored.
         version: the span version; None for the newest complete version.
 
     Returns:
-        The number of fresh and of matured rows.
+        The numbers of rows.
 
     Raises:
         EmptySpan: if the span has no fresh row.
-        BadInput: if a file is unreadable; a column is missing, occurs twice or has another type; a row is
-            neither fresh nor matured; a fixed column has a null or an empty text; a text is not UTF-8; a
-            list has a null item; a time in milliseconds is not between 2000 and 2100; a number is NaN or
-            infinite; a fresh row has a delayed label; a matured row has an immediate label; a task has no
-            label in any of its rows; an example id occurs in two rows of the same kind.
+        BadInput: if a file is unreadable; a column is missing, occurs twice or has a type that cannot be
+            converted; a row is of a later span; a fixed column has a null or an empty text; a text is not
+            UTF-8; a list has a null item; a time in milliseconds is not between 2000 and 2100; a number is
+            NaN or infinite; a task has labels in rows of another age than its delay, or no label in any of
+            its rows; an example id occurs in two rows of the same age.
     """
-    fresh = _RowKind("fresh", tasks=IMMEDIATE_TASKS, foreign_tasks=DELAYED_TASKS)
-    matured = _RowKind("matured", tasks=DELAYED_TASKS, foreign_tasks=IMMEDIATE_TASKS)
+    kinds = [_RowKind(age, columns.tasks_at(age)) for age in columns.ages]
     files = span_files(log, span, version)
+    num_rows = 0
     for file in files:
         try:
             parquet = open_file(file)
-            _check_columns(parquet.schema_arrow, file)
+            _check_columns(parquet.schema_arrow, file, columns)
+            names = [name for name in columns.schema.names if name in parquet.schema_arrow.names]
             first_row = 0
             for index in range(parquet.num_row_groups):
-                table = parquet.read_row_group(index, columns=LOG_SCHEMA.names)
-                group = _RowGroup(file, first_row, table)
+                rows = parquet.read_row_group(index, columns=names)
+                group = _RowGroup(file, first_row, _converted(rows, columns, file))
                 _check_values(group)
-                _count_rows(group, span, fresh, matured)
-                first_row += table.num_rows
+                _count_rows(group, span, columns, kinds)
+                first_row += rows.num_rows
+            num_rows += first_row
         # UnicodeDecodeError: the name of a column is not UTF-8.
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             got = str(error).splitlines()[0]
             raise _fault("unreadable file", file, expected="a complete Parquet file", got=got) from error
-    _check_totals(files[0].parent, fresh, matured)
-    return SpanCounts(fresh=fresh.num_rows, matured=matured.num_rows)
+    _check_totals(files[0].parent, kinds, num_rows)
+    matured = sum(kind.num_rows for kind in kinds if kind.age)
+    return SpanCounts(kinds[0].num_rows, matured, num_rows - kinds[0].num_rows - matured)
 
 
-def require_labels(num_labels: Mapping[str, int], where: str, surface: str | None = None) -> None:
+def require_labels(
+    num_labels: Mapping[str, int], delays: Mapping[str, int], where: str, surface: str | None = None
+) -> None:
     """Checks that each task has a label to train on.
 
     Args:
         num_labels: number of labels by task.
+        delays: delay by task, see `LogColumns`.
         where: the log and its spans, for the message.
         surface: the surface of the counted rows; None for all surfaces.
 
@@ -118,11 +132,11 @@ def require_labels(num_labels: Mapping[str, int], where: str, surface: str | Non
     """
     for task, count in num_labels.items():
         if not count:
+            later = f", choose a longer burn_in (this label comes {delays[task]} spans later)"
             raise BadInput(
                 f"no label of task {task}" + (f" on {surface}" if surface else ""), where=where, got="none",
                 expected=f"values in column {LABEL_PREFIX + task}",
-                fix="Write the labels, choose a longer burn_in (labels of delayed tasks come "
-                f"{MATURITY_SPANS} spans later), or remove the task.",
+                fix=f"Write the labels{later if delays[task] else ''}, or remove the task.",
             )  # fmt: skip
 
 
@@ -130,27 +144,33 @@ def _fault(what: str, where: Path | str, *, expected: str, got: str, fix: str = 
     return BadInput(what, where=str(where), expected=expected, got=got, fix=fix)
 
 
-def _check_columns(schema: pa.Schema, file: Path) -> None:
-    # A repeated column is a fault even if LOG_SCHEMA lacks it: Arrow's dataset reader refuses such a file.
-    for name, count in Counter(schema.names).items():
-        if count > 1:
-            raise _fault(f"column {name} twice", file, expected="every column once", got=f"{count} of them")
-    for column in LOG_SCHEMA:
+def _check_columns(schema: pa.Schema, file: Path, columns: LogColumns) -> None:
+    require_distinct(schema, str(file))
+    for column in columns.schema:
         name, expected_type = column.name, column.type
         if name not in schema.names:
-            expected = f"{name} of type {expected_type}"
-            raise _fault(f"missing column {name}", file, expected=expected, got="no such column")
+            if name in columns.optional:
+                continue
+            close_names = difflib.get_close_matches(name, schema.names, n=1)
+            raise _fault(
+                f"missing column {name}", file, expected=f"{name} of type {expected_type}",
+                got="no such column",
+                fix=f"Did you mean {close_names[0]!r}?" if close_names else _WRITE_AGAIN,
+            )  # fmt: skip
         file_type = schema.field(name).type
-        if not _same_type(file_type, expected_type):
+        if not is_convertible(file_type, expected_type):
             expected = str(expected_type)
             raise _fault(f"wrong type of column {name}", file, expected=expected, got=str(file_type))
 
 
-def _same_type(first: pa.DataType, second: pa.DataType) -> bool:
-    # Parquet writers name the items of a list differently. The name has no meaning, so it is ignored.
-    if pa.types.is_list(first) and pa.types.is_list(second):
-        return bool(first.value_type.equals(second.value_type))
-    return bool(first.equals(second))
+def _converted(rows: pa.Table, columns: LogColumns, file: Path) -> pa.Table:
+    try:
+        return convert(rows, columns.schema)
+    except pa.ArrowInvalid as error:
+        raise _fault(
+            "a value that does not fit the type of its column", file, expected="values of the schema's types",
+            got=str(error).splitlines()[0],
+        ) from error  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -176,9 +196,9 @@ def _check_values(group: _RowGroup) -> None:
             where = group.locate(is_empty)
             raise _fault(f"empty text in column {name}", where, expected="a value in every row", got="''")
     _check_times(group)
-    for name, expected in zip(LOG_SCHEMA.names, LOG_SCHEMA.types, strict=True):
+    for name in group.table.column_names:
         _check_text(group, name)
-        if pa.types.is_floating(expected):
+        if pa.types.is_floating(group.table.schema.field(name).type):
             is_finite = pc.is_finite(group.table[name])
             if _any_true(pc.invert(is_finite)):
                 raise _fault(
@@ -231,51 +251,45 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _count_rows(group: _RowGroup, span: int, fresh: _RowKind, matured: _RowKind) -> None:
-    impression_span = group.table[IMPRESSION_SPAN]
-    is_fresh = pc.equal(impression_span, span)
-    is_matured = pc.equal(impression_span, span - MATURITY_SPANS)
-    is_neither = pc.invert(pc.or_(is_fresh, is_matured))
-    if _any_true(is_neither):
+def _count_rows(group: _RowGroup, span: int, columns: LogColumns, kinds: list[_RowKind]) -> None:
+    ages = pc.subtract(span, group.table[IMPRESSION_SPAN])
+    is_later = pc.less(ages, 0)
+    if _any_true(is_later):
         raise _fault(
-            f"column {IMPRESSION_SPAN} has a row that is neither fresh nor matured", group.locate(is_neither),
-            expected=f"{span} (fresh) or {span - MATURITY_SPANS} (matured)",
-            got=str(pc.filter(impression_span, is_neither)[0].as_py()),
+            f"column {IMPRESSION_SPAN} names a later span", group.locate(is_later),
+            expected=f"{span} (fresh), or an earlier span (matured)",
+            got=str(pc.filter(group.table[IMPRESSION_SPAN], is_later)[0].as_py()),
         )  # fmt: skip
-    _count_kind(group, is_fresh, fresh)
-    _count_kind(group, is_matured, matured)
-
-
-def _count_kind(group: _RowGroup, is_kind: Any, kind: _RowKind) -> None:
-    """Adds the rows where `is_kind` (`[rows]` bool) is True to the counts of their kind."""
-    for task in kind.foreign_tasks:
+    for task, delay in columns.delays.items():
         labels = group.table[LABEL_PREFIX + task]
-        is_foreign = pc.and_(is_kind, pc.is_valid(labels))
+        is_foreign = pc.and_(pc.not_equal(ages, delay), pc.is_valid(labels))
         if _any_true(is_foreign):
+            age = pc.filter(ages, is_foreign)[0].as_py()
             raise _fault(
-                f"column {LABEL_PREFIX + task} has labels in {kind.name} rows", group.locate(is_foreign),
-                expected=f"null, since a {kind.name} row must not carry this task's label",
+                f"column {LABEL_PREFIX + task} has labels in {_RowKind(age, ()).name}",
+                group.locate(is_foreign), expected=f"labels of {task} only in {_RowKind(delay, ()).name}",
                 got=str(pc.filter(labels, is_foreign)[0].as_py()),
-                fix="Write delayed labels only to matured rows, and all other labels only to fresh rows.",
+                fix=f"Correct the rows, or the delay of the task (tasks.{task}.delay).",
             )  # fmt: skip
-    rows = group.table.filter(is_kind)
-    for task in kind.tasks:
-        kind.num_labels[task] += rows.num_rows - rows[LABEL_PREFIX + task].null_count
-    kind.num_rows += rows.num_rows
-    kind.ids.append(rows[EXAMPLE_ID])
+    for kind in kinds:
+        rows = group.table.filter(pc.equal(ages, kind.age))
+        for task in kind.tasks:
+            kind.num_labels[task] += rows.num_rows - rows[LABEL_PREFIX + task].null_count
+        kind.num_rows += rows.num_rows
+        kind.ids.append(rows[EXAMPLE_ID])
 
 
-def _check_totals(folder: Path, fresh: _RowKind, matured: _RowKind) -> None:
-    if not fresh.num_rows:
+def _check_totals(folder: Path, kinds: list[_RowKind], num_rows: int) -> None:
+    if not kinds[0].num_rows:
         raise EmptySpan(
             "empty span", where=str(folder), expected="at least one fresh row",
-            got=f"none ({matured.num_rows} matured rows)", fix=_WRITE_AGAIN,
+            got=f"none ({num_rows} matured rows)", fix=_WRITE_AGAIN,
         )  # fmt: skip
-    for kind in (fresh, matured):
+    for kind in kinds:
         for task in kind.tasks:
             if kind.num_rows and not kind.num_labels[task]:
                 raise _fault(
-                    f"column {LABEL_PREFIX + task} is null in all {kind.name} rows", folder,
+                    f"column {LABEL_PREFIX + task} is null in all {kind.name}", folder,
                     expected=f"labels of {task}", got=f"none in {kind.num_rows} rows",
                     fix="Repair the source, or remove the task from the log and the configuration.",
                 )  # fmt: skip
@@ -289,7 +303,7 @@ def _check_unique(folder: Path, kind: _RowKind) -> None:
     counts = pc.value_counts(ids)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     raise _fault(
-        f"duplicate {EXAMPLE_ID} in {kind.name} rows", folder, expected="every id once",
+        f"duplicate {EXAMPLE_ID} in {kind.name}", folder, expected="every id once",
         got=f"{len(repeated)} repeated ids, such as {repeated.field('values')[0].as_py()!r}",
         fix="Drop the duplicates in the source and write the span again.",
     )  # fmt: skip

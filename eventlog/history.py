@@ -1,4 +1,4 @@
-"""History features: counts and smoothed label means per user, video and author, over all earlier spans.
+"""History features: counts and smoothed label means of declared entities, over all earlier spans.
 
 By default only the teacher uses these features: a student would need a feature store at serving time. The
 state is saved after each span, so that a later run can add spans.
@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlog.errors import BadInput
+from eventlog.history_settings import HistorySettings
 from eventlog.parquet_files import read_table, write_table
-from eventlog.rows import HISTORY_COLUMNS, HISTORY_ENTITIES, IMMEDIATE_TASKS, IMPRESSION_SPAN, LABEL_PREFIX
+from eventlog.rows import IMPRESSION_SPAN, LABEL_PREFIX
 from eventlog.totals import EntityTotals, HistoryTotals
 
 Array = Any
@@ -27,27 +28,20 @@ _SPAN_KEY = b"rankdistill.span"
 _SPAN = re.compile(rb"-1|[0-9]{1,9}")
 _ALL_ROWS = "everything"
 """Value of the column `entity` in the state's row with the totals over all rows."""
-_STATE_SCHEMA = pa.schema(
-    [
-        pa.field("entity", pa.string()),
-        pa.field("id", pa.string()),
-        pa.field("impressions", pa.float64()),
-        *(pa.field(f"{kind}_{task}", pa.float64()) for kind in ("sum", "count") for task in IMMEDIATE_TASKS),
-    ]
-)
 _WRITE_LOG_AGAIN = "Delete the event log and write it again."
 
 
 class HistoryState:
-    """Totals of every user, video and author over the spans added so far.
+    """Totals of every entity over the spans added so far.
 
     Its size in memory and on disk grows with the number of entities, not with the number of impressions.
     """
 
-    def __init__(self) -> None:
-        self._totals = HistoryTotals()
+    def __init__(self, settings: HistorySettings) -> None:
+        self._settings = settings
+        self._totals = HistoryTotals(settings)
         self._ids: dict[str, pa.Array] = {
-            entity: pa.array([], type=pa.string()) for entity in HISTORY_ENTITIES
+            entity: pa.array([], type=pa.string()) for entity in settings.entities
         }
 
     @property
@@ -59,28 +53,28 @@ class HistoryState:
         """The history columns of a table's rows, computed only from the spans added so far.
 
         Args:
-            table: has `user_id`, `video_id` and `author_id`, string or dictionary of string, nullable.
+            table: has the id columns of all entities, string or dictionary of string, nullable.
 
         Returns:
-            `[rows]` with the columns HISTORY_COLUMNS, float32, never null. A new entity or a null id has
+            `[rows]` with the columns of the settings, float32, never null. A new entity or a null id has
             count 0 and the label means over all rows.
         """
         priors = self._totals.priors()
         columns = []
-        for entity in HISTORY_ENTITIES:
-            ids, codes = _unique_ids(table, entity)
+        for entity, column in self._settings.entities.items():
+            ids, codes = _unique_ids(table, column)
             # The last entry stands for a new entity. The code -1 of a null id selects this last entry.
             indices = np.append(_index_in(ids, self._ids[entity]), -1)
             features = self._totals.entities[entity].features(indices, priors)
             columns += [pa.array(feature[codes]) for feature in features]
-        return pa.Table.from_arrays(columns, schema=HISTORY_COLUMNS)
+        return pa.Table.from_arrays(columns, schema=self._settings.columns)
 
     def add_span(self, span: int, table: pa.Table) -> None:
         """Adds the fresh rows of one whole span.
 
         Args:
             span: the number of the span: the last added span plus 1.
-            table: the span's fresh rows, with the id columns and the labels of the immediate tasks. A null
+            table: the span's fresh rows, with the id columns and the labels of the tasks. A null
                 label is missing.
 
         Raises:
@@ -97,11 +91,11 @@ class HistoryState:
             )
         labels = {
             task: table[LABEL_PREFIX + task].to_numpy().astype(np.float64, copy=False)
-            for task in IMMEDIATE_TASKS
+            for task in self._settings.tasks
         }
         extended_ids, indices = {}, {}
-        for entity in HISTORY_ENTITIES:
-            ids, codes = _unique_ids(table, entity)
+        for entity, column in self._settings.entities.items():
+            ids, codes = _unique_ids(table, column)
             new_ids = ids.filter(pc.invert(pc.is_in(ids, value_set=self._ids[entity])))
             extended_ids[entity] = pa.concat_arrays([self._ids[entity], new_ids])
             indices[entity] = np.append(_index_in(ids, extended_ids[entity]), -1)[codes]
@@ -110,9 +104,10 @@ class HistoryState:
 
     def save(self, folder: Path) -> None:
         """Writes the state to `folder` atomically: if the writer is killed, the previous state remains."""
-        parts = [_state_rows(_ALL_ROWS, pa.array([""]), self._totals.all_rows)]
-        for entity in HISTORY_ENTITIES:
-            parts.append(_state_rows(entity, self._ids[entity], self._totals.entities[entity]))
+        schema = _state_schema(self._settings)
+        parts = [_state_rows(schema, _ALL_ROWS, pa.array([""]), self._totals.all_rows)]
+        for entity, totals in self._totals.entities.items():
+            parts.append(_state_rows(schema, entity, self._ids[entity], totals))
         table = pa.concat_tables(parts).replace_schema_metadata({_SPAN_KEY: str(self.span).encode()})
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{STATE_FILE}.{os.getpid()}"
@@ -120,30 +115,32 @@ class HistoryState:
         temporary.replace(folder / STATE_FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> HistoryState:
+    def load(cls, folder: Path, settings: HistorySettings) -> HistoryState:
         """Reads the state that was last saved in `folder`; returns an empty state if there is none.
 
         Raises:
-            BadInput: if the file is not a history state.
+            BadInput: if the file is not a history state of these entities and tasks.
         """
-        state = cls()
+        state = cls(settings)
         path = folder / STATE_FILE
         if not path.exists():
             return state
-        table = _read_state(path)
+        table = _read_state(path, settings)
         state._totals.span = int(table.schema.metadata[_SPAN_KEY])
-        state._totals.all_rows = _totals_from_rows(table.filter(pc.equal(table["entity"], _ALL_ROWS)))
-        for entity in HISTORY_ENTITIES:
+        state._totals.all_rows = _totals_from_rows(
+            table.filter(pc.equal(table["entity"], _ALL_ROWS)), settings
+        )
+        for entity in settings.entities:
             rows = table.filter(pc.equal(table["entity"], entity))
             state._ids[entity] = rows["id"].combine_chunks()
-            state._totals.entities[entity] = _totals_from_rows(rows)
+            state._totals.entities[entity] = _totals_from_rows(rows, settings)
         return state
 
 
-def _unique_ids(table: pa.Table, entity: str) -> tuple[pa.Array, Array]:
-    """The distinct ids of an entity's column without null, and per row the index of its id, -1 for null."""
-    column = table[f"{entity}_id"].cast(pa.string()).combine_chunks().dictionary_encode()
-    return column.dictionary, column.indices.fill_null(-1).to_numpy()
+def _unique_ids(table: pa.Table, column: str) -> tuple[pa.Array, Array]:
+    """The distinct ids in a column without null, and per row the index of its id, -1 for null."""
+    ids = table[column].cast(pa.string()).combine_chunks().dictionary_encode()
+    return ids.dictionary, ids.indices.fill_null(-1).to_numpy()
 
 
 def _index_in(ids: pa.Array, value_set: pa.Array) -> Array:
@@ -151,23 +148,30 @@ def _index_in(ids: pa.Array, value_set: pa.Array) -> Array:
     return pc.index_in(ids, value_set=value_set).fill_null(-1).to_numpy()
 
 
-def _state_rows(entity: str, ids: pa.Array, totals: EntityTotals) -> pa.Table:
-    """The rows of one kind of entity in the state file, see `_STATE_SCHEMA`."""
+def _state_schema(settings: HistorySettings) -> pa.Schema:
+    """The columns of the state file."""
+    sums = [pa.field(f"{kind}_{task}", pa.float64()) for kind in ("sum", "count") for task in settings.tasks]
+    names = [pa.field("entity", pa.string()), pa.field("id", pa.string())]
+    return pa.schema([*names, pa.field("impressions", pa.float64()), *sums])
+
+
+def _state_rows(schema: pa.Schema, entity: str, ids: pa.Array, totals: EntityTotals) -> pa.Table:
+    """The rows of one kind of entity in the state file, see `_state_schema`."""
     columns = [pa.array([entity] * len(ids), type=pa.string()), ids, pa.array(totals.impressions)]
     columns += [pa.array(row) for row in (*totals.sums, *totals.counts)]
-    return pa.Table.from_arrays(columns, schema=_STATE_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _totals_from_rows(rows: pa.Table) -> EntityTotals:
+def _totals_from_rows(rows: pa.Table, settings: HistorySettings) -> EntityTotals:
     """The inverse of `_state_rows`."""
-    totals = EntityTotals(rows.num_rows)
+    totals = EntityTotals(settings, rows.num_rows)
     totals.impressions = rows["impressions"].to_numpy().copy()
-    totals.sums = np.stack([rows[f"sum_{task}"].to_numpy() for task in IMMEDIATE_TASKS])
-    totals.counts = np.stack([rows[f"count_{task}"].to_numpy() for task in IMMEDIATE_TASKS])
+    totals.sums = np.stack([rows[f"sum_{task}"].to_numpy() for task in settings.tasks])
+    totals.counts = np.stack([rows[f"count_{task}"].to_numpy() for task in settings.tasks])
     return totals
 
 
-def _read_state(path: Path) -> pa.Table:
+def _read_state(path: Path, settings: HistorySettings) -> pa.Table:
     """Reads and checks a state file."""
     try:
         table = read_table(path)
@@ -179,10 +183,11 @@ def _read_state(path: Path) -> pa.Table:
             "unreadable history state", where=str(path), got=str(error), fix=_WRITE_LOG_AGAIN,
             expected="the Parquet file that an earlier run saved",
         ) from error  # fmt: skip
-    if not table.schema.equals(_STATE_SCHEMA) or _SPAN_KEY not in (table.schema.metadata or {}):
+    schema = _state_schema(settings)
+    if not table.schema.equals(schema) or _SPAN_KEY not in (table.schema.metadata or {}):
         raise BadInput(
             "history state of another format", where=str(path), fix=_WRITE_LOG_AGAIN,
-            expected=f"columns {', '.join(_STATE_SCHEMA.names)} and the span",
+            expected=f"columns {', '.join(schema.names)} and the span",
             got=f"columns {', '.join(names)}",
         )  # fmt: skip
     span = table.schema.metadata[_SPAN_KEY]

@@ -15,18 +15,17 @@ import pyarrow.compute as pc
 
 from eventlog.errors import BadInput
 from eventlog.history import HistoryState
+from eventlog.kuairand_columns import (
+    HISTORY,
+    IMMEDIATE_TASKS,
+    LOG_SCHEMA,
+    LTV_DELAY,
+    LTV_WINDOW_SPANS,
+)
 from eventlog.kuairand_source import BATCH_ROWS, DRAWN_AT_RANDOM, MEMORY_LIMIT, KuaiRandSource
 from eventlog.parquet_files import open_dataset
 from eventlog.random_exposures import write_random_exposures
-from eventlog.rows import (
-    EXAMPLE_ID,
-    HISTORY_ENTITIES,
-    IMMEDIATE_TASKS,
-    IMPRESSION_SPAN,
-    LABEL_PREFIX,
-    LTV_WINDOW_SPANS,
-    MATURITY_SPANS,
-)
+from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX
 from eventlog.spans import complete_spans, span_files, write_span
 
 _RECORD_FILE = "_log.json"
@@ -61,7 +60,8 @@ def write_kuairand(source: Path, out: Path, on_span: Callable[[int, int], None] 
             new_days = _days_to_write(reader.dates(), source, out)
             history = _current_history(out)
             for span, date in new_days:
-                num_rows = write_span(out, span, _span_tables(reader, history, out, span, date))
+                tables = _span_tables(reader, history, out, span, date)
+                num_rows = write_span(out, span, tables, schema=LOG_SCHEMA)
                 _add_to_history(history, out, span)
                 if on_span is not None:
                     on_span(span, num_rows)
@@ -71,7 +71,7 @@ def write_kuairand(source: Path, out: Path, on_span: Callable[[int, int], None] 
 
 
 def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
-    """Computes the matured rows of `span`: the fresh rows of `span - MATURITY_SPANS` with their E(LTV) label.
+    """Computes the matured rows of `span`: the fresh rows of `span - LTV_DELAY` with their E(LTV) label.
 
     `label_ltv` is log1p of the seconds that the user watched in the LTV_WINDOW_SPANS spans after the
     impression's span. Immediate labels are null; all other columns equal those of the fresh row.
@@ -81,9 +81,9 @@ def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
         span: the span to be written.
 
     Yields:
-        Tables with the log's columns in order of `event_time_ms`; none if `span` is below MATURITY_SPANS.
+        Tables with the log's columns in order of `event_time_ms`; none if `span` is below LTV_DELAY.
     """
-    impression_span = span - MATURITY_SPANS
+    impression_span = span - LTV_DELAY
     if impression_span < 0:
         return
     window = range(impression_span + 1, impression_span + 1 + LTV_WINDOW_SPANS)
@@ -130,12 +130,12 @@ def _span_tables(
 def _fresh_rows(log: Path, spans: range, columns: list[str] | None = None) -> Any:
     """An Arrow scanner of the fresh rows of consecutive spans."""
     files = [str(file) for span in spans for file in span_files(log, span)]
-    # The filter drops the matured rows of up to MATURITY_SPANS spans: their impressions are in earlier spans.
+    # The filter drops the matured rows of up to LTV_DELAY spans: their impressions are in earlier spans.
     return open_dataset(files).scanner(columns=columns, filter=pc.field(IMPRESSION_SPAN) >= spans.start)
 
 
 def _add_to_history(history: HistoryState, log: Path, span: int) -> None:
-    columns = [f"{entity}_id" for entity in HISTORY_ENTITIES]
+    columns = list(HISTORY.entities.values())
     columns += [LABEL_PREFIX + task for task in IMMEDIATE_TASKS]
     history.add_span(span, _fresh_rows(log, range(span, span + 1), columns).to_table())
     history.save(log / _HISTORY_FOLDER)
@@ -143,7 +143,7 @@ def _add_to_history(history: HistoryState, log: Path, span: int) -> None:
 
 def _current_history(log: Path) -> HistoryState:
     """Loads the log's history, and adds the complete spans that a killed run has not added to it."""
-    history = HistoryState.load(log / _HISTORY_FOLDER)
+    history = HistoryState.load(log / _HISTORY_FOLDER, HISTORY)
     last = _last_span(log)
     if history.span > last:
         raise BadInput(

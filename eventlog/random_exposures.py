@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from eventlog.errors import BadInput
 from eventlog.parquet_files import read_table, write_table
-from eventlog.rows import EXAMPLE_ID, LOG_SCHEMA
+from eventlog.rows import EXAMPLE_ID, FIXED_COLUMNS
 
 _FOLDER = "_random_exposures"
-_SCHEMA = pa.schema([LOG_SCHEMA.field(EXAMPLE_ID)])
+_SCHEMA = pa.schema([FIXED_COLUMNS.field(EXAMPLE_ID)])
 
 
 def write_random_exposures(log: Path, span: int, example_ids: pa.Array) -> None:

@@ -18,9 +18,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlog.columns import canonical_schema, convert, is_convertible
 from eventlog.errors import BadInput
 from eventlog.parquet_files import ParquetWriter, read_table
-from eventlog.rows import EVENT_TIME_MS, LABEL_COLUMNS, LABEL_PREFIX, LOG_SCHEMA, SURFACE
+from eventlog.rows import EVENT_TIME_MS, LABEL_PREFIX, SURFACE
 
 SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
@@ -34,21 +35,25 @@ def span_folder(log: Path, span: int, version: int = 0) -> Path:
     return log / (f"span={span}-v{version}" if version else f"span={span}")
 
 
-def write_span(log: Path, span: int, tables: Iterable[pa.Table], version: int = 0) -> int:
+def write_span(
+    log: Path, span: int, tables: Iterable[pa.Table], version: int = 0, schema: pa.Schema | None = None
+) -> int:
     """Writes one span version. A reader sees either all rows or none.
 
     Args:
         log: the log's folder, created if it is missing.
         span: the number of the span.
-        tables: the rows in order of `event_time_ms`. Each table has all columns of LOG_SCHEMA in any order.
+        tables: the rows in order of `event_time_ms`. All tables have the same columns.
         version: 0, or for a revised span the next number.
+        schema: the columns to write; None: those of the first table, see `canonical_schema`.
 
     Returns:
         The number of rows written.
 
     Raises:
         ValueError: if this version is already complete, because a complete version never changes. Also if a
-            column is missing, or `event_time_ms` has no integers.
+            table lacks a column, or there is neither a table nor a schema.
+        BadInput: if a fixed column is missing, or the type of a column does not fit.
     """
     folder = span_folder(log, span, version)
     if (folder / SUCCESS).exists():
@@ -57,7 +62,7 @@ def write_span(log: Path, span: int, tables: Iterable[pa.Table], version: int = 
     partial = log / f".{folder.name}.{uuid.uuid4().hex}"
     partial.mkdir()
     try:
-        num_rows = _write_parts(partial, tables)
+        num_rows = _write_parts(partial, tables, schema)
         (partial / SUCCESS).touch()
         if folder.exists():
             shutil.rmtree(folder)
@@ -157,13 +162,13 @@ def count_surfaces(log: Path, spans: Iterable[int]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def count_labels(log: Path, spans: Iterable[int]) -> dict[str, Counter[str]]:
+def count_labels(log: Path, spans: Iterable[int], tasks: Iterable[str]) -> dict[str, Counter[str]]:
     """Number of labels by surface and then by task, in fresh and matured rows of the given spans.
 
     Raises:
         BadInput: if a span is missing.
     """
-    columns = LABEL_COLUMNS.names
+    columns = [LABEL_PREFIX + task for task in tasks]
     counts: dict[str, Counter[str]] = {}
     for span in spans:
         for file in span_files(log, span):
@@ -189,40 +194,45 @@ def parse_range(text: str) -> range:
     return range(int(match.group(1)), int(match.group(2)) + 1)
 
 
-def _write_parts(folder: Path, tables: Iterable[pa.Table]) -> int:
+def _write_parts(folder: Path, tables: Iterable[pa.Table], schema: pa.Schema | None) -> int:
     """Writes the part files; returns the number of rows. A span without rows has one empty part."""
     writer = None
     num_parts = num_rows = rows_in_part = 0
     try:
         for table in tables:
+            schema = schema or canonical_schema(table.schema, str(folder))
             if writer is None or rows_in_part >= PART_ROWS:
                 if writer is not None:
                     writer.close()
-                writer, rows_in_part = _part_writer(folder, num_parts), 0
+                writer, rows_in_part = _part_writer(folder, num_parts, schema), 0
                 num_parts += 1
-            writer.write_table(_log_columns(table), row_group_size=ROW_GROUP_ROWS)
+            writer.write_table(_log_columns(table, schema), row_group_size=ROW_GROUP_ROWS)
             rows_in_part += table.num_rows
             num_rows += table.num_rows
         if writer is None:
-            writer = _part_writer(folder, 0)
+            if schema is None:
+                raise ValueError("a span without rows needs a schema, got none. Give the columns of the log.")
+            writer = _part_writer(folder, 0, schema)
     finally:
         if writer is not None:
             writer.close()
     return num_rows
 
 
-def _part_writer(folder: Path, part: int) -> ParquetWriter:
-    return ParquetWriter(folder / f"part-{part:05d}.parquet", LOG_SCHEMA, compression="snappy")
+def _part_writer(folder: Path, part: int, schema: pa.Schema) -> ParquetWriter:
+    return ParquetWriter(folder / f"part-{part:05d}.parquet", schema, compression="snappy")
 
 
-def _log_columns(table: pa.Table) -> pa.Table:
-    """Casts a table to LOG_SCHEMA; raises ValueError if it lacks a column, which would later read as null."""
-    missing = [name for name in LOG_SCHEMA.names if name not in table.column_names]
+def _log_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Converts a table to `schema`; raises ValueError if it lacks a column, since readers would see nulls."""
+    missing = [name for name in schema.names if name not in table.column_names]
     if missing:
-        raise ValueError(f"a span's table must have every column of LOG_SCHEMA, got one without {missing}.")
-    time_type = table.schema.field(EVENT_TIME_MS).type
-    if not pa.types.is_integer(time_type):
         raise ValueError(
-            f"{EVENT_TIME_MS} must hold integers, milliseconds since 1970, got {time_type}. Convert them."
+            f"every table of a span must have the columns of the log, got one without {missing}."
         )
-    return table.select(LOG_SCHEMA.names).cast(LOG_SCHEMA)
+    for name in schema.names:
+        given, wanted = table.schema.field(name).type, schema.field(name).type
+        if not is_convertible(given, wanted):
+            hint = " Convert it to milliseconds since 1970." if name == EVENT_TIME_MS else " Convert it."
+            raise ValueError(f"column {name} must be of type {wanted}, got {given}.{hint}")
+    return convert(table, schema)

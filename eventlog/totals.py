@@ -7,17 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from eventlog.rows import HISTORY_ENTITIES, IMMEDIATE_TASKS
+from eventlog.history_settings import HistorySettings
 
 Array = Any
-
-PRIOR_STRENGTH = 10.0
-"""Weight of the global mean, as a number of labels, in the smoothed mean of each entity and task.
-
-A beta-binomial prior has the strength p (1 - p) / variance - 1. Estimates by moments on KuaiRand-Pure: for
-click and long_view 6 (users) and 8 to 9 (videos); for like 4 (users) and 49 (videos). Half of the users have
-at most seven impressions in the whole log, so without a prior their rates would be mostly chance.
-"""
 
 
 class EntityTotals:
@@ -25,14 +17,16 @@ class EntityTotals:
 
     Attributes:
         impressions: `[entities]` float64.
-        sums: `[tasks, entities]` float64, in the order of IMMEDIATE_TASKS.
+        sums: `[tasks, entities]` float64, in the order of the settings' tasks.
         counts: `[tasks, entities]` float64, numbers of known labels.
     """
 
-    def __init__(self, num_entities: int = 0) -> None:
+    def __init__(self, settings: HistorySettings, num_entities: int = 0) -> None:
+        self._settings = settings
+        num_tasks = len(settings.tasks)
         self.impressions = np.zeros(num_entities)
-        self.sums = np.zeros((len(IMMEDIATE_TASKS), num_entities))
-        self.counts = np.zeros((len(IMMEDIATE_TASKS), num_entities))
+        self.sums = np.zeros((num_tasks, num_entities))
+        self.counts = np.zeros((num_tasks, num_entities))
 
     def grow(self, num_entities: int) -> None:
         """Extends the arrays to `num_entities` with zeros; longer arrays stay as they are."""
@@ -47,7 +41,7 @@ class EntityTotals:
 
         Args:
             indices: `[rows]` int, the entity of each row. A row with -1 has no known entity and adds nothing.
-            labels: per immediate task `[rows]` float, NaN where the label is missing.
+            labels: per task of the settings `[rows]` float, NaN where the label is missing.
         """
         has_entity = indices >= 0
         # Most logs have an entity in every row. Then no array is copied.
@@ -56,7 +50,7 @@ class EntityTotals:
         size = len(self.impressions)
         impressions = np.bincount(indices, minlength=size)
         self.impressions += impressions
-        for index, task in enumerate(IMMEDIATE_TASKS):
+        for index, task in enumerate(self._settings.tasks):
             values = labels[task] if no_row_is_dropped else labels[task][has_entity]
             where = ~np.isnan(values)
             if where.all():
@@ -79,16 +73,22 @@ class EntityTotals:
         has_entity = indices >= 0
         entities = indices[has_entity]
         features = _prior_features(len(indices), priors)
-        features[:, has_entity] = _smoothed(
-            self.impressions[entities], self.sums[:, entities], self.counts[:, entities], priors
-        )
+        features[:, has_entity] = self._smoothed(entities, priors)
         return features
 
     def all_features(self, num_entities: int, priors: Array) -> Array:
         """The features of entities 0 to `num_entities - 1`; faster than `features`. The last may be new."""
         features = _prior_features(num_entities, priors)
-        features[:, : len(self.impressions)] = _smoothed(self.impressions, self.sums, self.counts, priors)
+        features[:, : len(self.impressions)] = self._smoothed(slice(None), priors)
         return features
+
+    def _smoothed(self, entities: Array | slice, priors: Array) -> Array:
+        """`[1 + tasks, selected]`: log1p(impressions), then the mean labels, smoothed towards `priors`."""
+        strength = self._settings.prior_strength
+        sums = self.sums[:, entities] + strength * priors[:, None]
+        return np.concatenate(
+            [np.log1p(self.impressions[entities])[None], sums / (self.counts[:, entities] + strength)]
+        )
 
 
 def _prior_features(num_entities: int, priors: Array) -> Array:
@@ -96,25 +96,21 @@ def _prior_features(num_entities: int, priors: Array) -> Array:
     return np.repeat(np.append(0.0, priors)[:, None].astype(np.float32), num_entities, axis=1)
 
 
-def _smoothed(impressions: Array, sums: Array, counts: Array, priors: Array) -> Array:
-    """`[1 + tasks, entities]`: log1p(impressions), then the mean labels, smoothed towards their priors."""
-    means = (sums + PRIOR_STRENGTH * priors[:, None]) / (counts + PRIOR_STRENGTH)
-    return np.concatenate([np.log1p(impressions)[None], means])
-
-
 class HistoryTotals:
     """The totals of all kinds of entities, and the global means that serve as priors.
 
     Attributes:
         span: the last span added, -1 if there is none.
-        entities: the totals of each kind in HISTORY_ENTITIES.
+        settings: the entities and tasks.
+        entities: the totals of each kind of entity.
         all_rows: totals over all rows, as the totals of a single entity.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: HistorySettings) -> None:
+        self.settings = settings
         self.span = -1
-        self.entities = {entity: EntityTotals() for entity in HISTORY_ENTITIES}
-        self.all_rows = EntityTotals(1)
+        self.entities = {entity: EntityTotals(settings) for entity in settings.entities}
+        self.all_rows = EntityTotals(settings, 1)
 
     def priors(self) -> Array:
         """`[tasks]` float64: each label's mean over all rows added, 0 for a task without labels."""
@@ -127,7 +123,7 @@ class HistoryTotals:
         Args:
             span: the number of the span: the last added span plus 1.
             indices: per kind of entity `[rows]` int, -1 where the row has no entity.
-            labels: per immediate task `[rows]` float, NaN where the label is missing.
+            labels: per task of the settings `[rows]` float, NaN where the label is missing.
 
         Raises:
             ValueError: if `span` is not the next span. A repeated span would be added twice; a skipped span
@@ -138,7 +134,7 @@ class HistoryTotals:
                 f"history: span must be {self.span + 1}, one more than the last span added, got {span}."
                 " Add spans in order, each once."
             )
-        num_rows = len(indices[HISTORY_ENTITIES[0]])
+        num_rows = len(next(iter(indices.values())))
         self.all_rows.add(np.zeros(num_rows, dtype=np.int64), labels)
         for entity, totals in self.entities.items():
             totals.grow(int(indices[entity].max(initial=-1)) + 1)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from models.settings import settings
+import pydantic
+
+from models.settings import Natural, settings
 
 Labels = TypeVar("Labels")
+
+_OLDER_DELAY = 3
 
 
 @settings
@@ -21,8 +25,9 @@ class Task:
         unit: unit of the hard label in the event log, e.g. `probability`, `seconds` or `log1p_seconds`.
         scale: function that training and evaluation apply to a regression's hard label from the event log.
             Loss, soft label and served value stay on this scale: the expectation of a logarithm has no exact
-            inverse. Use `identity` if the event log already has log1p values, such as `label_watch_time`.
-        delayed: whether the hard label comes with the matured row instead of the fresh row.
+            inverse. Use `identity` if the event log already has log1p values, such as the log1p of seconds.
+        delay: number of spans after the impression's span when the log brings the hard label. 0: the label
+            is in the fresh row. Otherwise it is in a matured row.
         weight: factor of this task's hard loss, >= 0.
         loss: loss of a regression's hard head. `squared` is the squared error. `ziln` is for labels
             >= 0 that are often 0: the likelihood of a zero-inflated normal distribution on the task's scale.
@@ -35,9 +40,23 @@ class Task:
     group: Literal["pet", "pst", "other"]
     unit: str = "probability"
     scale: Literal["identity", "log1p"] = "identity"
-    delayed: bool = False
+    delay: Natural = 0
     weight: float = 1.0
     loss: Literal["squared", "ziln"] = "squared"
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, values: Any) -> Any:
+        """Reads `delayed`, which roots of release 0.1 recorded: all delayed labels came three spans later."""
+        if isinstance(values, dict) and "delayed" in values and "delay" not in values:
+            rest = {name: value for name, value in values.items() if name != "delayed"}
+            return rest | {"delay": _OLDER_DELAY if values["delayed"] else 0}
+        return values
+
+    @property
+    def delayed(self) -> bool:
+        """Whether the hard label comes with a matured row instead of the fresh row."""
+        return self.delay > 0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight >= 0):

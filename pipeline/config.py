@@ -7,115 +7,33 @@ TensorFlow nor TFX.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from components.evaluation.label_checks import LabelChecks
-from components.evaluation.push_gate import PushRule
 from components.evaluation.severities import Severities
+from components.event_schema import EventColumns
 from components.label_store.resolving import LabelSource
 from components.label_store.schemes import store_uri_fault
 from components.span_records import BURN_IN, RELABELLED, TEACHER, surface_burn_in
-from components.transforms.join_settings import JoinSettings, WithoutLabels
+from components.transforms.join_settings import JoinSettings
 from eventlog.errors import BadInput
 from eventlog.names import name_fault
 from eventlog.spans import parse_range
 from models.distillation import Distillation
 from models.features import Feature
-from models.job import Architecture, Optimizer, TrainingJob
-from models.settings import Count, Natural, NonNegative, Seed, Share, settings, to_json
+from models.job import TrainingJob
+from models.settings import Count, Natural, NonNegative, Seed, settings, to_json
 from models.tasks import Task
 from pipeline.beam_runners import runner_fault
 from pipeline.cluster import Cluster, Step
+from pipeline.roles import Ranking, Student, Surface, Teacher, select_declared
 
 _MAX_PIPELINE_NAME_LENGTH = 63
 """TFX's limit."""
 # A teacher is much larger than a student and trains on the rows of all surfaces.
 _DEFAULT_STEPS = {"Trainer": Step(cpus=4, memory_gib=8), "Trainer_teacher": Step(cpus=8, memory_gib=32)}
-
-
-@settings
-class Teacher:
-    """The large model. It trains on the examples of all surfaces and labels them.
-
-    Attributes:
-        name: Part of every label set's key. Teachers with different names can label the same span.
-        features: Names among the deployment's features.
-        tasks: Names among the deployment's tasks; each becomes a column `soft_<task>`.
-        architecture: Its layers.
-        optimizer: Its optimizer and stabilisers.
-        batch_size: Examples per step.
-        passes: Passes over each span, also during burn-in.
-    """
-
-    name: str
-    features: tuple[str, ...]
-    tasks: tuple[str, ...]
-    architecture: Architecture
-    optimizer: Optimizer
-    batch_size: Count
-    passes: Count
-
-
-@settings
-class Student:
-    """The small model of one surface. Its control is the same model without `distillation`.
-
-    Attributes:
-        features: Names among the deployment's features; the serving signature has exactly these.
-        tasks: Names among the deployment's tasks.
-        distillation: Distillation settings by task; a task without an entry trains on hard labels only.
-        architecture: Its layers.
-        optimizer: Its optimizer and stabilisers.
-        batch_size: Examples per step.
-        passes: Passes over each span, also during burn-in.
-    """
-
-    features: tuple[str, ...]
-    tasks: tuple[str, ...]
-    architecture: Architecture
-    optimizer: Optimizer
-    batch_size: Count
-    passes: Count
-    distillation: dict[str, Distillation] = dataclasses.field(default_factory=dict)
-
-
-@settings
-class Surface:
-    """One surface with its own student and control.
-
-    Attributes:
-        coverage_floor: Minimum share of the span's fresh rows with a soft label, in [0, 1].
-        without_labels: What the surface does if labels are missing, too old, or below the coverage floor.
-            `stop`: its branch waits for labels. `hard-only`: it trains on hard labels only. `last`: it keeps
-            the last models and does not train on the span.
-        label_wait_seconds: For a surface in a loop without the teacher: seconds from a span's arrival in the
-            event log to the use of `without_labels`, if the span has no labels.
-        first_spans: First spans `A:B` of a new surface, after the teacher's burn-in. Its student trains on
-            their existing label sets, and hard-only on a span without labels. None: the surface begins right
-            after the burn-in.
-        burn_in: Student and control first train on the burn-in's spans, on hard labels only. False: they are
-            untrained when their first soft labels arrive.
-        control_every: The control trains at every n-th span, on all spans since its last training. 0: there
-            is no control.
-        push: The gate between a blessed student and serving; None: every blessed student is pushed.
-        student: The student of this surface. None: the deployment's `student`.
-        labels: Selects the label sets that the student reads; default: those of the deployment's own teacher.
-            Each teacher's labels have separate pins, so a surface can switch to another teacher and back.
-    """
-
-    coverage_floor: Share = 0.95
-    without_labels: WithoutLabels = "stop"
-    label_wait_seconds: NonNegative = 600.0
-    first_spans: str | None = None
-    burn_in: bool = True
-    control_every: Natural = 1
-    push: PushRule | None = None
-    student: Student | None = None
-    labels: LabelSource = dataclasses.field(default_factory=LabelSource)
 
 
 @settings
@@ -147,13 +65,15 @@ class Evaluation:
         margin: A candidate's loss on the held-out clusters may exceed its predecessor's by this fraction.
         resamples: Number of bootstrap draws per interval; 0 for no intervals.
         min_positives: A binary task with fewer positive labels gets no interval.
-        tfma: Whether to add TFX's Evaluator for each student, with TFMA slices by hour and activity; slow.
+        tfma: Whether to add TFX's Evaluator for each student; slow.
+        tfma_slices: Features by whose values TFMA slices its metrics.
     """
 
     margin: NonNegative = 0.05
     resamples: Natural = 200
     min_positives: Natural = 50
     tfma: bool = False
+    tfma_slices: tuple[str, ...] = ()
 
 
 @settings
@@ -183,6 +103,7 @@ class Deployment:
         validation: Severity of anomalies, and what the loop does with refused and late spans.
         label_checks: Checks of a teacher's labels before their publication.
         evaluation: Settings of the candidate check, the metrics and their intervals.
+        ranking: How surfaces rank; only `rankdistill online` needs it.
         rows_per_shard: Rows per shard, the unit of Beam work.
         beam_pipeline_args: Beam options of all Beam components. DirectRunner is not the default, because it
             first tries to download Prism; then it falls back to FnApiRunner.
@@ -212,6 +133,7 @@ class Deployment:
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     beam_pipeline_args: tuple[str, ...] = ("--runner=FnApiRunner",)
     steps: dict[str, Step] = dataclasses.field(default_factory=dict)
+    ranking: Ranking | None = None
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
@@ -233,6 +155,9 @@ class Deployment:
         self._check_names()
         self._check_runners()
         self._check_tables()
+        select_declared("evaluation.tfma_slices", self.evaluation.tfma_slices, self.features)
+        if self.ranking is not None:
+            self.ranking.check(self.tasks)
         if not self.surfaces:
             raise ValueError("surfaces must name at least one surface, got none. Add one.")
         self.teacher_job()
@@ -304,6 +229,12 @@ class Deployment:
             raise ValueError(f"{where}.push.task must not be delayed, got {rule.task!r}.")
 
     @property
+    def event_columns(self) -> EventColumns:
+        """The columns of the event log that the deployment reads."""
+        delays = {name: task.delay for name, task in self.tasks.items()}
+        return EventColumns(schema=self.schema, delays=delays, features=tuple(self.features))
+
+    @property
     def settings_hash(self) -> str:
         """12 hex digits of the hash of all settings except the schema's folder, `steps` and `cluster`."""
         hashed = dataclasses.replace(self, schema=Path(self.schema).name, steps={}, cluster=Cluster())
@@ -347,6 +278,7 @@ class Deployment:
             source=source,
             tasks={name: self.tasks[name] for name in self.teacher.tasks},
             events_table=self.events_table if self.join == "bigquery" else None,
+            columns=self.event_columns if self.join == "bigquery" else None,
             coverage_floor=surface_settings.coverage_floor,
             without_labels=surface_settings.without_labels,
             first_spans=surface_settings.first_spans,
@@ -379,21 +311,11 @@ class Deployment:
             role=role,
             surface=surface,
             seed=self.seed,
-            features=_select(f"{role}.features", model.features, self.features),
-            tasks=_select(f"{role}.tasks", model.tasks, self.tasks),
+            features=select_declared(f"{role}.features", model.features, self.features),
+            tasks=select_declared(f"{role}.tasks", model.tasks, self.tasks),
             distillation=distillation,
             architecture=model.architecture,
             optimizer=model.optimizer,
             batch_size=model.batch_size,
             passes=model.passes,
         )
-
-
-def _select(key: str, names: tuple[str, ...], declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The declared features or tasks with these names; raises at a name that is not declared."""
-    for name in names:
-        if name not in declared:
-            near = difflib.get_close_matches(name, list(declared), n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"declared are {sorted(declared)}."
-            raise ValueError(f"{key} names {name!r}, which is not declared; {fix}")
-    return {name: declared[name] for name in names}

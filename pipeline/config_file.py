@@ -12,10 +12,10 @@ from typing import Any
 
 import pydantic
 
+from components.event_schema import check_columns, read_schema
 from eventlog.errors import BadInput
 from eventlog.shipped_schema import shipped_names, shipped_schema
 from pipeline.config import Deployment
-from pipeline.event_schema import check_columns, read_schema
 from pipeline.yaml_file import read_mapping
 
 _EXTENDS = "extends"

@@ -11,14 +11,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders import example_coder
 
 from components.transforms.shards import encode_examples, example_schema
-from eventlog.rows import (
-    DELAYED_TASKS,
-    FIXED_COLUMNS,
-    HISTORY_COLUMNS,
-    IMMEDIATE_TASKS,
-    LABEL_PREFIX,
-    LOG_SCHEMA,
-)
+from eventlog.kuairand_columns import DELAYED_TASKS, HISTORY, IMMEDIATE_TASKS, LOG_SCHEMA
+from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX
 
 SCHEMA = text_format.Parse(
     (Path(__file__).parents[1] / "schema" / "impressions.pbtxt").read_text(), schema_pb2.Schema()
@@ -56,7 +50,7 @@ def test_the_schema_has_the_columns_of_the_log_with_their_types() -> None:
 
 def test_fixed_columns_ids_and_history_are_required_in_every_row() -> None:
     required = {name for name, feature in FEATURES.items() if feature.presence.min_fraction == 1.0}
-    assert required == {*FIXED_COLUMNS.names, *HISTORY_COLUMNS.names, "user_id", "video_id", "hour"}
+    assert required == {*FIXED_COLUMNS.names, *HISTORY.columns.names, "user_id", "video_id", "hour"}
 
 
 def test_each_label_belongs_to_the_environment_of_its_rows() -> None:

@@ -1,15 +1,15 @@
-"""Reads spans of impressions from a BigQuery table, in the event log's schema.
+"""Reads spans of impressions from a BigQuery table.
 
-The table has the event log's columns (`eventlog.rows.LOG_SCHEMA`) and an integer column `span`: the span to
-which the row belongs. A matured row belongs to a later span than its impression. Partition the table by
-`span`, because each query reads one span.
+The table has the fixed columns of an event log (`eventlog.rows.FIXED_COLUMNS`), labels and features like an
+event log, and an integer column `span`: the span to which the row belongs. A matured row belongs to a later
+span than its impression. Partition the table by `span`, because each query reads one span.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,13 +20,14 @@ from google.cloud.bigquery_storage import types
 
 from components.label_store.bigquery.location import BigQueryLocation
 from components.label_store.bigquery.reading import read_stream
+from eventlog.columns import LogColumns, canonical_schema, convert
 from eventlog.errors import BadInput
-from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, LOG_SCHEMA
+from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, FIXED_COLUMNS
 from eventlog.spans import SUCCESS, span_folder, write_span
 
 SPAN = "span"
 _TABLE_NAME = re.compile(r"([a-z0-9.:-]+)\.(\w+)\.(\w+)")
-_TASK_NAME = re.compile(r"[A-Za-z0-9_]+")
+_COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +52,15 @@ class EventTable:
         """Reads the rows of one span with the Storage Read API.
 
         Returns:
-            A table of `LOG_SCHEMA`, sorted by time and id.
+            All columns except `span` with the types of an event log, sorted by time and id.
 
         Raises:
-            BadInput: if the table or a column is missing.
+            BadInput: if the table or a fixed column is missing, or an event log cannot hold a column's type.
         """
         self.require_columns()
         project, dataset, table = _TABLE_NAME.fullmatch(self.name).groups()  # type: ignore[union-attr]
         client = self.location.read_client()
-        options = types.ReadSession.TableReadOptions(
-            selected_fields=LOG_SCHEMA.names, row_restriction=f"{SPAN} = {span:d}"
-        )
+        options = types.ReadSession.TableReadOptions(row_restriction=f"{SPAN} = {span:d}")
         session = client.create_read_session(
             parent=f"projects/{self.location.project}",
             read_session=types.ReadSession(
@@ -72,8 +71,9 @@ class EventTable:
         )
         batches = [batch for stream in session.streams for batch in read_stream(client, session, stream.name)]
         if not batches:
-            return LOG_SCHEMA.empty_table()
-        return cast_and_sort(pa.Table.from_batches(batches), LOG_SCHEMA)
+            return FIXED_COLUMNS.empty_table()
+        rows = pa.Table.from_batches(batches).drop([SPAN])
+        return convert_and_sort(rows, canonical_schema(rows.schema, f"events table {self.name}"))
 
     def write_log(self, log: Path, spans: range, on_span: Callable[[int, int], object]) -> None:
         """Writes spans into an event log; skips the spans that are complete in the log.
@@ -97,11 +97,28 @@ class EventTable:
                 )  # fmt: skip
             on_span(span, write_span(log, span, [rows]))
 
-    def require_columns(self) -> None:
-        """Checks that the table exists and has all columns of the event log.
+    def require_columns(self, columns: LogColumns | None = None) -> None:
+        """Checks that the table exists and has the column `span`, the fixed columns and those of `columns`.
 
         Raises:
             BadInput: if the table or a column is missing.
+        """
+        wanted = {SPAN, *FIXED_COLUMNS.names}
+        if columns is not None:
+            wanted |= set(columns.schema.names) - columns.optional
+        missing = self.missing_columns(wanted)
+        if missing:
+            raise BadInput(
+                f"missing column {min(missing)}", where=f"events table {self.name}",
+                expected="the columns that the deployment reads, and the column span", got="no such column",
+                fix="Add the column to the table; null means masked.",
+            )  # fmt: skip
+
+    def missing_columns(self, names: Iterable[str]) -> set[str]:
+        """Returns those of `names` that are not columns of the table.
+
+        Raises:
+            BadInput: if the table is missing.
         """
         try:
             table: bigquery.Table = self.location.client().get_table(self.name)
@@ -110,13 +127,7 @@ class EventTable:
                 "no such table", where=f"events table {self.name}", expected="a table of impressions",
                 got="none", fix="Create the table, or correct its name.",
             ) from error  # fmt: skip
-        missing = {*LOG_SCHEMA.names, SPAN} - {field.name for field in table.schema}
-        if missing:
-            raise BadInput(
-                f"missing column {min(missing)}", where=f"events table {self.name}",
-                expected="every column of the event log, and the column span", got="no such column",
-                fix="Add the column to the table; null means masked.",
-            )  # fmt: skip
+        return set(names) - {field.name for field in table.schema}
 
 
 def require_table_name(name: str, option: str) -> None:
@@ -136,21 +147,20 @@ def require_table_name(name: str, option: str) -> None:
         )  # fmt: skip
 
 
-def require_task_name(task: str) -> None:
-    """Checks that a task's name has only letters, digits and `_`, because it becomes part of SQL.
+def require_column_name(name: str) -> None:
+    """Checks that the name of a column or task has only letters, digits and `_`: it becomes part of SQL.
 
     Raises:
-        BadInput: if the name has another character, or is empty.
+        BadInput: if the name has another character, begins with a digit, or is empty.
     """
-    if not _TASK_NAME.fullmatch(task):
+    if not _COLUMN_NAME.fullmatch(name):
         raise BadInput(
-            "not a task's name", where="join in BigQuery", expected="letters, digits and _",
-            got=repr(task), fix="Rename the task.",
+            "not a column's name", where="join in BigQuery", got=repr(name),
+            expected="letters, digits and _, the first not a digit", fix="Rename the column or task.",
         )  # fmt: skip
 
 
-def cast_and_sort(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Casts the columns of `schema` to its types, drops all others, and sorts the rows by time and id."""
-    columns = [table[field.name].cast(field.type) for field in schema]
-    rows = pa.table(columns, schema=schema)
+def convert_and_sort(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Converts a table to `schema`, see `eventlog.columns.convert`, and sorts the rows by time and id."""
+    rows = convert(table, schema)
     return rows.take(pc.sort_indices(rows, [(EVENT_TIME_MS, "ascending"), (EXAMPLE_ID, "ascending")]))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud import bigquery
 
-from components.event_store.event_table import SPAN, EventTable, cast_and_sort, require_task_name
+from components.event_store.event_table import SPAN, EventTable, convert_and_sort, require_column_name
 from components.label_store.base import EVENT_DATE, LabelSetRecord
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS
@@ -22,8 +22,9 @@ from components.transforms.encode_events import split_rows
 from components.transforms.join_labels import cut_buckets, refuse_repeated_examples
 from components.transforms.join_report import JoinReport, write_report
 from components.transforms.shards import split_folder, write_shard
+from eventlog.columns import LogColumns
 from eventlog.parquet_files import code_refused
-from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LOG_SCHEMA, SOFT_PREFIX, SURFACE
+from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, SOFT_PREFIX, SURFACE
 from models.shard_names import shard_name
 
 _HAS_LABEL = "has_label"
@@ -38,28 +39,30 @@ class BigQueryJoin:
 
     Attributes:
         events: table of impressions.
+        columns: the columns of `events` to read. Rows whose age is the delay of no task are left out.
         output_uri: root of the Examples artifact to write.
         span: span of the examples.
         surface: surface of the examples.
         records: records of the label sets of the span and of its matured rows' spans, in the same dataset.
-        delayed: task of the teacher → whether the task is delayed (its hard label is in the matured row).
+        delays: task of the teacher → number of spans after which the log brings its hard label, see `Task`.
         num_buckets: number of shards in each split.
 
     Raises:
-        BadInput: if a task's name cannot be part of a column name in SQL.
+        BadInput: if a column's or a task's name cannot be part of SQL.
     """
 
     events: EventTable
+    columns: LogColumns
     output_uri: str
     span: int
     surface: str
     records: Sequence[LabelSetRecord]
-    delayed: Mapping[str, bool]
+    delays: Mapping[str, int]
     num_buckets: int = 4
 
     def __post_init__(self) -> None:
-        for task in self.delayed:
-            require_task_name(task)
+        for name in (*self.columns.schema.names, *self.delays):
+            require_column_name(name)
 
     def run(self) -> JoinReport:
         """Joins the rows, writes the shards and the report, and returns the report.
@@ -67,7 +70,7 @@ class BigQueryJoin:
         Raises:
             BadInput: if the table or a column is missing, or an example id appears twice.
         """
-        self.events.require_columns()
+        self.events.require_columns(self.columns)
         joined, has_label = self._join()
         refuse_repeated_examples({"all": joined}, f"{self.events.name} and the joined label sets")
         self._write(joined)
@@ -88,31 +91,36 @@ class BigQueryJoin:
 
     def _join(self) -> tuple[pa.Table, pa.ChunkedArray]:
         """Returns the rows with columns `soft_<task>`; and a bool per row: whether it has a label row."""
-        soft = [f"{self._soft_label_sql(task)} AS {SOFT_PREFIX}{task}" for task in self.delayed]
+        soft = [f"{self._soft_label_sql(task)} AS {SOFT_PREFIX}{task}" for task in self.delays]
         sql = f"""
-            SELECT {", ".join(f"e.{name}" for name in LOG_SCHEMA.names)}, {", ".join(soft)},
+            SELECT {", ".join([*self._event_columns_sql(), *soft])},
               l.{LABEL_SET} IS NOT NULL AS {_HAS_LABEL}
             FROM `{self.events.name}` AS e
             LEFT JOIN (SELECT * FROM `{self._labels_table}` WHERE {_LABELS_CONDITION}) AS l
             ON l.{EXAMPLE_ID} = e.{EXAMPLE_ID}
-            WHERE e.{SPAN} = @span AND e.{SURFACE} = @surface"""  # noqa: S608 - tables and tasks are checked
+            WHERE e.{SPAN} = @span AND e.{SURFACE} = @surface
+            AND e.{SPAN} - e.{IMPRESSION_SPAN} IN UNNEST(@ages)"""  # noqa: S608 - all names are checked
         with code_refused(self.events.name):
             rows = self._query(sql).to_arrow(bqstorage_client=self.events.location.read_client())
-        fields = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in self.delayed]
-        schema = pa.schema([*LOG_SCHEMA, *fields, pa.field(_HAS_LABEL, pa.bool_())])
-        table = cast_and_sort(rows, schema)
+        fields = [pa.field(SOFT_PREFIX + task, pa.float32()) for task in self.delays]
+        schema = pa.schema([*self.columns.schema, *fields, pa.field(_HAS_LABEL, pa.bool_())])
+        table = convert_and_sort(rows, schema)
         return table.drop([_HAS_LABEL]), table[_HAS_LABEL]
+
+    def _event_columns_sql(self) -> list[str]:
+        """Returns the columns of the impressions; without the optional ones that the table lacks."""
+        missing = self.events.missing_columns(self.columns.schema.names)
+        return [f"e.`{name}`" for name in self.columns.schema.names if name not in missing]
 
     def _soft_label_sql(self, task: str) -> str:
         """Returns the SQL expression of a task's soft label; null if no set has the task.
 
-        Delayed tasks have soft labels only in matured rows, all other tasks only in fresh rows.
+        A task has soft labels only in the rows that have its hard labels.
         """
         column = SOFT_PREFIX + task
         if not any(task in record.columns for record in self.records):
             return "CAST(NULL AS FLOAT64)"
-        sign = "<" if self.delayed[task] else "="
-        return f"IF(e.{IMPRESSION_SPAN} {sign} e.{SPAN}, l.{column}, NULL)"
+        return f"IF(e.{IMPRESSION_SPAN} = e.{SPAN} - {self.delays[task]:d}, l.{column}, NULL)"
 
     def _write(self, joined: pa.Table) -> None:
         for split, rows in split_rows(joined, self.span).items():
@@ -123,7 +131,7 @@ class BigQueryJoin:
                 write_shard(path, rows_by_bucket.get(bucket, rows.slice(0, 0)))
 
     def _num_labelled(self, rows: pa.Table, has_label: pa.ChunkedArray, *, fresh: bool) -> int:
-        tasks = [task for task, is_delayed in self.delayed.items() if is_delayed == (not fresh)]
+        tasks = [task for task, delay in self.delays.items() if (delay == 0) == fresh]
         # If no task has soft labels in these rows, count the rows with a label row, as `join_rows` does.
         if not tasks:
             return pc.sum(has_label).as_py() or 0
@@ -150,6 +158,7 @@ class BigQueryJoin:
             query_parameters=[
                 bigquery.ScalarQueryParameter("span", "INT64", self.span),
                 bigquery.ScalarQueryParameter("surface", "STRING", self.surface),
+                bigquery.ArrayQueryParameter("ages", "INT64", self.columns.ages),
                 bigquery.ArrayQueryParameter("sets", "STRING", [record.set_id for record in self.records]),
                 bigquery.ScalarQueryParameter("first", "DATE", first_date),
                 bigquery.ScalarQueryParameter("last", "DATE", last_date),

@@ -22,8 +22,9 @@ from components.transforms.shards import (
     split_folder,
     write_shard,
 )
+from eventlog.columns import LogColumns, convert
 from eventlog.parquet_files import open_file
-from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LABEL_COLUMNS, LOG_SCHEMA, SURFACE
+from eventlog.rows import CLUSTER_ID, IMPRESSION_SPAN, LABEL_PREFIX, SURFACE
 from eventlog.spans import span_files
 from models.shard_names import shard_name
 
@@ -98,8 +99,8 @@ def split_rows(table: pa.Table, span: int) -> dict[str, pa.RecordBatch]:
     return rows
 
 
-def read_row_range(row_range: RowRange) -> pa.Table:
-    """Reads a row range as `LOG_SCHEMA`; reads only the row groups that contain its rows."""
+def read_row_range(row_range: RowRange, schema: pa.Schema) -> pa.Table:
+    """Reads a row range with the columns of `schema`; reads only the row groups that contain its rows."""
     parquet = open_file(row_range.file)
     sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
@@ -110,9 +111,10 @@ def read_row_range(row_range: RowRange) -> pa.Table:
         if starts[group] < end_row and starts[group + 1] > row_range.first_row
     ]
     if not groups:
-        return LOG_SCHEMA.empty_table()
-    table = parquet.read_row_groups(groups, columns=LOG_SCHEMA.names)
-    return table.slice(row_range.first_row - starts[groups[0]], row_range.num_rows).cast(LOG_SCHEMA)
+        return schema.empty_table()
+    names = [name for name in schema.names if name in parquet.schema_arrow.names]
+    table = parquet.read_row_groups(groups, columns=names)
+    return convert(table.slice(row_range.first_row - starts[groups[0]], row_range.num_rows), schema)
 
 
 @dataclasses.dataclass
@@ -124,6 +126,7 @@ class EncodeEvents(beam.PTransform):
 
     Attributes:
         log: folder of the event log.
+        columns: the columns to encode. Rows whose age is the delay of no task are left out.
         span: the span to encode.
         output_uri: root of the Examples artifact.
         rows_per_shard: maximum number of log rows in a shard.
@@ -135,6 +138,7 @@ class EncodeEvents(beam.PTransform):
     """
 
     log: str
+    columns: LogColumns
     span: int
     output_uri: str
     rows_per_shard: int = 32_768
@@ -156,27 +160,30 @@ class EncodeEvents(beam.PTransform):
             pipeline
             | "Row ranges" >> beam.Create(ranges)
             | "Spread" >> beam.Reshuffle()
-            | "Encode" >> beam.ParDo(_EncodeRows(self.span, self.output_uri, len(ranges), self.surface))
+            | "Encode" >> beam.ParDo(_EncodeRows(self, len(ranges)))
         )
 
 
 class _EncodeRows(beam.DoFn):
     """Writes one row range as its shard of every split."""
 
-    def __init__(self, span: int, output_uri: str, num_shards: int, surface: str | None) -> None:
-        self._span = span
-        self._output_uri = output_uri
+    def __init__(self, encode: EncodeEvents, num_shards: int) -> None:
+        self._span = encode.span
+        self._columns = encode.columns
+        self._output_uri = encode.output_uri
         self._num_shards = num_shards
-        self._surface = surface
+        self._surface = encode.surface
 
     def process(self, row_range: RowRange) -> Iterator[dict[str, int]]:
         """Writes the shards of a row range; yields their counts, see `EncodeEvents`."""
-        table = read_row_range(row_range)
+        table = read_row_range(row_range, self._columns.schema)
         counts = {"shard": row_range.shard, "read": table.num_rows}
+        ages = pc.subtract(self._span, table[IMPRESSION_SPAN])
+        table = table.filter(pc.is_in(ages, value_set=pa.array(self._columns.ages, pa.int64())))
         if self._surface is not None:
             table = table.filter(pc.equal(table[SURFACE], self._surface))
         name = shard_name(self._span, row_range.shard, self._num_shards)
-        labels = dict.fromkeys(LABEL_COLUMNS.names, 0)
+        labels = {LABEL_PREFIX + task: 0 for task in self._columns.delays}
         for split, rows in split_rows(table, self._span).items():
             counts[split] = write_shard(f"{split_folder(self._output_uri, split)}/{name}", rows)
             if split in TRAINED_SPLITS:

@@ -20,7 +20,7 @@ from components.transforms.label_rows import ReadLabels
 from components.transforms.serialized import EXAMPLE, SERIALIZED, append_feature, read_serialized
 from components.transforms.shards import FRESH_SPLITS, SPLITS, split_files, split_folder, write_records
 from eventlog.errors import BadInput
-from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SOFT_PREFIX, SURFACE
+from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, IMPRESSION_SPAN, SOFT_PREFIX, SURFACE
 from models.shard_names import shard_name
 
 
@@ -32,9 +32,9 @@ class JoinSoftLabels(beam.PTransform):
     rows. Bucket n of N becomes shard n of N of each split. Rows are sorted by time and id, so equal input
     gives equal bytes.
 
-    Each example of the surface is written exactly once, with or without soft labels. A fresh row gets the
-    soft labels of tasks that are not delayed, and a matured row those of delayed tasks. So each example and
-    task is distilled once, in the row with the hard label. Label rows without an example are only counted.
+    Each example of the surface is written exactly once, with or without soft labels. A row gets the soft
+    labels of the tasks whose hard labels it can have. So each example and task is distilled once, in the row
+    with the hard label. Label rows without an example are only counted.
 
     Attributes:
         examples_uri: Examples artifact with all splits, of all surfaces.
@@ -43,7 +43,7 @@ class JoinSoftLabels(beam.PTransform):
         surface: the surface to join.
         store_uri: URI of the label store, see `open_store`.
         set_ids: ids of the label sets of the span and of its matured rows' spans.
-        delayed: task of the teacher → whether the task is delayed (its hard label is in the matured row).
+        delays: task of the teacher → number of spans after which the log brings its hard label, see `Task`.
         num_buckets: number of shards in each split.
 
     Yields (as a PCollection): dicts of counts, for `add_up_counts`. Each bucket yields the counts of
@@ -57,7 +57,7 @@ class JoinSoftLabels(beam.PTransform):
     surface: str
     store_uri: str
     set_ids: Sequence[str]
-    delayed: Mapping[str, bool]
+    delays: Mapping[str, int]
     num_buckets: int = 4
 
     def expand(self, pipeline: Any) -> Any:
@@ -69,7 +69,7 @@ class JoinSoftLabels(beam.PTransform):
             | "SpreadShards" >> beam.Reshuffle()
             | "ReadExamples" >> beam.FlatMapTuple(self._read_examples).with_outputs("counts", main="rows")
         )
-        columns = [EXAMPLE_ID, *(SOFT_PREFIX + task for task in self.delayed)]
+        columns = [EXAMPLE_ID, *(SOFT_PREFIX + task for task in self.delays)]
         labels = (
             pipeline
             | ReadLabels(self.store_uri, self.set_ids, columns, self.surface)
@@ -104,13 +104,13 @@ class JoinSoftLabels(beam.PTransform):
             examples[split].append(pa.Table.from_batches([batch]))
         tables = {split: pa.concat_tables(parts) for split, parts in examples.items()}
         refuse_repeated_examples(tables, self.examples_uri)
-        labels = gather_labels(sides["labels"], tuple(self.delayed))
+        labels = gather_labels(sides["labels"], tuple(self.delays))
         counts = {"buckets": 1, "labels_received": labels.num_rows, "labels_without_example": labels.num_rows}
         for split, table in tables.items():
-            joined, num_with_label_row, num_labelled = join_rows(
-                table, labels, self.delayed, fresh=split in FRESH_SPLITS
-            )
-            kind = "fresh_rows" if split in FRESH_SPLITS else "matured_rows"
+            fresh = split in FRESH_SPLITS
+            delays = {task: delay for task, delay in self.delays.items() if (delay == 0) == fresh}
+            joined, num_with_label_row, num_labelled = join_rows(table, labels, delays, self.span)
+            kind = "fresh_rows" if fresh else "matured_rows"
             counts[kind] = counts.get(kind, 0) + table.num_rows
             counts[f"labelled_{kind}"] = counts.get(f"labelled_{kind}", 0) + num_labelled
             counts["labels_without_example"] -= num_with_label_row
@@ -203,15 +203,16 @@ def gather_labels(scanned: Sequence[tuple[str, pa.RecordBatch]], tasks: Sequence
 
 
 def join_rows(
-    examples: pa.Table, labels: pa.Table, delayed: Mapping[str, bool], *, fresh: bool
+    examples: pa.Table, labels: pa.Table, delays: Mapping[str, int], span: int
 ) -> tuple[pa.Array, int, int]:
     """Adds soft labels to serialized examples, and sorts the examples by time and id.
 
     Args:
         examples: rows of one split as `SERIALIZED`, with distinct ids.
         labels: columns `example_id` and `soft_<task>`, with distinct ids.
-        delayed: task of the teacher → whether the task is delayed.
-        fresh: True adds the tasks that are not delayed, False the delayed tasks.
+        delays: the tasks to add: task → its delay. A row gets the soft label of a task if its
+            `impression_span` is `span` minus the delay.
+        span: span of the examples.
 
     Returns:
         `[rows]` serialized tf.Examples; the number of examples with a label row; the number of examples with
@@ -223,14 +224,15 @@ def join_rows(
     positions = label_ids.get_indexer(pd.Index(examples[EXAMPLE_ID].to_pandas(), dtype=object))
     has_label_row = positions >= 0
     label_rows = pa.array(positions, pa.int64(), mask=~has_label_row)
-    tasks = [task for task, is_delayed in delayed.items() if is_delayed == (not fresh)]
     labelled = np.zeros(len(positions), bool)
     joined = _combine_chunks(examples[EXAMPLE])
-    for task in tasks:
+    for task, delay in delays.items():
         column = labels[SOFT_PREFIX + task].combine_chunks().take(label_rows)
+        is_matured = pc.equal(examples[IMPRESSION_SPAN], span - delay).combine_chunks()
+        column = pc.if_else(is_matured, column, pa.scalar(None, pa.float32()))
         labelled |= column.is_valid().to_numpy(zero_copy_only=False)
         joined = append_feature(joined, SOFT_PREFIX + task, _combine_chunks(column))
-    return joined, int(has_label_row.sum()), int((labelled if tasks else has_label_row).sum())
+    return joined, int(has_label_row.sum()), int((labelled if delays else has_label_row).sum())
 
 
 def cut_buckets(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -62,11 +62,12 @@ def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.T
     """Reads the delayed labels of a span's joined matured examples, for `predictions.join_matured_labels`.
 
     Returns:
-        A table of `example_id`, and `label_<task>` and `soft_<task>` float32 of each delayed task.
+        A table of `example_id`, `impression_span`, and of each delayed task `label_<task>` and `soft_<task>`,
+        float32.
     """
     delayed = [name for name, task in tasks.items() if task.delayed]
     columns = {prefix + task: pa.float32() for task in delayed for prefix in (LABEL_PREFIX, SOFT_PREFIX)}
-    return _read_rows(files, {EXAMPLE_ID: pa.string(), **columns})
+    return _read_rows(files, {EXAMPLE_ID: pa.string(), IMPRESSION_SPAN: pa.int64(), **columns})
 
 
 def read_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:

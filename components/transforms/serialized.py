@@ -1,4 +1,4 @@
-"""Reads tf.Examples as bytes with their id, time and surface, and appends features to the bytes.
+"""Reads tf.Examples as bytes with their id, times and surface, and appends features to the bytes.
 
 This is ten times as fast as decoding and encoding all features.
 """
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from components.transforms.shards import encode_examples, unreadable_shard
-from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SURFACE
+from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, IMPRESSION_SPAN, SURFACE
 from models.records import UNREADABLE, read_records
 
 EXAMPLE = "example"
@@ -21,11 +21,12 @@ SERIALIZED = pa.schema(
     [
         pa.field(EXAMPLE_ID, pa.string()),
         pa.field(EVENT_TIME_MS, pa.int64()),
+        pa.field(IMPRESSION_SPAN, pa.int64()),
         pa.field(SURFACE, pa.string()),
         pa.field(EXAMPLE, pa.large_binary()),
     ]
 )
-"""Schema of serialized examples with their id, time and surface.
+"""Schema of serialized examples with their id, time, impression span and surface.
 
 The type is large_binary, because the examples of one bucket of the join may exceed 2 GiB.
 """
@@ -34,6 +35,7 @@ _BATCH_ROWS = 8192
 _PARSED_FEATURES = {
     EXAMPLE_ID: tf.io.FixedLenFeature([], tf.string),
     EVENT_TIME_MS: tf.io.FixedLenFeature([], tf.int64),
+    IMPRESSION_SPAN: tf.io.FixedLenFeature([], tf.int64),
     SURFACE: tf.io.FixedLenFeature([], tf.string),
 }
 
@@ -44,7 +46,7 @@ def _parse(records: Any) -> Any:
 
 
 def read_serialized(path: str) -> Iterator[pa.RecordBatch]:
-    """Reads a shard and parses only the id, time and surface of each example.
+    """Reads a shard and parses only the id, times and surface of each example.
 
     Args:
         path: a GZIP TFRecord of tf.Examples.
@@ -53,7 +55,7 @@ def read_serialized(path: str) -> Iterator[pa.RecordBatch]:
         Batches of `SERIALIZED`, with rows in file order; no batch if the shard is empty.
 
     Raises:
-        BadInput: if the file is not such a shard, or an example lacks id, time or surface.
+        BadInput: if the file is not such a shard, or an example lacks one of these features.
     """
     try:
         for records in read_records([path], _BATCH_ROWS):
@@ -61,12 +63,13 @@ def read_serialized(path: str) -> Iterator[pa.RecordBatch]:
             columns = [
                 pa.array(parsed[EXAMPLE_ID], pa.binary()).cast(pa.string()),
                 pa.array(parsed[EVENT_TIME_MS]),
+                pa.array(parsed[IMPRESSION_SPAN]),
                 pa.array(parsed[SURFACE], pa.binary()).cast(pa.string()),
                 pa.array(records.numpy(), pa.large_binary()),
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=SERIALIZED)
     except UNREADABLE as error:
-        features = f"{EXAMPLE_ID}, {EVENT_TIME_MS} and {SURFACE}"
+        features = ", ".join(_PARSED_FEATURES)
         raise unreadable_shard(path, f"a GZIP TFRecord of tf.Examples with {features}", error) from error
 
 

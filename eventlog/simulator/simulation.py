@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from eventlog.errors import BadInput
+from eventlog.kuairand_columns import HISTORY, LOG_SCHEMA, LTV_DELAY
 from eventlog.parquet_files import write_table
-from eventlog.rows import MATURITY_SPANS
 from eventlog.simulator.impressions import Impressions, draw_impressions
 from eventlog.simulator.lifetime import logging_error, ltv, watch_seconds, window_seconds
 from eventlog.simulator.outcomes import logged_outcomes, true_expectations
@@ -36,7 +36,7 @@ class SimulatedSpan:
 
     Attributes:
         span: the number of the span.
-        matured: the matured rows; None in the first MATURITY_SPANS spans.
+        matured: the matured rows; None in the first LTV_DELAY spans.
         fresh: the fresh rows.
         truth: true expectations: first the rows of `matured` with their LTV without logging error, then the
             rows of `fresh` with their immediate tasks.
@@ -114,8 +114,8 @@ def simulate(
 def simulated_spans(world: World, examples_per_span: int, seed: int) -> Iterator[SimulatedSpan]:
     """Yields span 0, 1, 2 and so on of a world, without end."""
     state = WorldState(world, examples_per_span, seed)
-    history = HistoryTotals()
-    open_spans: deque[_OpenSpan] = deque(maxlen=MATURITY_SPANS)
+    history = HistoryTotals(HISTORY)
+    open_spans: deque[_OpenSpan] = deque(maxlen=LTV_DELAY)
     while True:
         impressions = draw_impressions(state, examples_per_span)
         expectations = true_expectations(state, impressions)
@@ -123,7 +123,7 @@ def simulated_spans(world: World, examples_per_span: int, seed: int) -> Iterator
         fresh = fresh_table(state, impressions, outcomes, history)
         truth = [truth_table(fresh["example_id"], expectations.by_task())]
         matured = None
-        if len(open_spans) == MATURITY_SPANS:
+        if len(open_spans) == LTV_DELAY:
             matured, true_ltv = _mature(open_spans)
             truth.insert(0, truth_table(matured["example_id"], {"ltv": true_ltv}))
         yield SimulatedSpan(state.span, matured, fresh, pa.concat_tables(truth))
@@ -147,7 +147,7 @@ def _write(out: Path, simulated: SimulatedSpan) -> tuple[int, int]:
     partial = folder / ".part-00000.parquet"
     write_table(simulated.truth, partial, use_dictionary=False)
     partial.replace(folder / "part-00000.parquet")
-    return simulated.span, write_span(out, simulated.span, simulated.tables())
+    return simulated.span, write_span(out, simulated.span, simulated.tables(), schema=LOG_SCHEMA)
 
 
 def _wait_and_report(

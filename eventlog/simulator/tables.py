@@ -9,15 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlog.rows import (
+from eventlog.kuairand_columns import (
     DELAYED_TASKS,
-    EXAMPLE_ID,
-    HISTORY_COLUMNS,
-    HISTORY_ENTITIES,
+    HISTORY,
     IMMEDIATE_TASKS,
-    LABEL_PREFIX,
     LOG_SCHEMA,
 )
+from eventlog.rows import EXAMPLE_ID, LABEL_PREFIX
 from eventlog.simulator.impressions import DAY_MS, FIRST_DAY_MS, HOUR_MS, Impressions
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.world import ACTIVE_DEGREES, NUM_TOPICS, SURFACES, UPLOAD_TYPES, VALUES_PER_TRAIT
@@ -130,10 +128,10 @@ def _history_columns(
     indices = entity_indices(state, impressions)
     sizes = {"user": len(state.users), "video": len(state.videos), "author": len(state.authors)}
     arrays = []
-    for entity in HISTORY_ENTITIES:
+    for entity in HISTORY.entities:
         features = history.entities[entity].all_features(sizes[entity], priors)
         arrays += [pa.array(feature[indices[entity]]) for feature in features]
-    return dict(zip(HISTORY_COLUMNS.names, arrays, strict=True))
+    return dict(zip(HISTORY.columns.names, arrays, strict=True))
 
 
 def entity_indices(state: WorldState, impressions: Impressions) -> dict[str, Array]:

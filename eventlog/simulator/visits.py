@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eventlog.rows import IMMEDIATE_TASKS
+from eventlog.kuairand_columns import HISTORY, IMMEDIATE_TASKS
 from eventlog.simulator.impressions import Impressions, draw_impressions, draw_videos_shown
 from eventlog.simulator.outcomes import (
     Expectations,
@@ -78,7 +78,7 @@ def simulated_visits(
         items: videos to rank per visit.
     """
     state = WorldState(world, examples_per_span, seed)
-    history = HistoryTotals()
+    history = HistoryTotals(HISTORY)
     while True:
         yield _visits(state, history, visits, items)
         logged = draw_impressions(state, examples_per_span)

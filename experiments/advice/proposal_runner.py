@@ -22,7 +22,8 @@ from experiments.statistics.intervals import Estimate, Resamples, difference
 from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.trial import Trial
 from experiments.trials.trial_result import TrialResult
-from pipeline.config import Deployment, Student, Teacher
+from pipeline.config import Deployment
+from pipeline.roles import Student, Teacher
 
 _MAX_SEEDS, _MIN_SEEDS = 10, 3
 

@@ -89,7 +89,8 @@ def online(
 ) -> None:  # fmt: skip
     """Compare models in an A/B experiment, simulated or replayed from a log.
 
-    Prints how much engagement and satisfaction change with each model instead of the control, in percent.
+    Prints by how many percent each of the deployment's `ranking.measures` changes if a model ranks instead of
+    the control.
     """
     from experiments.online.effects import mean_changes
     from experiments.online.live import LiveSettings, live_changes, run_live

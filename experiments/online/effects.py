@@ -10,11 +10,9 @@ import numpy as np
 from scipy import stats
 
 from components.evaluation.bootstrap import CONFIDENCE
+from models.tasks import Task
 
 Array = Any
-
-ENGAGEMENT, SATISFACTION = "engagement", "satisfaction"
-MEASURES = (ENGAGEMENT, SATISFACTION)
 
 _CRITICAL_VALUE = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 """Half the width of a confidence interval, in standard errors."""
@@ -49,19 +47,41 @@ class Change:
         return float(stats.norm.cdf(shift - _CRITICAL_VALUE) + stats.norm.cdf(-shift - _CRITICAL_VALUE))
 
 
-def measures_of(outcomes: Mapping[str, Array]) -> dict[str, Array]:
-    """Engagement in seconds watched, and satisfaction as the number of long views and likes.
+@dataclass(frozen=True)
+class Measures:
+    """What a policy achieves, from the outcomes of the rows that it shows.
 
-    Args:
-        outcomes: labels by task, `[rows]` float each; `watch_time` is the log1p of seconds.
-
-    Returns:
-        For each measure, `[rows]` float64.
+    Attributes:
+        weights: see `Ranking.measures`.
+        tasks: the deployment's tasks by name.
     """
-    return {
-        ENGAGEMENT: np.expm1(outcomes["watch_time"].astype(np.float64)),
-        SATISFACTION: outcomes["long_view"].astype(np.float64) + outcomes["like"],
-    }
+
+    weights: Mapping[str, Mapping[str, float]]
+    tasks: Mapping[str, Task]
+
+    @property
+    def used_tasks(self) -> tuple[str, ...]:
+        """The tasks whose outcomes are counted."""
+        return tuple(dict.fromkeys(task for weights in self.weights.values() for task in weights))
+
+    def of(self, outcomes: Mapping[str, Array]) -> dict[str, Array]:
+        """Computes the measures of rows.
+
+        Args:
+            outcomes: labels of `used_tasks`, `[rows]` float each, on the task's scale.
+
+        Returns:
+            For each measure, `[rows]` float64.
+        """
+        return {
+            measure: sum(weight * self._amounts(task, outcomes[task]) for task, weight in weights.items())
+            for measure, weights in self.weights.items()
+        }
+
+    def _amounts(self, task: str, outcomes: Array) -> Array:
+        amounts = np.asarray(outcomes, np.float64)
+        settings = self.tasks[task]
+        return np.expm1(amounts) if "log1p" in (settings.scale, settings.unit.partition("_")[0]) else amounts
 
 
 def mean_changes(totals: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> dict[str, Change]:
@@ -72,7 +92,7 @@ def mean_changes(totals: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]
             control.
     """
     means = {}
-    for measure in MEASURES:
+    for measure in totals[0][0]:
         changes = [relative_change(treated[measure], control[measure]) for treated, control in totals]
         values = np.array([change.value for change in changes])
         seed_variance = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0

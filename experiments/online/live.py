@@ -6,6 +6,7 @@ slates alone. The A/A runs check the intervals: they repeat one policy with othe
 
 from __future__ import annotations
 
+import collections
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ import numpy as np
 
 from eventlog.simulator import Visits, World, simulate, simulated_visits
 from eventlog.simulator.outcomes import NUM_UNIFORMS
-from experiments.online.effects import MEASURES, Change, mean_changes, measures_of, relative_change
-from experiments.online.policies import RANKING_WEIGHTS, scores_of, train_arms
+from experiments.online.effects import Change, Measures, mean_changes, relative_change
+from experiments.online.policies import require_ranking, scores_of, train_arms
 from experiments.online.slates import slates
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.scheduler import TrialScheduler
@@ -39,7 +40,6 @@ class LiveSettings:
         num_items: number of items to rank in each visit.
         num_slots: number of items that a visit shows.
         world_seed: seed of the simulated world.
-        ranking_weights: see `experiments.online.policies.RANKING_WEIGHTS`.
     """
 
     num_spans: int = 10
@@ -48,7 +48,6 @@ class LiveSettings:
     num_items: int = 20
     num_slots: int = 5
     world_seed: int = 1
-    ranking_weights: tuple[tuple[str, float], ...] = RANKING_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,11 @@ class LiveExperiment:
         visits: one element per span.
         num_items: number of items to rank in each visit.
         num_slots: number of items that a visit shows.
+        measures: what is counted.
     """
 
-    def __init__(self, visits: Sequence[Visits], num_items: int, num_slots: int) -> None:
+    def __init__(self, visits: Sequence[Visits], num_items: int, num_slots: int, measures: Measures) -> None:
+        self._measures = measures
         self._visits = {span_visits.span: span_visits for span_visits in visits}
         self._num_items = num_items
         self._num_slots = num_slots
@@ -91,7 +92,7 @@ class LiveExperiment:
         )
 
     def totals(self, policy: Policy, outcome_seed: int) -> dict[str, Array]:
-        """Every visitor's total engagement and satisfaction under a policy.
+        """Every visitor's total of each measure under a policy.
 
         Args:
             policy: the slates.
@@ -101,14 +102,14 @@ class LiveExperiment:
             For each measure, `[visitors]` float64, in the order of the users' numbers.
         """
         num_users = int(self._visitors[-1]) + 1
-        totals = {measure: np.zeros(num_users) for measure in MEASURES}
+        totals = {measure: np.zeros(num_users) for measure in self._measures.weights}
         for span, visits in self._visits.items():
             random = np.random.default_rng((outcome_seed, span))
             uniforms = random.random((NUM_UNIFORMS, visits.table.num_rows), dtype=np.float32)
             shown = policy.shown[span]
             users = visits.users[shown // self._num_items]
             outcomes = visits.outcomes(shown, policy.positions[span], uniforms)
-            for measure, values in measures_of(outcomes).items():
+            for measure, values in self._measures.of(outcomes).items():
                 totals[measure] += np.bincount(users, weights=values, minlength=num_users)
         return {measure: values[self._visitors] for measure, values in totals.items()}
 
@@ -139,6 +140,7 @@ def run_live(
     """
     from experiments.trials.loading import load_stream
 
+    ranking = require_ranking(deployment)
     log = out / f"log-{settings.world_seed}-{settings.num_spans}x{settings.examples_per_span}"
     simulate(log, settings.num_spans, settings.examples_per_span, settings.world_seed)
     ranked_spans = range(deployment.burn_in_spans[-1] + 2, settings.num_spans)
@@ -151,10 +153,12 @@ def run_live(
 
     with TrialScheduler(folder, out / "trials", processes, progress.on_done) as scheduler:
         results = train_arms(deployment, scheduler, arms, seeds, settings.num_spans - 1)
-    experiment = LiveExperiment(visits, settings.num_items, settings.num_slots)
+    experiment = LiveExperiment(
+        visits, settings.num_items, settings.num_slots, Measures(ranking.measures, deployment.tasks)
+    )
     return experiment, {
         arm: [
-            experiment.policy(_item_scores(scheduler.stream, result, items, settings.ranking_weights))
+            experiment.policy(_item_scores(scheduler.stream, result, items, ranking.weights))
             for result in arm_results
         ]
         for arm, arm_results in results.items()
@@ -187,12 +191,12 @@ def aa_changes(
     Returns:
         For each measure, one change per run.
     """
-    by_measure: dict[str, list[Change]] = {measure: [] for measure in MEASURES}
+    by_measure: dict[str, list[Change]] = collections.defaultdict(list)
     for run in range(runs):
         first, second = (
             experiment.totals(policy, outcome_seed) for outcome_seed in (2 * run + 1, 2 * run + 2)
         )
-        for measure in MEASURES:
+        for measure in first:
             by_measure[measure].append(relative_change(first[measure] * (1 + effect), second[measure]))
     return by_measure
 
@@ -210,7 +214,7 @@ def _item_scores(
     stream: ExampleStream,
     result: TrialResult,
     items: Mapping[int, Any],
-    ranking_weights: Sequence[tuple[str, float]],
+    ranking_weights: Mapping[str, float],
 ) -> dict[int, Array]:
     """For each span, the scores of the items to rank, which are the last rows of the span in the stream."""
     row_scores = scores_of(result, ranking_weights)

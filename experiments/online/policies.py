@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from eventlog.errors import BadInput
 from experiments.protocol.arms import with_surface_feature
 from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.trial import SoftLabelSource, Trial
 from experiments.trials.trial_result import TrialResult
 from models.job import TrainingJob
 from pipeline.config import Deployment
+from pipeline.roles import Ranking
 
 Array = Any
 
 CONTROL, STUDENT, TEACHER = ARMS = ("control", "student", "teacher")
-RANKING_WEIGHTS = (("click", 1.0), ("long_view", 1.0), ("like", 2.0))
-"""(task, weight of its prediction in the score) pairs."""
+
+
+def require_ranking(deployment: Deployment) -> Ranking:
+    """The deployment's ranking.
+
+    Raises:
+        BadInput: if it has none.
+    """
+    if deployment.ranking is None:
+        raise BadInput(
+            "no ranking", where=f"deployment {deployment.name}", got="none",
+            expected="ranking: with the weights of the score and the measures",
+            fix="Add `ranking` to the configuration, as in pipeline/configs/demo.yaml.",
+        )  # fmt: skip
+    return deployment.ranking
 
 
 def train_arms(
@@ -57,6 +72,8 @@ def train_arms(
     return {arm: results[arm] for arm in arms}
 
 
-def scores_of(result: TrialResult, ranking_weights: Sequence[tuple[str, float]] = RANKING_WEIGHTS) -> Array:
+def scores_of(result: TrialResult, ranking_weights: Mapping[str, float]) -> Array:
     """`[kept rows]` float64: the weighted sum of the predictions, by which a policy ranks."""
-    return sum(weight * result.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking_weights)
+    return sum(
+        weight * result.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking_weights.items()
+    )

@@ -21,17 +21,14 @@ from eventlog.parquet_files import read_table
 from eventlog.random_exposures import read_random_exposures
 from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import complete_spans, span_files
-from experiments.online.effects import measures_of
-from experiments.online.policies import scores_of, train_arms
+from experiments.online.effects import Measures
+from experiments.online.policies import require_ranking, scores_of, train_arms
 from experiments.trials.progress import ExperimentProgress
 from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.stream import ExampleStream
-from experiments.trials.trial_result import TrialResult
 from pipeline.config import Deployment
 
 Array = Any
-
-_MEASURED_TASKS = ("watch_time", "long_view", "like")
 
 
 def run_replay(
@@ -65,6 +62,8 @@ def run_replay(
     """
     from experiments.trials.loading import load_stream
 
+    ranking = require_ranking(deployment)
+    measures = Measures(ranking.measures, deployment.tasks)
     last = complete_spans(log)[-1]
     spans = range(deployment.burn_in_spans[-1] + 2, last + 1)
     drawn = read_random_exposures(log, spans)
@@ -73,14 +72,17 @@ def run_replay(
     with TrialScheduler(folder, out / "trials", processes, progress.on_done) as scheduler:
         results = train_arms(deployment, scheduler, arms, seeds, last)
         stream = scheduler.stream
-    exposures = [exposed_rows(stream, log, span, drawn) for span in spans]
+    exposures = [exposed_rows(stream, log, span, drawn, measures.used_tasks) for span in spans]
     return {
-        arm: [user_totals(stream, exposures, result, share) for result in arm_results]
+        arm: [
+            user_totals(stream, exposures, scores_of(result, ranking.weights), result.rows, share, measures)
+            for result in arm_results
+        ]
         for arm, arm_results in results.items()
     }
 
 
-def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array) -> Array:
+def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array, tasks: Sequence[str]) -> Array:
     """The stream's rows of one span that are random exposures and have the labels of all measured tasks.
 
     Args:
@@ -88,6 +90,7 @@ def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array) -
         log: the event log.
         span: the span.
         drawn: ids of the random exposures.
+        tasks: the measured tasks.
 
     Returns:
         `[exposures]` int64 row numbers of the stream, ascending.
@@ -96,35 +99,41 @@ def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array) -
     rows = stream.rows(span)
     # A matured row has the id of an impression of an earlier span, so only fresh rows are selected.
     where = pc.is_in(ids[EXAMPLE_ID], value_set=drawn).to_numpy() & stream.fresh[rows]
-    labels = stream.labels[rows][:, [stream.tasks.index(task) for task in _MEASURED_TASKS]]
+    labels = stream.labels[rows][:, [stream.tasks.index(task) for task in tasks]]
     return rows.start + np.flatnonzero(where & ~np.isnan(labels).any(axis=1))
 
 
 def user_totals(
-    stream: ExampleStream, exposures: Sequence[Array], result: TrialResult, share: float
+    stream: ExampleStream,
+    exposures: Sequence[Array],
+    scores: Array,
+    scored_rows: Array,
+    share: float,
+    measures: Measures,
 ) -> dict[str, Array]:
     """Each user's totals over the exposures that a policy shows.
 
     Args:
         stream: the rows of the log.
         exposures: for each span, `[exposures]` row numbers of the stream.
-        result: predictions of the policy's model.
+        scores: `[scored rows]` the scores by which the policy ranks.
+        scored_rows: `[scored rows]` their row numbers of the stream, ascending.
         share: share of each span's exposures that the policy shows, in (0, 1); their number is rounded up.
+        measures: what is added up.
 
     Returns:
         For each measure, `[users]` float64 of all users with an exposure, in the order of cluster codes.
     """
-    scores = scores_of(result)
     shown = []
     for rows in exposures:
-        span_scores = scores[np.searchsorted(result.rows, rows)]
+        span_scores = scores[np.searchsorted(scored_rows, rows)]
         best = np.argsort(-span_scores, kind="stable")[: int(np.ceil(share * len(rows)))]
         shown.append(rows[best])
     shown_rows = np.concatenate(shown)
-    labels = {task: stream.labels[shown_rows, stream.tasks.index(task)] for task in _MEASURED_TASKS}
+    labels = {task: stream.labels[shown_rows, stream.tasks.index(task)] for task in measures.used_tasks}
     clusters = np.unique(stream.clusters[np.concatenate(exposures)])
     users = np.searchsorted(clusters, stream.clusters[shown_rows])
     return {
         measure: np.bincount(users, weights=values, minlength=len(clusters))
-        for measure, values in measures_of(labels).items()
+        for measure, values in measures.of(labels).items()
     }

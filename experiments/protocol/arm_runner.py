@@ -135,7 +135,7 @@ class ArmRunner:
             first_span=self._labels_from,
             treatment=arm.treatment,
             bias=arm.bias,
-            sliced_by=self.protocol.slice_feature if arm.bias else "",
+            sliced_by=self.protocol.require_slice_feature() if arm.bias else "",
         )
 
     def tune(self, arm: Arm) -> None:

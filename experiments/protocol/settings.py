@@ -69,15 +69,13 @@ class Primary:
         arm: The arm that the claim is about.
         versus: The arms that `arm` is compared with.
         endpoints: The metrics that are tested, on the largest surface and over all surfaces. The p-values of
-            all these tests are Holm-corrected together.
+            all these tests are Holm-corrected together. If empty: the student's first task of each kind with
+            group `pet` and no delay.
     """
 
     arm: str = "auxiliary-logit"
     versus: tuple[str, ...] = ("control",)
-    endpoints: tuple[Endpoint, ...] = (
-        Endpoint(task="watch_time", metric="rmse"),
-        Endpoint(task="click", metric="auc"),
-    )
+    endpoints: tuple[Endpoint, ...] = ()
 
 
 @settings
@@ -99,7 +97,8 @@ class ExperimentProtocol:
         min_positives: A binary task with fewer positives on the reporting spans gives no evidence. The
             criterion leaves out a binary task with fewer positives or negatives on the tuning spans, and a
             regression task with fewer labels.
-        slice_feature: The feature whose values are the slices on which the leak is measured.
+        slice_feature: The feature whose values are the slices on which the leak is measured; only the
+            experiment `leak` needs it.
         primary: The claim.
     """
 
@@ -112,7 +111,7 @@ class ExperimentProtocol:
     grid: Grid = dataclasses.field(default_factory=Grid)
     resamples: int = 2000
     min_positives: int = 300
-    slice_feature: str = "hour"
+    slice_feature: str | None = None
     primary: Primary = dataclasses.field(default_factory=Primary)
 
     def __post_init__(self) -> None:
@@ -124,6 +123,19 @@ class ExperimentProtocol:
                 f"tuning {self.tuning} must end before reporting {self.reporting}: "
                 "no choice may use the reporting spans."
             )
+
+    def require_slice_feature(self) -> str:
+        """Returns `slice_feature`.
+
+        Raises:
+            BadInput: if it is not set.
+        """
+        if self.slice_feature is None:
+            raise BadInput(
+                "no slices for the leak", where="the experiment's protocol", expected="slice_feature: NAME",
+                got="none", fix="Name a feature with few values, such as the hour.",
+            )  # fmt: skip
+        return self.slice_feature
 
     @property
     def tuning_spans(self) -> range:
@@ -154,6 +166,9 @@ def load_protocol(path: Path) -> tuple[ExperimentProtocol, Deployment]:
         expected = f"{where}: {fault['msg']}"
         raise _bad_protocol(path, expected, repr(fault["input"]), "Correct the value.") from error
     deployment = load_deployment(deployment_file(path, protocol))
+    if not protocol.primary.endpoints:
+        primary = dataclasses.replace(protocol.primary, endpoints=_default_endpoints(deployment))
+        protocol = dataclasses.replace(protocol, primary=primary)
     _check(path, protocol, deployment)
     return protocol, _with_task_weights(deployment, protocol.task_weights)
 
@@ -177,6 +192,21 @@ def deployment_file(path: Path, protocol: ExperimentProtocol) -> Path:
     return path.parent / protocol.deployment
 
 
+def _default_endpoints(deployment: Deployment) -> tuple[Endpoint, ...]:
+    """See `Primary.endpoints`."""
+    endpoints = []
+    for kind, metric in (("regression", "rmse"), ("binary", "auc")):
+        names = [
+            name
+            for name in deployment.student.tasks
+            if deployment.tasks[name].kind == kind
+            and deployment.tasks[name].group == "pet"
+            and not deployment.tasks[name].delayed
+        ]
+        endpoints += [Endpoint(task=name, metric=metric) for name in names[:1]]
+    return tuple(endpoints)
+
+
 def _with_task_weights(deployment: Deployment, weights: Mapping[str, float]) -> Deployment:
     tasks = {
         name: dataclasses.replace(task, weight=weights.get(name, task.weight))
@@ -189,6 +219,9 @@ def _check(path: Path, protocol: ExperimentProtocol, deployment: Deployment) -> 
     if protocol.tuning_spans.start <= deployment.burn_in_spans[-1]:
         expected = f"tuning spans after the burn-in {deployment.burn_in}"
         raise _bad_protocol(path, expected, protocol.tuning, "Start tuning later.")
+    if not protocol.primary.endpoints:
+        expected = "primary.endpoints: at least one task and metric"
+        raise _bad_protocol(path, expected, "no task of group pet", "Name the endpoints.")
     for endpoint in protocol.primary.endpoints:
         if endpoint.task not in deployment.student.tasks:
             tasks = ", ".join(deployment.student.tasks)
@@ -196,7 +229,7 @@ def _check(path: Path, protocol: ExperimentProtocol, deployment: Deployment) -> 
     for name in protocol.task_weights.keys() - deployment.tasks.keys():
         expected = f"task_weights of {', '.join(deployment.tasks)}"
         raise _bad_protocol(path, expected, name, "Name another task.")
-    if protocol.slice_feature not in deployment.features:
+    if protocol.slice_feature is not None and protocol.slice_feature not in deployment.features:
         expected = "slice_feature among the deployment's features"
         raise _bad_protocol(path, expected, protocol.slice_feature, "Name another feature.")
 

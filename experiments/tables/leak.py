@@ -75,7 +75,7 @@ class LeakMeasurement:
         self._tasks = runner.deployment.tasks
         self._teacher = arms[teacher]
         self._labels = self._stream.known_labels()
-        feature = runner.protocol.slice_feature
+        feature = runner.protocol.require_slice_feature()
         self._signs = [slice_signs(self._stream, feature, seed) for seed in range(runner.seeds)]
         self._spans = runner.protocol.reporting_spans
         num_resamples = runner.protocol.resamples

@@ -15,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -22,21 +23,22 @@ from tensorflow_transform.tf_metadata import dataset_metadata
 from tfx_bsl.tfxio import tf_example_record
 
 from components.evaluation.scales import on_task_scale
+from components.event_schema import read_schema
 from components.transforms.encode_events import holdout_mask
 from components.transforms.shards import encode_examples
 from eventlog.checks import EmptySpan, check_span
+from eventlog.columns import LogColumns, convert
 from eventlog.parquet_files import read_table
-from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, LOG_SCHEMA, SURFACE
+from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, SURFACE
 from eventlog.spans import complete_spans, span_files, span_versions
 from experiments.trials.stream import DESCRIPTION_FILE, ExampleStream, write_stream
 from models.preprocessing import features_config, preprocessing_fn
 from models.transform_graph import TransformGraph
 from pipeline.config import Deployment
-from pipeline.event_schema import read_schema
 
 Array = Any
 
-_FORMAT = 2
+_FORMAT = 3
 """Part of a stream's key. Raise it when the format of the files changes, or the code that computes them."""
 _ROWS_PER_BATCH = 8192
 """Rows that are encoded as tf.Examples in one call."""
@@ -65,9 +67,10 @@ def load_stream(
     key = _key(deployment, log, extra_rows)
     target = folder / key
     if not (target / DESCRIPTION_FILE).is_file():
+        columns = deployment.event_columns.read()
         for span in spans:
             with contextlib.suppress(EmptySpan):
-                check_span(log, span)
+                check_span(log, span, columns)
         shutil.rmtree(target, ignore_errors=True)
         with tempfile.TemporaryDirectory() as temporary:
             graph = Path(temporary) / "graph"
@@ -88,7 +91,7 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temp_folder: Pa
         raw = (
             pipeline
             | "Spans" >> beam.Create(list(deployment.burn_in_spans))
-            | "Encode" >> beam.FlatMap(training_examples, str(log))
+            | "Encode" >> beam.FlatMap(training_examples, str(log), deployment.event_columns.read())
             | "Decode" >> source.BeamSource()
         )
         analyzed = (raw, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
@@ -99,9 +102,9 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temp_folder: Pa
         _ = metadata | tft_beam.WriteMetadata(str(graph / "metadata"), pipeline=pipeline)
 
 
-def training_examples(span: int, log: str) -> Iterator[bytes]:
+def training_examples(span: int, log: str, columns: LogColumns) -> Iterator[bytes]:
     """Yields the fresh rows of a span, without the held-out clusters, as serialized tf.Examples."""
-    table = read_rows(Path(log), span)
+    table = read_rows(Path(log), span, columns)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
     rows = table.filter(pa.array(fresh & ~holdout_mask(table[CLUSTER_ID])))
     for batch in rows.combine_chunks().to_batches(_ROWS_PER_BATCH):
@@ -117,10 +120,11 @@ def _build_stream(
     key: str,
 ) -> ExampleStream:
     transform = TransformGraph(str(graph), deployment.features)
+    columns = deployment.event_columns.read()
     tables, in_log = [], []
     for span in spans:
-        logged = read_rows(log, span)
-        extra = extra_rows.get(span, LOG_SCHEMA.empty_table()).cast(LOG_SCHEMA)
+        logged = read_rows(log, span, columns)
+        extra = convert(extra_rows.get(span, logged.slice(0, 0)), columns.schema)
         tables.append(pa.concat_tables([logged, extra]))
         in_log.append(np.arange(tables[-1].num_rows) < logged.num_rows)
     table, where_logged = pa.concat_tables(tables), np.concatenate(in_log)
@@ -187,10 +191,11 @@ def _codes(column: pa.ChunkedArray) -> Array:
     return column.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int32)
 
 
-def read_rows(log: Path, span: int) -> pa.Table:
-    """The rows of a checked span with the columns of `LOG_SCHEMA`; other columns of a file are left out."""
-    tables = [read_table(file) for file in span_files(log, span)]
-    return pa.concat_tables([table.select(LOG_SCHEMA.names).cast(LOG_SCHEMA) for table in tables])
+def read_rows(log: Path, span: int, columns: LogColumns) -> pa.Table:
+    """The rows of a checked span with these columns, without rows whose age is the delay of no task."""
+    rows = pa.concat_tables([convert(read_table(file), columns.schema) for file in span_files(log, span)])
+    ages = pc.subtract(span, rows[IMPRESSION_SPAN])
+    return rows.filter(pc.is_in(ages, value_set=pa.array(columns.ages, pa.int64())))
 
 
 def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:

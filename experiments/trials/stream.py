@@ -73,10 +73,12 @@ class ExampleStream:
         end = len(self.spans) if until is None else int(np.searchsorted(self.spans, until + 1))
         labels = np.array(self.labels)
         matured = np.flatnonzero(~self.fresh[:end] & (self.fresh_row_indices[:end] >= 0))
-        fresh_rows = self.fresh_row_indices[matured]
-        labels[fresh_rows] = np.where(
-            np.isnan(self.labels[matured]), labels[fresh_rows], self.labels[matured]
-        )
+        ages = self.spans[matured] - self.spans[self.fresh_row_indices[matured]]
+        # An impression has a matured row for each delay, so rows of one age have distinct fresh rows.
+        for age in np.unique(ages):
+            rows = matured[ages == age]
+            fresh_rows = self.fresh_row_indices[rows]
+            labels[fresh_rows] = np.where(np.isnan(self.labels[rows]), labels[fresh_rows], self.labels[rows])
         return labels
 
     def _slice(self, spans: range) -> slice:

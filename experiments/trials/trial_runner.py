@@ -52,7 +52,7 @@ class TrialRunner:
         self._soft_labels = soft_labels
         self._prefixes = prefixes
         self._columns = [stream.tasks.index(name) for name in self._job.tasks]
-        self._delayed = np.array([self._job.tasks[name].delayed for name in self._job.distilled_tasks], bool)
+        self._delays = np.array([self._job.tasks[name].delay for name in self._job.distilled_tasks], np.int32)
         self._fresh = stream.fresh
         self._compiled = self._num_steps() >= MIN_STEPS_TO_COMPILE
         features = {name: stream.features[name] for name in self._job.features}
@@ -166,12 +166,13 @@ class TrialRunner:
             self._learner.require_finite(f"span {span}, pass {training_pass}", sums)
 
     def _soft_labels_of(self, rows: Array) -> Array:
-        """`[rows, distilled tasks]`: of immediate tasks for fresh rows, of delayed tasks for matured rows."""
+        """`[rows, distilled tasks]`; NaN for the tasks whose hard labels come with another row."""
         if self._soft_labels is None:
-            return np.full((len(rows), len(self._delayed)), np.nan, np.float32)
+            return np.full((len(rows), len(self._delays)), np.nan, np.float32)
         fresh_rows = self._stream.fresh_row_indices[rows]
         soft = np.where((fresh_rows >= 0)[:, None], self._soft_labels[fresh_rows], np.nan)
-        where = self._delayed[None, :] != self._fresh[rows][:, None]
+        ages = self._stream.spans[rows] - self._stream.spans[fresh_rows]
+        where = ages[:, None] == self._delays[None, :]
         return np.where(where, soft, np.nan).astype(np.float32)
 
     def _predict(self, rows: Array) -> Array:

@@ -29,8 +29,8 @@ def check(file: Path, events: Path | None) -> None:
 
     The check also reads the schema and builds the transform graph from it.
     """
+    from components.event_schema import read_schema
     from pipeline.config_file import load_deployment
-    from pipeline.event_schema import read_schema
 
     deployment = load_deployment(file)
     with Console(stderr=True).status("importing TensorFlow"):

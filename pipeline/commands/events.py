@@ -29,14 +29,16 @@ def check(events: Path) -> None:
     """
     from eventlog.checks import check_span
     from eventlog.errors import BadInput
+    from eventlog.own_columns import own_columns
     from eventlog.spans import complete_spans, span_versions
 
     spans, is_faulty = span_versions(events), False
+    columns = own_columns(events)
     with span_progress(len(spans)) as on_span:
         for span in spans:
             try:
-                counts = check_span(events, span)
-                on_span(span, counts.fresh + counts.matured)
+                counts = check_span(events, span, columns)
+                on_span(span, counts.total)
             except BadInput as fault:
                 is_faulty = True
                 print_error(fault)

@@ -50,6 +50,7 @@ def read_events(
     """Wires the reading of the spans from `first` to `last`, both included; see `SpanExampleGen`."""
     return SpanExampleGen(
         events=str(paths.events),
+        columns=deployment.event_columns,
         first_span=first,
         last_span=last,
         rows_per_shard=deployment.rows_per_shard,

@@ -16,7 +16,6 @@ from eventlog.rows import LABEL_PREFIX
 from models.serving import SIGNATURE
 from pipeline.config import Deployment
 
-_SLICES = ("hour", "user_active_degree")
 _METRICS = ("AUC", "BinaryCrossentropy", "Calibration", "ExampleCount")
 
 
@@ -54,7 +53,10 @@ def eval_config(deployment: Deployment, surface: str) -> config_pb2.EvalConfig:
         ],
         slicing_specs=[
             config_pb2.SlicingSpec(),
-            *(config_pb2.SlicingSpec(feature_keys=[feature]) for feature in _SLICES),
+            *(
+                config_pb2.SlicingSpec(feature_keys=[feature])
+                for feature in deployment.evaluation.tfma_slices
+            ),
         ],
         metrics_specs=[
             config_pb2.MetricsSpec(

@@ -103,8 +103,8 @@ def _refused_changes(before: Deployment, now: Deployment, paths: RunPaths) -> It
             if name in _used_features(now) and before.features.get(name) != feature:
                 yield f"another features.{name}", _NEW_FEATURES
         for name, task in now.tasks.items():
-            if name in before.tasks and before.tasks[name].delayed != task.delayed:
-                yield f"another tasks.{name}.delayed", _NEW_TEACHER
+            if name in before.tasks and before.tasks[name].delay != task.delay:
+                yield f"another tasks.{name}.delay", _NEW_TEACHER
         if before.burn_in != now.burn_in:
             yield f"burn_in {now.burn_in} instead of {before.burn_in}", _NEW_TEACHER
         if _has_teacher(paths):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from eventlog.checks import check_span, require_labels
 from eventlog.errors import BadInput
 from eventlog.spans import count_labels, count_surfaces, span_versions
+from models.tasks import Task
 from pipeline.config import Deployment
 
 
@@ -27,12 +28,13 @@ def check_log(deployment: Deployment, events: Path, on_span: Callable[[int, int]
     Raises:
         BadInput: at the first fault; see `check_span`, `require_spans`, `require_rows` and `require_labels`.
     """
+    columns = deployment.event_columns.read()
     for span in span_versions(events):
-        counts = check_span(events, span)
-        on_span(span, counts.fresh + counts.matured)
+        counts = check_span(events, span, columns)
+        on_span(span, counts.total)
     spans = deployment.burn_in_spans
     require_spans(events, spans, "the burn-in")
-    _require_labels(events, spans, deployment.teacher.tasks)
+    _require_labels(events, spans, deployment.teacher_job().tasks)
     for name, surface in deployment.surfaces.items():
         if surface.burn_in:
             require_rows(events, spans, name)
@@ -75,25 +77,29 @@ def require_rows(events: Path, spans: range, surface: str) -> None:
     )  # fmt: skip
 
 
-def require_rows_in_first_span(events: Path, span: int, surface: str) -> None:
+def require_rows_in_first_span(deployment: Deployment, events: Path, surface: str) -> None:
     """Checks that a surface has rows in its first span; accepts a missing or faulty span.
 
     Raises:
         BadInput: see `require_rows`.
     """
+    span = deployment.first_span(surface)
     if span not in span_versions(events):
         return
     try:
-        check_span(events, span)
+        check_span(events, span, deployment.event_columns.read())
     except BadInput:
         # The pipeline of the span reports the fault later.
         return
     require_rows(events, range(span, span + 1), surface)
 
 
-def _require_labels(events: Path, spans: range, tasks: Iterable[str], surface: str | None = None) -> None:
+def _require_labels(
+    events: Path, spans: range, tasks: Mapping[str, Task], surface: str | None = None
+) -> None:
     """Checks that each task has labels in the spans: of one surface, or of all if `surface` is None."""
-    by_surface = count_labels(events, spans)
+    by_surface = count_labels(events, spans, tasks)
     counts = by_surface.values() if surface is None else [by_surface[surface]]
     num_labels = {task: sum(count[task] for count in counts) for task in tasks}
-    require_labels(num_labels, f"{events}, spans {spans[0]} to {spans[-1]}", surface)
+    delays = {name: task.delay for name, task in tasks.items()}
+    require_labels(num_labels, delays, f"{events}, spans {spans[0]} to {spans[-1]}", surface)

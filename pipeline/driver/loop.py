@@ -288,7 +288,7 @@ class Loop:
                 if lacks_burn_in(self.deployment, self.paths, branch):
                     self._burn_in_surface(branch)
                 elif begins_without_burn_in(self.deployment, self.paths, branch):
-                    require_rows_in_first_span(self.paths.events, self.deployment.first_span(branch), branch)
+                    require_rows_in_first_span(self.deployment, self.paths.events, branch)
             except BadInput as error:
                 errors[branch] = error
         return errors

@@ -137,7 +137,7 @@ def _skip_if_missing_or_empty(deployment: Deployment, paths: RunPaths, due: Span
         skip_missing_span(deployment, paths, due)
         return True
     try:
-        check_span(paths.events, due.span, due.version)
+        check_span(paths.events, due.span, deployment.event_columns.read(), due.version)
     except EmptySpan as error:
         skip_span(paths, due, str(error))
         return True

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from ml_metadata.proto import metadata_store_pb2
 
 from components.evaluation.progressive import progressive_figures
 from components.label_store.schemes import open_store
 from components.span_records import TEACHER
-from eventlog.rows import MATURITY_SPANS
+from eventlog.rows import IMPRESSION_SPAN
 from pipeline.config import Deployment
 from pipeline.observation.decisions import decisions
 from pipeline.observation.finished_spans import finished_spans
@@ -80,8 +81,8 @@ def _surface_figures(deployment: Deployment, paths: RunPaths, surface: str) -> d
             continue
         rows[finished.span].append(finished.fresh_predictions(deployment.tasks))
         matured = finished.matured_predictions(deployment.tasks)
-        if matured.num_rows:
-            rows[finished.span - MATURITY_SPANS].append(matured)
+        for span in pc.unique(matured[IMPRESSION_SPAN]).to_pylist():
+            rows[span].append(matured.filter(pc.equal(matured[IMPRESSION_SPAN], span)))
         report = finished.join_report()
         if report is not None:
             fresh_rows += report.fresh_rows

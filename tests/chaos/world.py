@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from eventlog.rows import LOG_SCHEMA, MATURITY_SPANS
+from eventlog.kuairand_columns import LOG_SCHEMA, LTV_DELAY
 from eventlog.spans import span_files, write_span
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def capped(log, span):
     """At most ROWS rows: fresh rows by id, so that every hour occurs, and matured rows by id."""
     rows = pa.concat_tables([pq.ParquetFile(file).read() for file in span_files(log, span)]).cast(LOG_SCHEMA)
     fresh = rows.filter(pc.equal(rows["impression_span"], span))
-    matured = rows.filter(pc.equal(rows["impression_span"], span - MATURITY_SPANS))
+    matured = rows.filter(pc.equal(rows["impression_span"], span - LTV_DELAY))
     parts = first_by_id(fresh, ROWS * 3 // 4), first_by_id(matured, ROWS // 4)
     return pa.concat_tables(parts).sort_by("event_time_ms")
 

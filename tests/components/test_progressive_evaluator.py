@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +12,7 @@ from components.evaluation.predictions import (
     span_file,
     write_predictions,
 )
-from components.progressive_evaluator import ProgressiveEvaluator
+from components.progressive_evaluator import ProgressiveEvaluator, join_matured
 from components.transforms.shards import SPLITS, split_folder, write_shard
 from models.features import Feature
 from models.job import Architecture, Optimizer, TrainingJob
@@ -24,6 +23,10 @@ from models.tasks import Task
 
 SPAN = 7
 TASKS = {"click": Task(kind="binary", group="pet")}
+DELAYED_TASKS = {
+    "returned": Task(kind="binary", group="other", delay=1),
+    "ltv": Task(kind="regression", group="other", unit="seconds", delay=3),
+}
 JOB = TrainingJob(
     role="control",
     surface="tab_1",
@@ -86,13 +89,13 @@ def evaluate(tmp_path):
         )
         write_shard(f"{split_folder(examples.uri, split)}/{shard_name(SPAN, 0, 1)}", batch)
 
-    def run(student, control, earlier=(), keep_spans=0):
+    def run(student, control, earlier=(), keep_spans=0, tasks=TASKS):
         artifacts = {name: Predictions() for name in ("earlier", "predictions")}
         artifacts["figures"] = ProgressiveFigures()
         for name, artifact in artifacts.items():
             artifact.uri = str(tmp_path / name)
         for span in earlier:
-            empty = predictions_schema(TASKS).empty_table()
+            empty = predictions_schema(tasks).empty_table()
             write_predictions(empty, tmp_path / "earlier" / span_file(span))
         ProgressiveEvaluator.test_call(
             examples=examples,
@@ -102,13 +105,13 @@ def evaluate(tmp_path):
             figures=artifacts["figures"],
             predictions=artifacts["predictions"],
             span=SPAN,
-            tasks=json.dumps({"click": json.loads(to_json(TASKS["click"]))}),
+            tasks=to_json(tasks),
             resamples=20,
             min_positives=1,
             keep_spans=keep_spans,
             seed=1,
         )
-        return read_predictions_by_span(Path(artifacts["predictions"].uri), TASKS)
+        return read_predictions_by_span(Path(artifacts["predictions"].uri), tasks)
 
     return run
 
@@ -133,8 +136,39 @@ def test_a_control_is_scored_only_if_it_trained_on_the_students_spans(evaluate, 
 
 
 def test_predictions_are_kept_until_delayed_labels_mature(evaluate):
-    assert list(evaluate([6], None, earlier=range(2, 7))) == [5, 6, 7]
+    assert list(evaluate([6], None, earlier=range(2, 7), tasks=TASKS | DELAYED_TASKS)) == [5, 6, 7]
 
 
 def test_a_push_gate_that_pools_more_spans_keeps_predictions_longer(evaluate):
     assert list(evaluate([6], None, earlier=range(2, 7), keep_spans=5)) == [3, 4, 5, 6, 7]
+
+
+def test_matured_rows_of_each_age_meet_the_predictions_of_their_own_span(tmp_path):
+    earlier = tmp_path / "earlier"
+    for span, ids in ((4, ["m"]), (6, ["r", "m"])):
+        schema = predictions_schema(DELAYED_TASKS)
+        rows = [
+            {"example_id": name, "cluster_id": "u", "impression_span": span, "student_ltv": float(span)}
+            for name in ids
+        ]
+        write_predictions(pa.Table.from_pylist(rows, schema=schema), earlier / span_file(span))
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "example_id": ["m", "r"],
+            "impression_span": [4, 6],
+            "label_returned": pa.array([None, 1.0], pa.float32()),
+            "label_ltv": pa.array([9.0, None], pa.float32()),
+        }
+    )
+    path = str(tmp_path / shard_name(SPAN, 0, 1))
+    write_shard(path, batch)
+
+    joined = join_matured(earlier, [path], SPAN, DELAYED_TASKS)
+
+    found = {span: table.select(["example_id", "student_ltv"]).to_pylist() for span, table in joined.items()}
+    assert found == {
+        4: [{"example_id": "m", "student_ltv": 4.0}],
+        6: [{"example_id": "r", "student_ltv": 6.0}],
+    }
+    assert joined[4]["label_ltv"].to_pylist() == [9.0]
+    assert joined[6]["label_returned"].to_pylist() == [1.0]

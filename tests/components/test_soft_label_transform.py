@@ -15,7 +15,7 @@ from tests.components.transforms.test_join_labels import OPTIONS, SPAN_3, publis
 
 TASKS = {
     "click": Task(kind="binary", group="pet"),
-    "ltv": Task(kind="regression", group="other", unit="seconds", scale="log1p", delayed=True),
+    "ltv": Task(kind="regression", group="other", unit="seconds", scale="log1p", delay=3),
 }
 
 
@@ -50,7 +50,7 @@ def join(tmp_path, uri):
 
 
 def labelled(joined):
-    return sorted(name for name, (click, _) in soft_labels(joined.uri, "train").items() if click is not None)
+    return sorted(name for name, (click, *_) in soft_labels(joined.uri, "train").items() if click is not None)
 
 
 @pytest.mark.parametrize("policy", ["stop", "hard-only", "last"])

@@ -8,6 +8,7 @@ from components import span_statistics
 from components.span_statistics import SpanStatisticsExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
+from eventlog.kuairand_columns import LOG_COLUMNS
 
 BEAM = ["--runner=FnApiRunner"]
 EXCLUDED = '["holdout", "matured", "matured_holdout"]'
@@ -17,7 +18,7 @@ EXCLUDED = '["holdout", "matured", "matured_holdout"]'
 def examples(small_log, tmp_path_factory):
     artifact = standard_artifacts.Examples()
     artifact.uri = str(tmp_path_factory.mktemp("examples"))
-    encode = EncodeEvents(str(small_log), 4, artifact.uri, 700)
+    encode = EncodeEvents(str(small_log), LOG_COLUMNS, 4, artifact.uri, 700)
     run_and_collect(lambda pipeline: pipeline | encode, BEAM, f"{artifact.uri}/scratch")
     artifact.split_names = '["train", "holdout", "matured", "matured_holdout"]'
     artifact.span = 4

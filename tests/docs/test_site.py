@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from pipeline.config import Deployment, Surface
+from pipeline.config import Deployment
+from pipeline.roles import Surface
 from tests.conftest import REPOSITORY
 
 

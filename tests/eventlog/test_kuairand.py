@@ -14,8 +14,8 @@ import pytest
 from eventlog.checks import check_span
 from eventlog.errors import BadInput
 from eventlog.kuairand import write_kuairand
+from eventlog.kuairand_columns import HISTORY, LOG_COLUMNS, LOG_SCHEMA
 from eventlog.random_exposures import read_random_exposures
-from eventlog.rows import HISTORY_COLUMNS, LOG_SCHEMA
 from eventlog.spans import complete_spans, span_files
 
 FIRST_DAY = datetime.date(2022, 4, 29)
@@ -241,8 +241,8 @@ def test_a_label_changes_no_earlier_span_and_no_history_of_its_own_span(tmp_path
         for span in range(changed_day):
             assert read_span(after, span) == read_span(before, span)
         for old, new in zip(read_span(before, changed_day), read_span(after, changed_day), strict=True):
-            assert [new[name] for name in HISTORY_COLUMNS.names] == [
-                old[name] for name in HISTORY_COLUMNS.names
+            assert [new[name] for name in HISTORY.columns.names] == [
+                old[name] for name in HISTORY.columns.names
             ]
     # Control: a label of day 0 does change the history of day 1.
     assert read_span(tmp_path / "changed-0", 1)[0]["history_user_click"] > 0
@@ -357,14 +357,14 @@ def test_the_real_release_converts_to_a_log_that_passes_every_check(tmp_path: Pa
         pytest.skip("KuaiRand is missing: set KUAIRAND_DIR or link it to data/kuairand")
     num_spans = write_kuairand(source, tmp_path / "log")
     assert complete_spans(tmp_path / "log") == list(range(num_spans))
-    counts = [check_span(tmp_path / "log", span) for span in range(num_spans)]
+    counts = [check_span(tmp_path / "log", span, LOG_COLUMNS) for span in range(num_spans)]
     assert [count.matured for count in counts[3:]] == [count.fresh for count in counts[:-3]]
 
 
 @pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-inf", ""])
 def test_a_number_that_is_not_finite_is_missing(tmp_path: Path, text: str) -> None:
     log = convert(tmp_path, [impression(1, 7, 0)], users=[user_features(1, follow_user_num=text)])
-    check_span(log, 0)
+    check_span(log, 0, LOG_COLUMNS)
     (row,) = read_span(log, 0)
     assert row["follow_user_num"] is None
 

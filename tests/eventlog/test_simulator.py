@@ -15,7 +15,13 @@ import pytest
 
 from eventlog.errors import BadInput
 from eventlog.history import HistoryState
-from eventlog.rows import HISTORY_COLUMNS, IMMEDIATE_TASKS, LOG_SCHEMA, LTV_WINDOW_SPANS, MATURITY_SPANS
+from eventlog.kuairand_columns import (
+    HISTORY,
+    IMMEDIATE_TASKS,
+    LOG_SCHEMA,
+    LTV_DELAY,
+    LTV_WINDOW_SPANS,
+)
 from eventlog.simulator import SURFACES, SimulatedSpan, World, simulate, simulated_spans
 from eventlog.simulator.state import WorldState
 from eventlog.simulator.world import VALUES_PER_TRAIT
@@ -112,7 +118,7 @@ def test_true_expectations_rank_better_than_any_history_feature(
     last = world[-1]
     true_auc = area_under_curve(fresh_truth(last, task), label(last, task))
     assert true_auc > 0.75
-    for name in HISTORY_COLUMNS.names:
+    for name in HISTORY.columns.names:
         score = last.fresh[name].to_numpy()
         assert true_auc > max(area_under_curve(sign * score, label(last, task)) for sign in (1, -1))
 
@@ -192,8 +198,8 @@ def test_new_users_and_videos_arrive_in_each_span(world: list[SimulatedSpan]) ->
 
 def test_ltv_is_the_watch_time_of_the_window_after_the_span() -> None:
     exact = World(logging_bias=0.0, logging_noise=0.0)
-    spans = first_spans(MATURITY_SPANS + 2, 400, seed=1, parameters=exact)
-    for matured_in in range(MATURITY_SPANS, len(spans)):
+    spans = first_spans(LTV_DELAY + 2, 400, seed=1, parameters=exact)
+    for matured_in in range(LTV_DELAY, len(spans)):
         rows = matured_rows(spans[matured_in])
         seconds: dict[str, float] = {}
         for later in range(matured_in - LTV_WINDOW_SPANS, matured_in):
@@ -206,10 +212,10 @@ def test_ltv_is_the_watch_time_of_the_window_after_the_span() -> None:
 
 def test_matured_rows_equal_the_fresh_rows_except_for_the_labels(world: list[SimulatedSpan]) -> None:
     for span in range(len(world)):
-        if span < MATURITY_SPANS:
+        if span < LTV_DELAY:
             assert world[span].matured is None
             continue
-        fresh, matured = world[span - MATURITY_SPANS].fresh, matured_rows(world[span])
+        fresh, matured = world[span - LTV_DELAY].fresh, matured_rows(world[span])
         labels = [name for name in LOG_SCHEMA.names if name.startswith("label_")]
         assert matured.drop(labels).equals(fresh.drop(labels))
         assert matured["label_ltv"].null_count == 0
@@ -229,9 +235,9 @@ def test_ltv_is_heavy_tailed(world: list[SimulatedSpan]) -> None:
 
 def test_the_logging_bias_is_constant_in_a_cell_and_drifts_over_spans() -> None:
     parameters = World(logging_noise=0.0, logging_bias=1.0, logging_bias_persistence=0.5)
-    spans = first_spans(MATURITY_SPANS + 6, 10_000, seed=2, parameters=parameters)
+    spans = first_spans(LTV_DELAY + 6, 10_000, seed=2, parameters=parameters)
     cells: list[dict[tuple[str, str], float]] = []
-    for simulated in spans[MATURITY_SPANS:]:
+    for simulated in spans[LTV_DELAY:]:
         rows = matured_rows(simulated)
         true = np.expm1(simulated.truth["true_ltv"].to_numpy()[: rows.num_rows].astype(np.float64))
         logged = np.expm1(rows["label_ltv"].to_numpy().astype(np.float64))
@@ -256,10 +262,10 @@ def test_the_logging_bias_is_constant_in_a_cell_and_drifts_over_spans() -> None:
 def test_history_features_use_only_labels_of_earlier_spans() -> None:
     # The expected history is computed from the tables of earlier spans alone.
     spans = first_spans(6, 500, seed=3)
-    state = HistoryState()
+    state = HistoryState(HISTORY)
     for simulated in spans:
         expected = state.features(simulated.fresh)
-        for name in HISTORY_COLUMNS.names:
+        for name in HISTORY.columns.names:
             np.testing.assert_allclose(simulated.fresh[name].to_numpy(), expected[name].to_numpy(), rtol=1e-6)
         state.add_span(simulated.span, simulated.fresh)
 
@@ -275,7 +281,7 @@ def test_the_log_on_disk_has_the_schema_the_order_and_the_true_expectations(tmp_
         assert pc.count_distinct(table["example_id"]).as_py() == table.num_rows
         fresh = pc.equal(table["impression_span"], span).to_numpy()
         assert fresh.sum() == 300
-        assert set(table["impression_span"].to_pylist()) <= {span, span - MATURITY_SPANS}
+        assert set(table["impression_span"].to_pylist()) <= {span, span - LTV_DELAY}
         for name in LOG_SCHEMA.names:
             if LOG_SCHEMA.field(name).type == pa.float32():
                 assert not pc.any(pc.is_nan(table[name]), min_count=0).as_py()

@@ -7,7 +7,7 @@ import pytest
 
 from eventlog import spans
 from eventlog.errors import BadInput
-from eventlog.rows import LOG_SCHEMA
+from eventlog.kuairand_columns import LOG_SCHEMA
 
 
 def table_with(ids: list[str]) -> pa.Table:
@@ -38,7 +38,8 @@ def test_columns_are_reordered_and_cast_to_the_schema(tmp_path: Path) -> None:
     table = table_with(["a"])
     shuffled = table.select(table.column_names[::-1])
     position = shuffled.column_names.index("hour")
-    spans.write_span(tmp_path, 0, [shuffled.set_column(position, "hour", pa.array([5], pa.int32()))])
+    hours = pa.array([5], pa.int32())
+    spans.write_span(tmp_path, 0, [shuffled.set_column(position, "hour", hours)], schema=LOG_SCHEMA)
     read = pq.read_table(spans.span_files(tmp_path, 0)[0], partitioning=None)
     assert read.schema.equals(LOG_SCHEMA)
     assert read["hour"].to_pylist() == [5]
@@ -87,7 +88,7 @@ def test_a_span_without_success_marker_is_not_listed_and_can_be_written_again(tm
 
 def test_a_table_without_a_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"got one without \['hour'\]"):
-        spans.write_span(tmp_path, 0, [table_with(["a"]).drop(["hour"])])
+        spans.write_span(tmp_path, 0, [table_with(["a"]), table_with(["b"]).drop(["hour"])])
 
 
 def test_other_folders_of_the_log_are_not_listed_as_spans(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from components.transforms.encode_events import plan_shards, read_row_range, split_rows
 from components.transforms.shards import encode_examples
 from eventlog.checks import check_span
-from eventlog.rows import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_SCHEMA, MATURITY_SPANS
+from eventlog.kuairand_columns import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_COLUMNS, LOG_SCHEMA, LTV_DELAY
 from eventlog.spans import SUCCESS, count_surfaces, span_files, span_folder
 from experiments.trials.loading import read_rows, training_examples
 from tests.fuzz.mutation import Case, mutated
@@ -21,7 +21,7 @@ from tests.fuzz.running import accepted, corpus, run_case, run_examples
 from tests.fuzz.tables import as_parquet, parquet_files
 
 TARGET = "log_reader"
-SPAN = MATURITY_SPANS
+SPAN = LTV_DELAY
 PART, SECOND_PART = "part-00000.parquet", "part-00001.parquet"
 
 
@@ -53,18 +53,18 @@ def check(case: Case, folder: Path) -> None:
     (span / SUCCESS).touch()
     for name, content in case.items():
         (span / name).write_bytes(content)
-    counts = accepted(check_span, folder, SPAN)
+    counts = accepted(check_span, folder, SPAN, LOG_COLUMNS)
     if counts is None:
         return
     assert sum(count_surfaces(folder, [SPAN]).values()) == counts.fresh + counts.matured
     files = [(str(file), int(pq.read_metadata(file).num_rows)) for file in span_files(folder, SPAN)]
     records = 0
     for row_range in plan_shards(files, rows_per_shard=2):
-        for rows in split_rows(read_row_range(row_range), SPAN).values():
+        for rows in split_rows(read_row_range(row_range, LOG_SCHEMA), SPAN).values():
             records += len(encode_examples(rows))
     assert records == counts.fresh + counts.matured
     assert read_rows(folder, SPAN).num_rows == records
-    assert len(list(training_examples(SPAN, str(folder)))) <= counts.fresh
+    assert len(list(training_examples(SPAN, str(folder), LOG_COLUMNS))) <= counts.fresh
 
 
 @pytest.mark.parametrize("case", corpus(TARGET))

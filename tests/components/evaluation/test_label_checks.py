@@ -10,7 +10,7 @@ from models.tasks import Task
 TASKS = {
     "click": Task(kind="binary", group="pet"),
     "watch_time": Task(kind="regression", group="pet", unit="seconds", scale="log1p"),
-    "ltv": Task(kind="regression", group="other", unit="seconds", delayed=True),
+    "ltv": Task(kind="regression", group="other", unit="seconds", delay=3),
 }
 
 

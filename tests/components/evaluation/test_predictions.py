@@ -8,7 +8,7 @@ from models.tasks import Task
 
 TASKS = {
     "click": Task(kind="binary", group="pet"),
-    "ltv": Task(kind="regression", group="pet", unit="seconds", scale="log1p", delayed=True),
+    "ltv": Task(kind="regression", group="pet", unit="seconds", scale="log1p", delay=3),
 }
 
 

@@ -15,9 +15,10 @@ from google.cloud import bigquery
 from rich.console import Console
 from tfx.types import standard_artifacts
 
+from components.event_schema import EventColumns
 from components.event_store import complete_spans
 from components.event_store.complete_spans import CompleteSpans
-from components.event_store.event_table import EventTable, require_table_name, require_task_name
+from components.event_store.event_table import EventTable, require_column_name, require_table_name
 from components.event_store.join_in_bigquery import BigQueryJoin
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.bigquery.location import parse_location
@@ -32,7 +33,8 @@ from components.transforms.join_settings import JoinSettings
 from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog.checks import EmptySpan, check_span
 from eventlog.errors import BadInput
-from eventlog.rows import LOG_SCHEMA
+from eventlog.kuairand_columns import LOG_COLUMNS, LOG_SCHEMA
+from eventlog.shipped_schema import shipped_schema
 from eventlog.spans import span_files, span_versions
 from models.settings import to_json
 from models.tasks import Task
@@ -53,7 +55,7 @@ BEAM = ["--runner=FnApiRunner"]
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
 LTV = SoftColumn(kind="regression", link="identity", unit="log1p_seconds")
 FACTS = SetFacts(feature_version="f1", label_age_spans=1, seconds=1.0)
-DELAYED = {"click": False, "ltv": True}
+DELAYS = {"click": 0, "ltv": 3}
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +179,7 @@ def test_fetch_copies_new_complete_spans_and_versions(complete, log, tmp_path):
     assert calls[1] == (77, 0)
     assert span_versions(tmp_path / "log") == {0: 0, 1: 2, 77: 0}
     with pytest.raises(EmptySpan):
-        check_span(tmp_path / "log", 77)
+        check_span(tmp_path / "log", 77, LOG_COLUMNS)
 
 
 def test_a_table_without_the_columns_of_complete_spans_is_refused(complete, events):
@@ -211,6 +213,9 @@ def test_the_loop_waits_if_bigquery_does_not_answer(events, location, tmp_path, 
         load_deployment(CONFIG),
         label_store=unreachable.uri,
         events_table=events.name,
+        columns=EventColumns(
+            schema=str(shipped_schema("impressions.pbtxt")), delays=LOG_COLUMNS.delays, features=()
+        ),
         spans_table=events.name,
     )
     loop = Loop(deployment, RunPaths(tmp_path / "root", tmp_path / "log"), Progress(Console(quiet=True)))
@@ -232,11 +237,12 @@ def test_a_surface_without_impressions_and_sets_without_rows_join_to_empty_shard
     record = store.publish(store.stage(key, {"click": CLICK}), [], FACTS)
     report = BigQueryJoin(
         events=events,
+        columns=LOG_COLUMNS,
         output_uri=str(tmp_path / "sql"),
         span=4,
         surface="nowhere",
         records=[record],
-        delayed=DELAYED,
+        delays=DELAYS,
     ).run()
     assert (report.fresh_rows, report.matured_rows, report.coverage) == (0, 0, 1.0)
     for split in SPLITS:
@@ -255,6 +261,9 @@ def test_the_component_joins_in_bigquery_if_events_table_is_set(events, uri, log
         source=LabelSource(teacher="big"),
         tasks={"click": Task(kind="binary", group="pet")},
         events_table=events.name,
+        columns=EventColumns(
+            schema=str(shipped_schema("impressions.pbtxt")), delays=LOG_COLUMNS.delays, features=()
+        ),
         coverage_floor=0.5,
         without_labels="stop",
     )
@@ -274,7 +283,7 @@ def test_the_component_joins_in_bigquery_if_events_table_is_set(events, uri, log
 def test_the_join_in_bigquery_gives_the_same_rows_as_the_beam_join(events, uri, log, tmp_path):
     span, surface = 4, "tab_1"
     records = [publish(uri, log, span, every=10), publish(uri, log, span - 3, every=5)]
-    encode = EncodeEvents(str(log), span, str(tmp_path / "examples"), 150)
+    encode = EncodeEvents(str(log), LOG_COLUMNS, span, str(tmp_path / "examples"), 150)
     run_and_collect(lambda pipeline: pipeline | encode, BEAM, str(tmp_path / "scratch"))
     beam_join = JoinSoftLabels(
         examples_uri=str(tmp_path / "examples"),
@@ -283,21 +292,22 @@ def test_the_join_in_bigquery_gives_the_same_rows_as_the_beam_join(events, uri, 
         surface=surface,
         store_uri=uri,
         set_ids=[record.set_id for record in records],
-        delayed=DELAYED,
+        delays=DELAYS,
     )
     expected = join_span(beam_join, BEAM, str(tmp_path / "scratch"))
     report = BigQueryJoin(
         events=events,
+        columns=LOG_COLUMNS,
         output_uri=str(tmp_path / "sql"),
         span=span,
         surface=surface,
         records=records,
-        delayed=DELAYED,
+        delays=DELAYS,
     ).run()
     assert report == expected == read_join_report(str(tmp_path / "sql"))
     assert 0 < report.labelled_fresh_rows < report.fresh_rows
     assert 0 < report.labelled_matured_rows < report.matured_rows
-    soft = [pa.field(f"soft_{task}", pa.float32()) for task in DELAYED]
+    soft = [pa.field(f"soft_{task}", pa.float32()) for task in DELAYS]
     schema = pa.schema([*LOG_SCHEMA, *soft])
     for split in SPLITS:
         pairs = [split_files(str(tmp_path / side), split) for side in ("beam", "sql")]
@@ -320,6 +330,6 @@ def test_a_table_name_that_is_sql_is_refused(name):
 
 @pytest.mark.parametrize("task", ["click, (SELECT 1) AS x", "click`", "click-2", "", "a.b", "click\n"])
 def test_a_task_name_that_is_sql_is_refused(task):
-    require_task_name("long_view")
+    require_column_name("long_view")
     with pytest.raises(BadInput, match="not a task's name: expected letters, digits and _"):
-        require_task_name(task)
+        require_column_name(task)

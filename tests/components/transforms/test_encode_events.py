@@ -18,7 +18,7 @@ from components.transforms.encode_events import (
 from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog import spans
 from eventlog.errors import BadInput
-from eventlog.rows import LABEL_COLUMNS, LOG_SCHEMA
+from eventlog.kuairand_columns import LOG_COLUMNS, LOG_SCHEMA
 
 SPAN = 3
 TRAINED_USER, HELD_USER = "user-0", "user-34"
@@ -42,7 +42,7 @@ def rows_of(users: list[str], impression_span: int, first_time: int) -> list[dic
 
 def labels(**counts: int) -> dict[str, int]:
     """Counts of all tasks; 0 for those without a value."""
-    return dict.fromkeys(LABEL_COLUMNS.names, 0) | {f"label_{task}": count for task, count in counts.items()}
+    return {f"label_{task}": counts.get(task, 0) for task in LOG_COLUMNS.delays}
 
 
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
@@ -58,7 +58,7 @@ def log_with(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 def encode(log: Path, uri: Path, rows_per_shard: int, expected: list[dict[str, int]] | None = None) -> None:
     with beam.Pipeline(runner="DirectRunner") as pipeline:
-        counts = pipeline | EncodeEvents(str(log), SPAN, str(uri), rows_per_shard)
+        counts = pipeline | EncodeEvents(str(log), LOG_COLUMNS, SPAN, str(uri), rows_per_shard)
         if expected is not None:
             assert_that(counts, equal_to(expected))
 
@@ -106,8 +106,8 @@ def test_a_slice_is_read_across_row_groups(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(spans, "ROW_GROUP_ROWS", 2)
     log = log_with(tmp_path, rows_of(["u"] * 7, SPAN, 0))
     (file,) = spans.span_files(log, SPAN)
-    ids = read_row_range(RowRange(shard=0, file=str(file), first_row=3, num_rows=3))["example_id"].to_pylist()
-    assert ids == ["3-3", "3-4", "3-5"]
+    rows = read_row_range(RowRange(shard=0, file=str(file), first_row=3, num_rows=3), LOG_SCHEMA)
+    assert rows["example_id"].to_pylist() == ["3-3", "3-4", "3-5"]
 
 
 def test_the_examples_of_all_shards_are_the_rows_of_the_span_in_order(tmp_path: Path) -> None:
@@ -152,5 +152,5 @@ def test_a_missing_span_is_refused_before_anything_is_written(tmp_path: Path) ->
         ),
         beam.Pipeline(runner="DirectRunner") as pipeline,
     ):
-        _ = pipeline | EncodeEvents(str(log), 9, str(tmp_path / "examples"))
+        _ = pipeline | EncodeEvents(str(log), LOG_COLUMNS, 9, str(tmp_path / "examples"))
     assert not (tmp_path / "examples").exists()

@@ -27,32 +27,38 @@ SCHEMA = pa.schema(
     [
         pa.field("example_id", pa.string(), nullable=False),
         pa.field("event_time_ms", pa.int64(), nullable=False),
+        pa.field("impression_span", pa.int64(), nullable=False),
         pa.field("surface", pa.string(), nullable=False),
         pa.field("tag", pa.list_(pa.string())),
         pa.field("label_click", pa.float32()),
     ]
 )
-JOINED = pa.schema([*SCHEMA, pa.field("soft_click", pa.float32()), pa.field("soft_ltv", pa.float32())])
+SOFT_LABELS = ("soft_click", "soft_ltv", "soft_returned")
+JOINED = pa.schema([*SCHEMA, *(pa.field(name, pa.float32()) for name in SOFT_LABELS)])
 COLUMNS = {
     "click": SoftColumn(kind="binary", link="sigmoid", unit="probability"),
     "ltv": SoftColumn(kind="regression", link="identity", unit="seconds", scale="log1p"),
+    "returned": SoftColumn(kind="binary", link="sigmoid", unit="probability"),
 }
-DELAYED = {"click": False, "ltv": True}
+DELAYS = {"click": 0, "ltv": 3, "returned": 1}
 OPTIONS = ["--runner=FnApiRunner"]
 """DirectRunner falls back to FnApiRunner too, but first tries to download Prism."""
 EXAMPLES = {
     "train": [("a", 30, "feed"), ("b", 10, "feed"), ("c", 20, "search"), ("d", 10, "feed")],
     "holdout": [("e", 5, "feed")],
-    "matured": [("m", 1, "feed"), ("n", 2, "feed")],
+    "matured": [("m", 1, "feed"), ("n", 2, "feed"), ("r", 8, "feed")],
     "matured_holdout": [],
 }
+IMPRESSION_SPANS = {"m": 0, "n": 0, "r": 2}
+"""Spans of the impressions of the matured rows. All other rows are of span 3."""
 SPAN_3 = [
-    ("a", "feed", 0.1, 1.0),
-    ("b", "feed", 0.2, 2.0),
-    ("c", "search", 0.3, 3.0),
-    ("x", "feed", 0.4, 4.0),
+    ("a", "feed", 0.1, 1.0, 0.7),
+    ("b", "feed", 0.2, 2.0, 0.7),
+    ("c", "search", 0.3, 3.0, 0.7),
+    ("x", "feed", 0.4, 4.0, 0.7),
 ]
-SPAN_0 = [("m", "feed", 0.5, 5.0), ("y", "search", 0.6, 6.0)]
+SPAN_2 = [("r", "feed", 0.8, 8.0, 0.75)]
+SPAN_0 = [("m", "feed", 0.5, 5.0, 0.7), ("y", "search", 0.6, 6.0, 0.7)]
 
 
 def write_examples(folder: Path, examples=EXAMPLES) -> str:
@@ -63,6 +69,7 @@ def write_examples(folder: Path, examples=EXAMPLES) -> str:
             columns = {
                 "example_id": [row[0] for row in part],
                 "event_time_ms": [row[1] for row in part],
+                "impression_span": [IMPRESSION_SPANS.get(row[0], 3) for row in part],
                 "surface": [row[2] for row in part],
                 "tag": [["t", row[0]] for row in part],
                 "label_click": [1.0 for _ in part],
@@ -93,8 +100,8 @@ def join(tmp_path) -> JoinSoftLabels:
         span=3,
         surface="feed",
         store_uri=uri,
-        set_ids=(publish(uri, 3, SPAN_3), publish(uri, 0, SPAN_0)),
-        delayed=DELAYED,
+        set_ids=(publish(uri, 3, SPAN_3), publish(uri, 0, SPAN_0), publish(uri, 2, SPAN_2)),
+        delays=DELAYS,
         num_buckets=3,
     )
 
@@ -110,24 +117,32 @@ def read_joined(uri: str, split: str) -> list[list[dict]]:
 def soft_labels(uri: str, split: str) -> dict[str, tuple]:
     rows = [row for shard in read_joined(uri, split) for row in shard]
     assert len({row["example_id"] for row in rows}) == len(rows)
-    labels = {row["example_id"]: (row["soft_click"], row["soft_ltv"]) for row in rows}
-    return {key: tuple(value and round(value, 6) for value in pair) for key, pair in sorted(labels.items())}
+    labels = {row["example_id"]: tuple(row[name] for name in SOFT_LABELS) for row in rows}
+    return {key: tuple(value and round(value, 6) for value in soft) for key, soft in sorted(labels.items())}
 
 
 def test_each_row_gets_its_own_soft_labels_only(join, tmp_path):
     report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
     # Fresh rows get only the immediate task. d and e have no label and stay. c belongs to another surface.
-    assert soft_labels(join.output_uri, "train") == {"a": (0.1, None), "b": (0.2, None), "d": (None, None)}
-    assert soft_labels(join.output_uri, "holdout") == {"e": (None, None)}
-    # Matured rows get only the delayed task, from the set of their impressions' span.
-    assert soft_labels(join.output_uri, "matured") == {"m": (None, 5.0), "n": (None, None)}
+    assert soft_labels(join.output_uri, "train") == {
+        "a": (0.1, None, None),
+        "b": (0.2, None, None),
+        "d": (None,) * 3,
+    }
+    assert soft_labels(join.output_uri, "holdout") == {"e": (None,) * 3}
+    # A matured row gets only the tasks whose labels come with it, from the set of its impression's span.
+    assert soft_labels(join.output_uri, "matured") == {
+        "m": (None, 5.0, None),
+        "n": (None,) * 3,
+        "r": (None, None, 0.75),
+    }
     assert soft_labels(join.output_uri, "matured_holdout") == {}
     assert report == JoinReport(
         surface="feed",
         fresh_rows=4,
         labelled_fresh_rows=2,
-        matured_rows=2,
-        labelled_matured_rows=1,
+        matured_rows=3,
+        labelled_matured_rows=2,
         labels_without_example=1,
     )
     assert report.coverage == 0.5
@@ -142,17 +157,19 @@ def test_features_and_hard_labels_stay_unchanged(join, tmp_path):
     assert rows["a"] | {"soft_click": None} == {
         "example_id": "a",
         "event_time_ms": 30,
+        "impression_span": 3,
         "surface": "feed",
         "tag": ["t", "a"],
         "label_click": 1.0,
         "soft_click": None,
         "soft_ltv": None,
+        "soft_returned": None,
     }
 
 
 def test_every_split_has_all_shards_and_a_rerun_gives_the_same_bytes(join, tmp_path):
     join.num_buckets = 16  # More than there are rows: some buckets are empty.
-    join.delayed = dict.fromkeys(DELAYED, False)  # Two soft labels per row.
+    join.delays = dict.fromkeys(DELAYS, 0)  # Several soft labels in a row.
     outputs = []
     for attempt in range(2):
         join.output_uri = str(tmp_path / f"joined-{attempt}")
@@ -173,13 +190,16 @@ def test_rows_of_a_bucket_are_in_order_of_time_then_id(join, tmp_path):
 
 def test_an_id_labelled_in_two_sets_is_refused_with_the_set_ids(join, tmp_path):
     join.num_buckets = 1  # The bucket has rows of all three sets.
-    join.set_ids = (*join.set_ids, publish(join.store_uri, 3, [("b", "feed", 0.9, 9.0)], teacher="other"))
+    join.set_ids = (
+        *join.set_ids,
+        publish(join.store_uri, 3, [("b", "feed", 0.9, 9.0, 0.9)], teacher="other"),
+    )
     with pytest.raises(
         BadInput, match=r"several labels: expected one label row .* got b\. Join each label set"
     ) as error:
         join_span(join, OPTIONS, str(tmp_path / "scratch"))
     assert join.set_ids[0] in str(error.value)
-    assert join.set_ids[2] in str(error.value)
+    assert join.set_ids[3] in str(error.value)
     assert join.set_ids[1] not in str(error.value)
     assert "while running" not in str(error.value)
 
@@ -200,11 +220,13 @@ def test_without_label_sets_all_examples_are_written_and_coverage_is_zero(join, 
     join.set_ids = ()
     report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
     assert (report.fresh_rows, report.coverage) == (4, 0.0)
-    assert soft_labels(join.output_uri, "train") == {"a": (None,) * 2, "b": (None,) * 2, "d": (None,) * 2}
+    assert soft_labels(join.output_uri, "train") == {"a": (None,) * 3, "b": (None,) * 3, "d": (None,) * 3}
 
 
 def test_a_null_soft_label_counts_against_coverage(join, tmp_path):
-    join.set_ids = (publish(join.store_uri, 4, [("a", "feed", None, 1.0), ("b", "feed", 0.2, 2.0)]),)
+    join.set_ids = (
+        publish(join.store_uri, 4, [("a", "feed", None, 1.0, 0.7), ("b", "feed", 0.2, 2.0, 0.7)]),
+    )
     report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
     assert (report.labelled_fresh_rows, report.labels_without_example) == (1, 0)
 
@@ -250,16 +272,16 @@ def test_hard_only_writes_all_examples_without_labels_of_the_span(join, tmp_path
     without = dataclasses.replace(join, set_ids=join.set_ids[1:])
     report = fall_back_to_hard_labels(without, "no labels", OPTIONS, str(tmp_path / "scratch"))
     assert (report.decision, report.reason) == ("hard-only", "no labels")
-    assert (report.fresh_rows, report.labelled_fresh_rows, report.labelled_matured_rows) == (4, 0, 1)
+    assert (report.fresh_rows, report.labelled_fresh_rows, report.labelled_matured_rows) == (4, 0, 2)
     assert read_join_report(join.output_uri) == report
-    assert set(soft_labels(join.output_uri, "train").values()) == {(None, None)}
+    assert set(soft_labels(join.output_uri, "train").values()) == {(None,) * 3}
     assert len(soft_labels(join.output_uri, "train")) == 3
-    assert soft_labels(join.output_uri, "matured")["m"] == (None, 5.0)
+    assert soft_labels(join.output_uri, "matured")["m"] == (None, 5.0, None)
 
 
 def test_last_writes_no_example_and_reports_the_row_counts(join, tmp_path):
     without = dataclasses.replace(join, set_ids=())
     report = fall_back_to_last_models(without, "no labels", OPTIONS, str(tmp_path / "scratch"))
-    assert (report.decision, report.fresh_rows, report.matured_rows) == ("last", 4, 2)
+    assert (report.decision, report.fresh_rows, report.matured_rows) == ("last", 4, 3)
     for split in SPLITS:
         assert read_joined(join.output_uri, split) == [[], [], []]

@@ -11,7 +11,7 @@ from models.tasks import Task
 
 TASKS = {
     "click": Task(kind="binary", group="pet"),
-    "ltv": Task(kind="regression", group="pet", unit="seconds", delayed=True),
+    "ltv": Task(kind="regression", group="pet", unit="seconds", delay=3),
 }
 
 
@@ -76,7 +76,7 @@ def test_without_a_model_its_columns_are_null(files, tmp_path):
 
 def test_matured_labels_have_only_delayed_tasks(files):
     table = scoring_rows.read_matured_labels(files, TASKS)
-    assert table.column_names == ["example_id", "label_ltv", "soft_ltv"]
+    assert table.column_names == ["example_id", "impression_span", "label_ltv", "soft_ltv"]
     assert table["label_ltv"].to_pylist() == [7.0, 7.0, 7.0]
     assert table["soft_ltv"].null_count == 3
 

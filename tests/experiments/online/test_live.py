@@ -2,11 +2,20 @@ import numpy as np
 import pytest
 
 from eventlog.simulator import World, simulated_visits
-from experiments.online.effects import Change, relative_change
+from experiments.online.effects import Change, Measures, relative_change
 from experiments.online.live import LiveExperiment, aa_changes
 from experiments.online.slates import slates
+from models.tasks import Task
 
 VISITS, ITEMS, SLOTS = 1500, 10, 4
+MEASURES = Measures(
+    {"engagement": {"watch_time": 1.0}, "satisfaction": {"long_view": 1.0, "like": 1.0}},
+    {
+        "watch_time": Task(kind="regression", group="pet", unit="log1p_seconds"),
+        "long_view": Task(kind="binary", group="pet"),
+        "like": Task(kind="binary", group="pst"),
+    },
+)
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +26,7 @@ def visits():
 
 @pytest.fixture(scope="module")
 def experiment(visits):
-    return LiveExperiment(visits, ITEMS, SLOTS)
+    return LiveExperiment(visits, ITEMS, SLOTS, MEASURES)
 
 
 def policy(experiment, visits, score):

@@ -9,9 +9,12 @@ from eventlog.errors import BadInput
 from eventlog.random_exposures import write_random_exposures
 from eventlog.rows import EXAMPLE_ID
 from eventlog.spans import span_files
-from experiments.online.policies import scores_of
+from experiments.online.policies import require_ranking, scores_of
 from experiments.online.replay import exposed_rows, run_replay, user_totals
 from experiments.trials.trial_result import TrialResult
+from tests.experiments.online.test_live import MEASURES
+
+WEIGHTS = {"click": 1.0, "long_view": 1.0, "like": 2.0}
 
 
 @pytest.fixture
@@ -35,17 +38,30 @@ def outcome(scores):
 def test_totals_count_the_exposures_with_the_highest_scores(stream):
     exposures = [np.array([4, 5, 6])]
     # Rows of clusters 1, 2 and 0. Half of three rows, rounded up, is two: rows 4 and 6, or rows 5 and 4.
-    first = user_totals(stream, exposures, outcome([0.9, 0.1, 0.5]), 0.5)
-    second = user_totals(stream, exposures, outcome([0.5, 0.9, 0.1]), 0.5)
+    first, second = (
+        user_totals(stream, exposures, scores_of(result, WEIGHTS), result.rows, 0.5, MEASURES)
+        for result in (outcome([0.9, 0.1, 0.5]), outcome([0.5, 0.9, 0.1]))
+    )
     np.testing.assert_allclose(first["engagement"], [np.expm1(1.0), np.expm1(2.0), 0.0], rtol=1e-6)
     np.testing.assert_array_equal(first["satisfaction"], [1.0, 1.0, 0.0])
     np.testing.assert_allclose(second["engagement"], [0.0, np.expm1(2.0), np.expm1(0.0)], rtol=1e-6)
 
 
 def test_scores_are_weighted_sums_of_predictions():
-    assert scores_of(outcome([0.9, 0.1, 0.5]), (("click", 2.0), ("like", 1.0))).tolist() == pytest.approx(
-        [1.8, 0.2, 1.0]
-    )
+    scores = scores_of(outcome([0.9, 0.1, 0.5]), {"click": 2.0, "like": 1.0})
+    assert scores.tolist() == pytest.approx([1.8, 0.2, 1.0])
+
+
+def test_measures_count_seconds_not_their_logarithms():
+    outcomes = {"watch_time": np.array([1.0]), "long_view": np.array([1.0]), "like": np.array([1.0])}
+    counted = MEASURES.of(outcomes)
+    assert counted["engagement"].tolist() == [pytest.approx(np.expm1(1.0))]
+    assert counted["satisfaction"].tolist() == [2.0]
+
+
+def test_a_deployment_without_a_ranking_is_refused(deployment):
+    with pytest.raises(BadInput, match=r"deployment .*: no ranking: expected ranking: .* Add `ranking`"):
+        require_ranking(dataclasses.replace(deployment, ranking=None))
 
 
 def some_ids(log, span):
@@ -55,7 +71,7 @@ def some_ids(log, span):
 def test_matured_rows_of_random_exposures_are_left_out(small_stream, small_log):
     # The last span has matured rows with the ids of span 3, which none of its impressions has.
     drawn = pa.concat_arrays([some_ids(small_log, 3), some_ids(small_log, 6)[-7:]])
-    rows = exposed_rows(small_stream, small_log, 6, drawn)
+    rows = exposed_rows(small_stream, small_log, 6, drawn, MEASURES.used_tasks)
     assert len(rows) == 7
     assert (small_stream.fresh_row_indices[rows] == rows).all()
 

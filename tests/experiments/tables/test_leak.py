@@ -28,7 +28,9 @@ def runner():
     )  # fmt: skip
     return types.SimpleNamespace(
         scheduler=types.SimpleNamespace(stream=stream),
-        protocol=types.SimpleNamespace(slice_feature="hour", reporting_spans=range(6, 8), resamples=400),
+        protocol=types.SimpleNamespace(
+            require_slice_feature=lambda: "hour", reporting_spans=range(6, 8), resamples=400
+        ),
         deployment=types.SimpleNamespace(tasks={"click": Task(kind="binary", group="pet")}),
         seeds=NUM_SEEDS,
     )

@@ -13,6 +13,14 @@ def test_known_labels_copy_a_matured_label_to_its_impression_once_it_is_known(ha
     assert np.isnan(hand_made.known_labels(until=2)[1, 2])
 
 
+def test_labels_of_two_matured_rows_of_one_impression_are_both_copied(hand_made):
+    hand_made.labels[3] = np.nan
+    hand_made.labels[3, 1] = 0.25
+    hand_made.fresh_row_indices[3] = 1
+    hand_made.spans[3] = 1
+    assert hand_made.known_labels()[1].tolist() == [0.0, 0.25, 4.0]
+
+
 def test_fresh_rows_exclude_matured_rows(hand_made):
     assert hand_made.fresh_rows(range(3, 4)).tolist() == [4, 5, 6]
     assert hand_made.rows(3) == slice(4, 8)

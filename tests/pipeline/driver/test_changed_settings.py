@@ -95,7 +95,7 @@ def test_a_new_surface_is_reported(load, document, paths):
         ),
         ("teacher.optimizer.clippy", False, "another optimizer of the teacher needs a new teacher"),
         ("features.hour.buckets", 25, "another features.hour needs a new feature version"),
-        ("tasks.ltv.delayed", False, "another tasks.ltv.delayed needs a new teacher"),
+        ("tasks.ltv.delay", 2, "another tasks.ltv.delay needs a new teacher"),
         ("tasks.watch_time.loss", "ziln", "another tasks of the student of tab_0 needs a new student"),
         (
             "student.architecture.embedding_size",

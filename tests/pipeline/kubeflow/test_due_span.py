@@ -17,6 +17,7 @@ from components.span_records import (
     write_record,
 )
 from eventlog.errors import BadInput
+from eventlog.kuairand_columns import LOG_SCHEMA
 from eventlog.spans import SUCCESS, span_folder, write_span
 from pipeline.config_file import load_deployment
 from pipeline.kubeflow.due_span import NEXT_SPAN, find_due_span
@@ -99,7 +100,7 @@ def test_a_late_span_is_recorded_as_skipped(deployment, paths):
 
 def test_an_empty_span_is_recorded_as_skipped(deployment, paths):
     record(paths, TEACHER, 3, 4)
-    write_span(paths.events, 5, [])
+    write_span(paths.events, 5, [], schema=LOG_SCHEMA)
     add_span(paths, 6)
 
     assert find_due_span(deployment, paths, (TEACHER,), NEXT_SPAN).span == 6

@@ -139,7 +139,7 @@ def test_a_run_without_spans_is_printed():
 
 def headline(summary=SUMMARY, tasks=None):
     tasks = tasks or {
-        "comment": Task(kind="binary", group="other", delayed=True),
+        "comment": Task(kind="binary", group="other", delay=3),
         "click": Task(kind="binary", group="pet"),
         "like": Task(kind="binary", group="pst"),
         "watch": Task(kind="regression", group="pet", unit="seconds"),

@@ -1,4 +1,4 @@
-"""Reads the TFMD schema of an event log and checks the settings of features and tasks against its columns."""
+"""Reads the TFMD schema of an event log, and says which columns a deployment needs from the log."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import pyarrow as pa
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from eventlog.columns import LogColumns
 from eventlog.errors import BadInput
 from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX
 from models.features import Feature
+from models.settings import settings
 
 _COLUMN_TYPES = {
     "id": (schema_pb2.BYTES, schema_pb2.INT),
@@ -24,6 +27,59 @@ _UNUSED_STAGES = (
     schema_pb2.PLANNED, schema_pb2.ALPHA, schema_pb2.DEPRECATED, schema_pb2.DISABLED, schema_pb2.DEBUG_ONLY,
 )  # fmt: skip
 """Lifecycle stages of columns that TFDV and TFT leave out."""
+
+
+_ARROW_TYPES = {
+    schema_pb2.BYTES: pa.string(), schema_pb2.INT: pa.int64(), schema_pb2.FLOAT: pa.float32(),
+}  # fmt: skip
+
+
+@settings
+class EventColumns:
+    """Names the columns of the event log that a deployment reads.
+
+    Attributes:
+        schema: Path of the TFMD schema.
+        delays: Task → number of spans after which the log brings its label.
+        features: Columns that every file must have. Other columns of the schema are null where a file lacks
+            them.
+    """
+
+    schema: str
+    delays: dict[str, int]
+    features: tuple[str, ...]
+
+    def read(self) -> LogColumns:
+        """Reads the types of the columns from the schema.
+
+        Raises:
+            BadInput: see `read_schema`. Also if the schema has no type for a column.
+        """
+        path = Path(self.schema)
+        fixed = {*FIXED_COLUMNS.names, *(LABEL_PREFIX + task for task in self.delays)}
+        types = {
+            name: _arrow_type(column, path)
+            for name, column in used_columns(read_schema(path)).items()
+            if name not in fixed
+        }
+        return LogColumns(dict(self.delays), types, frozenset(types) - frozenset(self.features))
+
+
+def used_columns(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
+    """The columns of a schema by name, without those whose lifecycle stage TFDV and TFT leave out."""
+    return {column.name: column for column in schema.feature if column.lifecycle_stage not in _UNUSED_STAGES}
+
+
+def _arrow_type(column: schema_pb2.Feature, path: Path) -> pa.DataType:
+    if column.type not in _ARROW_TYPES:
+        raise BadInput(
+            f"no type of column {column.name} in the schema", where=str(path),
+            expected="BYTES, INT or FLOAT", got=schema_pb2.FeatureType.Name(column.type),
+            fix="Give the column a type.",
+        )  # fmt: skip
+    kind = _ARROW_TYPES[column.type]
+    has_list = column.HasField("value_count") and column.value_count.max != 1
+    return pa.list_(kind) if has_list else kind
 
 
 def read_schema(path: Path) -> schema_pb2.Schema:
@@ -64,9 +120,7 @@ def check_columns(
         BadInput: at the first column that is missing or has another type. Also if a column can have several
             values in a row, but its feature is not a bag.
     """
-    columns = {
-        column.name: column for column in schema.feature if column.lifecycle_stage not in _UNUSED_STAGES
-    }
+    columns = used_columns(schema)
     for field in FIXED_COLUMNS:
         types = (schema_pb2.BYTES,) if field.type == "string" else (schema_pb2.INT,)
         _check_column(columns, path, field.name, types, "every event log has it")
