@@ -89,7 +89,7 @@ def online(
 ) -> None:  # fmt: skip
     """Compare models in an A/B experiment, simulated or replayed from a log.
 
-    Prints how much engagement and satisfaction change with each model instead of the control, in percent.
+    Prints by how many percent engagement and satisfaction change if a model ranks instead of the control.
     """
     from experiments.online.effects import mean_changes
     from experiments.online.live import LiveSettings, live_changes, run_live
@@ -134,7 +134,7 @@ def _parse_arms(arm_list: str) -> list[str]:
     if not set(arms) <= set(ARMS) or CONTROL not in arms or len(arms) < 2 or len(set(arms)) < len(arms):
         raise BadInput(
             "arms cannot be compared", where="--arms", got=arm_list,
-            expected=f"control and more of {', '.join(ARMS)}, each once",
+            expected=f"control and at least one other of {', '.join(ARMS)}, each once",
             fix="Name the control and at least one other arm.",
         )  # fmt: skip
     return arms

@@ -166,7 +166,10 @@ class TrialRunner:
             self._learner.require_finite(f"span {span}, pass {training_pass}", sums)
 
     def _soft_labels_of(self, rows: Array) -> Array:
-        """`[rows, distilled tasks]`: of immediate tasks for fresh rows, of delayed tasks for matured rows."""
+        """`[rows, distilled tasks]` float32, NaN for none.
+
+        Fresh rows have the soft labels of immediate tasks, matured rows those of delayed tasks.
+        """
         if self._soft_labels is None:
             return np.full((len(rows), len(self._delayed)), np.nan, np.float32)
         fresh_rows = self._stream.fresh_row_indices[rows]

@@ -13,6 +13,7 @@ import requests
 from google.cloud import bigquery as bigquery_client
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
+from components.label_store.bigquery import jobs
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import parse_location
 from components.label_store.schemes import open_store
@@ -62,6 +63,7 @@ def uri(bigquery, tmp_path):
 def short_retries(monkeypatch):
     for name, seconds in RETRY_SECONDS.items():
         monkeypatch.setattr(DEFAULT_RETRY, name, seconds)
+    monkeypatch.setattr(jobs, "_RUN_PAUSES", (0.05, 1.0))
 
 
 @pytest.fixture
