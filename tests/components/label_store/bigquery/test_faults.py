@@ -191,7 +191,10 @@ number = 1
 while is_killed("before", number):
     number += 1
 # A kill after an answer equals one before the next request; only the last answer has no next request.
-is_killed("after", number - 1)
+# The number of requests varies, because a slow server is polled more often.
+number -= 1
+while not is_killed("after", number):
+    number -= 1
 """
 
 
@@ -200,7 +203,7 @@ def test_a_writer_killed_at_any_request_leaves_a_complete_set_or_none(uri, store
     points = process.communicate(timeout=600)[0].splitlines()
     assert process.returncode == 0
     assert len(points) >= 10
-    assert points[-1] == f"after {len(points) - 1}"
+    assert points[-1].startswith("after ")
     keys = {int(line.split()[1]) + (100 if line.startswith("after") else 0) for line in points}
     for record in store.list_sets():
         assert len(labels.read_rows(store, record.set_id)) == record.rows == 6
