@@ -84,7 +84,7 @@ def measure(
     write_ours(uri, warm_up, folder)
     write_stock(server, warm_up)
     bigquery_seconds, bigquery_record = _run_timed(lambda: write_ours(uri, shards, folder))
-    stock_seconds, stock_rows = _run_timed(lambda: write_stock(server, shards))
+    stock_seconds, stock_rows = write_stock(server, shards)
     delta_uri = f"delta:{folder / 'delta'}"
     delta_record = write_ours(delta_uri, shards, folder)
     if {bigquery_record.rows, delta_record.rows, stock_rows - _num_rows(warm_up)} != {num_labels}:
@@ -187,8 +187,12 @@ def write_ours(uri: str, shards: Sequence[str], folder: Path) -> Any:
     return store.publish(writer, [StagedShard(**fields) for fields in staged], facts)
 
 
-def write_stock(server: Any, shards: Sequence[str]) -> int:
-    """Writes with Beam's WriteToBigQuery (dict rows, load jobs); returns the number of rows in its table."""
+def write_stock(server: Any, shards: Sequence[str]) -> tuple[float, int]:
+    """Writes with Beam's WriteToBigQuery (dict rows, load jobs).
+
+    Returns:
+        The seconds of the Beam job, and the number of rows that its table then has.
+    """
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -200,6 +204,7 @@ def write_stock(server: Any, shards: Sequence[str]) -> int:
     options = PipelineOptions([*BEAM_OPTIONS, f"--project={PROJECT}"])
     with _beam_connected_to(server) as client:
         client.create_dataset("stock", exists_ok=True)
+        start = time.perf_counter()
         with beam.Pipeline(options=options) as pipeline:
             _ = (
                 pipeline
@@ -214,8 +219,9 @@ def write_stock(server: Any, shards: Sequence[str]) -> int:
                     write_disposition="WRITE_APPEND",
                 )
             )
+        seconds = time.perf_counter() - start
         (row,) = client.query_and_wait("SELECT COUNT(*) FROM stock.labels")
-        return int(row[0])
+        return seconds, int(row[0])
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def _disable_warnings() -> None:
 
 
 def measure(folder: Path, num_examples: int) -> dict[str, float]:
-    """Returns the examples per second of each labeller: the median of `REPEATS` runs, but one of `stock`."""
+    """Returns the examples per second of each labeller: the median of `REPEATS` runs; `stock` runs once."""
     from benchmarks import labelling_workload as workload
 
     model, examples, few_examples = (str(folder / name) for name in ("model", "examples", "few"))

@@ -1,7 +1,7 @@
 """Measures the fresh rows per second that `rankdistill events simulate` writes.
 
 Usage: `python -m benchmarks.simulate [--spans 8] [--examples-per-span 250000]`. The time includes all work of
-the command after its imports: the world, history features, matured rows, true probabilities, writing Parquet.
+the command after its imports: the world, history features, matured rows, true expectations, writing Parquet.
 A small world is written first, so that pyarrow's threads are already running. If the machine has other load,
 compare `cpu_seconds` between runs.
 """

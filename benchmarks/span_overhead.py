@@ -1,8 +1,8 @@
-"""Measures the overhead of a span and of its label lag, after two spans in the same process.
+"""Measures the overhead in a span's duration and in its label lag, after two spans in the same process.
 
-A span's overhead is its duration minus the seconds of the training steps and of scoring. So tracing, export,
-metadata and copies count as overhead. Training steps and scoring are timed afterwards on the same examples,
-with traced graphs.
+The overhead in the duration is the duration minus the seconds of the training steps and of scoring. So
+tracing, export, metadata and copies count as overhead. Training steps and scoring are timed afterwards on the
+same examples, with traced graphs.
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ def CandidateCheck(
 ) -> None:
     """Compares candidate and predecessor on held-out clusters, on which no model trains.
 
-    A candidate is discarded if it is worse, its training diverged, it had no row to train on, or one of its
-    tasks has never had a label. Then the predecessor stays the good model, and the span becomes a deferred
-    span, on which the next candidate trains too.
+    A candidate is discarded if it is worse, a prediction is not finite, its training diverged, it had no row
+    to train on, or one of its tasks has never had a label. Then the predecessor stays the good model, and the
+    span becomes a deferred span, on which the next candidate trains too.
 
     Args:
         candidate: The newly trained model.
@@ -93,7 +93,7 @@ def judge_candidate(
 
 
 def _untrained_reason(candidate: str, predecessor: str | None) -> str | None:
-    """Returns the reason against a candidate without a new step, or without any label of a task; or None."""
+    """Returns a reason if training added no step, or if a task has never had a label; otherwise None."""
     record = read_state_record(os.path.join(candidate, STATE_FOLDER))
     steps_before = (
         read_state_record(os.path.join(predecessor, STATE_FOLDER)).step if predecessor is not None else 0

@@ -37,7 +37,7 @@ class SpanExampleGenExecutor(BeamExecutor):
         """See the base class.
 
         Raises:
-            BadInput: if a span is missing or faulty, or one of `labelled_tasks` has no label in all spans.
+            BadInput: if a span is missing or faulty, or a task in `labelled_tasks` has no label in any span.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         event_log = exec_properties["events"]

@@ -29,7 +29,10 @@ _BATCH_ROWS = 8192
 
 
 class SpanStatisticsExecutor(BeamExecutor, executor.Executor):
-    """Writes the same statistics as TFX's executor, faster for small spans."""
+    """Computes the statistics of small spans in memory; for larger spans, runs TFX's executor.
+
+    In memory, only the split `train` gets histograms and medians.
+    """
 
     def Do(
         self,
@@ -72,7 +75,7 @@ def split_statistics(
         examples_uri: URI of the artifact.
         split: Name of the split.
         schema: Schema of the examples.
-        histograms: False leaves out the distributions of numbers.
+        histograms: False leaves out the histograms and medians of numbers.
     """
     decoder = example_coder.ExamplesToRecordBatchDecoder(schema.SerializeToString())
     batches = [

@@ -39,7 +39,9 @@ def SurfaceReport(
     span: Parameter[int],
     tasks: Parameter[str],
 ) -> None:
-    """Reports the span's progressive figures, the coverage of its labels, and two curves per binary task.
+    """Reports the span's progressive figures and coverage, and two curves per immediate binary task.
+
+    A task has no curves if one of its classes has no row.
 
     Args:
         evaluated: Predictions, labels and figures of the span.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-# A password may contain `@` and `/`: what precedes the last `@` is masked, too much rather than too little.
+# A password may contain `@` and `/`, so everything up to the last `@` is masked, even if this is too much.
 _USER_OF_A_URL = re.compile(r"(?<=://)(?:[^/\s:]*:\S*|[^/\s]+)(?=@)")
 _SECRET_KEY = re.compile(
     r"""([\w-]*(?:secret|password|token|credential|access_key|api_key)[\w-]*['"]?(?:=|\s*:\s*))"""
@@ -23,7 +23,7 @@ class BadInput(ValueError):
     """
 
     def __init__(self, what: str, *, where: str, expected: str, got: str, fix: str) -> None:
-        # The parts are masked one by one: in `password: unknown key`, the colon ends the part `where`.
+        # The parts are masked one by one: in the joined `password: unknown key`, `unknown` would be masked.
         where, what, expected, got, fix = map(without_secrets, (where, what, expected, got, fix))
         text = f"{where}: {what}: expected {expected}, got {got.removesuffix('.')}. {fix}".replace("\n", " ")
         if not text.isprintable():

@@ -130,7 +130,7 @@ def _span_tables(
 def _fresh_rows(log: Path, spans: range, columns: list[str] | None = None) -> Any:
     """An Arrow scanner of the fresh rows of consecutive spans."""
     files = [str(file) for span in spans for file in span_files(log, span)]
-    # The filter drops the matured rows of up to LTV_DELAY spans: their impressions are in earlier spans.
+    # `spans` has at most LTV_DELAY spans, so the impressions of its matured rows are in spans before it.
     return open_dataset(files).scanner(columns=columns, filter=pc.field(IMPRESSION_SPAN) >= spans.start)
 
 

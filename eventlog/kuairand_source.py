@@ -90,7 +90,7 @@ class KuaiRandSource:
         """The impressions of one day without duplicates, in order of `event_time_ms`.
 
         Args:
-            date: the day, as in the source's column `date`: the date in China (UTC+8), of rounded times.
+            date: the day, as in the source's column `date`: the date in China (UTC+8) of the rounded time.
             span: the number of this day's span.
 
         Yields:

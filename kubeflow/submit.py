@@ -79,7 +79,7 @@ def run(client, file: Path, span: int | None, wait: bool) -> None:
 def schedule(client, file: Path, cron: str) -> None:
     """Run the pipeline in FILE on a schedule, each time for the next due span.
 
-    The new schedule replaces the pipeline's earlier ones.
+    The new schedule replaces the pipeline's earlier ones in the same Kubeflow experiment.
     """
     from pipeline.kubeflow.submission import read_package
 

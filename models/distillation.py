@@ -35,15 +35,17 @@ class Distillation:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(
-                f'soft loss weight must be >= 0, got {self.weight}. Use strategy "none" to train the control.'
+                f"soft loss weight must be a finite number >= 0, got {self.weight}. "
+                'Use strategy "none" to train this task without soft labels.'
             )
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(
-                f"temperature must be > 0, got {self.temperature}. Use 1 to leave logits as they are."
+                f"temperature must be a finite number > 0, got {self.temperature}. "
+                "Use 1 to leave logits as they are."
             )
         if not (math.isfinite(self.trunk_gradient_scale) and self.trunk_gradient_scale >= 0):
             raise ValueError(
-                f"trunk_gradient_scale must be >= 0, got {self.trunk_gradient_scale}. "
+                f"trunk_gradient_scale must be a finite number >= 0, got {self.trunk_gradient_scale}. "
                 "Use 0 to keep the soft loss out of the trunk."
             )
         if self.strategy == "direct" and (self.head, self.trunk_gradient_scale) != ("logit", 1.0):

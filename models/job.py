@@ -113,5 +113,6 @@ def _check_names(kind: str, names: Iterable[str]) -> None:
     for name in names:
         if not name.isidentifier():
             raise ValueError(
-                f'{kind} names are column names: expected letters, digits and _, got "{name}". Rename it.'
+                f"{kind} names are column names: expected letters, digits and _, with no digit "
+                f'at the start, got "{name}". Rename it.'
             )

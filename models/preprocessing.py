@@ -21,7 +21,7 @@ Tensor = Any
 _VALUES_PER_REGISTER = 16
 """Number of float32 values in the widest vector register of current processors."""
 _FIXED_POINT = 2.0**30
-"""Factor that makes a number an integer before it is rounded, see `_z_scores`."""
+"""Fractions are multiplied by this factor and rounded to integers, see `_z_scores`."""
 _LARGEST_NUMBER = 2.0**20
 """Larger numbers are clipped, so that the sum of eight million squares fits in an int64."""
 _MIN_VARIANCE = 1e-9

@@ -120,8 +120,8 @@ class ExampleReader:
         scaled = [
             to_task_scale(unscaled[name], task, tf.math.log1p) for name, task in self._job.tasks.items()
         ]
-        # The mask comes from the unscaled label. A label below -1, whose log1p is NaN, must not be masked: it
-        # makes training diverge.
+        # The mask comes from the unscaled label. The log1p of a label below -1 is NaN. Such a label must stop
+        # the training with `Diverged`; a mask of the scaled label would silently ignore it.
         return tf.stack(scaled, axis=1), ~tf.math.is_nan(tf.stack(list(unscaled.values()), axis=1))
 
 

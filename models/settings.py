@@ -16,7 +16,7 @@ Seed = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
-"""Number types of settings, with their ranges. A number out of range is refused with its key."""
+"""Number types of settings, with their ranges. The error for a number out of range names its key."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

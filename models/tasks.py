@@ -60,7 +60,10 @@ class Task:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise ValueError(f"task weight must be >= 0, got {self.weight}. Use 0 to switch a hard loss off.")
+            raise ValueError(
+                f"task weight must be a finite number >= 0, got {self.weight}. "
+                "Use 0 to switch a hard loss off."
+            )
         if self.kind == "binary" and self.scale != "identity":
             raise ValueError(
                 f'a binary task has scale "identity", got "{self.scale}". Use kind "regression" for amounts.'

@@ -202,7 +202,7 @@ class Deployment:
             return
         if self.join == "beam" and self.spans_table is None:
             raise ValueError(
-                f"events_table is read only with join: bigquery or spans_table, got {self.events_table!r} "
+                f"events_table is used only by join: bigquery and spans_table, got {self.events_table!r} "
                 "without either. Add one of them, or remove events_table."
             )
         if not self.label_store.startswith("bigquery:"):

@@ -20,7 +20,7 @@ _SQLITE_FULL_TEXTS = ("database or disk is full", "disk I/O error")
 _ABSOLUTE_PATH = re.compile(r"(?<!\w)/[^\s'\",;:]+")
 _REFUSAL_CODES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 _NO_FOLDER_CODES = (errno.EEXIST, errno.ENOENT)
-"""Codes of a folder that cannot be made: its parent is a file, or it lies in `/proc`."""
+"""Codes of a folder that cannot be made: a file has the same path, or the folder would lie in `/proc`."""
 
 
 def exit_on_bad_input(name: str, program: Callable[[], Any]) -> None:

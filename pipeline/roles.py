@@ -73,11 +73,11 @@ class Surface:
         without_labels: What the surface does if labels are missing, too old, or below the coverage floor.
             `stop`: its branch waits for labels. `hard-only`: it trains on hard labels only. `last`: it keeps
             the last models and does not train on the span.
-        label_wait_seconds: For a surface in a loop without the teacher: seconds from a span's arrival in the
-            event log to the use of `without_labels`, if the span has no labels.
+        label_wait_seconds: How long a surface in a loop without the teacher waits for a span's labels, in
+            seconds after the span's arrival in the event log. Then `without_labels` applies.
         first_spans: First spans `A:B` of a new surface, after the teacher's burn-in. Its student trains on
-            their existing label sets, and hard-only on a span without labels. None: the surface begins right
-            after the burn-in.
+            the existing label sets of these spans; on a span without labels it trains on hard labels only.
+            None: the surface begins right after the burn-in.
         burn_in: Student and control first train on the burn-in's spans, on hard labels only. False: they are
             untrained when their first soft labels arrive.
         control_every: The control trains at every n-th span, on all spans since its last training. 0: there

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.span_records import BURN_IN, SpanRecord, write_record
+from components.span_records import BURN_IN, TEACHER, SpanRecord, write_record
 from pipeline.config_file import load_deployment
 from rankdistill.command_line import main
 from tests.bad_input_world import World
@@ -126,6 +126,11 @@ def lost_shard(world):
 
 def other_version(world):
     (world.root / "deployment.json").write_text('{"from": "another version"}')
+
+
+def skipped_span(world):
+    record = SpanRecord(span=90, skipped="late: still missing when 2 later spans were complete")
+    write_record(str(world.root / "records"), TEACHER, record)
 
 
 def newer_push(world):
@@ -279,7 +284,9 @@ KINDS = [
     ("a negative interval", (*SERVE, "--poll-seconds", "-1"), nothing, ["--poll-seconds"]),
     ("infinite memory", (*FLEET, "--memory-gib", "inf"), nothing, ["finite number"]),
     ("too little memory", (*FLEET, "--memory-gib", "0.1"), nothing, ["memory", "expected"]),
-    ("spans not run", (*BACKFILL, "--spans", "0:1"), nothing, ["no teacher for a span"]),
+    ("spans not run", (*BACKFILL, "--spans", "0:1"), nothing, ["a span cannot be labelled"]),
+    ("a skipped span that the log lacks", (*BACKFILL, "--spans", "90:90"), skipped_span,
+     ["spans that are in the log and that the teacher has run: none, got 90"]),
     # Reports.
     ("no root", ("status", *RUN[1:-1], "none"), nothing, ["--root none: no run"]),
     ("no root of a report", ("report", "--config", "{config}", "--events", "{log}", "--root", "none", "--out",

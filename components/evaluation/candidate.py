@@ -71,13 +71,17 @@ def candidate_verdict(
     if predecessor is None:
         reason = "all predictions are finite, and there is no predecessor"
         return CandidateVerdict(True, reason, candidate_loss, None, candidate_losses, {})
+    # A predecessor may be finite on its own span and overflow on this one. No loss is worse than that.
+    if not all(np.isfinite(predecessor[task]).all() for task in tasks):
+        reason = "all predictions are finite, unlike those of the predecessor"
+        return CandidateVerdict(True, reason, candidate_loss, None, candidate_losses, {})
     predecessor_losses = _relative_losses(labels, predecessor, tasks)
     predecessor_loss = _mean(predecessor_losses)
     losses = (candidate_loss, predecessor_loss, candidate_losses, predecessor_losses)
     if candidate_loss is None or predecessor_loss is None:
         reason = (
             f"all predictions are finite, but no task has {MIN_LABELS} labels "
-            f"(binary: {MIN_LABELS} of each class), so losses are not compared"
+            f"(binary: {MIN_LABELS} of each class; regression: not all equal), so losses are not compared"
         )
         return CandidateVerdict(True, reason, *losses)
     limit = predecessor_loss * (1 + margin)

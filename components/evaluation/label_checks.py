@@ -34,8 +34,8 @@ class LabelChecks:
         calibration: Limit of the calibration ratio, > 1. The ratio is a task's mean soft label divided by its
             mean hard label on the same rows; it must lie between 1 / `calibration` and `calibration`.
         min_rows: Minimum number, per surface and task, of soft labels for the drift check and of hard labels
-            for the calibration check. With fewer, the check is skipped. For a binary task, the minimum is of
-            expected positives (the sum of the soft labels) and of positives.
+            for the calibration check. With fewer, the check is skipped. For a binary task, only
+            positives count: the expected positives (the sum of the soft labels) and the positive hard labels.
         on_drift: If a task drifts, `warn` publishes the set, and `stop` does not.
         on_skew: If a calibration ratio is beyond its limit, `warn` publishes the set, and `stop` does not.
     """
@@ -55,7 +55,7 @@ class LabelChecks:
         if not 0.0 <= self.drift <= 1.0:
             raise ValueError(f"label_checks.drift must be 0 to 1, got {self.drift}.")
         if not (math.isfinite(self.calibration) and self.calibration > 1.0):
-            raise ValueError(f"label_checks.calibration must be > 1, got {self.calibration}.")
+            raise ValueError(f"label_checks.calibration must be a finite number > 1, got {self.calibration}.")
         if self.min_rows < 1:
             raise ValueError(f"label_checks.min_rows must be >= 1, got {self.min_rows}.")
 

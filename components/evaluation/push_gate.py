@@ -38,7 +38,8 @@ class PushRule:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.margin) and self.margin >= 0):
             raise ValueError(
-                f"push margin must be >= 0, got {self.margin}. Use 0 to require a better student."
+                f"push margin must be a finite number >= 0, got {self.margin}. "
+                "Use 0 to require a better student."
             )
         if not 0 < self.alpha < 1:
             raise ValueError(f"push alpha must lie between 0 and 1, got {self.alpha}. Use for example 0.05.")

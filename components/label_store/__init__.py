@@ -1,4 +1,4 @@
 """Label store: one interface for label sets and pins, a package for each backend, and `open_store`.
 
-May import `eventlog`; no TensorFlow, Beam or TFX.
+May import the settings of `models`, and `eventlog`; no TensorFlow, Beam or TFX.
 """

@@ -1,18 +1,19 @@
 """Runs a Beam pipeline with any runner; returns the results, or raises a worker's error, in the driver.
 
-Only `run_and_collect` imports Beam and TensorFlow, so programs without Beam can use `find_bad_input`.
+Beam and TensorFlow are imported inside the functions that need them, so programs without Beam can use
+`find_bad_input`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventlog.errors import BadInput
 
-_ERROR_PREFIX = "eventlog.errors.BadInput: "
 _BEAM_SUFFIX = " [while running"
 """Beam appends this text and the name of the step to a worker's error."""
 
@@ -73,16 +74,27 @@ def find_bad_input(error: BaseException) -> BadInput | None:
     """Returns the BadInput that caused an error, without the text that Beam appends; None if there is none.
 
     Some runners pass on a worker's error only as the text of another exception. Then this function builds the
-    BadInput from the text.
+    BadInput, or the subclass that the text names, from the text.
     """
+    classes = _classes_by_name(BadInput)
+    named_error = re.compile(f"({'|'.join(map(re.escape, classes))}): (.*)")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BadInput):
             cause.args = (str(cause).partition(_BEAM_SUFFIX)[0],)
             return cause
         for line in str(cause).splitlines():
-            _, prefix, message = line.partition(_ERROR_PREFIX)
-            if prefix:
-                return BadInput.from_message(message.partition(_BEAM_SUFFIX)[0])
+            match = named_error.search(line)
+            if match:
+                name, message = match.groups()
+                return classes[name].from_message(message.partition(_BEAM_SUFFIX)[0])
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _classes_by_name(error_class: type[BadInput]) -> dict[str, type[BadInput]]:
+    """Returns name with module -> class, for a class and all its imported subclasses."""
+    classes = {f"{error_class.__module__}.{error_class.__qualname__}": error_class}
+    for subclass in error_class.__subclasses__():
+        classes |= _classes_by_name(subclass)
+    return classes

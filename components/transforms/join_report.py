@@ -25,8 +25,8 @@ class JoinReport:
         decision: `joined`: models train with soft labels. `hard-only`: models train without soft labels.
             `last`: models do not train on the span, and the last models are kept.
         reason: the reason for `hard-only` or `last`; else empty.
-        label_sets: ids of the joined label sets; after `joined`, the first is the span's own set. Empty
-            except in a report from `read_join_report`.
+        label_sets: ids of the joined label sets. If `decision` is `joined`, the first is the span's own set.
+            Only `read_join_report` fills this field; in other reports it is empty.
     """
 
     surface: str

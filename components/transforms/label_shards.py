@@ -104,8 +104,8 @@ def label_span(
         supersede: whether to publish a new revision if the key has a published set; False publishes nothing.
 
     Raises:
-        UnfitLabels: if a label is not finite or out of range, or if an anomaly has severity `stop`. Nothing
-            is published.
+        UnfitLabels: if a row has no example id, if a label is not finite or out of range, or if an anomaly
+            has severity `stop`. Nothing is published.
         BadInput: if the teacher lacks a task, an example id appears twice, or a shard cannot be read.
         RuntimeError: if the Beam runner lost a shard.
     """

@@ -27,8 +27,8 @@ MATURED_SPLITS = ("matured", "matured_holdout")
 """Splits of matured rows, in the same order as FRESH_SPLITS."""
 SPLITS = FRESH_SPLITS + MATURED_SPLITS
 TRAINED_SPLITS, HELD_OUT_SPLITS = zip(FRESH_SPLITS, MATURED_SPLITS, strict=True)
-"""TRAINED_SPLITS: models train on these. HELD_OUT_SPLITS: no model trains on these. The candidate check and
-TFX's Evaluator read them, and they are the Trainer's eval splits."""
+"""TRAINED_SPLITS: models train on these. HELD_OUT_SPLITS: no model trains on these. The candidate check reads
+both held-out splits, TFX's Evaluator only `holdout`. They are the Trainer's eval splits."""
 
 _WRITE_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 

@@ -15,7 +15,7 @@ Array = Any
 
 
 def logging_error(state: WorldState, impressions: Impressions) -> Array:
-    """`[rows]` float32: the difference of the logs of the logged and the true seconds of each impression.
+    """`[rows]` float32: the natural logarithm of (logged LTV seconds / true LTV seconds) of each impression.
 
     The error is the sum of noise and the current bias of the impression's cell, see `World.logging_bias`.
     """

@@ -20,7 +20,7 @@ class WorldState:
         passing_taste: `[users, TASTE_SIZE]` float32, added to the lasting taste.
         topic_trend: `[NUM_TOPICS]` float32, added to the click logit.
         surface_trend: `[2, surfaces]` float32, added to the logits of click and of long_view after a click.
-        logging_bias: `[values of trait 0, NUM_TOPICS]` float32, added to the log of the logged LTV seconds.
+        logging_bias: `[values of trait 0, NUM_TOPICS]` float32, added to the logarithm of the logged LTV.
     """
 
     def __init__(self, world: World, examples_per_span: int, seed: int) -> None:

@@ -53,7 +53,7 @@ class Visits:
             shown: `[rows]` int64 indices into `table`.
             positions: `[rows]` int64, 1 is the best position.
             uniforms: `[NUM_UNIFORMS, visits x items]` float32 in [0, 1). If two policies get equal numbers,
-                only the rows that they show make a difference.
+                only their slates make a difference.
 
         Returns:
             Per immediate task `[rows]` float32: 0 or 1, or log1p seconds for watch_time.

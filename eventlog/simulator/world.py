@@ -39,13 +39,13 @@ class World:
         taste_persistence: persistence of the passing taste.
         base_drift: standard deviation of the random walks of the base rates of surfaces and topics.
         base_persistence: persistence of these random walks.
-        activity_spread: standard deviation of log activity between users.
-        activity_noise: standard deviation of a user's log activity between spans. It makes LTV noisy and
-            heavy-tailed.
-        logging_noise: standard deviation of the random error of the log of each logged LTV.
-        logging_bias: standard deviation, over cells, of the bias of the log of the logged LTV. A cell is a
-            pair of the user's first trait and the video's first tag. The bias does not depend on behaviour.
-            A model with crossed features fits the bias, and is wrong some spans later.
+        activity_spread: standard deviation of `Users.log_activity`.
+        activity_noise: standard deviation of the noise that each span adds to `Users.log_activity`. It makes
+            LTV noisy and heavy-tailed.
+        logging_noise: standard deviation of the random error in the logarithm of each logged LTV.
+        logging_bias: standard deviation, over cells, of the bias in the logarithm of the logged LTV. A cell
+            is a pair of the user's first trait and the video's first tag. The bias does not depend on
+            behaviour. A model with crossed features fits the bias, and is wrong some spans later.
         logging_bias_persistence: persistence of a cell's bias.
     """
 

@@ -1,5 +1,7 @@
 """Successive halving under a time budget: each round keeps the better half and doubles the seeds.
 
+Half of an odd number is rounded down. The first round also keeps the paper's advice.
+
 Reference: Jamieson and Talwalkar, "Non-stochastic best arm identification", AISTATS 2016.
 """
 
@@ -36,7 +38,8 @@ def halve(
     """Halves the proposals until one is left or the rest of the budget is too small for another round.
 
     Args:
-        proposals: the first is the paper's advice. The first round keeps it, whatever its score.
+        proposals: the first is the paper's advice. The first round keeps it, whatever its score: outside the
+            better half, it replaces the worst proposal of that half, but never the best of all.
         measure: returns the scores of (proposal, seed) pairs; higher is better.
         estimate: returns an estimate for each proposal from all scores so far, one per seed. Dropped
             proposals are included.
@@ -63,7 +66,7 @@ def halve(
             return rounds
         remaining = remaining[: len(remaining) // 2]
         if len(rounds) == 1 and proposals[0] not in remaining:
-            remaining[-1] = proposals[0]
+            remaining = [*remaining[: max(1, len(remaining) - 1)], proposals[0]]
         seeds *= 2
         pairs = [(proposal, seed) for proposal in remaining for seed in range(len(scores[proposal]), seeds)]
         if forecast(pairs) > seconds_left():

@@ -71,8 +71,8 @@ def _shares_kept(within: Array, deviations: Array, counts: Array, rank: int) -> 
     """The share of its deviation that each proposal keeps.
 
     Args:
-        within: `[scores]` deviations of the scores from the mean of their proposal.
-        deviations: `[proposals]` deviations of these means from the prediction.
+        within: `[scores]` residuals of the linear model, minus the mean residual of their proposal.
+        deviations: `[proposals]` mean residuals.
         counts: `[proposals]` number of scores.
         rank: number of independent parameters of the linear model.
 

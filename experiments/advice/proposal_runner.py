@@ -61,7 +61,10 @@ class ProposalRunner:
         self.search_runner = make_arm_runner(max(protocol.students_from + 1, tuning.start - len(tuning)))
         self.evaluation_runner = make_arm_runner(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
-        """Upper bound of the next trial's cost in seconds, from the latest trials."""
+        """Upper bounds of the seconds of one more trial, from the latest trials.
+
+        `teacher_seconds` is for a teacher or the control, `student_seconds` for a distilled student.
+        """
         self._student_point = deployed_point(deployment.student)
         self._teacher_point = deployed_point(deployment.teacher)
 
@@ -182,7 +185,7 @@ class ProposalRunner:
             labels = task_labels[where].astype(np.float64)
             positives = (labels > 0.5).sum()
             num_rare = min(positives, len(labels) - positives) if task.kind == "binary" else len(labels)
-            if num_rare < protocol.min_positives:
+            if num_rare < protocol.min_positives or labels.var() == 0:
                 continue
             rows = SpanRows(labels, stream.clusters[result.rows[where]], result.predictions[where, column])
             losses = metric_values(task.kind, [rows], int(stream.clusters.max()) + 1)

@@ -43,7 +43,8 @@ def experiment(
     objectives  students that distil different tasks
     stability   divergence rates of teachers with and without stabilisers
     label-age   soft labels that are 0 to 3 spans older than necessary
-    features    teachers without history features, one per surface, or of the student's width
+    features    a teacher, and three variants of it: without history features, a separate one for each
+                surface, with the student's width
     """
     from experiments.protocol.settings import load_protocol
     from experiments.tables.running import run_experiment

@@ -135,7 +135,7 @@ def _parse_arms(arm_list: str) -> list[str]:
     if not set(arms) <= set(ARMS) or CONTROL not in arms or len(arms) < 2 or len(set(arms)) < len(arms):
         raise BadInput(
             "arms cannot be compared", where="--arms", got=arm_list,
-            expected=f"control and more of {', '.join(ARMS)}, each once",
+            expected=f"control and at least one other of {', '.join(ARMS)}, each once",
             fix="Name the control and at least one other arm.",
         )  # fmt: skip
     return arms

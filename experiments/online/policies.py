@@ -42,7 +42,8 @@ def train_arms(
 ) -> dict[str, list[TrialResult]]:
     """Trains the arms over the spans up to `last_span`, each with the seeds from 0 to `seeds - 1`.
 
-    Students and controls train on the spans after the burn-in. Teachers train on all spans.
+    Students and controls train on the spans after the burn-in. Teachers train on all spans. One model serves
+    all surfaces; students and controls have the settings of the first surface's student.
 
     Returns:
         For each arm, one result for each seed.
@@ -73,7 +74,11 @@ def train_arms(
 
 
 def scores_of(result: TrialResult, ranking_weights: Mapping[str, float]) -> Array:
-    """`[kept rows]` float64: the weighted sum of the predictions, by which a policy ranks."""
+    """The scores by which a policy ranks: for each row of `result`, the weighted sum of its predictions.
+
+    Returns:
+        `[rows of the result]` float64. The rows are the fresh rows from span `Trial.kept_from` on.
+    """
     return sum(
         weight * result.columns((task,))[:, 0].astype(np.float64) for task, weight in ranking_weights.items()
     )

@@ -58,7 +58,8 @@ def run_replay(
         For each arm and seed, a mapping from measure to `[users]` float64 totals over the shown exposures.
 
     Raises:
-        BadInput: if the folder is not an event log, or the ranked spans have no random exposures.
+        BadInput: if `log` is not an event log, or has no random exposures after the first span that students
+            train on.
     """
     from experiments.trials.loading import load_stream
 

@@ -148,7 +148,8 @@ class ArmRunner:
         choice = choose_point(
             self.protocol.grid, lambda pairs: self._measure(arm, pairs), distilled=distilled
         )
-        # `choose_point` has run the chosen point with every seed; students are tuned on these teacher trials.
+        # `choose_point` has run the chosen point with every seed of the tuning. So if the arm is a teacher,
+        # its students can be tuned with the labels of these trials.
         self.choices[arm.name] = choice
         point = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(choice.point).items())
         self._print_line(f"chose for {arm.name}: {point}")

@@ -151,7 +151,7 @@ CONTROL = StudentArm("control")
 def with_surface_feature(job: TrainingJob, deployment: Deployment) -> TrainingJob:
     """Adds the surface to the features of a model of all surfaces, if the deployment has that feature.
 
-    Otherwise the control would lack information that the teacher has, and distillation would seem to help.
+    Without it, the control would lack information that the teacher has, and distillation would seem to help.
     """
     if SURFACE in job.features or SURFACE not in deployment.features:
         return job

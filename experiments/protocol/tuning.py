@@ -90,7 +90,8 @@ def grid_points(grid: Grid) -> list[Hyperparameters]:
 def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> TuningResult:
     """Tries all points of the grid, then neighbours of the best points, then the best of all with more seeds.
 
-    With each further seed the number of points is halved (successive halving), until the finalists are left.
+    The last seed is tried with the finalists, the seed before it with twice as many points, and so on
+    (successive halving). The first seed is tried with all points.
 
     Args:
         grid: the points of the grid and the numbers of finalists and seeds.
@@ -104,8 +105,8 @@ def choose_point(grid: Grid, measure: Measure, *, distilled: bool) -> TuningResu
     remaining = _best_first([*results, *_measure_once(measure, neighbours)])
     dropped: list[PointResult] = []
     for seed in range(1, grid.seeds):
-        # Neighbours of a point that is good by chance with the first seed are good too, and could be all
-        # finalists. So the second seed is tried with more points.
+        # If a point is good by chance with the first seed, so are its neighbours, and they could take the
+        # places of all finalists. So the seeds between the first and the last are tried with more points.
         count = grid.finalists * 2 ** (grid.seeds - 1 - seed)
         dropped += remaining[count:]
         remaining = remaining[:count]

@@ -157,7 +157,7 @@ def _cost_section(costs: Json) -> Section:
             arm: (sizes, student + costs[arm]["seconds"] / sizes) for arm in teachers[: len(COLOURS) - 1]
         }
         curves[CONTROL.name] = (sizes, np.full(len(sizes), costs[CONTROL.name]["seconds"]))
-        caption = "Seconds for each student and its share of the teacher, as the fleet grows"
+        caption = "Seconds for a student and its share of the teacher, by number of students"
         drawings.append(line_chart(caption, curves, x="students that share the teacher", y="seconds"))
     return Section("Cost", tables=[Table("Measured", columns, cells)], drawings=drawings)
 

@@ -76,7 +76,8 @@ class ArmPair:
     Attributes:
         arm: the arm whose gain over `versus` is measured.
         versus: the arm that `arm` is compared with.
-        teacher: the arm whose gain over `versus` is 1 in `gain_recovered_*`; empty for no such row.
+        teacher: `gain_recovered_*` is the gain of `arm` divided by the gain of this arm, both over `versus`;
+            empty for no such row.
     """
 
     arm: str

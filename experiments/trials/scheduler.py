@@ -32,7 +32,8 @@ class TrialScheduler:
         stream: folder of the stream.
         folder: folder of the results.
         processes: number of worker processes, one core each.
-        on_done: called after each trial with the trial and the number of trials that remain in this `run`.
+        on_done: called for each trial when its group has finished, with the trial and the number of trials
+            that remain in this `run`.
     """
 
     def __init__(

@@ -19,9 +19,9 @@ class SoftLabelSource:
         treatment: `none`, `permuted` or `calibrated`. `permuted`, for placebos, permutes labels at random
             among the rows of a surface and span, so that they carry no information. `calibrated` corrects
             their mean for each surface and task with the hard labels of earlier spans.
-        bias: Added to the labels on one half of the slices and subtracted from those on the other half, if
-            `treatment` is `none`. The job's seed decides the halves. Unit: logits for a binary task, standard
-            deviations of the hard labels for a regression task.
+        bias: Added to the labels on one half of the slices and subtracted from those on the other half;
+            ignored if `treatment` is `permuted`. The job's seed decides the halves. Unit: logits for a binary
+            task, standard deviations of the hard labels for a regression task.
         sliced_by: The feature whose values are the slices; empty if `bias` is 0.
     """
 

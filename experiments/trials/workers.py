@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 from pipeline.logging_setup import silence_other_packages
 
 _MIN_SECONDS_TO_TRACE_AGAIN = 20.0
-"""A second worker traces the graph of the only pending item only if its items take longer than this."""
+"""Applies to the only pending item, if only other workers have traced its graph.
+
+An idle worker takes it if the latest item of this graph took longer than this.
+"""
 
 
 class WorkItem(NamedTuple):

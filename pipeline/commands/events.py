@@ -22,7 +22,7 @@ def events() -> None:
 @events.command()
 @events_option
 def check(events: Path) -> None:
-    """Check every span of an event log, and whether a span is missing between others.
+    """Check every span of an event log, and that no span from 0 to the last one is missing.
 
     Prints one line for each faulty span, and one line for all missing spans. If there is such a line, the
     exit code is 2.

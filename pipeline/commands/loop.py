@@ -98,7 +98,7 @@ def serve_loop(
 
     To run a span means to label it, to train all models on it and to push the students that pass their
     checks. The command does not answer ranking requests. SIGTERM or Ctrl-C ends the command after the
-    current step. After a kill at any moment, the next start resumes the interrupted step. Metrics are
+    current step. After a kill at any moment, the next start continues from the interrupted step. Metrics are
     written to ROOT/metrics.prom.
     """
     deployment = load_with_store(config_file, label_store)

@@ -39,7 +39,10 @@ _NO_VALUE = "-"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool) -> None:
-    """Show whether a loop runs, and each branch's progress and last decision that is not routine."""
+    """Show whether a loop runs, and each branch's progress and last decision that a person should see.
+
+    Such a decision is, for example, a skipped span or a discarded candidate.
+    """
     from pipeline.config_file import load_deployment
     from pipeline.driver.changed_settings import require_own_root
     from pipeline.observation.finished_spans import require_artifacts
@@ -72,7 +75,7 @@ def run_status(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
         A mapping for JSON. `loop`: `running`, and `pid` of the current or last process. `branches.<branch>`:
         `last_span`, `seconds_since` (its end), `next_span`, `spans_behind`, `last_push` (a span), `label_set`
         (the last one published or joined), `label_age_spans`, `deferred` (role → deferred spans) and
-        `decision` (the last one that is not routine). A value is None if it does not exist yet.
+        `decision` (the last one that a person should see). A value is None if it does not exist yet.
     """
     from components.span_records import TEACHER
     from pipeline.observation.decisions import decisions
@@ -135,7 +138,7 @@ def _deferred_spans(finished: FinishedSpan) -> dict[str, list[int]]:
 def _loop_state(root: Path) -> dict[str, Any]:
     """Returns whether a process holds the root's lock, and the process id of its current or last holder.
 
-    A free lock is taken for an instant; see `pipeline.driver.lock`.
+    To test the lock, it holds a free lock for an instant; `pipeline.driver.lock` allows for this.
     """
     path = root / ".lock"
     if not path.is_file():

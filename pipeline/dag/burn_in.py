@@ -21,7 +21,7 @@ from pipeline.paths import RunPaths
 
 
 def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComponent]:
-    """Wires the burn-in, in topological order. Each branch's first span starts from this burn-in's record."""
+    """Wires the burn-in, in topological order. The teacher's first span and every surface need its record."""
     spans = deployment.burn_in_spans
     state = SpanState(
         records_folder=paths.records,

@@ -118,8 +118,8 @@ def skip_missing_span(deployment: Deployment, paths: RunPaths, due: SpanToRun) -
 def labels_are_ready(deployment: Deployment, paths: RunPaths, due: SpanToRun) -> bool:
     """Whether surfaces in a loop without the teacher can run the span.
 
-    True if all teachers have published labels of this version of the span, or if the surfaces' longest
-    `label_wait_seconds` have passed since the span's arrival.
+    True if the teacher of every surface has published labels of this version of the span, or if the surfaces'
+    longest `label_wait_seconds` have passed since the span's arrival.
     """
     teachers = {deployment.label_source(surface)[1].teacher for surface in due.branches}
     labelled_by = {

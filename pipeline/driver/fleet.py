@@ -17,9 +17,9 @@ from pipeline.config import Deployment
 PROCESS_GIB = 2.5
 """Memory of one loop: TFX and TensorFlow take 1.3 GiB; models, examples and Beam take the rest."""
 _POLL_SECONDS = 1.0
-_MAX_RESTARTS = 5
-"""Maximum restarts of one process within `_RESTART_WINDOW_SECONDS`; the next kill stops the fleet."""
-_RESTART_WINDOW_SECONDS = 3600.0
+_MAX_STARTS = 6
+"""Maximum starts of one process within `_START_WINDOW_SECONDS`; the next kill stops the fleet."""
+_START_WINDOW_SECONDS = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +92,8 @@ def run_fleet(
             if code is None:
                 continue
             del processes[member]
-            recent = [start for start in starts[member] if start > time.monotonic() - _RESTART_WINDOW_SECONDS]
-            if code < 0 and len(recent) <= _MAX_RESTARTS:
+            recent = [start for start in starts[member] if start > time.monotonic() - _START_WINDOW_SECONDS]
+            if code < 0 and len(recent) < _MAX_STARTS:
                 print_line(f"{member.name} was killed by signal {-code}; restarted")
                 processes[member] = _start(member, root, options)
                 starts[member] = [*recent, time.monotonic()]

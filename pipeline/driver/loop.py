@@ -80,7 +80,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.branches = tuple(self.branches) or all_branches(self.deployment)
         if self.deployment.spans_table is not None:
-            # The teacher's loop copies spans from BigQuery to the log; a loop of surfaces may start earlier.
+            # The teacher's loop copies spans from BigQuery to the log. A loop of surfaces may start first.
             self.paths.events.mkdir(parents=True, exist_ok=True)
 
     def burn_in(self) -> None:
@@ -105,7 +105,7 @@ class Loop:
         """Runs the burn-in of a surface.
 
         Raises:
-            BadInput: if the log lacks a span of the burn-in, or a span is faulty.
+            BadInput: if the log lacks a span of the burn-in, a span is faulty, or the surface has no rows.
         """
         spans = self.deployment.burn_in_spans
         require_spans(self.paths.events, spans, f"the burn-in of {surface}")
@@ -114,13 +114,13 @@ class Loop:
         self._run_burn_in(dag, f"burn-in {spans[0]}:{spans[-1]} of {surface}")
 
     def catch_up(self, requested: range | None = None) -> tuple[list[int], dict[str, BadInput]]:
-        """Runs every due span in order, then labels revised and late spans again.
+        """Runs every due span in order, then labels revised and late spans.
 
         Args:
             requested: The spans to run; None for all spans of the log.
 
         Returns:
-            The spans run now, and the error of each surface that is behind.
+            The spans run now, and the error of each surface that could not begin or finish a span.
 
         Raises:
             BadInput: if a span is faulty or missing and the configuration does not skip it; or if the
@@ -168,7 +168,7 @@ class Loop:
             self.progress.print_line(f"changed setting, from now on: {change}")
         copy = accept_platform(self.paths)
         if copy is not None:
-            self.progress.print_line(f"a newer TFX continues this root; the metadata before it: {copy}")
+            self.progress.print_line(f"a newer TFX continues this root; copy of its earlier metadata: {copy}")
 
     def _fetch_spans(self) -> None:
         """Copies complete spans from BigQuery to the event log, if the deployment has a `spans_table`."""
@@ -209,8 +209,8 @@ class Loop:
         Raises:
             BadInput: if the span is faulty.
         """
-        # The id of the superseded set makes the run id new: a known run id would skip its completed nodes.
-        # The revision would not: the sets of another teacher version start at revision 1 again.
+        # The superseded set's id makes the run id new; a known run id would skip its completed nodes. The
+        # set's revision would not be enough: revisions start at 1 for each teacher version.
         suffix = f"-after-{superseded.set_id}" if superseded else ""
         refused = self._run(
             relabel_pipeline(self.deployment, self.paths, span, version, supersede=superseded is not None),
@@ -236,14 +236,16 @@ class Loop:
                 a span is faulty.
         """
         self._require_root()
-        trained = recorded_spans(self.paths.records, TEACHER)
         newest = span_versions(self.paths.events)
-        not_trained = [span for span in spans if span not in trained or span not in newest]
-        if not_trained:
+        ready = [span for span in recorded_spans(self.paths.records, TEACHER) if span in newest]
+        not_ready = [span for span in spans if span not in ready]
+        if not_ready:
+            listed = ", ".join(map(str, ready))[:200] or "none"
             raise BadInput(
-                "no teacher for a span", where=f"--spans {spans[0]}:{spans[-1]}",
-                expected=f"spans that the teacher has run: {', '.join(map(str, trained))[:200] or 'none'}",
-                got=str(not_trained[0]), fix="Run them with `rankdistill run`, which labels them too.",
+                "a span cannot be labelled", where=f"--spans {spans[0]}:{spans[-1]}",
+                expected=f"spans that are in the log and that the teacher has run: {listed}",
+                got=str(not_ready[0]),
+                fix="Write it if the log lacks it, then run it with `rankdistill run`, which labels it too.",
             )  # fmt: skip
         self._accept_settings()
         sets = self._newest_label_sets()

@@ -80,7 +80,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         mlmd = metadata.Metadata(getattr(config, config.WhichOneof("connection_config")))
         for number, wrapped in enumerate(ir.nodes, 1):
             node = wrapped.pipeline_node
-            # The error of the first refused upstream node: later errors may only follow from it.
+            # The error of the first refused upstream node: later errors may be its consequences.
             cause = next(
                 (error for node_id, error in self.refused.items() if node_id in node.upstream_nodes), None
             )
@@ -140,9 +140,9 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
 
 
 class _NodeLauncher(launcher.Launcher):
-    """TFX's launcher, which looks for an earlier execution of the node in the node's own context only.
+    """TFX's launcher, changed: looks for an earlier execution of the node in the node's own context only.
 
-    TFX 1.21 reads each context of the node as a whole; the pipeline's has the executions of all spans.
+    TFX 1.21 reads each context of the node as a whole; the pipeline's context has all spans' executions.
     """
 
     def _register_or_reuse_execution(

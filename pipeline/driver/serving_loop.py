@@ -14,7 +14,7 @@ from pipeline.driver.signals import stop_on_signal
 from pipeline.observation.metrics import write_metrics
 
 _RETRY_SECONDS = 60.0
-"""Seconds until a failed surface is tried again, unless a new span arrives earlier."""
+"""Seconds until a failed surface is tried again, unless the log changes earlier."""
 
 
 def run_until_stopped(
@@ -30,7 +30,8 @@ def run_until_stopped(
         until_caught_up: Return as soon as no span is ready.
 
     Returns:
-        The number of spans run, and the error of each surface that is behind; no errors after a signal.
+        The number of spans run, and the error of each surface that could not begin or finish a span; no
+        errors after a signal.
 
     Raises:
         BadInput: if a span is faulty and the configuration does not skip it; with `until_caught_up` also if

@@ -128,8 +128,11 @@ def accelerators(documents: Sequence[Document], deployment: Deployment) -> Itera
 
 
 def retries(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
-    """Every task has the configured retries and a time limit; without the limit Argo never retries."""
+    """Every container's task has the configured retries and a time limit (Argo never retries without one)."""
+    components, containers = documents[0]["components"], dict(_containers(documents))
     for name, task in _tasks(documents).items():
+        if components[task["componentRef"]["name"]]["executorLabel"] not in containers:
+            continue
         policy = task.get("retryPolicy", {})
         if policy.get("maxRetryCount", 0) != deployment.cluster.retries:
             yield f"task {name} does not have {deployment.cluster.retries} retries"
@@ -138,17 +141,24 @@ def retries(documents: Sequence[Document], deployment: Deployment) -> Iterator[s
 
 
 def mounts(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
-    """Every container mounts the shared folder and has the configured secrets."""
+    """Every container mounts the shared folder and has the configured secrets as environment variables."""
+    cluster = deployment.cluster
     platforms = [document["platforms"] for document in documents if "platforms" in document]
     settings = platforms[0]["kubernetes"]["deploymentSpec"]["executors"] if platforms else {}
     for label, _ in _containers(documents):
-        volumes = [mount.get("constant") for mount in settings.get(label, {}).get("pvcMount", [])]
-        if deployment.cluster.volume and deployment.cluster.volume not in volumes:
-            yield f"{label} does not mount {deployment.cluster.volume}"
-        secrets = [secret["secretName"] for secret in settings.get(label, {}).get("secretAsEnv", [])]
-        for secret in deployment.cluster.secrets:
-            if secret not in secrets:
-                yield f"{label} lacks the secret {secret}"
+        volumes = [
+            (mount.get("constant"), mount.get("mountPath"))
+            for mount in settings.get(label, {}).get("pvcMount", [])
+        ]
+        if cluster.volume and (cluster.volume, cluster.shared) not in volumes:
+            yield f"{label} does not mount {cluster.volume} at {cluster.shared}"
+        variables_by_secret = {
+            secret["secretName"]: {key["secretKey"]: key["envVar"] for key in secret["keyToEnv"]}
+            for secret in settings.get(label, {}).get("secretAsEnv", [])
+        }
+        for secret, variables in cluster.secrets.items():
+            if variables_by_secret.get(secret) != variables:
+                yield f"{label} lacks the secret {secret} with the variables {variables}"
 
 
 def imports(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
@@ -167,12 +177,12 @@ def imports(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 
 
 def arguments(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """A container's argument with the inputs of its component equals the definition in the component."""
+    """A component's input definitions equal their copy, which is JSON in an argument of its container."""
     components = {component["executorLabel"]: component for component in documents[0]["components"].values()}
     for label, container in _containers(documents):
         definitions = json.loads(_argument(container, "--json_serialized_inputs_spec_args"))
         if definitions != components[label].get("inputDefinitions", {}):
-            yield f"{label} has arguments that differ from its component's inputs"
+            yield f"{label}: --json_serialized_inputs_spec_args differs from its component's inputDefinitions"
 
 
 RULES: tuple[Rule, ...] = (
@@ -210,5 +220,6 @@ def _can_import(path: str) -> bool:
     module, _, name = path.rpartition(".")
     try:
         return hasattr(importlib.import_module(module), name)
-    except ImportError:
+    except (ImportError, ValueError):
+        # import_module raises ValueError if the path has no dot.
         return False

@@ -19,8 +19,9 @@ from eventlog.errors import BadInput
 from pipeline.cluster import SPAN
 from pipeline.kubeflow.api_service import ApiService
 
-_SAFE_TO_RETRY = (429, 503)
-"""HTTP statuses that are safe to retry: the server has not acted on the request."""
+_TOO_MANY_REQUESTS = 429
+_NO_ANSWER = (502, 503, 504)
+"""HTTP statuses of a proxy that got no answer from the server. The server may have acted on the request."""
 _PAGE_SIZE = 100
 _NOT_A_SPEC = (KeyError, TypeError, AttributeError, StopIteration)
 """Errors that occur if the YAML does not have the structure of a PipelineSpec."""
@@ -77,6 +78,18 @@ def read_package(path: Path) -> Package:
         ) from error  # fmt: skip
 
 
+class _SafeRetry(urllib3.Retry):
+    """Repeats a request only if that is safe.
+
+    Every request is repeated after status 429 or if no connection is made: the server has not acted on it.
+    Only a GET is repeated after status 502, 503, 504 or a broken connection: the server may have acted.
+    """
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        """Whether a request that got this status is repeated."""
+        return status_code == _TOO_MANY_REQUESTS or (method == "GET" and status_code in _NO_ANSWER)
+
+
 class KubeflowClient:
     """Client of one Kubeflow Pipelines host.
 
@@ -86,8 +99,8 @@ class KubeflowClient:
         namespace: Namespace on a multi-user installation; empty on a single-user one.
         experiment: Name of the Kubeflow experiment that groups the runs in the UI; created if missing.
         service_account: Kubernetes service account of the runs; empty for Kubeflow's default.
-        retry_seconds: Half of the wait before the second retry of a request with status 429 or 503. The wait
-            doubles with each further retry; the first retry follows at once.
+        retry_seconds: Half of the wait before the second retry of a request. The wait doubles with each
+            further retry; the first retry follows at once.
         retries: Maximum number of retries of a request.
     """
 
@@ -105,11 +118,9 @@ class KubeflowClient:
         if token:
             configuration.api_key = {"authorization": token}
             configuration.api_key_prefix = {"authorization": "Bearer"}
-        configuration.retries = urllib3.Retry(
+        configuration.retries = _SafeRetry(
             total=retries,
-            read=False,
-            status_forcelist=_SAFE_TO_RETRY,
-            allowed_methods=None,
+            allowed_methods=("GET",),  # methods that are repeated after a broken connection
             backoff_factor=retry_seconds,
             raise_on_status=False,
         )
@@ -182,7 +193,9 @@ class KubeflowClient:
             return str(self._runs.create_run(run).run_id)
 
     def schedule(self, package: Package, cron: str) -> tuple[str, int]:
-        """Schedules runs of the next due span, then deletes earlier schedules of this pipeline.
+        """Schedules runs of the next due span.
+
+        Then deletes earlier schedules of this pipeline in the same Kubeflow experiment.
 
         Args:
             package: The pipeline.
@@ -192,8 +205,13 @@ class KubeflowClient:
             The id of the recurring run, and the number of deleted recurring runs.
 
         Raises:
-            BadInput: see `upload`.
+            BadInput: see `upload`; or if the pipeline has no parameter `span`.
         """
+        if not package.takes_span:
+            raise BadInput(
+                "not a span pipeline", where=package.name, expected="a pipeline that runs a span",
+                got="no parameter span", fix="A burn-in pipeline runs once: start it without a schedule.",
+            )  # fmt: skip
         reference = self._reference(package)
         with self._one_line_errors():
             experiment_id = self._experiment_id()

@@ -47,14 +47,14 @@ def compile_all(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
         BadInput: if a setting is not possible on Kubeflow, or Kubeflow does not accept a name.
     """
     on_cluster = adapt_to_cluster(deployment)
-    branches = {
+    branches_by_pipeline = {
         _BURN_IN: (),
         **{f"{_BURN_IN}-{name}": () for name, surface in deployment.surfaces.items() if surface.burn_in},
         TEACHER: (TEACHER,),
         **{f"student-{surface}": (surface,) for surface in deployment.surfaces},
         FLEET: all_branches(deployment),
     }
-    return {name: compile_one(on_cluster, name, names) for name, names in branches.items()}
+    return {name: compile_one(on_cluster, name, branches) for name, branches in branches_by_pipeline.items()}
 
 
 def compile_one(deployment: Deployment, name: str, branches: tuple[str, ...]) -> list[dict[str, Any]]:

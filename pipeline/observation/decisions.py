@@ -37,7 +37,8 @@ class Decision:
             discarded), `push` (pushed, held back; only for a blessed student), `revised` (labelled again, not
             labelled; for a revised or late span).
         outcome: One of the outcomes in brackets.
-        reason: One line. A candidate's reason begins with the role, a push's with the check that decided.
+        reason: One line. A candidate's reason begins with the role; a push's reason names the check that
+            decided.
     """
 
     span: int

@@ -144,7 +144,7 @@ def finished_spans(paths: RunPaths, branch: str) -> list[FinishedSpan]:
 
 
 def require_artifacts(paths: RunPaths) -> None:
-    """Checks the artifacts of each branch's newest record: a root that was moved or copied lacks them.
+    """Checks the artifacts of each branch's newest record. Their paths are absolute: a root cannot be moved.
 
     Raises:
         BadInput: if an artifact is missing, or lies in another root and has a copy in this one.

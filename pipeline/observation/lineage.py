@@ -297,7 +297,7 @@ def _pushed_artifact(store: metadata_store.MetadataStore, folder: str) -> str | 
 
 
 def _origin(store: metadata_store.MetadataStore, uri: str) -> _Product:
-    """The artifact that SpanStates have copied from span to span, as its first step wrote it."""
+    """The original of an artifact that SpanStates have copied from span to span."""
     product = _find_product(store, uri)
     while product.component_type == "SpanState":
         product = _find_product(product.store, product.source)

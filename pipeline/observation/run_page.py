@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.evaluation.bootstrap import METRICS
 from components.evaluation.curves import calibration_curve
 from components.evaluation.drawings import (
     FLEET_SIZES,
@@ -58,7 +59,7 @@ def run_page(deployment: Deployment, paths: RunPaths, summary: Json) -> str:
 def _surface_section(deployment: Deployment, paths: RunPaths, name: str, figures: Json) -> Section:
     rows, bars = [], []
     for task, roles in figures["tasks"].items():
-        metric = "auc" if any("auc" in roles.get(role, {}) for role in ROLES) else "rmse"
+        metric = METRICS[deployment.tasks[task].kind][0]
         positives = next(
             (roles[role]["positives"] for role in ROLES if "positives" in roles.get(role, {})), None
         )
@@ -154,7 +155,9 @@ def _labels_section(deployment: Deployment, paths: RunPaths, summary: Json) -> S
     columns = {
         "set": "id", "span": "span", "rows": "rows", "lag, s": "lag_seconds", "age, spans": "age_spans",
     }  # fmt: skip
-    rows = [[label_set[key] for key in columns.values()] for label_set in summary["label_sets"]]
+    # The store lists label sets by publication; after a backfill that is not the order of spans.
+    label_sets = sorted(summary["label_sets"], key=lambda label_set: label_set["span"])
+    rows = [[label_set[key] for key in columns.values()] for label_set in label_sets]
     drawings = [line_chart("Coverage", coverage, x="span", y="share labelled")] if coverage else []
     if rows:
         _, spans, _, lags, _ = map(np.array, zip(*rows, strict=True))
@@ -164,14 +167,14 @@ def _labels_section(deployment: Deployment, paths: RunPaths, summary: Json) -> S
 
 
 def _cost_section(summary: Json) -> Section:
-    """Mean seconds of each step, and a chart of the seconds per student by the number of students."""
+    """Mean seconds of each step; a chart of the seconds per span and student by the number of students."""
     seconds = summary["seconds"]
     teacher = sum(seconds.get(step, 0.0) for step in ("Trainer_teacher", "SoftLabelBulkInferrer"))
     student, control = (
         [value for step, value in seconds.items() if step.startswith(f"Trainer_{role}_")]
         for role in ("student", "control")
     )
-    table = Table("Mean seconds of each step", ("step", "seconds"), list(seconds.items()))
+    table = Table("Mean seconds of each step of a span", ("step", "seconds"), list(seconds.items()))
     if not teacher or not student:
         return Section("Cost", tables=[table])
     sizes = np.array(FLEET_SIZES)
@@ -180,5 +183,5 @@ def _cost_section(summary: Json) -> Section:
     if control:
         with_control = mean_student + float(np.mean(control))
         curves["with a control for each student"] = (sizes, with_control + teacher / sizes)
-    caption = "Seconds a span for each student, as the fleet grows"
+    caption = "Seconds per span and student, by number of students"
     return Section("Cost", tables=[table], drawings=[line_chart(caption, curves, x="students", y="seconds")])

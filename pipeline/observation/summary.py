@@ -35,7 +35,7 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
         JSON-ready: `spans` (that a branch has run and not skipped); `surfaces.<surface>.coverage` and
         `surfaces.<surface>.tasks` (see `progressive_figures`); `surfaces_without_student.<surface>` (share of
         the last spans' rows); `decisions`; `freshness.spans` and `freshness.percentiles.<branch>.<stage>`
-        (seconds); `label_sets`; `seconds.<step>` (mean over executions).
+        (seconds); `label_sets`; `seconds.<step>` (mean over the step's executions in span pipelines).
 
     Raises:
         BadInput: if a record, an artifact's file or the MLMD cannot be read.
@@ -62,7 +62,7 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
             "percentiles": percentiles(freshness),
         },
         "label_sets": _label_sets(deployment, paths),
-        "seconds": _mean_step_seconds(paths),
+        "seconds": _mean_step_seconds(deployment, paths),
     }
 
 
@@ -116,12 +116,15 @@ def _label_sets(deployment: Deployment, paths: RunPaths) -> list[dict[str, Any]]
     ]
 
 
-def _mean_step_seconds(paths: RunPaths) -> dict[str, float]:
+def _mean_step_seconds(deployment: Deployment, paths: RunPaths) -> dict[str, float]:
+    """Mean seconds of each step in span pipelines. A burn-in has Trainers with the same node ids."""
     if not Path(paths.metadata).is_file():
         return {}
     seconds: dict[str, list[float]] = collections.defaultdict(list)
     store = open_metadata(paths.root)
     for context in store.get_contexts_by_type("node"):
+        if not context.name.startswith(f"{deployment.name}-span."):
+            continue
         step = context.name.rpartition(".")[2]
         for execution in store.get_executions_by_context(context.id):
             if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:

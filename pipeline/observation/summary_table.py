@@ -25,7 +25,7 @@ _MAX_LIVE_AGE_SECONDS = 30 * 24 * 3600
 
 
 def render_summary(summary: _Json) -> Group:
-    """Returns the tables: surfaces, decisions that are not routine, freshness, label sets, seconds per step.
+    """Returns the tables: surfaces, decisions to look at, freshness, label sets, seconds per step.
 
     Args:
         summary: `spans` (list), `surfaces_without_student.<surface>` (share), `surfaces.<surface>.coverage`,
@@ -54,7 +54,7 @@ def render_summary(summary: _Json) -> Group:
         Text(),
         _freshness_lines(summary["freshness"]["percentiles"]),
         Text(),
-        Text("label sets; the lag is from a span's examples to its published labels", style="bold"),
+        Text("label sets; the lag is from a span's complete examples to its complete labels", style="bold"),
         _label_sets_table(summary["label_sets"]),
         Text(),
         _seconds_table(summary["seconds"]),
@@ -107,7 +107,7 @@ def render_headline(summary: _Json, tasks: Mapping[str, Task]) -> Group:
 
 
 def _other_verdicts(summary: _Json, tasks: Mapping[str, Task]) -> str:
-    """Number of surfaces and tasks, without `headline_tasks`, by verdict; names those that are worse."""
+    """Counts the pairs of surface and task by verdict, without `headline_tasks`; names the worse pairs."""
     named: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
     for surface, figures in summary["surfaces"].items():
         for task in figures["tasks"].keys() - headline_tasks(tasks).keys():
@@ -166,7 +166,7 @@ def _decision_table(decisions: list[_Json]) -> Group:
     for decision in shown:
         outcome = Text(f"{decision['what']} {decision['outcome']}")
         table.add_row(str(decision["span"]), Text(decision["branch"]), outcome, Text(decision["reason"]))
-    return Group(Text(f"decisions that are not routine, {part}", style="bold"), table)
+    return Group(Text(f"decisions that a person should see, {part}", style="bold"), table)
 
 
 def _freshness_lines(percentiles: _Json) -> Group:

@@ -39,7 +39,7 @@ _ROOT_VARIABLE = "RANKDISTILL_ROOT"
 class DueSpanRunner(local_dag_runner.LocalDagRunner):
     """Runs the next due span instead of the pipeline that is passed to `run`.
 
-    TFX's command line only registers the passed pipeline; to do so, it replaces `LocalDagRunner.run`.
+    `tfx pipeline create` only registers the passed pipeline; to do so, it replaces `LocalDagRunner.run`.
     """
 
     def __init__(self, deployment: Deployment, paths: RunPaths) -> None:

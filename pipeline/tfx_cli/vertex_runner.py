@@ -48,7 +48,7 @@ class VertexRunner(KubeflowV2DagRunner):
 
 
 def main() -> None:
-    """Compiles the fleet's pipeline of the deployment that RANKDISTILL_CONFIG names.
+    """Compiles the pipeline of all branches, for the deployment that RANKDISTILL_CONFIG names.
 
     Raises:
         BadInput: if the configuration's `cluster` does not describe Vertex AI.

@@ -265,7 +265,7 @@ def test_labels_and_costs_are_listed(page):
     assert all(int(num_rows) == 1500 for _, num_rows in rows)
     assert labels.count("<svg") == 2
     cost = section(page, "Cost")
-    assert "as the fleet grows" in cost and "Trainer_teacher" in cost
+    assert "by number of students" in cost and "Trainer_teacher" in cost
 
 
 def test_every_surface_has_a_calibration_chart(page):

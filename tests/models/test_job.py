@@ -77,21 +77,33 @@ def test_an_inconsistent_job_is_refused(role: str, changes: dict[str, Any], mess
         (
             Distillation,
             {"strategy": "auxiliary", "weight": -1.0},
-            'must be >= 0, got -1.0. Use strategy "none"',
+            'a finite number >= 0, got -1.0. Use strategy "none" to train this task without soft labels',
         ),
-        (Distillation, {"strategy": "auxiliary", "weight": float("nan")}, "weight must be >= 0, got nan"),
-        (Distillation, {"strategy": "direct", "temperature": 0.0}, "temperature must be > 0, got 0.0"),
+        (
+            Distillation,
+            {"strategy": "auxiliary", "weight": float("nan")},
+            "weight must be a finite number >= 0, got nan",
+        ),
+        (
+            Distillation,
+            {"strategy": "direct", "temperature": 0.0},
+            "temperature must be a finite number > 0, got 0.0",
+        ),
         (
             Distillation,
             {"strategy": "auxiliary", "trunk_gradient_scale": -0.5},
-            "trunk_gradient_scale must be >= 0",
+            "trunk_gradient_scale must be a finite number >= 0",
         ),
         (
             Distillation,
             {"strategy": "direct", "head": "tower"},
             'strategy "direct" has none, got head "tower"',
         ),
-        (Task, {"kind": "binary", "group": "pet", "weight": -1.0}, "task weight must be >= 0, got -1.0"),
+        (
+            Task,
+            {"kind": "binary", "group": "pet", "weight": -1.0},
+            "task weight must be a finite number >= 0, got -1.0",
+        ),
         (
             Task,
             {"kind": "binary", "group": "pet", "scale": "log1p"},

@@ -103,7 +103,7 @@ def test_a_deployment_survives_json():
         (lambda d: d.update(spans_table="p.d.spans"), r"spans_table needs events_table, got none"),
         (
             lambda d: d.update(events_table="p.d.events"),
-            r"events_table is read only with join: bigquery or spans_table, got 'p.d.events' without either",
+            r"events_table is used only by join: bigquery and spans_table, got 'p.d.events' without either",
         ),
         (
             lambda d: d.update(join="bigquery", events_table="p.d.events"),

@@ -21,8 +21,10 @@ from google.cloud import bigquery
 _LOG = logging.getLogger(__name__)
 _MAX_RUNS = 6
 _DEADLINE_SECONDS = 900.0
-_FIRST_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE_SECONDS = 10.0
+_REQUEST_PAUSES = (0.02, 10.0)
+"""First and longest pause between two requests about the same job, in seconds."""
+_RUN_PAUSES = (2.0, 32.0)
+"""The same before a failed job runs again. Longer, because rate limits and server faults last for seconds."""
 
 TRANSIENT_ERRORS = (
     exceptions.ServerError,
@@ -90,7 +92,8 @@ class JobRunner:
             if failure.get("reason") not in _TRANSIENT_REASONS and not is_conflict:
                 break
             _LOG.info("job %s failed for a transient reason: %s", job_id, failure)
-            _pause(run, deadline)
+            if run < _MAX_RUNS - 1:
+                _pause(run, deadline, _RUN_PAUSES)
         raise RuntimeError(f"BigQuery job {id_prefix} failed: {failure}.")
 
     def run_statement(self, sql: str, config: bigquery.QueryJobConfig) -> Any:
@@ -111,8 +114,8 @@ class JobRunner:
                 _LOG.info("job %s exists already; looking it up", job_id)
             except TRANSIENT_ERRORS as error:
                 _LOG.info("job %s: no clear answer (%s); looking it up", job_id, type(error).__name__)
-                turn += 1
-                _pause(turn, deadline)
+            _pause(turn, deadline)
+            turn += 1
             job = self._find(job_id, deadline)
         return job
 
@@ -138,9 +141,16 @@ class JobRunner:
         return job
 
 
-def _pause(turn: int, deadline: float) -> None:
-    """Sleeps, twice as long in each turn, with jitter. Raises TimeoutError instead of passing `deadline`."""
-    seconds = min(_FIRST_PAUSE_SECONDS * 2 ** min(turn, 16), _LONGEST_PAUSE_SECONDS)
+def _pause(turn: int, deadline: float, limits: tuple[float, float] = _REQUEST_PAUSES) -> None:
+    """Sleeps, twice as long in each turn, with jitter. Raises TimeoutError instead of passing `deadline`.
+
+    Args:
+        turn: 0 for the first pause.
+        deadline: latest end of the pause, in seconds of the monotonic clock.
+        limits: first and longest pause, in seconds.
+    """
+    first, longest = limits
+    seconds = min(first * 2 ** min(turn, 16), longest)
     seconds *= random.uniform(0.5, 1.0)
     if time.monotonic() + seconds > deadline:
         raise TimeoutError(f"the BigQuery job was not done within {_DEADLINE_SECONDS:.0f} s.")

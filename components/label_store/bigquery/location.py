@@ -37,7 +37,7 @@ class BigQueryLocation:
         project: Google Cloud project that owns the dataset and is billed.
         dataset: dataset of the tables `labels` and `label_sets`.
         staging: place to which workers write Parquet shards: `gs://bucket/prefix`, or a folder that all
-            workers share with the process that publishes. That process uploads shards from a folder.
+            workers share with the process that publishes. If it is a folder, that process uploads the shards.
         location: region or multi-region of the dataset.
         retention_days: days after which BigQuery deletes rows of `labels`, counted from their event date.
             Rows of pinned sets are deleted too, unlike with `labels gc --retention-days`. None: never.
@@ -92,7 +92,7 @@ class BigQueryLocation:
 def parse_location(text: str) -> BigQueryLocation:
     """Parses the part of a URI after `bigquery://`: `PROJECT/DATASET?key=value&…`.
 
-    Keys are the attributes of `BigQueryLocation`; `label.<key>=<value>` is a billing label.
+    A key is one of the other attributes of `BigQueryLocation`; `label.<key>=<value>` is a billing label.
 
     Raises:
         BadInput: if a part is missing, unknown or malformed.

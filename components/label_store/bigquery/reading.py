@@ -85,7 +85,7 @@ def read_stream(client: Any, session: Any, stream: str) -> Iterator[pa.RecordBat
 
 
 def _interleave(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
-    """Yields the batches that have rows, of all streams; raises the first error. Each stream has a thread."""
+    """Yields the non-empty batches of all streams; raises the first error. A thread reads each stream."""
     batches: queue.Queue[Any] = queue.Queue(_MAX_WAITING_BATCHES)
     is_closed = threading.Event()
 

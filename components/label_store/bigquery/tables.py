@@ -34,6 +34,7 @@ _CONFLICT_ERRORS = (exceptions.PreconditionFailed, exceptions.Conflict, exceptio
 BigQuery raises the first. The test server local-bigquery raises the other two.
 """
 _MAX_UPDATES = 12
+_MAX_READS = 8
 
 _RETRY: Any = Retry(predicate=lambda error: isinstance(error, TRANSIENT_ERRORS), initial=0.1, timeout=300.0)
 """Retry policy of idempotent calls."""
@@ -80,19 +81,14 @@ def add_columns(
         RuntimeError: if the columns are still missing after `_MAX_UPDATES` updates.
     """
     failure: Exception | None = None
-    for turn in range(_MAX_UPDATES):
-        time.sleep(0.05 * turn)
-        try:
-            table = client.get_table(location.table(LABELS), retry=_RETRY)
-        except exceptions.NotFound as error:
-            raise missing_tables_error(location) from error
-        # local-bigquery adds a column first and its description later: wait for the description.
-        lacks_description = any(field.description is None for field in table.schema)
-        if lacks_description and turn < _MAX_UPDATES - 1:
-            continue
+    for num_updates in range(_MAX_UPDATES + 1):
+        time.sleep(0.05 * num_updates)
+        table = _read_labels_table(location, client)
         missing = _missing_fields(location, table, columns)
         if not missing:
             return list(table.schema)
+        if num_updates == _MAX_UPDATES:
+            break
         table.schema = [*table.schema, *missing]
         try:
             # The request contains the table's etag. If two processes add columns at once, one request fails.
@@ -101,6 +97,27 @@ def add_columns(
             failure = error
     where = location.table(LABELS)
     raise RuntimeError(f"could not add columns to {where} in {_MAX_UPDATES} updates.") from failure
+
+
+def _read_labels_table(location: BigQueryLocation, client: bigquery.Client) -> bigquery.Table:
+    """Reads the schema of `labels`; up to `_MAX_READS` times if a task column has no description.
+
+    local-bigquery adds a column first and its description later. But a column that was added by hand may
+    never get a description.
+
+    Raises:
+        BadInput: if the table is missing.
+    """
+    for num_reads in range(_MAX_READS):
+        time.sleep(0.05 * num_reads)
+        try:
+            table = client.get_table(location.table(LABELS), retry=_RETRY)
+        except exceptions.NotFound as error:
+            raise missing_tables_error(location) from error
+        task_fields = [field for field in table.schema if field.name.startswith(SOFT_PREFIX)]
+        if all(field.description is not None for field in task_fields):
+            break
+    return table
 
 
 @functools.cache

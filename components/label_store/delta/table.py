@@ -1,10 +1,15 @@
 """Reads and commits versions of the Delta Lake table that contains the label sets.
 
-The table is partitioned by `label_set`. One transaction makes a set visible. It adds the set's files and sets
-two application versions: `set:<key>` to the revision, and `attempt:<set id>` to the number of the record
-file. Delta Lake accepts only one of two concurrent transactions with a common application id. But a later
-transaction may set the same application id again. So before each commit, `DeltaLabelStore` opens the newest
-table version and reads the application versions in it.
+The table is partitioned by `label_set`. One transaction makes a set visible. It adds the set's files and
+writes two `txn` entries to Delta's log. An entry is a name with a number (in Delta's terms: an application id
+with an application version):
+
+    set:<key>           the revision of the set
+    attempt:<set id>    the number of the record file, or 0 if the attempt is barred
+
+Delta Lake accepts only one of two concurrent transactions that write an entry with the same name. But a later
+transaction may write the same name again. So before each commit, `DeltaLabelStore` opens the newest table
+version and reads its entries.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from eventlog.rows import EXAMPLE_ID, SOFT_PREFIX, SURFACE
 PARTITION = "label_set"
 _SHARD_FILE_PATTERN = re.compile(r"[A-Za-z0-9_.-]+\.parquet")
 _BARRED = 0
-"""Application version of a barred attempt. A published attempt has the number of its record file, above 0."""
+"""Number in the entry of a barred attempt. A published attempt has the number of its record file, above 0."""
 
 _FIXED_SCHEMA = Schema(
     [
@@ -72,7 +77,8 @@ class LabelTable:
         pairs = zip(actions["partition.label_set"].to_pylist(), actions["path"].to_pylist(), strict=True)
         for set_id, path in sorted(pairs):
             require_set_id(set_id, self._table.table_uri)
-            if not _SHARD_FILE_PATTERN.fullmatch(path.removeprefix(f"{PARTITION}={set_id}/")):
+            folder, _, name = path.rpartition("/")
+            if folder != f"{PARTITION}={set_id}" or not _SHARD_FILE_PATTERN.fullmatch(name):
                 raise BadInput(
                     "file outside its label set", where=self._table.table_uri, got=repr(path),
                     expected=f"files {PARTITION}={set_id}/*.parquet", fix="Find out who changed the table.",

@@ -39,6 +39,13 @@ def test_a_prediction_that_is_not_finite_at_a_masked_label_discards_the_candidat
     assert not candidate_verdict({"click": labels}, candidate, None, CLICK, margin=0.5).blessed
 
 
+def test_a_predecessor_that_is_not_finite_is_replaced():
+    verdict = candidate_verdict({"click": LABELS}, predicting(0.6), predicting(np.nan), CLICK, margin=0.0)
+    assert verdict.blessed
+    assert verdict.reason == "all predictions are finite, unlike those of the predecessor"
+    assert verdict.predecessor_loss is None
+
+
 def test_a_better_candidate_is_blessed():
     verdict = candidate_verdict({"click": LABELS}, predicting(0.8), predicting(0.7), CLICK, margin=0.0)
     assert verdict.blessed

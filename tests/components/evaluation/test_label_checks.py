@@ -120,8 +120,8 @@ def test_a_rare_task_is_not_compared_with_the_last_set() -> None:
     ("changes", "message"),
     [
         ({"drift": 1.1}, r"label_checks.drift must be 0 to 1, got 1\.1"),
-        ({"calibration": 1.0}, r"label_checks.calibration must be > 1, got 1\.0"),
-        ({"calibration": float("nan")}, "label_checks.calibration must be > 1, got nan"),
+        ({"calibration": 1.0}, r"label_checks.calibration must be a finite number > 1, got 1\.0"),
+        ({"calibration": float("nan")}, "label_checks.calibration must be a finite number > 1, got nan"),
         ({"min_rows": 0}, "label_checks.min_rows must be >= 1, got 0"),
     ],
 )

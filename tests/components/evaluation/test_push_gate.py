@@ -204,8 +204,11 @@ def test_a_rule_survives_json():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"margin": -1.0}, "push margin must be >= 0, got -1.0. Use 0 to require a better student"),
-        ({"margin": float("inf")}, "push margin must be >= 0, got inf"),
+        (
+            {"margin": -1.0},
+            "push margin must be a finite number >= 0, got -1.0. Use 0 to require a better student",
+        ),
+        ({"margin": float("inf")}, "push margin must be a finite number >= 0, got inf"),
         ({"alpha": 0.0}, "push alpha must lie between 0 and 1, got 0.0. Use for example 0.05"),
         ({"alpha": 1.0}, "push alpha must lie between 0 and 1, got 1.0"),
         ({"spans": 0}, "push spans must be >= 1, got 0. Remove the rule for no gate"),

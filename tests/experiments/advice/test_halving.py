@@ -1,3 +1,5 @@
+import pytest
+
 from experiments.advice.halving import halve
 from experiments.advice.proposals import Proposal, proposals
 
@@ -9,8 +11,8 @@ def means(scores):
 class Search:
     """Scores the proposals a to d; every score takes a second."""
 
-    def __init__(self, budget):
-        self.seconds, self.budget, self.rounds = 0.0, budget, []
+    def __init__(self, budget, proposals="abcd"):
+        self.seconds, self.budget, self.rounds, self.proposals = 0.0, budget, [], list(proposals)
 
     def measure(self, pairs):
         self.rounds.append(list(pairs))
@@ -21,7 +23,7 @@ class Search:
 
     def run(self):
         return halve(
-            list("abcd"), self.measure, means, len, lambda: self.budget - self.seconds, lambda: self.seconds
+            self.proposals, self.measure, means, len, lambda: self.budget - self.seconds, lambda: self.seconds
         )
 
 
@@ -29,11 +31,21 @@ def test_each_round_keeps_half_and_doubles_the_seeds():
     search = Search(budget=100)
     rounds = search.run()
     assert search.rounds[0] == [("a", 0), ("b", 0), ("c", 0), ("d", 0)]
-    # The first proposal is the default, so it replaces the second best.
+    # The first proposal is the paper's advice, so it replaces the second best.
     assert search.rounds[1] == [("b", 1), ("a", 1)]
     assert search.rounds[2] == [("b", 2), ("b", 3)]
     assert list(rounds[-1].scores) == ["b"]
     assert [len(search_round.scores) for search_round in rounds] == [4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("proposals", "kept"), [("ab", ["b", "a"]), ("abc", ["b", "a"]), ("bac", ["b"]), ("ba", ["b"])]
+)
+def test_the_first_of_two_or_three_proposals_does_not_replace_the_best(proposals, kept):
+    search = Search(budget=100, proposals=proposals)
+    rounds = search.run()
+    assert search.rounds[1] == [(proposal, 1) for proposal in kept]
+    assert list(rounds[-1].scores) == ["b"]
 
 
 def test_the_search_ends_with_the_budget_but_always_runs_the_first_round():

@@ -69,7 +69,7 @@ def test_the_page_is_self_contained_and_escapes_text(page):
 
 
 def test_the_cost_section_has_a_chart_over_fleet_sizes(page):
-    assert "as the fleet grows" in page
+    assert "by number of students" in page
     assert page.split("<h2>Cost</h2>")[1].count("<svg") == 1
 
 

@@ -17,6 +17,8 @@ class ApiServer:
         recurring: Bodies of the requests for recurring runs, by id.
         runs: Bodies of the requests for runs, in order.
         fail: Statuses of the next answers; later requests are served.
+        answers: Request, such as `POST /runs` -> statuses that replace its next answers, after the server
+            has acted; 0 breaks the connection.
         token: Bearer token that every request must have; None for none.
         login_page: Whether every answer is a login page, as from a proxy.
         states: States of the next state requests; later ones get `SUCCEEDED`.
@@ -25,7 +27,7 @@ class ApiServer:
     def __init__(self):
         self.pipelines, self.recurring, self.experiments = {}, {}, {}
         self.runs, self.fail, self.states, self.requests = [], [], [], []
-        self.token, self.login_page = None, False
+        self.answers, self.token, self.login_page = {}, None, False
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -33,6 +35,8 @@ class ApiServer:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
                 status, content = outer.handle(self.command, self.path, self.headers, body)
+                if not status:
+                    return
                 content = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -54,7 +58,14 @@ class ApiServer:
         self._server.server_close()
 
     def handle(self, method, path, headers, body):
-        self.requests.append(f"{method} {path.partition('?')[0].removeprefix(BASE)}")
+        request = f"{method} {path.partition('?')[0].removeprefix(BASE)}"
+        self.requests.append(request)
+        status, content = self.serve(method, path, headers, body)
+        if self.answers.get(request):
+            return self.answers[request].pop(0), {"message": "on purpose"}
+        return status, content
+
+    def serve(self, method, path, headers, body):
         if self.login_page:
             return 200, "<html>Log in</html>"
         if self.fail:

@@ -116,13 +116,27 @@ def no_volume(documents):
     del kubernetes(documents)["exec-SpanState"]["pvcMount"]
 
 
+def other_mount_path(documents):
+    kubernetes(documents)["exec-SpanState"]["pvcMount"][0]["mountPath"] = "/elsewhere"
+
+
 def no_secret(documents):
     del kubernetes(documents)["exec-SpanState"]["secretAsEnv"]
+
+
+def other_variable(documents):
+    (key,) = kubernetes(documents)["exec-SpanState"]["secretAsEnv"][0]["keyToEnv"]
+    key["envVar"] = "OTHER"
 
 
 def unknown_type(documents):
     artifacts = documents[0]["components"]["SpanState"]["outputDefinitions"]["artifacts"]
     artifacts["labels"]["artifactType"]["instanceSchema"] = "title: rankdistill.HardLabels"
+
+
+def type_without_module(documents):
+    artifacts = documents[0]["components"]["SpanState"]["outputDefinitions"]["artifacts"]
+    artifacts["labels"]["artifactType"]["instanceSchema"] = "title: HardLabels"
 
 
 def unknown_executor(documents):
@@ -151,11 +165,14 @@ FAULTS = [
     (no_gpu, "accelerators: exec-Trainer-teacher needs 1 of nvidia.com/gpu, but has none"),
     (no_deadline, "retries: task SpanState has no backoffMaxDuration"),
     (one_attempt, "retries: task SpanState does not have 3 retries"),
-    (no_volume, "mounts: exec-SpanState does not mount rankdistill"),
+    (no_volume, "mounts: exec-SpanState does not mount rankdistill at /mnt/rankdistill"),
+    (other_mount_path, "mounts: exec-SpanState does not mount rankdistill at /mnt/rankdistill"),
     (no_secret, "mounts: exec-SpanState lacks the secret bigquery"),
+    (other_variable, "mounts: exec-SpanState lacks the secret bigquery"),
     (unknown_type, "imports: SpanState has artifacts of type rankdistill.HardLabels"),
+    (type_without_module, "imports: SpanState has artifacts of type HardLabels"),
     (unknown_executor, "imports: exec-SpanState runs components.span_state.Missing"),
-    (other_arguments, "arguments: exec-SpanState has arguments that differ"),
+    (other_arguments, "arguments: exec-SpanState: --json_serialized_inputs_spec_args differs"),
 ]
 
 
@@ -165,6 +182,13 @@ def test_a_fault_is_found(documents, deployment, break_documents, fault):
     faults = find_faults(documents, deployment)
 
     assert any(line.startswith(fault) for line in faults), faults
+
+
+def test_an_importer_needs_no_retries(documents, deployment):
+    executors(documents)["exec-SpanState"] = {"importer": {}}
+    del tasks(documents)["SpanState"]["retryPolicy"]
+
+    assert find_faults(documents, deployment) == []
 
 
 def test_every_rule_has_a_case():

@@ -97,13 +97,35 @@ def test_a_backfill_runs_spans_in_order_and_stops_at_the_first_failure(server, c
     assert len(lines) == 2
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_request_that_the_server_has_not_acted_on_is_retried(server, client, tmp_path, status):
-    server.fail = [status, status, status]
+def test_a_burn_in_is_not_scheduled(server, client, tmp_path):
+    package = write_pipeline(tmp_path, name="world-burn-in", spans=False)
+    with pytest.raises(BadInput, match="world-burn-in: not a span pipeline"):
+        client.schedule(package, "0 0 * * * *")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 0])
+def test_a_read_is_retried(server, client, tmp_path, status):
+    server.answers = {"GET /pipelines": [status, status, status]}
     _, _, new = client.upload(write_pipeline(tmp_path))
 
     assert new
     assert server.requests[:4] == ["GET /pipelines"] * 4
+
+
+def test_waiting_for_a_run_survives_a_broken_connection(server, client, tmp_path):
+    server.states = ["RUNNING"]
+    server.answers = {"GET /runs/run1": [0]}
+    client.wait(client.run(write_pipeline(tmp_path)), "world-teacher", poll_seconds=0.01)
+
+    assert server.requests[-3:] == ["POST /runs", "GET /runs/run1", "GET /runs/run1"]
+
+
+def test_a_creation_that_the_server_has_not_acted_on_is_retried(server, client, tmp_path):
+    server.answers = {"POST /runs": [429]}
+    client.run(write_pipeline(tmp_path))
+
+    assert server.requests[-2:] == ["POST /runs"] * 2
 
 
 def test_a_server_that_stays_unavailable_gives_a_one_line_error(server, client, tmp_path):
@@ -127,14 +149,15 @@ def test_a_404_points_to_the_host_option(server, tmp_path):
         KubeflowClient(f"{server.url}/elsewhere").upload(write_pipeline(tmp_path))
 
 
-def test_a_request_that_the_server_may_have_acted_on_is_not_retried(server, client, tmp_path):
-    package = write_pipeline(tmp_path)
-    client.upload(package)
-    num_requests = len(server.requests)
-    server.fail = [502]
-    with pytest.raises(BadInput, match="got 502 Bad Gateway"):
-        client.run(package)
-    assert len(server.requests) == num_requests + 1
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(502, "got 502 Bad Gateway"), (503, "got 503 Service Unavailable"), (0, "no answer from Kubeflow")],
+)
+def test_a_creation_that_the_server_may_have_acted_on_is_not_retried(server, client, tmp_path, status, error):
+    server.answers = {"POST /runs": [status]}
+    with pytest.raises(BadInput, match=error):
+        client.run(write_pipeline(tmp_path))
+    assert len(server.runs) == 1
 
 
 def test_a_login_page_is_not_kubeflow(server, client, tmp_path):

@@ -26,7 +26,19 @@ def summarized(run):
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = run.paths.metadata
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    metadata_store.MetadataStore(config).put_context_type(metadata_store_pb2.ContextType(name="node"))
+    store = metadata_store.MetadataStore(config)
+    context_type = store.put_context_type(metadata_store_pb2.ContextType(name="node"))
+    execution_type = store.put_execution_type(metadata_store_pb2.ExecutionType(name="Trainer"))
+    for node in (
+        "bootstrap.bootstrap-00000-00004.0123.Trainer_teacher",
+        "bootstrap-tab_1.bootstrap-tab_1.0123.Trainer_student_tab_1",
+        "span.span-00005-v0.0123.SoftLabelBulkInferrer",
+        "relabelled.relabelled-00005-v1.0123.LabelReport",
+    ):
+        context = metadata_store_pb2.Context(type_id=context_type, name=f"{run.deployment.name}-{node}")
+        complete = metadata_store_pb2.Execution.COMPLETE
+        execution = metadata_store_pb2.Execution(type_id=execution_type, last_known_state=complete)
+        store.put_execution(execution, [], [context])
     return summarize(run.deployment, run.paths)
 
 
@@ -46,6 +58,10 @@ def test_freshness_is_given_by_span_and_as_percentiles(summarized):
     assert summarized["freshness"]["percentiles"] == {
         branch: {} for branch in ("teacher", "tab_1", "tab_0", "tab_4")
     }
+
+
+def test_only_span_pipelines_count_for_the_seconds_of_a_step(summarized):
+    assert summarized["seconds"].keys() == {"SoftLabelBulkInferrer"}
 
 
 def test_the_summary_is_written_as_json(summarized, tmp_path):

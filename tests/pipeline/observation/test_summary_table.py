@@ -96,7 +96,7 @@ def test_surfaces_of_the_log_without_a_student_are_listed():
 
 def test_only_decisions_that_are_not_routine_are_shown():
     text = printed(width=80)
-    assert "decisions that are not routine, all 1\n" in text
+    assert "decisions that a person should see, all 1\n" in text
     assert line(text, "   4 ").split() == ["4", "home", "join", "hard-only", "no", "[label]", "set"]
     assert "based on the control" not in text
     assert "decisions: all routine" in printed(SUMMARY | {"decisions": SUMMARY["decisions"][:1]}, width=80)
@@ -105,7 +105,7 @@ def test_only_decisions_that_are_not_routine_are_shown():
 def test_only_the_last_decisions_are_shown():
     many = [SUMMARY["decisions"][1] | {"span": span} for span in range(4, 27)]
     text = printed(SUMMARY | {"decisions": many}, width=80)
-    assert "decisions that are not routine, the last 20 of 23\n" in text
+    assert "decisions that a person should see, the last 20 of 23\n" in text
     assert (text.count("hard-only"), "   6 home" in text, "   7 home" in text) == (20, False, True)
 
 

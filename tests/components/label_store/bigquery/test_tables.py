@@ -55,6 +55,17 @@ def test_a_table_of_another_shape_is_refused(location):
         open_store(location.uri).initialize()
 
 
+def test_columns_without_a_description_do_not_stop_the_next_new_task(location, labels):
+    store = open_store(location.uri)
+    store.initialize()
+    table = location.client().get_table(location.table("labels"))
+    by_hand = [bq.SchemaField("note", "STRING"), bq.SchemaField("soft_by_hand", "FLOAT64")]
+    table.schema = [*table.schema, *by_hand]
+    location.client().update_table(table, ["schema"])
+    record = labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    assert labels.read_rows(store, record.set_id) == [("a", 0.5)]
+
+
 def test_without_init_a_store_is_refused_with_the_command_to_run(location, labels):
     store = open_store(location.uri)
     writer = store.stage(labels.make_key(), {"click": labels.CLICK})

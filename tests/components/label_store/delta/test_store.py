@@ -205,7 +205,13 @@ def test_a_record_that_is_no_record_is_refused_in_one_line(root, labels):
 
 
 @pytest.mark.parametrize(
-    ("set_id", "path"), [("x') OR ('a' = 'a", "f.parquet"), ("x", "../../secret.parquet")]
+    ("set_id", "path"),
+    [
+        ("x') OR ('a' = 'a", "f.parquet"),
+        ("x", "../../secret.parquet"),
+        ("x", "stray.parquet"),
+        ("x", "label_set=y/f.parquet"),
+    ],
 )
 def test_a_delta_log_that_names_files_outside_the_set_is_refused(root, labels, set_id, path):
     store = DeltaLabelStore(root)
