@@ -1,4 +1,4 @@
-"""Uploads compiled pipelines to Kubeflow Pipelines and runs, schedules or backfills them."""
+"""Uploads compiled pipelines to Kubeflow Pipelines and runs them: once, on a schedule or over spans."""
 
 from pathlib import Path
 
@@ -98,7 +98,10 @@ def schedule(client, file: Path, cron: str) -> None:
 @click.option("--spans", required=True, help="First and last span, as A:B.")
 @click.pass_obj
 def backfill(client, file: Path, spans: str) -> None:
-    """Run the pipeline in FILE for several spans, one after another."""
+    """Run the pipeline in FILE for each span of a range, one after another.
+
+    It trains like any run of the pipeline. `rankdistill backfill`, which only labels, is another command.
+    """
     from eventlog.spans import parse_range
     from pipeline.kubeflow.submission import read_package
 

@@ -336,7 +336,7 @@ class LabelStore(abc.ABC):
 
 
 class DamagedSet(BadInput):
-    """A file of a published label set is missing or cannot be read."""
+    """Rows or a file of a published label set are missing, or the file cannot be read."""
 
 
 _DAMAGED_SET_FIX = "Restore the file, or label the span again with `rankdistill backfill --supersede`."

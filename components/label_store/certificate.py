@@ -31,8 +31,8 @@ class Certificate:
         coverage: surface → share of its fresh rows that have a soft label, in [0, 1].
         label_age_spans: label age: `span` minus the last span on which the teacher has trained.
         seconds: duration of the labelling.
-        event_ms: time of the newest labelled impression, Unix milliseconds; 0 if there are no rows, or if
-            unknown.
+        event_ms: time of the newest labelled impression, Unix milliseconds; in a span of more than 100,000
+            rows, of the newest in a sample. 0 if there are no rows, or if unknown.
         ready_ms: time when the span's examples were complete, Unix milliseconds; 0 if unknown.
         labelled_ms: time when all labels were staged, Unix milliseconds; 0 if unknown.
         published_ms: time of publication, Unix milliseconds.

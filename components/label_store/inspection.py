@@ -55,7 +55,7 @@ def verify_set(store: LabelStore, set_id: str) -> list[str]:
 
     Raises:
         BadInput: if the set is not published.
-        DamagedSet: if a file of the set is missing or cannot be read.
+        DamagedSet: if rows or a file of the set are missing, or the file cannot be read.
     """
     record = store.find_set(set_id)
     table = _read_rows(store, set_id)

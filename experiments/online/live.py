@@ -55,8 +55,9 @@ class Policy:
     """The slates that one trained model shows.
 
     Attributes:
-        shown: by span, `[visits x slots]` indices of the shown items among all items of the span.
-        positions: by span, `[visits x slots]` positions of these items on their slate, from 1.
+        shown: by span, `[visits * slots]` indices of the shown items among all items of the span, visit by
+            visit.
+        positions: by span, `[visits * slots]` positions of these items on their slate, from 1.
     """
 
     shown: Mapping[int, Array]
@@ -81,7 +82,7 @@ class LiveExperiment:
         self._visitors = np.unique(np.concatenate([span_visits.users for span_visits in visits]))
 
     def policy(self, scores: Mapping[int, Array]) -> Policy:
-        """The slates with the highest scores; `scores` has `[visits x items]` by span, visit by visit."""
+        """The slates with the highest scores; `scores` has by span `[visits * items]`, visit by visit."""
         ranked = {
             span: slates(span_scores, self._num_items, self._num_slots)
             for span, span_scores in scores.items()

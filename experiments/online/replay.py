@@ -1,7 +1,7 @@
-"""Replays a live experiment on random exposures: impressions that the log's policy drew at random.
+"""Replays a live experiment on random exposures: impressions whose item the app drew at random, unranked.
 
-The draw does not depend on any policy. So the outcomes of the exposures that a policy would have shown
-estimate the policy's effect without bias.
+The draw does not depend on the compared policies. So the outcomes of the exposures that a policy would have
+shown estimate the policy's effect without bias.
 
 Reference: Li et al., "Unbiased offline evaluation of contextual-bandit-based news article recommendation
 algorithms", WSDM 2011. Differs: a policy shows a fixed share of each span's exposures, not one of a slate.

@@ -13,12 +13,12 @@ def slates(scores: Array, num_items: int, num_slots: int) -> tuple[Array, Array]
     """The items of every visit with the highest scores.
 
     Args:
-        scores: `[visits x items]` float, visit by visit.
+        scores: `[visits * items]` float, visit by visit.
         num_items: number of items to rank in each visit.
         num_slots: number of items that a visit shows.
 
     Returns:
-        Two `[visits x slots]` int64 arrays, visit by visit, the best item first: indices into `scores`, and
+        Two `[visits * slots]` int64 arrays, visit by visit, the best item first: indices into `scores`, and
         positions from 1.
     """
     by_visit = scores.reshape(-1, num_items)

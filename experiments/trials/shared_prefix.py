@@ -53,7 +53,7 @@ def prefix_end(trial: Trial) -> int:
 
 
 def prefix_key(stream_key: str, trial: Trial, surface: int | None, compiled: bool) -> str:
-    """A key that is equal for trials that train identically before `prefix_end`.
+    """A key: trials with equal keys train identically before `prefix_end`.
 
     Args:
         stream_key: see `ExampleStream.key`.

@@ -22,7 +22,8 @@ def config() -> None:
     "--events",
     type=FOLDER,
     default=None,
-    help="Also check every span of this event log, and the rows and labels in the burn-in.",
+    help="Also check every span of this event log, and that the burn-in has rows of every surface and labels "
+    "of every task.",
 )
 def check(file: Path, events: Path | None) -> None:
     """Check FILE and print its first error, or a summary of the deployment.

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from pipeline.commands.options import FOLDER, PORT, SPANS_HELP, FiniteRange, config_option, events_option
+from pipeline.commands.options import (
+    FOLDER,
+    PORT,
+    SPANS_HELP,
+    FiniteRange,
+    config_option,
+    events_option,
+    require_root,
+)
 from pipeline.errors import exit_with
 from pipeline.paths import RunPaths
 
@@ -72,7 +80,8 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     "--teacher-root",
     type=FOLDER,
     default=None,
-    help="Root of the loop that runs the teacher, if this loop runs only surfaces.",
+    help="Root of the teacher's loop, if this loop runs only surfaces (--branch). Only its fitted features "
+    "are read: give both loops the same --label-store.",
 )
 @click.option(
     "--poll-seconds",
@@ -102,7 +111,7 @@ def serve_loop(
     written to ROOT/metrics.prom.
     """
     deployment = load_with_store(config_file, label_store)
-    _check_branches(deployment, branches)
+    _check_branches(deployment, branches, teacher_root)
     paths = RunPaths(root.resolve(), events.resolve(), teacher_root.resolve() if teacher_root else None)
     console = Console(soft_wrap=True)
     with open_loop(deployment, paths, console, branches) as loop:
@@ -137,7 +146,7 @@ def backfill(
     deployment = load_with_store(config_file, label_store)
     requested = parse_range(spans)
     console = Console(soft_wrap=True)
-    with open_loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:
+    with open_loop(deployment, RunPaths(require_root(root), events.resolve()), console) as loop:
         labelled = loop.backfill(requested, supersede)
     console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or 'all have labels'}")
 
@@ -216,11 +225,15 @@ def load_with_store(config_file: Path, label_store: str | None) -> Deployment:
     return dataclasses.replace(deployment, label_store=label_store)
 
 
-def _check_branches(deployment: Deployment, branches: tuple[str, ...]) -> None:
+def _check_branches(deployment: Deployment, branches: tuple[str, ...], teacher_root: Path | None) -> None:
     known = ("teacher", *deployment.surfaces)
     unknown = [branch for branch in branches if branch not in known]
     if unknown:
         raise click.UsageError(f"--branch must be one of {', '.join(known)}, got {unknown[0]}.")
+    if teacher_root is not None and (not branches or "teacher" in branches):
+        raise click.UsageError(
+            "--teacher-root is for a loop without the teacher; name its surfaces by --branch."
+        )
 
 
 @contextlib.contextmanager

@@ -27,8 +27,9 @@ def surface_burn_in_components(deployment: Deployment, paths: RunPaths, surface:
         slots=("transform_graph", "student", "control"),
     )
     jobs = {"student": deployment.student_job(surface)}
+    labelled_tasks = tuple(jobs["student"].tasks)
     reader = read_events(
-        deployment, paths, spans[0], spans[-1], 0, surface, labelled_tasks=tuple(jobs["student"].tasks)
+        deployment, paths, spans[0], spans[-1], surface=surface, labelled_tasks=labelled_tasks
     )
     examples, graph = reader.outputs["examples"], state.outputs["transform_graph"]
     if deployment.surfaces[surface].control_every:

@@ -100,14 +100,15 @@ def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
         if verdict is not None:
             yield "candidate", "blessed" if verdict.blessed else "discarded", f"{role}: {verdict.reason}"
     if (student := verdicts["student"]) is not None and student.blessed:
-        yield _push_outcome(finished)
+        yield from _push_outcomes(finished)
 
 
-def _push_outcome(finished: FinishedSpan) -> _Outcome:
-    gate = finished.gate_verdict()
-    if gate is None:
-        return "push", "pushed", "based on the candidate check: the surface has no gate"
-    return "push", "pushed" if gate.push else "held back", f"based on the {gate.rests_on}: {gate.reason}"
+def _push_outcomes(finished: FinishedSpan) -> Iterator[_Outcome]:
+    if "gate" not in finished.slots:
+        yield "push", "pushed", "based on the candidate check: the surface has no gate"
+    elif (gate := finished.gate_verdict()) is not None:
+        outcome = "pushed" if gate.push else "held back"
+        yield "push", outcome, f"based on the {gate.rests_on}: {gate.reason}"
 
 
 def _warning_outcomes(

@@ -20,6 +20,7 @@ from google.api_core import exceptions
 from google.cloud import bigquery
 
 from components.label_store.base import (
+    DamagedSet,
     LabelSetKey,
     LabelSetRecord,
     LabelStore,
@@ -61,7 +62,6 @@ from components.label_store.publication import (
     refuse_faults,
     unknown_column_error,
 )
-from eventlog.errors import BadInput
 
 _MAX_LOADS = 3
 
@@ -248,13 +248,13 @@ class BigQueryLabelStore(LabelStore):
 def _check_row_count(
     batches: Iterator[pa.RecordBatch], expected: int, set_id: str
 ) -> Iterator[pa.RecordBatch]:
-    """Yields the batches; raises BadInput at the end if they do not have `expected` rows."""
+    """Yields the batches; raises DamagedSet at the end if they do not have `expected` rows."""
     rows = 0
     for batch in batches:
         rows += batch.num_rows
         yield batch
     if rows != expected:
-        raise BadInput(
+        raise DamagedSet(
             "rows of a label set are missing",
             where=f"label set {set_id}",
             expected=f"{expected} rows",

@@ -65,6 +65,13 @@ def test_the_reason_of_a_push_has_its_basis(run):
     ]
 
 
+def test_a_push_whose_verdict_was_deleted_is_left_out(run):
+    run.surface(5, gate=GATE)
+    (file,) = run.paths.root.rglob("gate/*/*.json")
+    file.unlink()
+    assert "push" not in [decision[2] for decision in tuples(run)]
+
+
 def test_a_discarded_student_has_no_push_decision(run):
     run.surface(5, discarded={"student": "worse"}, gate=GATE)
     assert "push" not in [decision[2] for decision in tuples(run)]

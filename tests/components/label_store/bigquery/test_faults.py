@@ -13,11 +13,11 @@ import requests
 from google.cloud import bigquery as bigquery_client
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
+from components.label_store.base import DamagedSet
 from components.label_store.bigquery import jobs
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import parse_location
 from components.label_store.schemes import open_store
-from eventlog.errors import BadInput
 from testing.bigquery_server import PROJECT, running
 
 pytestmark = pytest.mark.slow
@@ -297,7 +297,7 @@ def test_rows_of_a_load_reported_as_failed_are_deleted(uri, store, labels):
 def test_a_set_with_expired_rows_is_refused(uri, store, labels):
     record = labels.publish(store, labels.make_key(), *two_shards(labels))
     query(uri, "DELETE FROM {labels} WHERE example_id = '0a' AND event_date >= '2000-01-01'")
-    with pytest.raises(BadInput, match="rows of a label set are missing: expected 6 rows, got 5"):
+    with pytest.raises(DamagedSet, match="rows of a label set are missing: expected 6 rows, got 5"):
         labels.read_rows(store, record.set_id)
 
 
