@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from eventlog.columns import LogColumns
-from eventlog.errors import BadInput
+from eventlog.errors import BadInput, Mismatch, require_no_mismatch
 from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX
 from models.features import Feature
 from models.settings import settings
@@ -78,8 +78,11 @@ def _arrow_type(column: schema_pb2.Feature, path: Path) -> pa.DataType:
             fix="Give the column a type.",
         )  # fmt: skip
     kind = _ARROW_TYPES[column.type]
-    has_list = column.HasField("value_count") and column.value_count.max != 1
-    return pa.list_(kind) if has_list else kind
+    return pa.list_(kind) if _has_list(column) else kind
+
+
+def _has_list(column: schema_pb2.Feature) -> bool:
+    return bool(column.HasField("value_count") and column.value_count.max != 1)
 
 
 def read_schema(path: Path) -> schema_pb2.Schema:
@@ -117,42 +120,42 @@ def check_columns(
         tasks: Names of the tasks.
 
     Raises:
-        BadInput: at the first column that is missing or has another type. Also if a column can have several
-            values in a row, but its feature is not a bag.
+        BadInput: if a column is missing or has another type, or a column holds lists, but its feature is not
+            a bag. The message names all such columns.
     """
     columns = used_columns(schema)
+    wanted: list[tuple[str, tuple[int, ...], str]] = []
     for field in FIXED_COLUMNS:
         types = (schema_pb2.BYTES,) if field.type == "string" else (schema_pb2.INT,)
-        _check_column(columns, path, field.name, types, "every event log has it")
-    for task in tasks:
-        _check_column(columns, path, LABEL_PREFIX + task, (schema_pb2.FLOAT,), f"labels of tasks.{task}")
+        wanted.append((field.name, types, "every event log has it"))
+    wanted += [(LABEL_PREFIX + task, (schema_pb2.FLOAT,), f"labels of tasks.{task}") for task in tasks]
+    wanted += [
+        (name, _COLUMN_TYPES[feature.kind], f"features.{name} of kind {feature.kind}")
+        for name, feature in features.items()
+    ]
+    mismatches = [
+        mismatch for name, types, reason in wanted if (mismatch := _mismatch(columns, name, types, reason))
+    ]
     for name, feature in features.items():
-        reason = f"features.{name} of kind {feature.kind}"
-        column = _check_column(columns, path, name, _COLUMN_TYPES[feature.kind], reason)
-        if feature.kind != "bag" and column.value_count.max > 1:
-            raise BadInput(
-                f"several values in column {name}", where=str(path), expected=f"one value ({reason})",
-                got=f"value_count.max: {column.value_count.max}",
-                fix="Give the feature the kind bag, or correct the schema.",
-            )  # fmt: skip
+        if name in columns and feature.kind != "bag" and _has_list(columns[name]):
+            expected = f"one value (features.{name} of kind {feature.kind})"
+            fix = "Give the feature the kind bag, or set value_count.max: 1 in the schema."
+            mismatches.append(Mismatch(f"several values in column {name}", expected, "a list", fix))
+    require_no_mismatch(mismatches, str(path))
 
 
-def _check_column(
-    columns: Mapping[str, schema_pb2.Feature], path: Path, name: str, types: tuple[int, ...], reason: str
-) -> schema_pb2.Feature:
-    """Returns the column `name`; raises BadInput if it is missing or its type is not in `types`."""
+def _mismatch(
+    columns: Mapping[str, schema_pb2.Feature], name: str, types: tuple[int, ...], reason: str
+) -> Mismatch | None:
+    """What is wrong with the column `name`: it is missing, or its type is not in `types`."""
     expected = " or ".join(schema_pb2.FeatureType.Name(kind) for kind in types)
     if name not in columns:
         close_names = difflib.get_close_matches(name, columns, n=1)
         hint = f"Did you mean {close_names[0]!r}?" if close_names else "Add the column to the schema."
-        raise BadInput(
-            f"no column {name} in the schema", where=str(path), expected=f"type {expected} ({reason})",
-            got="no such column", fix=hint,
-        )  # fmt: skip
+        expected = f"type {expected} ({reason})"
+        return Mismatch(f"no column {name} in the schema", expected, "no such column", hint)
     if columns[name].type not in types:
-        raise BadInput(
-            f"wrong type of column {name} in the schema", where=str(path), expected=f"{expected} ({reason})",
-            got=schema_pb2.FeatureType.Name(columns[name].type),
-            fix="Correct the schema, or the kind of the feature.",
-        )  # fmt: skip
-    return columns[name]
+        got = schema_pb2.FeatureType.Name(columns[name].type)
+        fix = "Correct the schema, or the kind of the feature."
+        return Mismatch(f"wrong type of column {name} in the schema", f"{expected} ({reason})", got, fix)
+    return None

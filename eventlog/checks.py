@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlog.columns import LogColumns, convert, is_convertible, require_distinct
-from eventlog.errors import BadInput
+from eventlog.errors import BadInput, Mismatch, require_no_mismatch
 from eventlog.parquet_files import open_file
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, FIXED_COLUMNS, IMPRESSION_SPAN, LABEL_PREFIX
 from eventlog.spans import span_files
@@ -146,21 +146,19 @@ def _fault(what: str, where: Path | str, *, expected: str, got: str, fix: str = 
 
 def _check_columns(schema: pa.Schema, file: Path, columns: LogColumns) -> None:
     require_distinct(schema, str(file))
+    mismatches = []
     for column in columns.schema:
-        name, expected_type = column.name, column.type
-        if name not in schema.names:
-            if name in columns.optional:
-                continue
+        name, expected = column.name, str(column.type)
+        if name in schema.names:
+            got = schema.field(name).type
+            if not is_convertible(got, column.type):
+                mismatches.append(Mismatch(f"wrong type of column {name}", expected, str(got), _WRITE_AGAIN))
+        elif name not in columns.optional:
             close_names = difflib.get_close_matches(name, schema.names, n=1)
-            raise _fault(
-                f"missing column {name}", file, expected=f"{name} of type {expected_type}",
-                got="no such column",
-                fix=f"Did you mean {close_names[0]!r}?" if close_names else _WRITE_AGAIN,
-            )  # fmt: skip
-        file_type = schema.field(name).type
-        if not is_convertible(file_type, expected_type):
-            expected = str(expected_type)
-            raise _fault(f"wrong type of column {name}", file, expected=expected, got=str(file_type))
+            fix = f"Did you mean {close_names[0]!r}?" if close_names else _WRITE_AGAIN
+            expected = f"{name} of type {expected}"
+            mismatches.append(Mismatch(f"missing column {name}", expected, "no such column", fix))
+    require_no_mismatch(mismatches, str(file))
 
 
 def _converted(rows: pa.Table, columns: LogColumns, file: Path) -> pa.Table:

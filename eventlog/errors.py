@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 # A password may contain `@` and `/`, so everything up to the last `@` is masked, even if this is too much.
 _USER_OF_A_URL = re.compile(r"(?<=://)(?:[^/\s:]*:\S*|[^/\s]+)(?=@)")
@@ -40,6 +41,25 @@ class BadInput(ValueError):
     def __reduce__(self) -> tuple[Callable[[str], BadInput], tuple[str]]:
         # Without this method a process pool could not unpickle the error of a worker.
         return type(self).from_message, (str(self),)
+
+
+class Mismatch(NamedTuple):
+    """One of several faults of one input; the parts are those of `BadInput`."""
+
+    what: str
+    expected: str
+    got: str
+    fix: str
+
+
+def require_no_mismatch(mismatches: Sequence[Mismatch], where: str) -> None:
+    """Raises BadInput if there is a mismatch. The message explains the first and names all others."""
+    if not mismatches:
+        return
+    first, *others = mismatches
+    listed = "; ".join(f"{other.what}: expected {other.expected}, got {other.got}" for other in others)
+    fix = f"{first.fix} Also: {listed}." if others else first.fix
+    raise BadInput(first.what, where=where, expected=first.expected, got=first.got, fix=fix)
 
 
 def without_secrets(text: str) -> str:

@@ -26,6 +26,11 @@ from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, FIXED_COLUMNS
 from eventlog.spans import SUCCESS, span_folder, write_span
 
 SPAN = "span"
+_ARROW_TYPES = {
+    "INTEGER": pa.int64(), "INT64": pa.int64(), "BOOLEAN": pa.bool_(), "BOOL": pa.bool_(),
+    "FLOAT": pa.float64(), "FLOAT64": pa.float64(), "NUMERIC": pa.float64(), "BIGNUMERIC": pa.float64(),
+}  # fmt: skip
+"""BigQuery's types that are not text."""
 _TABLE_NAME = re.compile(r"([a-z0-9.:-]+)\.(\w+)\.(\w+)")
 _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -71,9 +76,18 @@ class EventTable:
         )
         batches = [batch for stream in session.streams for batch in read_stream(client, session, stream.name)]
         if not batches:
-            return FIXED_COLUMNS.empty_table()
+            return self._no_rows()
         rows = pa.Table.from_batches(batches).drop([SPAN])
         return convert_and_sort(rows, canonical_schema(rows.schema, f"events table {self.name}"))
+
+    def _no_rows(self) -> pa.Table:
+        """An empty table with the columns that `read_rows` returns."""
+        columns = []
+        for column in self.location.client().get_table(self.name).schema:
+            kind = _ARROW_TYPES.get(column.field_type, pa.string())
+            columns.append(pa.field(column.name, pa.list_(kind) if column.mode == "REPEATED" else kind))
+        schema = pa.schema([column for column in columns if column.name != SPAN])
+        return canonical_schema(schema, f"events table {self.name}").empty_table()
 
     def write_log(self, log: Path, spans: range, on_span: Callable[[int, int], object]) -> None:
         """Writes spans into an event log; skips the spans that are complete in the log.

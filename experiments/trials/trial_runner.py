@@ -166,7 +166,7 @@ class TrialRunner:
             self._learner.require_finite(f"span {span}, pass {training_pass}", sums)
 
     def _soft_labels_of(self, rows: Array) -> Array:
-        """`[rows, distilled tasks]` float32; NaN for none, and for tasks whose hard labels are in other rows."""
+        """`[rows, distilled tasks]` float32; NaN for none and for tasks with hard labels in other rows."""
         if self._soft_labels is None:
             return np.full((len(rows), len(self._delays)), np.nan, np.float32)
         fresh_rows = self._stream.fresh_row_indices[rows]

@@ -37,7 +37,7 @@ def check(events: Path) -> None:
     with span_progress(len(spans)) as on_span:
         for span in spans:
             try:
-                counts = check_span(events, span, columns)
+                counts = check_span(events, span, columns[span])
                 on_span(span, counts.total)
             except BadInput as fault:
                 is_faulty = True

@@ -90,6 +90,19 @@ def test_a_missing_column_with_a_similar_name_is_suggested(tmp_path: Path) -> No
         check_span(log, SPAN, LOG_COLUMNS)
 
 
+def test_all_columns_that_do_not_fit_are_named_at_once(tmp_path: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        return with_column("user_id", pa.array([1.0]))(table).drop(["hour", "tag"])
+
+    log = rewrite(write_log(tmp_path, [fresh("a")]), change)
+    with pytest.raises(
+        BadInput,
+        match=r"wrong type of column user_id: expected string, got double.* Also: missing column tag: .*"
+        r"got no such column; missing column hour: expected hour of type int64, got no such column\.$",
+    ):
+        check_span(log, SPAN, LOG_COLUMNS)
+
+
 def test_an_optional_column_may_be_missing(tmp_path: Path) -> None:
     log = rewrite(write_log(tmp_path, [fresh("a")]), lambda table: table.drop(["hour"]))
     columns = dataclasses.replace(LOG_COLUMNS, optional=frozenset({"hour"}))

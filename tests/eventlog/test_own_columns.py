@@ -50,9 +50,19 @@ def log(tmp_path):
 
 def test_types_and_delays_come_from_the_log(log):
     columns = own_columns(log)
-    assert columns.delays == {"bought": 0, "returned": 2}
-    assert columns.features == {"price": pa.float32(), "basket": pa.list_(pa.string())}
-    assert [check_span(log, span, columns).total for span in range(3)] == [2, 2, 4]
+    assert columns[2].delays == {"bought": 0, "returned": 2}
+    assert columns[2].features == {"price": pa.float32(), "basket": pa.list_(pa.string())}
+    assert [check_span(log, span, columns[span]).total for span in range(3)] == [2, 2, 4]
+
+
+def test_a_column_may_be_added_but_not_dropped(log):
+    wide = SCHEMA.append(pa.field("color", pa.string()))
+    for span, schema in ((3, wide), (4, SCHEMA)):
+        write_span(log, span, [pa.Table.from_pylist([row("c", span, bought=True)], schema=schema)])
+    columns = own_columns(log)
+    assert [check_span(log, span, columns[span]).fresh for span in range(4)] == [2, 2, 2, 1]
+    with pytest.raises(BadInput, match="missing column color: expected color of type string"):
+        check_span(log, 4, columns[4])
 
 
 def test_ids_beyond_the_exact_floats_stay_exact(log):
@@ -63,12 +73,12 @@ def test_ids_beyond_the_exact_floats_stay_exact(log):
 def test_a_damaged_file_does_not_hide_the_other_spans(log):
     (file,) = span_files(log, 0)
     file.write_bytes(b"torn")
-    assert own_columns(log).delays == {"bought": 0, "returned": 2}
+    assert own_columns(log)[2].delays == {"bought": 0, "returned": 2}
 
 
 def test_a_label_at_two_ages_is_a_fault_of_the_rarer_age(log):
     write_span(log, 3, [pa.Table.from_pylist([row("c", 3, bought=True, returned=1)], schema=SCHEMA)])
-    columns = own_columns(log)
+    columns = own_columns(log)[3]
     assert columns.delays["returned"] == 2
     with pytest.raises(BadInput, match="label_returned has labels in fresh rows"):
         check_span(log, 3, columns)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from eventlog.checks import check_span
 from eventlog.history import STATE_FILE
 from eventlog.kuairand import write_kuairand
+from eventlog.kuairand_columns import LOG_COLUMNS
 from eventlog.spans import SUCCESS, complete_spans
 from tests.fuzz.mutation import Case, mutated
 from tests.fuzz.running import accepted, corpus, kept_folder, run_case, run_examples
@@ -188,7 +189,7 @@ def check(case: Case, folder: Path) -> None:
     assert all((span / SUCCESS).exists() for span in folders)
     if folders:
         for span in complete_spans(log):
-            accepted(check_span, log, span)
+            accepted(check_span, log, span, LOG_COLUMNS)
 
 
 @pytest.mark.parametrize("case", corpus(TARGET))

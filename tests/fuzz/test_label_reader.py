@@ -24,7 +24,7 @@ from components.transforms.join_labels import cut_buckets, gather_labels, join_r
 from components.transforms.label_shards import label_table
 from components.transforms.serialized import SERIALIZED, read_serialized
 from components.transforms.shards import encode_examples, read_shards, write_records
-from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, SOFT_PREFIX, SURFACE
+from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, IMPRESSION_SPAN, SOFT_PREFIX, SURFACE
 from models.settings import to_json
 from tests.fuzz.mutation import Case, mutated
 from tests.fuzz.running import accepted, corpus, kept_folder, run_case, run_examples
@@ -34,7 +34,7 @@ TARGET = "label_reader"
 SHARD, RECORD, PIN, EXAMPLES = "shard.parquet", "record.json", "pin", "examples.gz"
 SPAN = 3
 CLICK = SoftColumn(kind="binary", link="sigmoid", unit="probability")
-DELAYED = {"click": False}
+DELAYS = {"click": 0}
 ROWS = pa.table(
     {
         "example_id": ["a", "b", "c"],
@@ -48,6 +48,7 @@ COLUMNS = pa.schema(
     [
         pa.field(EXAMPLE_ID, pa.string()),
         pa.field(EVENT_TIME_MS, pa.int64()),
+        pa.field(IMPRESSION_SPAN, pa.int64()),
         pa.field(SURFACE, pa.string()),
         pa.field("tag", pa.list_(pa.string())),
         pa.field("soft_click", pa.float32()),
@@ -56,8 +57,8 @@ COLUMNS = pa.schema(
 ENCODED = encode_examples(
     pa.RecordBatch.from_pydict(
         {
-            EXAMPLE_ID: ["a", "b", "d"], EVENT_TIME_MS: [1, 2, 3], SURFACE: ["feed"] * 3,
-            "tag": [["x", "y"], None, ["z"]], "soft_click": [0.5, 0.25, None],
+            EXAMPLE_ID: ["a", "b", "d"], EVENT_TIME_MS: [1, 2, 3], IMPRESSION_SPAN: [SPAN] * 3,
+            SURFACE: ["feed"] * 3, "tag": [["x", "y"], None, ["z"]], "soft_click": [0.5, 0.25, None],
         },
         schema=COLUMNS,
     )
@@ -200,7 +201,7 @@ def join(store: LabelStore, set_id: str) -> None:
     examples = pa.table(
         {EXAMPLE_ID: ["a"], EVENT_TIME_MS: [1], SURFACE: ["feed"], "example": [b""]}, schema=SERIALIZED
     )
-    join_rows(examples, labels, DELAYED, fresh=True)
+    join_rows(examples, labels, DELAYS, SPAN)
 
 
 def read_all(batches: Iterator[pa.RecordBatch]) -> list[pa.RecordBatch]:
@@ -215,7 +216,7 @@ def check_examples(path: Path, content: bytes) -> None:
     serialized = accepted(read_all, read_serialized(str(path)))
     labels = ROWS.select([EXAMPLE_ID, "soft_click"])
     for batch in serialized or []:
-        accepted(join_rows, pa.Table.from_batches([batch]), labels, DELAYED, fresh=True)
+        accepted(join_rows, pa.Table.from_batches([batch]), labels, DELAYS, SPAN)
 
 
 @pytest.mark.parametrize("case", corpus(TARGET))

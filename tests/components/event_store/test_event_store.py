@@ -144,7 +144,7 @@ def test_a_table_that_is_not_an_event_log_is_refused(events, location, tmp_path)
         events.write_log(tmp_path, range(77, 78), print)
     with pytest.raises(BadInput, match="no such table: expected a table of impressions"):
         EventTable(location, f"{PROJECT}.labels.nothing").read_rows(0)
-    with pytest.raises(BadInput, match="missing column author_id: expected every column of the event log"):
+    with pytest.raises(BadInput, match="missing column cluster_id: expected the columns that"):
         EventTable(location, location.table("labels")).read_rows(0)
     with pytest.raises(BadInput, match="not a table's name: expected PROJECT"):
         EventTable(location, "labels`; DROP TABLE x")
@@ -213,9 +213,6 @@ def test_the_loop_waits_if_bigquery_does_not_answer(events, location, tmp_path, 
         load_deployment(CONFIG),
         label_store=unreachable.uri,
         events_table=events.name,
-        columns=EventColumns(
-            schema=str(shipped_schema("impressions.pbtxt")), delays=LOG_COLUMNS.delays, features=()
-        ),
         spans_table=events.name,
     )
     loop = Loop(deployment, RunPaths(tmp_path / "root", tmp_path / "log"), Progress(Console(quiet=True)))
@@ -331,5 +328,5 @@ def test_a_table_name_that_is_sql_is_refused(name):
 @pytest.mark.parametrize("task", ["click, (SELECT 1) AS x", "click`", "click-2", "", "a.b", "click\n"])
 def test_a_task_name_that_is_sql_is_refused(task):
     require_column_name("long_view")
-    with pytest.raises(BadInput, match="not a task's name: expected letters, digits and _"):
+    with pytest.raises(BadInput, match="not a column's name: expected letters, digits and _"):
         require_column_name(task)

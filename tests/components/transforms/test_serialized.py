@@ -11,10 +11,11 @@ from eventlog.errors import BadInput
 COLUMNS = {
     "example_id": ["a", "b"],
     "event_time_ms": [20, 10],
+    "impression_span": [3, 0],
     "surface": ["feed", "search"],
     "x": [0.5, None],
 }
-SCHEMA = pa.schema([*SERIALIZED.remove(3), pa.field("x", pa.float32())])
+SCHEMA = pa.schema([*SERIALIZED.remove(4), pa.field("x", pa.float32())])
 
 
 def encode() -> list[bytes]:
@@ -33,8 +34,9 @@ def test_examples_stay_serialized_beside_id_time_and_surface(tmp_path):
     assert batch.schema == SERIALIZED
     assert batch.column(0).to_pylist() == ["a", "b"]
     assert batch.column(1).to_pylist() == [20, 10]
-    assert batch.column(2).to_pylist() == ["feed", "search"]
-    assert decode(batch.column(3).to_pylist(), SCHEMA, str(tmp_path / "copy.gz")) == COLUMNS
+    assert batch.column(2).to_pylist() == [3, 0]
+    assert batch.column(3).to_pylist() == ["feed", "search"]
+    assert decode(batch.column(4).to_pylist(), SCHEMA, str(tmp_path / "copy.gz")) == COLUMNS
 
 
 def test_an_empty_shard_gives_no_batch(tmp_path):
@@ -46,7 +48,7 @@ def test_an_example_without_an_id_is_refused(tmp_path):
     schema = SCHEMA.remove(0)
     columns = {name: COLUMNS[name] for name in schema.names}
     write_shard(str(tmp_path / "shard.gz"), pa.RecordBatch.from_pydict(columns, schema=schema))
-    with pytest.raises(BadInput, match=r"unreadable shard: .* with example_id, event_time_ms and surface"):
+    with pytest.raises(BadInput, match=r"unreadable shard: .* with example_id, event_time_ms, impression"):
         list(read_serialized(str(tmp_path / "shard.gz")))
 
 
@@ -62,7 +64,14 @@ def test_every_reader_of_examples_reads_the_appended_feature(tmp_path):
     one = tf.io.parse_single_example(longer[1], spec)
     assert float(one["soft_click"]) == 0.25
     features = tf.train.Example.FromString(longer[1]).features.feature
-    assert sorted(features) == ["event_time_ms", "example_id", "soft_click", "surface", "x"]
+    assert sorted(features) == [
+        "event_time_ms",
+        "example_id",
+        "impression_span",
+        "soft_click",
+        "surface",
+        "x",
+    ]
 
 
 def test_an_id_that_is_not_utf8_is_refused(tmp_path):

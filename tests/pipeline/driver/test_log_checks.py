@@ -85,17 +85,17 @@ def test_a_surface_without_burn_in_may_begin_later(deployment, log):
 
 
 def test_the_first_span_of_a_surface_has_rows_of_it(deployment, log):
-    def beginning(first_spans):
+    def starting(first_spans):
         surface = dataclasses.replace(deployment.surfaces["tab_1"], first_spans=first_spans)
         return dataclasses.replace(deployment, burn_in="0:2", surfaces={"tab_1": surface, "tab1": surface})
 
-    require_rows_in_first_span(beginning("3:3"), log, "tab_1")
-    require_rows_in_first_span(beginning("9:9"), log, "tab1")
+    require_rows_in_first_span(starting("3:3"), log, "tab_1")
+    require_rows_in_first_span(starting("9:9"), log, "tab1")
     with pytest.raises(BadInput, match=r"expected rows of 'tab1' in spans 3 to 3.* Did you mean 'tab_1'"):
-        require_rows_in_first_span(beginning("3:3"), log, "tab1")
+        require_rows_in_first_span(starting("3:3"), log, "tab1")
     (file,) = span_files(log, 3)
     file.write_bytes(b"torn")
-    require_rows_in_first_span(beginning("3:3"), log, "tab1")
+    require_rows_in_first_span(starting("3:3"), log, "tab1")
 
 
 def test_labels_are_counted_by_surface_and_task(log):

@@ -1,0 +1,56 @@
+import pyarrow as pa
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from components.event_schema import EventColumns, check_columns
+from eventlog.errors import BadInput
+from eventlog.rows import FIXED_COLUMNS
+from models.features import Feature
+
+COLUMNS = {
+    "preis": "type: FLOAT value_count { min: 1 max: 1 }",
+    "stichworte": "type: BYTES value_count { min: 1 }",
+    "anzahl": "type: INT",
+    "alt": "type: INT lifecycle_stage: DEPRECATED",
+    "label_gekauft": "type: FLOAT value_count { min: 1 max: 1 }",
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    fixed = {field.name: "BYTES" if field.type == "string" else "INT" for field in FIXED_COLUMNS}
+    lines = [f'feature {{ name: "{name}" type: {kind} }}' for name, kind in fixed.items()]
+    lines += [f'feature {{ name: "{name}" {text} }}' for name, text in COLUMNS.items()]
+    file = tmp_path / "schema.pbtxt"
+    file.write_text("\n".join(lines))
+    return file
+
+
+def test_the_columns_of_a_log_come_from_its_schema(path):
+    columns = EventColumns(schema=str(path), delays={"gekauft": 0}, features=("preis",)).read()
+    assert columns.features == {
+        "preis": pa.float32(),
+        "stichworte": pa.list_(pa.string()),
+        "anzahl": pa.int64(),
+    }
+    assert columns.optional == {"stichworte", "anzahl"}
+    assert columns.schema.names == [*FIXED_COLUMNS.names, "label_gekauft", *columns.features]
+
+
+def test_a_column_without_a_type_is_refused(path):
+    path.write_text(path.read_text() + '\nfeature { name: "farbe" }')
+    with pytest.raises(BadInput, match="no type of column farbe in the schema: expected BYTES, INT or FLOAT"):
+        EventColumns(schema=str(path), delays={}, features=()).read()
+
+
+def test_all_faults_of_a_schema_are_named_at_once(path):
+    schema = text_format.Parse(path.read_text(), schema_pb2.Schema())
+    features = {"preise": Feature(kind="number"), "stichworte": Feature(kind="id", buckets=5)}
+    with pytest.raises(
+        BadInput,
+        match=r"no column label_retoure .*Did you mean 'label_gekauft'|no column label_retoure.* "
+        r"Also: no column preise in the schema: .*; several values in column stichworte: expected one value",
+    ) as error:
+        check_columns(schema, path, features, ["gekauft", "retoure"])
+    assert str(error.value).count("expected") == 3
