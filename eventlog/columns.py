@@ -141,9 +141,11 @@ def _canonical_type(field: pa.Field, where: str) -> pa.DataType:
     is_list = _is_list(kind)
     value_type = kind.value_type if is_list else kind
     value_type = value_type.value_type if pt.is_dictionary(value_type) else value_type
+    if pt.is_null(value_type):
+        return pa.list_(pa.string()) if is_list else pa.string()
     # An integer stays an integer: of the types that take it, the first is its own.
     for wanted in (pa.int64(), pa.string(), pa.float32()):
-        if is_convertible(value_type, wanted) and not pt.is_null(value_type):
+        if is_convertible(value_type, wanted):
             return pa.list_(wanted) if is_list else wanted
     raise BadInput(
         f"column {field.name} of type {kind}", where=where, got=str(kind),

@@ -18,8 +18,9 @@ from eventlog.spans import span_files, span_versions
 def own_columns(log: Path) -> dict[int, LogColumns]:
     """The columns of each span of a log, with the delays of its labels.
 
-    A span must have the columns of all spans before it; later spans may have further ones. The delay of a
-    task is the age at which most of its labels occur (of several such ages the largest), 0 if it has no label.
+    A span must have the columns of all spans before it, of the same types; it may have further ones. The
+    delay of a task is the age at which most of its labels occur (of several such ages the largest), 0 without
+    labels.
     Damaged files are left out: `check_span` reports them.
 
     Raises:
@@ -29,7 +30,10 @@ def own_columns(log: Path) -> dict[int, LogColumns]:
     for span in span_versions(log):
         with contextlib.suppress(pa.ArrowException, OSError, UnicodeDecodeError):
             file = span_files(log, span)[0]
-            schemas[span] = canonical_schema(open_file(file).schema_arrow, str(file))
+            schema = open_file(file).schema_arrow
+            # A column without any value has no type yet.
+            typed = [field for field in schema if not pa.types.is_null(field.type)]
+            schemas[span] = canonical_schema(pa.schema(typed), str(file))
     labels = {name for schema in schemas.values() for name in schema.names if name.startswith(LABEL_PREFIX)}
     ages = {label: Counter[int]() for label in sorted(labels)}
     for span in schemas:
@@ -42,7 +46,7 @@ def own_columns(log: Path) -> dict[int, LogColumns]:
     columns: dict[int, LogColumns] = {}
     types: dict[str, pa.DataType] = {}
     for span in span_versions(log):
-        types |= {field.name: field.type for field in schemas.get(span, ())}
+        types = {field.name: field.type for field in schemas.get(span, ())} | types
         columns[span] = LogColumns(
             {name.removeprefix(LABEL_PREFIX): delays[name] for name in types if name in delays},
             {name: types[name] for name in types if name not in delays and name not in FIXED_COLUMNS.names},

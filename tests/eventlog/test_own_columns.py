@@ -55,6 +55,19 @@ def test_types_and_delays_come_from_the_log(log):
     assert [check_span(log, span, columns[span]).total for span in range(3)] == [2, 2, 4]
 
 
+def test_a_column_without_a_value_has_no_type_yet(log):
+    colors = {3: pa.nulls(1), 4: pa.array([7])}
+    for span, values in colors.items():
+        rows = pa.Table.from_pylist([row("c", span, bought=True)], schema=SCHEMA)
+        write_span(log, span, [rows])
+        (file,) = span_files(log, span)
+        pq.write_table(pq.read_table(file, partitioning=None).append_column("color", values), file)
+    columns = own_columns(log)
+    assert "color" not in columns[3].features
+    assert columns[4].features["color"] == pa.int64()
+    assert [check_span(log, span, columns[span]).fresh for span in (3, 4)] == [1, 1]
+
+
 def test_a_column_may_be_added_but_not_dropped(log):
     wide = SCHEMA.append(pa.field("color", pa.string()))
     for span, schema in ((3, wide), (4, SCHEMA)):

@@ -199,7 +199,8 @@ def join(store: LabelStore, set_id: str) -> None:
     ]
     labels = gather_labels(scanned, ["click"])
     examples = pa.table(
-        {EXAMPLE_ID: ["a"], EVENT_TIME_MS: [1], SURFACE: ["feed"], "example": [b""]}, schema=SERIALIZED
+        {EXAMPLE_ID: ["a"], EVENT_TIME_MS: [1], IMPRESSION_SPAN: [SPAN], SURFACE: ["feed"], "example": [b""]},
+        schema=SERIALIZED,
     )
     join_rows(examples, labels, DELAYS, SPAN)
 
