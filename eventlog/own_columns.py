@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from eventlog.columns import LogColumns, canonical_schema
+from eventlog.columns import LABEL_TYPE, LogColumns, canonical_schema, convert
 from eventlog.errors import BadInput
 from eventlog.parquet_files import open_file, read_table
 from eventlog.rows import FIXED_COLUMNS, IMPRESSION_SPAN, LABEL_PREFIX
@@ -57,9 +57,13 @@ def own_columns(log: Path) -> dict[int, LogColumns]:
 def _count_ages(file: Path, span: int, ages: dict[str, Counter[int]]) -> None:
     """Adds the number of labels of each age, for all columns in `ages`."""
     labels = [name for name in open_file(file).schema_arrow.names if name in ages]
-    table = read_table(file, columns=[IMPRESSION_SPAN, *labels])
+    schema = pa.schema(
+        [pa.field(IMPRESSION_SPAN, pa.int64()), *(pa.field(name, LABEL_TYPE) for name in labels)]
+    )
+    table = convert(read_table(file, columns=schema.names), schema)
     counts = table.group_by(IMPRESSION_SPAN).aggregate([(label, "count") for label in labels])
     for row in counts.to_pylist():
         for label in labels:
-            if row[f"{label}_count"]:
+            # A null span is a fault that `check_span` reports.
+            if row[f"{label}_count"] and row[IMPRESSION_SPAN] is not None:
                 ages[label][span - row[IMPRESSION_SPAN]] += row[f"{label}_count"]

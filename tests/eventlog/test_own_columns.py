@@ -83,6 +83,15 @@ def test_ids_beyond_the_exact_floats_stay_exact(log):
     assert pq.read_table(file, partitioning=None)["cluster_id"].to_pylist() == ["1152921504606846977"] * 2
 
 
+@pytest.mark.parametrize("spans", [pa.nulls(2, pa.int64()), pa.array(["x", "y"]), pa.array([0, None])])
+def test_a_span_that_is_no_number_does_not_hide_the_other_spans(log, spans):
+    (file,) = span_files(log, 0)
+    rows = pq.read_table(file, partitioning=None)
+    place = rows.column_names.index("impression_span")
+    pq.write_table(rows.set_column(place, "impression_span", spans), file)
+    assert own_columns(log)[2].delays == {"bought": 0, "returned": 2}
+
+
 def test_a_damaged_file_does_not_hide_the_other_spans(log):
     (file,) = span_files(log, 0)
     file.write_bytes(b"torn")
