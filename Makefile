@@ -70,7 +70,7 @@ test: $(READY) ## Run the tests of every component and one whole pipeline (at mo
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not chaos"
 
 test-slow: $(READY) ## Run the other tests: whole pipelines, faults, kills, Kubeflow, packaging, a sample of chaos
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "slow and not chaos"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not chaos"
 	CHAOS_SAMPLE=1 $(BIN)/python -m pytest -m chaos tests/chaos/test_chaos.py
 
 test-debian13: ## Run `make test` in a Debian 13 root with Python 3.13 (needs root; debootstrap makes it once)
