@@ -1,1 +1,1 @@
-"""Benchmarks of speed, memory and advice; each module prints a BENCH line: its results as JSON."""
+"""Benchmarks of speed, memory and advice; each module prints its results: a line with `BENCH` and JSON."""

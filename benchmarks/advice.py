@@ -74,7 +74,7 @@ class WorldResult:
 
 
 def main() -> None:
-    """Runs the worlds and prints the result of each, then the BENCH line."""
+    """Runs the worlds and prints the result of each, then the means over all worlds."""
     # Imported here: worker processes also import this module, and importing Beam and Transform takes seconds.
     from experiments.trials.loading import load_stream
 
@@ -153,7 +153,7 @@ def evaluate(
 
 
 def summary(results: list[WorldResult]) -> dict[str, object]:
-    """Returns the content of the BENCH line.
+    """Returns the results that `main` prints.
 
     `saved` is the mean regret of the paper's advice minus the mean regret of `advise`, then the ends of its
     95 % interval, which resamples worlds.

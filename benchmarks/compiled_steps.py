@@ -31,7 +31,7 @@ _BAG_SIZE = 20
 
 
 def main() -> None:
-    """Runs the comparison for student and teacher and prints the BENCH line."""
+    """Runs the comparison for student and teacher and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=12_800, help="number of rows of a round")
     parser.add_argument("--batch-size", type=int, default=128, help="rows of a batch")

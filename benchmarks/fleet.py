@@ -1,7 +1,7 @@
 """Measures whether the processes of `rankdistill fleet` keep up with one span per minute.
 
-Starts the fleet (the teacher's loop and two students' loops) and adds spans to its log. Prints for each span
-the seconds from its arrival in the log to the end of its last branch.
+Starts `rankdistill fleet` (a process for the teacher, two for students) and adds spans to the event log.
+Prints for each span the seconds from its arrival in the log to the end of its last branch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.5
 
 
 def main() -> None:
-    """Adds spans to the log while the fleet runs, and prints the BENCH line."""
+    """Adds spans to the log while the fleet runs, and prints the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -44,7 +44,7 @@ BEAM_OPTIONS = ("--runner=FnApiRunner",)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the benchmark and prints the BENCH line."""
+    """Runs the benchmark and prints its results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

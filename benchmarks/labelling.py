@@ -29,7 +29,7 @@ BEAM_OPTIONS = ("--runner=FnApiRunner",)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the benchmark and prints the BENCH line."""
+    """Runs the benchmark and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=100_000, help="number of examples to label")
     options = parser.parse_args(arguments)

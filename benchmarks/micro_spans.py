@@ -20,7 +20,7 @@ _KIB_PER_MIB = 1024
 
 
 def main() -> None:
-    """Runs the spans one by one, writes `metrics.prom` after each, and prints the BENCH line."""
+    """Runs the spans one by one, writes `metrics.prom` after each, and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=NUM_SPANS, help="number of spans after the burn-in")
     parser.add_argument("--examples", type=int, default=EXAMPLES_PER_SPAN, help="fresh rows of a span")

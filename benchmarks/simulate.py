@@ -20,7 +20,7 @@ from eventlog.simulator import simulate
 
 
 def main() -> None:
-    """Runs the simulator and prints the BENCH line."""
+    """Runs the simulator and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=8, help="number of spans")
     parser.add_argument("--examples-per-span", type=int, default=250_000, help="fresh rows of a span")

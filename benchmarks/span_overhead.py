@@ -24,7 +24,7 @@ NUM_WARM_UP_SPANS = 2
 
 
 def main() -> None:
-    """Runs the burn-in and some spans in this process, measures the last one and prints the BENCH line."""
+    """Runs the burn-in and some spans in this process, measures the last one and prints its results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -25,8 +25,9 @@ _COLUMN_TYPES = {
 """Kind of a feature -> allowed types of its column."""
 _UNUSED_STAGES = (
     schema_pb2.PLANNED, schema_pb2.ALPHA, schema_pb2.DEPRECATED, schema_pb2.DISABLED, schema_pb2.DEBUG_ONLY,
+    schema_pb2.VALIDATION_DERIVED,
 )  # fmt: skip
-"""Lifecycle stages of columns that TFDV and TFT leave out."""
+"""Lifecycle stages of columns that TFT leaves out."""
 
 
 _ARROW_TYPES = {
@@ -53,7 +54,7 @@ class EventColumns:
         """Reads the types of the columns from the schema.
 
         Raises:
-            BadInput: see `read_schema`. Also if the schema has no type for a column.
+            BadInput: see `read_schema`. Also if a column has another type than BYTES, INT or FLOAT.
         """
         path = Path(self.schema)
         fixed = {*FIXED_COLUMNS.names, *(LABEL_PREFIX + task for task in self.delays)}
@@ -66,16 +67,20 @@ class EventColumns:
 
 
 def used_columns(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
-    """The columns of a schema by name, without those whose lifecycle stage TFDV and TFT leave out."""
-    return {column.name: column for column in schema.feature if column.lifecycle_stage not in _UNUSED_STAGES}
+    """The columns of a schema by name, without those that TFT leaves out."""
+    return {
+        column.name: column
+        for column in schema.feature
+        if not column.deprecated and column.lifecycle_stage not in _UNUSED_STAGES
+    }
 
 
 def _arrow_type(column: schema_pb2.Feature, path: Path) -> pa.DataType:
     if column.type not in _ARROW_TYPES:
         raise BadInput(
-            f"no type of column {column.name} in the schema", where=str(path),
+            f"unsuitable type of column {column.name} in the schema", where=str(path),
             expected="BYTES, INT or FLOAT", got=schema_pb2.FeatureType.Name(column.type),
-            fix="Give the column a type.",
+            fix="Give the column one of these types.",
         )  # fmt: skip
     kind = _ARROW_TYPES[column.type]
     return pa.list_(kind) if _has_list(column) else kind

@@ -27,7 +27,7 @@ SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
 ROW_GROUP_ROWS = 32_768
 PART_ROWS = 1_048_576
-"""Rows after which a new part file begins; the last table of a part may exceed this number."""
+"""A new part file begins after this number of rows. A part may have more: no table is cut in two."""
 
 
 def span_folder(log: Path, span: int, version: int = 0) -> Path:
@@ -52,8 +52,9 @@ def write_span(
 
     Raises:
         ValueError: if this version is already complete, because a complete version never changes. Also if a
-            table lacks a column, or there is neither a table nor a schema.
-        BadInput: if a fixed column is missing, or the type of a column does not fit.
+            table lacks a column of the schema or its type cannot be converted, or there is neither a table
+            nor a schema.
+        BadInput: without a schema, see `canonical_schema`.
     """
     folder = span_folder(log, span, version)
     if (folder / SUCCESS).exists():

@@ -65,7 +65,8 @@ class EntityTotals:
 
         Args:
             indices: `[selected]` int; -1 stands for a new entity.
-            priors: `[tasks]` float, the means of an entity without labels.
+            priors: `[tasks]` float, the value for an entity without labels; the means of the others are
+                smoothed towards it.
 
         Returns:
             `[1 + tasks, selected]` float32: log1p(impressions), then the smoothed mean of each task.
@@ -77,7 +78,10 @@ class EntityTotals:
         return features
 
     def all_features(self, num_entities: int, priors: Array) -> Array:
-        """The features of entities 0 to `num_entities - 1`; faster than `features`. The last may be new."""
+        """The features of entities 0 to `num_entities - 1`; faster than `features`.
+
+        Entities that were never added have the features of a new entity.
+        """
         features = _prior_features(num_entities, priors)
         features[:, : len(self.impressions)] = self._smoothed(slice(None), priors)
         return features

@@ -1,4 +1,4 @@
-"""Reads a YAML file with one mapping; refuses keys and values that are easily misread."""
+"""Reads a YAML file with one mapping; refuses keys that are not text or occur twice."""
 
 from __future__ import annotations
 

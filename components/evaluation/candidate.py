@@ -71,7 +71,8 @@ def candidate_verdict(
     if predecessor is None:
         reason = "all predictions are finite, and there is no predecessor"
         return CandidateVerdict(True, reason, candidate_loss, None, candidate_losses, {})
-    # A predecessor may be finite on its own span and overflow on this one. No loss is worse than that.
+    # A predecessor with finite predictions on its own span may overflow on this one. Then the candidate is
+    # better.
     if not all(np.isfinite(predecessor[task]).all() for task in tasks):
         reason = "all predictions are finite, unlike those of the predecessor"
         return CandidateVerdict(True, reason, candidate_loss, None, candidate_losses, {})

@@ -87,8 +87,9 @@ def _chances_of_being_shown(state: WorldState, surface: Surface) -> Array:
 def _sample(weights: Array, num_draws: int, random: np.random.Generator) -> Array:
     """`[num_draws]` int64 indices, drawn with replacement in proportion to `weights`.
 
-    The interval [0, 1) is cut into equal cells. A table gives the first index of each cell, from which the
-    search starts. Most draws need no further step; a binary search would miss the cache at every step.
+    A draw in [0, 1) selects the first index whose cumulative weight exceeds it. [0, 1) is cut into as many
+    equal cells as there are weights. A table holds the index that the start of each cell selects. The search
+    begins at this index and goes up one by one. Most draws need no step; a binary search needs many.
     """
     edges = np.cumsum(weights, dtype=np.float64)
     edges /= edges[-1]
@@ -104,7 +105,7 @@ def _sample(weights: Array, num_draws: int, random: np.random.Generator) -> Arra
 
 
 def _times_of_day(num_times: int, random: np.random.Generator) -> Array:
-    """`[num_times]` int64 milliseconds of the day, ascending, most of them in the evening."""
+    """`[num_times]` int64 milliseconds of the day, ascending, densest at 19:00 and rarest at 7:00."""
     gaps = random.standard_exponential(num_times + 1)
     uniform_times = np.cumsum(gaps)[:-1] / gaps.sum()
     hours = np.arange(25)

@@ -73,8 +73,8 @@ _SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
     type=_SHARE,
     default=0.2,
     show_default=True,
-    help="With --replay: the share of each span's random exposures that is evaluated as if the model had "
-    "shown them. They are the exposures with the model's best scores.",
+    help="With --replay: share of each span's random exposures that count for a model. They are "
+    "the ones that the model scores highest.",
 )
 @processes_option
 @click.option(

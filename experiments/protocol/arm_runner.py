@@ -115,7 +115,7 @@ class ArmRunner:
         if isinstance(arm, TeacherArm):
             # `stability` checks the predictions of the burn-in. Span 0 has none: no training precedes it.
             return Trial(
-                job=job, first_span=0, last_span=last_span, kept_from=1, age=arm.extra_label_age,
+                job=job, first_span=0, last_span=last_span, kept_from=1, extra_age=arm.extra_label_age,
                 per_surface=arm.per_surface,
             )  # fmt: skip
         return Trial(

@@ -47,7 +47,7 @@ def prefix_end(trial: Trial) -> int:
     - returns predictions for spans before the first soft label: a prefix has no predictions.
     """
     labels = trial.labels
-    if labels is None or trial.age or trial.kept_from < labels.first_span:
+    if labels is None or trial.extra_age or trial.kept_from < labels.first_span:
         return trial.first_span
     return max(trial.first_span, labels.first_span)
 

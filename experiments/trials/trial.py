@@ -43,7 +43,8 @@ class Trial:
         kept_from: The first span whose predictions are kept in the result.
         per_surface: True trains a separate model for each surface.
         labels: The source of a distilled student's soft labels; None for a teacher or control.
-        age: Number of spans between the last span that the model has trained on and the span that it scores.
+        extra_age: Number of spans that are left out between the last trained span and the scored span. At 0
+            the model scores the next span, so the label age is 1.
     """
 
     job: TrainingJob
@@ -52,7 +53,7 @@ class Trial:
     kept_from: int
     per_surface: bool = False
     labels: SoftLabelSource | None = None
-    age: int = 0
+    extra_age: int = 0
 
     def key(self, stream_key: str) -> str:
         """16 hex digits of a hash of the settings and the key of the stream."""

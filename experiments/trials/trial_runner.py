@@ -131,7 +131,7 @@ class TrialRunner:
         """
         trial = self._trial
         for span in spans:
-            scored_span = span + trial.age
+            scored_span = span + trial.extra_age
             rows = self._rows(scored_span, surface, self._fresh)
             if has_trained and len(rows) and trial.kept_from <= scored_span <= trial.last_span:
                 predictions[rows] = self._predict(rows)

@@ -22,8 +22,8 @@ def config() -> None:
     "--events",
     type=FOLDER,
     default=None,
-    help="Also check every span of this event log, and that the burn-in has rows of every surface and labels "
-    "of every task.",
+    help="Also check every span of this event log, and that the burn-in has the rows and labels that the "
+    "teacher and every surface with a burn-in need.",
 )
 def check(file: Path, events: Path | None) -> None:
     """Check FILE and print its first error, or a summary of the deployment.

@@ -74,7 +74,10 @@ def kuairand(source: Path, out: Path) -> None:
 )
 @out_option
 def simulate(spans: int, examples_per_span: int, seed: int, out: Path) -> None:
-    """Simulate an event log with KuaiRand's columns, and write the true response rates to OUT/_truth/."""
+    """Simulate an event log with KuaiRand's columns.
+
+    OUT/_truth/ has the true expectation of every label.
+    """
     from eventlog.simulator import simulate as simulate_world
 
     with span_progress(spans) as on_span:

@@ -80,8 +80,8 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     "--teacher-root",
     type=FOLDER,
     default=None,
-    help="Root of the teacher's loop, if this loop runs only surfaces (--branch). Only its fitted features "
-    "are read: give both loops the same --label-store.",
+    help="Root of the teacher's loop, if this loop runs only surfaces (--branch). Only the transform graph "
+    "is read from it. The labels come from the label store: give both loops the same --label-store.",
 )
 @click.option(
     "--poll-seconds",

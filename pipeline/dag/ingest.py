@@ -76,8 +76,10 @@ def ingest(
         paths: The folders of the run.
         first: The first span.
         last: The last span, included; equal to `first` except in the burn-in.
-        state: SpanState with the slots `statistics` and `fitted_statistics` of earlier spans.
-        version: The span version; 0 in the burn-in, which reads the newest versions.
+        state: SpanState with the slots `statistics` (of the previous span) and `fitted_statistics` (of the
+            burn-in).
+        version: The span version to read. A burn-in of several spans ignores it and reads the newest
+            versions.
         labelled_tasks: Tasks that must have a label in the spans.
     """
     schema = ImportSchemaGen(schema_file=deployment.schema)

@@ -117,7 +117,10 @@ def _label_sets(deployment: Deployment, paths: RunPaths) -> list[dict[str, Any]]
 
 
 def _mean_step_seconds(deployment: Deployment, paths: RunPaths) -> dict[str, float]:
-    """Mean seconds of each step in span pipelines. A burn-in has Trainers with the same node ids."""
+    """Mean seconds of each step in span pipelines.
+
+    Burn-ins are left out: their Trainers have the same node ids and would change the means.
+    """
     if not Path(paths.metadata).is_file():
         return {}
     seconds: dict[str, list[float]] = collections.defaultdict(list)

@@ -1,4 +1,4 @@
-"""The labelling benchmark runs and prints its BENCH line; its speed is not tested."""
+"""The labelling benchmark runs and prints its results; its speed is not tested."""
 
 from __future__ import annotations
 

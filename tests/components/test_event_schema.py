@@ -40,7 +40,9 @@ def test_the_columns_of_a_log_come_from_its_schema(path):
 
 def test_a_column_without_a_type_is_refused(path):
     path.write_text(path.read_text() + '\nfeature { name: "farbe" }')
-    with pytest.raises(BadInput, match="no type of column farbe in the schema: expected BYTES, INT or FLOAT"):
+    with pytest.raises(
+        BadInput, match="unsuitable type of column farbe in the schema: expected BYTES, INT or FLOAT"
+    ):
         EventColumns(schema=str(path), delays={}, features=()).read()
 
 

@@ -24,8 +24,8 @@ class DeltaShardWriter(ShardWriter):
 
     Attributes:
         root: folder of the Delta table.
-        attempt_id: the set id.
-        columns: task → meaning of its column.
+        attempt_id: id of the attempt. It becomes the set's id.
+        columns: task → kind, link, unit and scale of its column `soft_<task>`.
     """
 
     root: str
@@ -58,7 +58,7 @@ def write_parquet(folder: Path, name: str, table: pa.Table) -> Path:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Flushes a file to disk, so that a file in a committed transaction survives a power failure."""
+    """Flushes a file to disk, so that the contents of a committed file survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
