@@ -13,7 +13,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from eventlog.columns import LogColumns
 from eventlog.errors import BadInput, Mismatch, require_no_mismatch
 from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX
-from models.features import Feature
+from models.features import Feature, ServedValue
 from models.settings import settings
 
 _COLUMN_TYPES = {
@@ -125,8 +125,8 @@ def check_columns(
         tasks: Names of the tasks.
 
     Raises:
-        BadInput: if a column is missing or has another type, or a column holds lists, but its feature is not
-            a bag. The message names all such columns.
+        BadInput: if a column is missing or has another type, a column holds lists, but its feature is not a
+            bag, or a feature's `served_as` does not fit the column. The message names all such columns.
     """
     columns = used_columns(schema)
     wanted: list[tuple[str, tuple[int, ...], str]] = []
@@ -146,7 +146,33 @@ def check_columns(
             expected = f"one value (features.{name} of kind {feature.kind})"
             fix = "Give the feature the kind bag, or set value_count.max: 1 in the schema."
             mismatches.append(Mismatch(f"several values in column {name}", expected, "a list", fix))
+        if name in columns and not _fits(feature.served_as, columns[name].type):
+            expected = schema_pb2.FeatureType.Name(columns[name].type)
+            fix = f"Correct features.{name}.served_as."
+            mismatches.append(
+                Mismatch(
+                    f"served_as of another type than column {name}", expected, repr(feature.served_as), fix
+                )
+            )
     require_no_mismatch(mismatches, str(path))
+
+
+def domain_of(schema: schema_pb2.Schema, name: str) -> tuple[str, ...]:
+    """The values that the schema lists for a column of text; empty if it lists none."""
+    column = used_columns(schema).get(name)
+    if column is None:
+        return ()
+    if column.HasField("domain"):
+        shared = {domain.name: domain for domain in schema.string_domain}
+        return tuple(shared[column.domain].value) if column.domain in shared else ()
+    return tuple(column.string_domain.value)
+
+
+def _fits(value: ServedValue | None, kind: int) -> bool:
+    """Whether a column of this type of TFMD can hold the value; True for None."""
+    values = value if isinstance(value, tuple) else () if value is None else (value,)
+    types = {schema_pb2.BYTES: (str,), schema_pb2.INT: (int,), schema_pb2.FLOAT: (int, float)}
+    return all(isinstance(item, types.get(kind, ())) for item in values)
 
 
 def _mismatch(

@@ -49,6 +49,11 @@ class TrainingJob:
             raise ValueError(f"a {self.role} needs at least one task, got none. Add one under tasks.")
         if not self.features:
             raise ValueError(f"a {self.role} needs at least one feature, got none. Add one under features.")
+        if all(feature.served_as is not None for feature in self.features.values()):
+            raise ValueError(
+                f"a {self.role} needs a feature without served_as, got {sorted(self.features)}. "
+                "Its predictions would be the same for all rows."
+            )
         if self.batch_size < 1 or self.passes < 1:
             raise ValueError(f"batch_size and passes must be >= 1, got {self.batch_size} and {self.passes}.")
         _check_names("task", self.tasks)

@@ -37,8 +37,8 @@ def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, s
         custom_config: see `features_config`.
 
     Returns:
-        Raw column → `[batch]` int64 in [0, buckets] for `id` and `quantiles` (0: missing), sparse
-        `[batch, any]` int64 in [1, buckets] for `bag`, `[batch]` float32 for `number`.
+        Raw column → `[batch]` int64 in [0, num_buckets] for `id` and `quantiles` (0: missing), sparse
+        `[batch, any]` int64 in [1, num_buckets] for `bag`, `[batch]` float32 for `number`.
 
     Raises:
         ValueError: if a feature is not a column of the schema.
@@ -84,11 +84,11 @@ def _placeholder(column: tf.io.FixedLenFeature | tf.io.VarLenFeature) -> Tensor:
 
 
 def _transformed(column: Tensor, feature: Feature) -> Tensor:
-    if feature.kind == "bag":
-        ids = _hashed(column.values, feature.buckets)
-        return tf.SparseTensor(column.indices, ids, column.dense_shape)
-    if feature.kind == "id":
-        return _dense_ids(column, _hashed(column.values, feature.buckets), feature.buckets)
+    if feature.kind in ("bag", "id"):
+        ids = _bucket_ids(column.values, feature)
+        if feature.kind == "bag":
+            return tf.SparseTensor(column.indices, ids, column.dense_shape)
+        return _dense_ids(column, ids, feature.num_buckets)
     numbers = _finite(column)
     if feature.kind == "quantiles":
         buckets = tft.bucketize(numbers, feature.buckets)
@@ -131,9 +131,16 @@ def _z_scores(values: Tensor) -> Tensor:
     return tf.cast(scores, tf.float32)
 
 
-def _hashed(values: Tensor, buckets: int) -> Tensor:
+def _bucket_ids(values: Tensor, feature: Feature) -> Tensor:
+    """`[values]` int64 in [1, num_buckets]: by hash, or by the position in the vocabulary."""
     strings = values if values.dtype == tf.string else tf.strings.as_string(values)
-    return tft.hash_strings(strings, buckets) + 1
+    if not feature.vocabulary:
+        return tft.hash_strings(strings, feature.buckets) + 1
+    # One comparison per value of the vocabulary, without a lookup table: a table would be a further resource
+    # of the graph, with a file or a name that differs between two exports.
+    matches = tf.equal(strings[:, tf.newaxis], tf.constant(feature.vocabulary)[tf.newaxis])
+    position = tf.argmax(tf.cast(matches, tf.int32), axis=1)
+    return tf.where(tf.reduce_any(matches, axis=1), position, len(feature.vocabulary)) + 1
 
 
 def _finite(column: Tensor) -> Tensor:

@@ -222,7 +222,7 @@ class Ranker(tf.keras.Model):
     def _embedding_table(self, name: str) -> Tensor:
         path = f"embedding/{name}"
         initializer = tf.keras.initializers.RandomNormal(stddev=0.05, seed=path_seed(self._seed, path))
-        shape = (self._features[name].buckets + 1, self._architecture.embedding_size)
+        shape = (self._features[name].num_buckets + 1, self._architecture.embedding_size)
         return tf.Variable(initializer(shape), name=path)
 
     def _cross_layer(self, index: int, width: int) -> Tensor:

@@ -42,7 +42,8 @@ class ServedRanker(tf.Module):
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES_INPUT)])
         def serve(examples: Tensor) -> dict[str, Tensor]:
-            logits = ranker.hard_logits(graph(tf.io.parse_example(examples, graph.raw_spec)))
+            raw = tf.io.parse_example(examples, graph.served_spec) if graph.served_spec else {}
+            logits = ranker.hard_logits(graph(graph.with_served_values(raw, tf.size(examples))))
             columns = tf.unstack(logits, num=len(job.tasks), axis=1)
             return {
                 name: tf.sigmoid(column) if task.kind == "binary" else column
@@ -59,7 +60,8 @@ def export_model(uri: str, served: ServedRanker) -> None:
 
     Its only signature, `serving_default`, has the input `examples`, `[batch]` string, and one output per
     task, `[batch]` float32: a probability, or an expected value on the task's scale. An absent feature is a
-    missing value. Columns other than the model's features are ignored.
+    missing value. Columns other than the model's features are ignored, and so are the features that only
+    training reads, see `Feature.served_as`.
     """
     if served.exported_graph.files:
         _export_variables(uri, served)

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from eventlog.errors import BadInput
-from models.features import Feature
+from models.features import Feature, ServedValue
 
 Tensor = Any
 
@@ -66,13 +66,31 @@ class TransformGraph:
         for name, feature in features.items():
             if name not in transformed_spec or name not in raw_spec:
                 raise _unusable(uri, f'feature "{name}"', f"only {sorted(transformed_spec)}")
-            if feature.kind in ("id", "quantiles") and domains[name].max != feature.buckets:
+            if feature.kind in ("id", "quantiles") and domains[name].max != feature.num_buckets:
                 raise _unusable(
-                    uri, f'{feature.buckets} buckets of feature "{name}"', f"{domains[name].max} buckets"
+                    uri, f'{feature.num_buckets} buckets of feature "{name}"', f"{domains[name].max} buckets"
                 )
         self.features = dict(features)
         self.raw_spec = {name: raw_spec[name] for name in features}
         """Specification of the model's raw columns for `tf.io.parse_example`."""
+        self.served_spec = {
+            name: spec for name, spec in self.raw_spec.items() if features[name].served_as is None
+        }
+        """The same without the columns that only training reads."""
+
+    def with_served_values(self, raw: Mapping[str, Tensor], num_rows: Tensor) -> dict[str, Tensor]:
+        """Adds the columns that only training reads, each with its constant value; see `Feature.served_as`.
+
+        Args:
+            raw: columns of `served_spec`.
+            num_rows: scalar, the number of rows.
+        """
+        constants = {
+            name: constant_column(self.raw_spec[name], feature.served_as, num_rows)
+            for name, feature in self.features.items()
+            if feature.served_as is not None
+        }
+        return {**raw, **constants}
 
     def __call__(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Transforms raw columns to the inputs of a `Ranker`.
@@ -84,6 +102,23 @@ class TransformGraph:
             name: tf.sparse.to_dense(transformed[name]) if feature.kind == "bag" else transformed[name]
             for name, feature in self.features.items()
         }
+
+
+def constant_column(spec: Any, value: ServedValue, num_rows: Tensor) -> Tensor:
+    """A raw column with the same value in every row, dense or sparse as `tf.io.parse_example` returns it.
+
+    Args:
+        spec: the column's specification.
+        value: one value, or the values of a list.
+        num_rows: scalar, the number of rows.
+    """
+    values = tf.constant(value if isinstance(value, tuple) else (value,), spec.dtype)
+    rows = tf.tile(values[tf.newaxis], tf.stack([num_rows, tf.constant(1, num_rows.dtype)]))
+    if isinstance(spec, tf.io.FixedLenFeature):
+        return tf.reshape(rows, [num_rows, *spec.shape])
+    # tf.sparse.from_dense would treat 0 and "" as missing.
+    shape = tf.shape(rows, out_type=tf.int64)
+    return tf.SparseTensor(tf.where(tf.ones_like(rows, tf.bool)), tf.reshape(rows, [-1]), shape)
 
 
 def _unusable(uri: str, expected: str, got: str) -> BadInput:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pydantic
 
-from components.event_schema import check_columns, read_schema
+from components.event_schema import check_columns, domain_of, read_schema
 from eventlog.errors import BadInput
 from eventlog.shipped_schema import shipped_names, shipped_schema
 from pipeline.config import Deployment
@@ -31,6 +31,7 @@ def load_deployment(path: Path) -> Deployment:
             feature or task does not fit the schema. The message names one fault, an unknown key first.
     """
     document = read_document(path)
+    _add_vocabularies(document, path)
     try:
         deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
     except pydantic.ValidationError as error:
@@ -98,6 +99,32 @@ def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         both_mappings = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if both_mappings else value
     return merged
+
+
+def _add_vocabularies(document: dict[str, Any], path: Path) -> None:
+    """Gives each `id` and `bag` without buckets the values that the schema lists for its column."""
+    features, schema = document.get("features"), document.get("schema")
+    if not isinstance(features, dict) or not isinstance(schema, str):
+        return
+    names = [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, dict)
+        and feature.get("kind") in ("id", "bag")
+        and not feature.keys() & {"buckets", "vocabulary"}
+    ]
+    if not names:
+        return
+    file = _schema_file(path, schema)
+    for name in names:
+        values = domain_of(read_schema(file), name)
+        if not values:
+            raise BadInput(
+                "neither buckets nor a vocabulary", where=f"{path}: features.{name}",
+                expected=f"buckets, a vocabulary, or a string_domain of column {name} in {file.name}",
+                got="none of them", fix="Give buckets: the column's number of values, or more.",
+            )  # fmt: skip
+        features[name] = {**features[name], "vocabulary": list(values)}
 
 
 def _schema_file(path: Path, schema: str) -> Path:

@@ -38,7 +38,7 @@ from pipeline.config import Deployment
 
 Array = Any
 
-_FORMAT = 3
+_FORMAT = 4
 """Part of a stream's key. Raise it when the format of the files changes, or the code that computes them."""
 _ROWS_PER_BATCH = 8192
 """Rows that are encoded as tf.Examples in one call."""
@@ -130,11 +130,13 @@ def _build_stream(
     table, where_logged = pa.concat_tables(tables), np.concatenate(in_log)
     span_of_row = np.repeat(spans, [part.num_rows for part in tables]).astype(np.int32)
     surfaces = table[SURFACE].combine_chunks().dictionary_encode()
+    features, served_features = _transform_features(table, transform)
     return ExampleStream(
         key=key,
         tasks=tuple(deployment.tasks),
         surface_names=tuple(surfaces.dictionary.to_pylist()),
-        features=_transform_features(table, transform),
+        features=features,
+        served_features=served_features,
         labels=_labels_on_task_scales(table, deployment),
         spans=span_of_row,
         fresh_row_indices=_fresh_row_indices(table, span_of_row, where_logged),
@@ -144,8 +146,13 @@ def _build_stream(
     )
 
 
-def _transform_features(table: pa.Table, transform: TransformGraph) -> dict[str, Array]:
-    """The transformed features of all rows. Bags are padded to the longest bag; int64 ids become int32."""
+def _transform_features(
+    table: pa.Table, transform: TransformGraph
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The transformed features of all rows, and `ExampleStream.served_features`.
+
+    Bags are padded to the longest bag; int64 ids become int32.
+    """
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def parse_and_transform(serialized: Any) -> Any:
@@ -156,7 +163,15 @@ def _transform_features(table: pa.Table, transform: TransformGraph) -> dict[str,
         blocks.append(
             {name: column.numpy() for name, column in parse_and_transform(encode_examples(batch)).items()}
         )
-    return {name: _concatenate_blocks([block[name] for block in blocks]) for name in transform.features}
+    no_values = tf.io.parse_example([b""], transform.served_spec)
+    served = transform(transform.with_served_values(no_values, tf.constant(1)))
+    features, served_features = {}, {}
+    for name, feature in transform.features.items():
+        column = _concatenate_blocks([*(block[name] for block in blocks), served[name].numpy()])
+        features[name] = column[:-1]
+        if feature.served_as is not None:
+            served_features[name] = column[-1:]
+    return features, served_features
 
 
 def _concatenate_blocks(blocks: list[Array]) -> Array:

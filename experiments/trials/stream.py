@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class ExampleStream:
         clusters: int32 codes of the users, from 0.
         surfaces: int32 indices of the surfaces in `surface_names`.
         held_out: bool, True for rows that no model trains on.
+        served_features: `[1]` or `[1, longest bag]`, the transformed `served_as` of each feature that only
+            training reads.
     """
 
     key: str
@@ -44,6 +46,7 @@ class ExampleStream:
     clusters: Array
     surfaces: Array
     held_out: Array
+    served_features: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def fresh(self) -> Array:
@@ -54,6 +57,12 @@ class ExampleStream:
     def num_clusters(self) -> int:
         """The number of clusters."""
         return int(self.clusters.max()) + 1
+
+    def scored_column(self, name: str, rows: Array) -> Array:
+        """A transformed column of some rows as a model sees it outside training; see `Feature.served_as`."""
+        if name not in self.served_features:
+            return self.features[name][rows]
+        return np.repeat(self.served_features[name], len(rows), axis=0)
 
     def rows(self, span: int) -> slice:
         """The row indices of a span, as a slice."""
@@ -91,11 +100,13 @@ def write_stream(stream: ExampleStream, folder: Path) -> None:
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for name, column in stream.features.items():
         np.save(folder / "features" / f"{name}.npy", column)
+    for name, column in stream.served_features.items():
+        np.save(folder / "features" / f"{name}.served.npy", column)
     for name in _ARRAYS:
         np.save(folder / f"{name}.npy", getattr(stream, name))
     description = {
         "key": stream.key, "tasks": stream.tasks, "surfaces": stream.surface_names,
-        "features": list(stream.features),
+        "features": list(stream.features), "served_features": list(stream.served_features),
     }  # fmt: skip
     partial = folder / f".{DESCRIPTION_FILE}"
     partial.write_text(json.dumps(description))
@@ -114,5 +125,6 @@ def read_stream(folder: Path) -> ExampleStream:
         tasks=tuple(description["tasks"]),
         surface_names=tuple(description["surfaces"]),
         features={name: mapped(f"features/{name}") for name in description["features"]},
+        served_features={name: mapped(f"features/{name}.served") for name in description["served_features"]},
         **{name: mapped(name) for name in _ARRAYS},
     )

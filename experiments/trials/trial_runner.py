@@ -180,7 +180,9 @@ class TrialRunner:
         blocks = []
         for start in range(0, len(rows), _ROWS_PER_CALL):
             block = rows[start : start + _ROWS_PER_CALL]
-            features = {name: tf.constant(self._stream.features[name][block]) for name in self._job.features}
+            features = {
+                name: tf.constant(self._stream.scored_column(name, block)) for name in self._job.features
+            }
             blocks.append(self._score(features).numpy())
         return np.concatenate(blocks)
 

@@ -1,9 +1,11 @@
+import contextlib
+
 import pyarrow as pa
 import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.event_schema import EventColumns, check_columns
+from components.event_schema import EventColumns, check_columns, domain_of, read_schema
 from eventlog.errors import BadInput
 from eventlog.rows import FIXED_COLUMNS
 from models.features import Feature
@@ -56,3 +58,38 @@ def test_all_faults_of_a_schema_are_named_at_once(path):
     ) as error:
         check_columns(schema, path, features, ["gekauft", "retoure"])
     assert str(error.value).count("expected") == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "value", "is_allowed"),
+    [
+        ("anzahl", "id", 3, True),
+        ("anzahl", "id", "3", False),
+        ("anzahl", "number", 2.5, False),
+        ("preis", "number", 2, True),
+        ("stichworte", "bag", ("a", "b"), True),
+        ("stichworte", "bag", (1,), False),
+    ],
+)
+def test_a_served_value_must_have_the_type_of_its_column(path, column, kind, value, is_allowed):
+    buckets = 0 if kind == "number" else 5
+    features = {column: Feature(kind=kind, buckets=buckets, served_as=value)}
+    expected = contextlib.nullcontext()
+    if not is_allowed:
+        expected = pytest.raises(BadInput, match=f"served_as of another type than column {column}: expected")
+    with expected:
+        check_columns(read_schema(path), path, features, ["gekauft"])
+
+
+def test_the_vocabulary_of_a_column_is_its_domain_in_the_schema(path):
+    path.write_text(
+        path.read_text()
+        + """
+        feature { name: "land" type: BYTES string_domain { value: "DE" value: "AT" } }
+        feature { name: "ziel" type: BYTES domain: "laender" }
+        string_domain { name: "laender" value: "CH" }
+        """
+    )
+    schema = read_schema(path)
+    domains = {name: domain_of(schema, name) for name in ("land", "ziel", "anzahl", "fehlt")}
+    assert domains == {"land": ("DE", "AT"), "ziel": ("CH",), "anzahl": (), "fehlt": ()}

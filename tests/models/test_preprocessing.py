@@ -12,7 +12,7 @@ import tensorflow as tf
 from eventlog.errors import BadInput
 from models.features import Feature
 from models.preprocessing import features_config, preprocessing_fn
-from models.transform_graph import TransformGraph, feature_version
+from models.transform_graph import TransformGraph, constant_column, feature_version
 from tests.models.tiny_world import FEATURES, TEACHER_ONLY, example, freeze_graph, random_columns
 
 RATE = {TEACHER_ONLY: FEATURES[TEACHER_ONLY]}
@@ -44,6 +44,34 @@ def test_ids_are_hashed_into_buckets_from_1_and_integers_are_hashed_as_text(grap
     expected = int(tf.strings.to_hash_bucket_fast("7", 24)) + 1
     assert values["hour"].tolist() == [expected, 0, 0]
     assert values["user_id"][1] == int(tf.strings.to_hash_bucket_fast("7", 50)) + 1
+
+
+def test_a_vocabulary_numbers_its_values_from_1_and_gives_all_others_the_last_bucket(tmp_path: Path) -> None:
+    features = {
+        "user_id": Feature(kind="id", vocabulary=("u1", "u2")),
+        "hour": Feature(kind="id", vocabulary=("7",)),
+        "tag": Feature(kind="bag", vocabulary=("b", "a", "c")),
+    }
+    graph = freeze_graph(tmp_path, random_columns(10, seed=0), features)
+    values = transformed(
+        graph,
+        {"user_id": "u2", "hour": 7, "tag": ["a", "?", "b"]},
+        {"user_id": "u3", "hour": 8},
+        {},
+        features=features,
+    )
+    assert values["user_id"].tolist() == [2, 3, 0]
+    assert values["hour"].tolist() == [1, 2, 0]
+    assert values["tag"].tolist() == [[2, 4, 1], [0, 0, 0], [0, 0, 0]]
+
+
+def test_another_vocabulary_gives_another_feature_version(tmp_path: Path) -> None:
+    versions = set()
+    for number, values in enumerate([("u1", "u2"), ("u2", "u1"), ("u1", "u2")]):
+        features = {"user_id": Feature(kind="id", vocabulary=values)}
+        graph = freeze_graph(tmp_path / str(number), random_columns(10, seed=0), features)
+        versions.add(feature_version(str(graph)))
+    assert len(versions) == 2
 
 
 def test_a_bag_is_padded_with_0_to_the_longest_bag_of_the_batch(graph_dir: Path) -> None:
@@ -104,6 +132,33 @@ def test_only_features_of_the_model_are_parsed(graph_dir: Path) -> None:
     graph = TransformGraph(str(graph_dir), student)
     assert set(graph.raw_spec) == set(student)
     assert set(graph(tf.io.parse_example([example(hour=3)], graph.raw_spec))) == set(student)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("user_id", "", [b"", b""]),
+        ("hour", 0, [0, 0]),
+        ("tag", ("a", "b"), [b"a", b"b", b"a", b"b"]),
+        ("duration_seconds", 2.5, [2.5, 2.5]),
+    ],
+)
+def test_a_constant_column_has_its_value_in_every_row(
+    name: str, value: Any, expected: list[Any], graph_dir: Path
+) -> None:
+    spec = TransformGraph(str(graph_dir), FEATURES).raw_spec[name]
+    column = constant_column(spec, value, tf.constant(2))
+    parsed = tf.io.parse_example(
+        [example(**{name: list(value) if name == "tag" else value})] * 2, {name: spec}
+    )
+    assert column.values.numpy().tolist() == expected == parsed[name].values.numpy().tolist()
+    assert column.indices.numpy().tolist() == parsed[name].indices.numpy().tolist()
+    assert column.dtype == parsed[name].dtype
+
+
+def test_a_constant_dense_column_has_the_shape_of_its_specification() -> None:
+    spec = tf.io.FixedLenFeature([1], tf.int64)
+    assert constant_column(spec, 4, tf.constant(3)).numpy().tolist() == [[4], [4], [4]]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from models.features import Feature
 from models.job import TrainingJob
 from models.ranker import Ranker
 from models.serving import ServedRanker, export_model
@@ -101,6 +103,38 @@ def test_a_served_student_does_not_parse_the_teachers_features(exported: Exporti
     teacher = (exported(job("teacher")) / "saved_model.pb").read_bytes()
     assert b"history_user_click" not in student
     assert b"history_user_click" in teacher
+
+
+def test_a_feature_that_only_training_reads_is_served_as_its_constant(
+    exported: Exporting, graph_dir: Path, tmp_path: Path
+) -> None:
+    constants = {"hour": 5, "tag": ("t1", "t2"), "video_age_days": 3.5}
+    features = {
+        name: dataclasses.replace(feature, served_as=constants.get(name))
+        for name, feature in job().features.items()
+    }
+    teacher = job(features=features)
+    graph = TransformGraph(str(graph_dir), features)
+    assert set(graph.served_spec) == set(features) - set(constants)
+    export_model(str(tmp_path), ServedRanker(Ranker(teacher), graph, teacher))
+    served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    rows = random_columns(6, seed=2)
+    fixed = [{**row, **constants, "tag": ["t1", "t2"]} for row in rows]
+    without = [{name: value for name, value in row.items() if name not in constants} for row in rows]
+    ordinary = tf.saved_model.load(str(exported(job()))).signatures["serving_default"]
+    expected = ordinary(examples=tf.constant([example(**row) for row in fixed]))
+    unfixed = ordinary(examples=tf.constant([example(**row) for row in rows]))
+    for given in (rows, fixed, without):
+        outputs = served(examples=tf.constant([example(**row) for row in given]))
+        for task in TASKS:
+            np.testing.assert_allclose(outputs[task], expected[task], rtol=1e-6)
+    assert not np.allclose(unfixed["click"], expected["click"])
+    assert served(examples=tf.constant([], tf.string))["click"].shape == (0,)
+
+
+def test_a_model_without_a_served_feature_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a feature without served_as, got \\['hour'\\]"):
+        job(features={"hour": Feature(kind="id", buckets=24, served_as=3)})
 
 
 def test_a_second_export_differs_only_in_its_variables_and_serves_them(

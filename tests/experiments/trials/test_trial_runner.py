@@ -163,7 +163,9 @@ def test_with_age_1_a_model_has_not_trained_on_the_span_before_the_scored_one(sm
     labels[small_stream.rows(3), 0] = 1 - labels[small_stream.rows(3), 0]
     flipped = with_labels(small_stream, labels)
     old, old_flipped, current, current_flipped = (
-        run(stream, control, last_span=4, extra_age=age) for age in (1, 0) for stream in (small_stream, flipped)
+        run(stream, control, last_span=4, extra_age=age)
+        for age in (1, 0)
+        for stream in (small_stream, flipped)
     )
     assert np.isnan(predictions_of_span(small_stream, old, 3)).all()
     predictions = predictions_of_span(small_stream, old, 4)
