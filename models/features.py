@@ -12,12 +12,14 @@ class Feature:
     """Transformation of one raw column into an input of a model. Every kind accepts missing values.
 
     Attributes:
-        kind: `id` hashes a string or integer into `buckets` and embeds it. `bag` does the same with a list of
-            strings and takes the mean. `number` is a z-score, 0 where missing. `quantiles` divides the
-            numbers into `buckets` ranges with equally many rows, and embeds the range of a number.
+        kind: `id` hashes a string or integer into `buckets` and embeds it. `bag` does the same with each
+            string of a list and takes the mean of the embeddings. `number` is a z-score, 0 where missing.
+            `quantiles` divides the numbers into `buckets` ranges with equally many rows, and embeds the range
+            of a number.
         buckets: number of buckets of an `id`, `bag` or `quantiles`, without the bucket for missing values; 0
             for a `number`.
-        log: whether a `number` passes through log1p before its z-score (for counts and durations, >= 0).
+        log: whether a `number` passes through log1p before its z-score (for counts and
+            durations); values below 0 become 0.
     """
 
     kind: Literal["id", "bag", "number", "quantiles"]
