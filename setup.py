@@ -5,7 +5,7 @@ PACKAGES = ("rankdistill", "eventlog", "models", "components", "pipeline", "expe
 setup(
     packages=[
         *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-        # Installed inside `rankdistill`: a top-level `schema` could clash with another distribution.
+        # Installed inside `rankdistill`, because a top-level `schema` could clash with another distribution.
         "rankdistill.schema",
     ],
     package_dir={"rankdistill.schema": "schema"},

@@ -58,7 +58,7 @@ class WorldResult:
         best: name of the best answer; "none" for the control.
         advised: name of the advised proposal; "none" if nothing is advised.
         within_noise: whether the advice is the best answer, or the interval of their difference contains 0.
-        regret: criterion of the best answer minus the criterion of the advice.
+        regret: criterion of the best answer minus the criterion of `advised`.
         paper_regret: criterion of the best answer minus the criterion of the paper's advice.
         gain: criterion of the best answer minus the control's criterion.
         paper_gain: criterion of the paper's advice minus the control's criterion.
@@ -125,7 +125,10 @@ def main() -> None:
 def evaluate(
     proposal_runner: ProposalRunner, advice: Advice, num_seeds: tuple[int, int], progress: ExperimentProgress
 ) -> WorldResult:
-    """Compares the advice with all proposals and with the control; `num_seeds` are those of steps 2 and 3."""
+    """Compares the advice with all proposals and the control.
+
+    `num_seeds` has the numbers of seeds in step 2 and in step 3.
+    """
     papers_advice = proposals()[0]
     few_seeds, many_seeds = (range(FIRST_SEED, FIRST_SEED + number) for number in num_seeds)
     progress.print_line("evaluating every proposal")

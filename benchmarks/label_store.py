@@ -226,7 +226,7 @@ def write_stock(server: Any, shards: Sequence[str]) -> tuple[float, int]:
 
 @contextlib.contextmanager
 def _beam_connected_to(server: Any) -> Iterator[Any]:
-    """Redirects WriteToBigQuery, which has no option for it, to `server`; yields a BigQuery client."""
+    """Redirects WriteToBigQuery to `server`, for which it has no option; yields a BigQuery client."""
     import google.auth
     from apache_beam.internal.gcp import auth
     from apache_beam.io.gcp.internal.clients.bigquery import bigquery_v2_client

@@ -168,7 +168,7 @@ LABELLERS: dict[str, Callable[[str, str, Path], int]] = {
     "stock": label_stock,
     "limit": label_limit,
 }
-"""Name → labelling function: from the URIs of Examples and Model and a new folder to the number of rows."""
+"""Name → function (URI of Examples, URI of Model, new folder) that returns the number of labelled rows."""
 
 
 if __name__ == "__main__":

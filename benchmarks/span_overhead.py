@@ -1,4 +1,4 @@
-"""Measures the overhead in a span's duration and in its label lag, after two spans in the same process.
+"""Measures the overhead in a span's duration and in its label lag, after two warm-up spans in one process.
 
 The overhead in the duration is the duration minus the seconds of the training steps and of scoring. So
 tracing, export, metadata and copies count as overhead. Training steps and scoring are timed afterwards on the
@@ -24,7 +24,7 @@ NUM_WARM_UP_SPANS = 2
 
 
 def main() -> None:
-    """Runs the burn-in and some spans in this process, measures the last one and prints its results."""
+    """Runs the burn-in and three more spans in this process, measures the last span, prints the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -127,7 +127,7 @@ def _train(learner: Any, blocks: Sequence[Any]) -> None:
 
 
 def _seconds_when_traced(run: Callable[[], object]) -> float:
-    """Calls `run` twice and returns the seconds of the second call; the first traces graphs, fills caches."""
+    """Calls `run` twice, first to trace graphs and fill caches; returns the seconds of the second call."""
     run()
     started = time.perf_counter()
     run()

@@ -20,7 +20,7 @@ class SoftLabels(Artifact):
 
 
 class Predictions(Artifact):
-    """Predictions of recent spans by a surface's models, made before the models trained on them.
+    """Predictions of a surface's models for recent spans, made before the models trained on these spans.
 
     One Parquet file per span. A span's file is kept until its delayed labels mature, and while the push gate
     uses it.

@@ -9,8 +9,8 @@ class BeamExecutor(base_beam_executor.BaseBeamExecutor):
     """Passes the Beam options to Beam unchanged.
 
     TFX's executor builds a source distribution of TFX for every instance. That takes seconds and is not
-    needed: workers in this process have TFX. Other workers need TFX and this project's packages. The Beam
-    options name an image or a setup file with both.
+    needed, because workers in this process have TFX. Other workers get TFX from their image or setup file.
+    `with_worker_package` adds this project's code to the Beam options if they name neither.
     """
 
     def __init__(self, context: Any = None) -> None:

@@ -37,8 +37,8 @@ def CandidateCheck(
     """Compares candidate and predecessor on held-out clusters, on which no model trains.
 
     A candidate is discarded if it is worse, a prediction is not finite, its training diverged, it had no row
-    to train on, or one of its tasks has never had a label. Then the predecessor stays the good model, and the
-    span becomes a deferred span, on which the next candidate trains too.
+    to train on, or one of its tasks has never had a label. Then the predecessor stays the last good
+    model, and the span becomes a deferred span, on which the next candidate trains too.
 
     Args:
         candidate: The newly trained model.
@@ -71,7 +71,7 @@ def judge_candidate(
 
     Args:
         candidate: URI of a Model artifact.
-        predecessor: URI of a Model artifact, or None.
+        predecessor: URI of a Model artifact; None if there is no model yet.
         files: Shards with the examples of held-out clusters.
         job: The candidate's training job; its tasks are compared.
         margin: See `candidate_verdict`.

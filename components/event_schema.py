@@ -41,9 +41,9 @@ class EventColumns:
 
     Attributes:
         schema: Path of the TFMD schema.
-        delays: Task → number of spans after which the log brings its label.
-        features: Columns that every file must have. Other columns of the schema are null where a file lacks
-            them.
+        delays: Task → number of spans after which the log brings its label; 0 for an immediate task.
+        features: Names of the features' columns, which every file must have. Other columns of the schema are
+            null where a file lacks them.
     """
 
     schema: str
@@ -82,8 +82,8 @@ def _arrow_type(column: schema_pb2.Feature, path: Path) -> pa.DataType:
             expected="BYTES, INT or FLOAT", got=schema_pb2.FeatureType.Name(column.type),
             fix="Give the column one of these types.",
         )  # fmt: skip
-    kind = _ARROW_TYPES[column.type]
-    return pa.list_(kind) if _has_list(column) else kind
+    value_type = _ARROW_TYPES[column.type]
+    return pa.list_(value_type) if _has_list(column) else value_type
 
 
 def _has_list(column: schema_pb2.Feature) -> bool:
@@ -178,7 +178,10 @@ def _fits(value: ServedValue | None, kind: int) -> bool:
 def _mismatch(
     columns: Mapping[str, schema_pb2.Feature], name: str, types: tuple[int, ...], reason: str
 ) -> Mismatch | None:
-    """What is wrong with the column `name`: it is missing, or its type is not in `types`."""
+    """Returns the fault of a column that is missing or whose type is not in `types`; None without a fault.
+
+    `reason` says in the message why the deployment needs the column.
+    """
     expected = " or ".join(schema_pb2.FeatureType.Name(kind) for kind in types)
     if name not in columns:
         close_names = difflib.get_close_matches(name, columns, n=1)

@@ -32,8 +32,8 @@ def LabelReport(
         blessing: Verdict on the teacher that trained on the span.
         report: The page.
         figures: `rows`, `coverage` (the lowest of all surfaces), `label_age_spans`, `label_seconds` (duration
-            of the labelling) and `lag_seconds` (from the newest impression to the publication of the set).
-            Without a label set, only `rows` and `coverage`, both 0.
+            of the labelling) and `lag_seconds` (from the newest impression to the publication of the set; not
+            the label lag). Without a label set, only `rows` and `coverage`, both 0.
         span: The span.
     """
     title = f"Labels of span {span}"

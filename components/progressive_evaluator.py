@@ -54,15 +54,15 @@ def ProgressiveEvaluator(
         examples: The surface's joined examples of the span.
         student: The last good student, or the empty marker.
         control: The last good control, or the empty marker.
-        earlier_predictions: Predictions of the last spans, or the empty marker.
+        earlier_predictions: Predictions of earlier spans, or the empty marker.
         figures: Predictions and labels of this span, and the figures computed from them.
         predictions: This span's predictions, and those of `earlier_predictions` that are still needed.
         span: The span.
         tasks: JSON of name → task.
-        resamples: Number of bootstrap draws of clusters.
+        resamples: Number of bootstrap draws of clusters; 0 for no intervals.
         min_positives: Binary tasks with fewer positives have no interval.
-        keep_spans: Minimum number of spans in `predictions`, including this span. Spans whose delayed labels
-            have not matured are always kept.
+        keep_spans: Number of the newest spans to keep in `predictions`, including this span. Spans whose
+            delayed labels have not matured are always kept.
         seed: Seed of the draws.
     """
     tasks_by_name = from_json(dict[str, Task], tasks)
@@ -118,9 +118,9 @@ def join_matured(earlier: Path, files: list[str], span: int, tasks: dict[str, Ta
     for impression_span in sorted({span - task.delay for task in tasks.values() if task.delay}):
         predictions = earlier / span_file(impression_span)
         if predictions.exists():
-            is_matured = pc.equal(labels[IMPRESSION_SPAN], impression_span)
+            is_of_span = pc.equal(labels[IMPRESSION_SPAN], impression_span)
             fresh = read_predictions(predictions, tasks)
-            joined[impression_span] = join_matured_labels(fresh, labels.filter(is_matured))
+            joined[impression_span] = join_matured_labels(fresh, labels.filter(is_of_span))
     return joined
 
 

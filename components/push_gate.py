@@ -43,7 +43,7 @@ def PushGate(
         rule: JSON of the surface's PushRule.
         tasks: JSON of name → task.
         resamples: Number of bootstrap draws of clusters.
-        min_positives: With fewer rows of the rarer class, every blessed candidate passes.
+        min_positives: If a binary task has fewer rows of its rarer class, every blessed candidate passes.
         seed: Seed of the draws.
     """
     if model_utils.is_model_blessed(blessing):

@@ -45,7 +45,8 @@ class SoftLabelBulkInferrerExecutor(BeamExecutor):
 
         Raises:
             BadInput: if there is no readable teacher. With `label_with: previous`, also if the teacher has
-                trained on the span: its labels would leak the hard labels of the examples.
+                trained on the span: its labels would leak the hard labels of the examples. See also
+                `label_span`.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         teacher = artifact_utils.get_single_instance(input_dict["model"])
@@ -187,7 +188,7 @@ class SoftLabelBulkInferrer(base_beam_component.BaseBeamComponent):
         Args:
             examples: Channel of the span's Examples; `train` and `holdout` are labelled.
             model: Channel of the teacher's Model.
-            previous_labels: Channel of the last span's SoftLabels, or of the empty marker.
+            previous_labels: Channel of the previous span's SoftLabels, or of the empty marker.
             store: URI of the label store.
             teacher: The teacher's name, a part of the label set's key.
             span: The span to label.

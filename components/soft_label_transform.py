@@ -29,7 +29,7 @@ from models.settings import from_json, to_json
 
 
 class SoftLabelTransformExecutor(BeamExecutor):
-    """Pins the span's label set and joins it; if its labels are unusable, acts as `without_labels` says."""
+    """Pins the span's label set and joins it; if its labels are unusable, acts as `JoinSettings` says."""
 
     def Do(
         self,
@@ -40,7 +40,8 @@ class SoftLabelTransformExecutor(BeamExecutor):
         """See the base class.
 
         Raises:
-            BadInput: with `without_labels: stop`, if no label set is usable or coverage is below the floor.
+            BadInput: with `without_labels: stop`, if no label set is usable or coverage is below the floor
+                (not in `first_spans`). See also `join_span`.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         joined = artifact_utils.get_single_instance(output_dict["joined"])

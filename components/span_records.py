@@ -4,7 +4,8 @@ A branch is `teacher`, a surface, a burn-in or the relabelling. The record of sp
 artifacts that later spans need. A *slot* is an artifact's use, such as `student`. The last step of the span
 writes the record under a temporary name and renames it. An interrupted span has no record.
 
-Functions import TFX's fileio when called: fileio imports TensorFlow, and quick commands import this module.
+Functions import TFX's fileio only when called, because fileio imports TensorFlow. So commands that import
+this module start quickly.
 """
 
 import dataclasses

@@ -86,7 +86,7 @@ def split_statistics(
     (batch,) = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
     options = tfdv.StatsOptions(schema=schema)
     if not histograms:
-        # No feature has an empty name, so none has a histogram.
+        # Only the included features get histograms, and no feature has this empty name.
         no_histograms = PerFeatureStatsConfig([FeaturePath([""])], PerFeatureStatsConfig.INCLUDE)
         options = tfdv.StatsOptions(schema=schema, per_feature_stats_config=no_histograms)
     return stats_impl.generate_statistics_in_memory(batch, options)

@@ -1,7 +1,8 @@
 """SpanValidator: checks a span's statistics for schema anomalies, drift and skew; stops the span or warns.
 
 TFX's ExampleValidator never stops a pipeline. It also passes no previous statistics to TFDV, so drift
-comparators have no effect. SpanValidator passes these statistics. The later steps of the DAG depend on it.
+comparators have no effect. SpanValidator passes these statistics. The later steps of the DAG run only after
+SpanValidator has succeeded.
 """
 
 import dataclasses
@@ -53,7 +54,8 @@ def SpanValidator(
         fitted_statistics: Statistics of the spans that the transform graph was fitted on, for the skew check;
             the empty marker skips it.
         schema: Types, domains, presence and comparators.
-        anomalies: The anomalies in the format of TFX's ExampleValidator; also written if there are none.
+        anomalies: The anomalies of `train` in the format of TFX's ExampleValidator; also written if there are
+            none. The custom property `anomalies` has the lines of all splits.
         span: The span, for messages.
         severities: JSON of the Severities.
 

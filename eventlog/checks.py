@@ -29,7 +29,7 @@ class EmptySpan(BadInput):
 
 @dataclass(frozen=True)
 class SpanCounts:
-    """Numbers of rows in a checked span.
+    """Numbers of rows in a checked span. The age of a row is this span minus the row's `impression_span`.
 
     Attributes:
         fresh: fresh rows.
@@ -52,7 +52,7 @@ class _RowKind:
     """Counts of the rows of one age, over all row groups read so far.
 
     Attributes:
-        age: the span of the rows minus their `impression_span`; 0 for fresh rows.
+        age: the span that holds the rows minus their `impression_span`; 0 for fresh rows.
         tasks: the tasks whose labels come in these rows.
         num_rows: number of rows.
         ids: the example ids of each row group.
@@ -68,7 +68,7 @@ class _RowKind:
     @property
     def name(self) -> str:
         """The name of these rows in messages."""
-        return f"matured rows of {self.age} spans ago" if self.age else "fresh rows"
+        return f"rows matured after {self.age} spans" if self.age else "fresh rows"
 
 
 def check_span(log: Path, span: int, columns: LogColumns, version: int | None = None) -> SpanCounts:
@@ -85,11 +85,12 @@ def check_span(log: Path, span: int, columns: LogColumns, version: int | None = 
 
     Raises:
         EmptySpan: if the span has no fresh row.
-        BadInput: if a file is unreadable; a column is missing, occurs twice or has a type that cannot be
-            converted; a row is of a later span; a fixed column has a null or an empty text; a text is not
-            UTF-8; a list has a null item; a time in milliseconds is not between 2000 and 2100; a number is
-            NaN or infinite; a task has labels in rows of another age than its delay, or no label in any of
-            its rows; an example id occurs in two rows of the same age.
+        BadInput: if the span is missing; a file is unreadable or carries code; a column is missing, occurs
+            twice, or has a type or value that cannot be converted; `impression_span` is a later span; a
+            fixed column has a null or an empty text; a text is not UTF-8; a list has a null item; an event
+            time is not in the years 2000 to 2099; a number is NaN or infinite; a task has labels in rows of
+            another age than its delay, or the rows of this age have none; an example id occurs in two rows
+            of the same age.
     """
     kinds = [_RowKind(age, columns.tasks_at(age)) for age in columns.ages]
     files = span_files(log, span, version)

@@ -42,7 +42,7 @@ class LogColumns:
 
     @property
     def ages(self) -> list[int]:
-        """The ages in spans of the rows that have labels, ascending; 0 for fresh rows."""
+        """The ages, in spans, of the rows that have labels, ascending; 0, for fresh rows, is always first."""
         return sorted({0, *self.delays.values()})
 
     def tasks_at(self, age: int) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def canonical_schema(schema: pa.Schema, where: str) -> pa.Schema:
 
 
 def require_distinct(schema: pa.Schema, where: str) -> None:
-    """Raises BadInput if a name occurs twice in `schema`: Arrow's dataset reader refuses such a file."""
+    """Raises BadInput if a name occurs twice in `schema`, which Arrow's dataset reader would refuse."""
     for name, count in Counter(schema.names).items():
         if count > 1:
             raise BadInput(
@@ -143,7 +143,7 @@ def _canonical_type(field: pa.Field, where: str) -> pa.DataType:
     value_type = value_type.value_type if pt.is_dictionary(value_type) else value_type
     if pt.is_null(value_type):
         return pa.list_(pa.string()) if is_list else pa.string()
-    # An integer stays an integer: of the types that take it, the first is its own.
+    # int64 comes first, because integers are convertible to all three types and must stay integers.
     for wanted in (pa.int64(), pa.string(), pa.float32()):
         if is_convertible(value_type, wanted):
             return pa.list_(wanted) if is_list else wanted
@@ -160,6 +160,6 @@ def _convert_column(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedA
     if pt.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pt.is_floating(wanted) and not pt.is_floating(column.type):
-        # A large integer has no exact float32. The nearest one is meant.
+        # A direct cast refuses a large integer without an exact float32. Through float64 it is rounded.
         return column.cast(pa.float64(), safe=False).cast(wanted)
     return column.cast(wanted)

@@ -1,7 +1,7 @@
 """History features: counts and smoothed label means of declared entities, over all earlier spans.
 
-By default only the teacher uses these features: a student would need a feature store at serving time. The
-state is saved after each span, so that a later run can add spans.
+In the shipped configurations only the teacher uses these features, because a student would need a feature
+store at serving time. The state is saved after each span, so that a later run can add spans.
 """
 
 from __future__ import annotations
@@ -191,12 +191,12 @@ def _read_state(path: Path, settings: HistorySettings) -> pa.Table:
             got=f"columns {', '.join(names)}",
         )  # fmt: skip
     span = table.schema.metadata[_SPAN_KEY]
-    num_all_rows = pc.sum(pc.equal(table["entity"], _ALL_ROWS)).as_py() or 0
+    num_totals = pc.sum(pc.equal(table["entity"], _ALL_ROWS)).as_py() or 0
     num_nulls = sum(column.null_count for column in table.columns)
-    if not _SPAN.fullmatch(span) or num_all_rows != 1 or num_nulls:
+    if not _SPAN.fullmatch(span) or num_totals != 1 or num_nulls:
         raise BadInput(
             "damaged history state", where=str(path), fix=_WRITE_LOG_AGAIN,
             expected=f"the number of a span, one row with entity {_ALL_ROWS} and no null",
-            got=f"span {span[:20]!r}, {num_all_rows} rows with this entity and {num_nulls} nulls",
+            got=f"span {span[:20]!r}, {num_totals} rows with this entity and {num_nulls} nulls",
         )  # fmt: skip
     return table

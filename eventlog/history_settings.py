@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 COUNT = "count"
-"""Name of the feature with the number of impressions; the other features are named by their tasks."""
+"""Last part of the name of a feature with the number of impressions. The other names end with a task."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class HistorySettings:
     """The entities and tasks whose past becomes the features `history_<entity>_{count,<task>}`.
 
     Attributes:
-        entities: entity, such as a user → column with its id.
-        tasks: tasks with labels in fresh rows; each entity has a smoothed mean of each.
+        entities: kind of entity, such as `user` → column with its id.
+        tasks: immediate tasks; each gives every entity a feature, the smoothed mean of its labels.
         prior_strength: weight of the global mean, as a number of labels, in the smoothed means.
     """
 

@@ -51,7 +51,8 @@ def write_kuairand(source: Path, out: Path, on_span: Callable[[int, int], None] 
 
     Raises:
         BadInput: if files or columns are missing or unreadable, or a day is missing between other days. Also
-            if the log in `out` has another source, or the source has a day before the log's first day.
+            if the log in `out` has another source or a damaged history, or the source has a day before the
+            log's first day.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".kuairand-") as workspace:
@@ -88,7 +89,7 @@ def _matured_rows(log: Path, span: int) -> Iterator[pa.Table]:
         return
     window = range(impression_span + 1, impression_span + 1 + LTV_WINDOW_SPANS)
     labels = ", ".join(f"CAST(NULL AS FLOAT) AS {LABEL_PREFIX}{task}" for task in IMMEDIATE_TASKS)
-    # Whole milliseconds, as in the source: a sum of integers does not depend on the order of the rows.
+    # Sums whole milliseconds, because a sum of integers does not depend on the order of the rows.
     query = f"""
     WITH watched AS (
       SELECT cluster_id, sum(CAST(round((exp(CAST(label_watch_time AS DOUBLE)) - 1) * 1000) AS BIGINT)) AS ms
@@ -130,7 +131,7 @@ def _span_tables(
 def _fresh_rows(log: Path, spans: range, columns: list[str] | None = None) -> Any:
     """An Arrow scanner of the fresh rows of consecutive spans."""
     files = [str(file) for span in spans for file in span_files(log, span)]
-    # `spans` has at most LTV_DELAY spans, so the impressions of its matured rows are in spans before it.
+    # Drops the matured rows: their impressions are LTV_DELAY spans older, and `spans` is not longer.
     return open_dataset(files).scanner(columns=columns, filter=pc.field(IMPRESSION_SPAN) >= spans.start)
 
 

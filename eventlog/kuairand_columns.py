@@ -19,9 +19,10 @@ HISTORY = HistorySettings(
     tasks=IMMEDIATE_TASKS,
     prior_strength=10.0,
 )
-"""A beta-binomial prior has the strength p (1 - p) / variance - 1. Estimates by moments on KuaiRand-Pure: for
-click and long_view 6 (users) and 8 to 9 (videos); for like 4 (users) and 49 (videos). Half of the users have
-at most seven impressions in the whole log, so without a prior their rates would be mostly chance.
+"""Half of the users have at most seven impressions in the whole log, so without a prior their rates would be
+mostly chance. A beta-binomial prior has the strength p (1 - p) / variance - 1. On KuaiRand-Pure, the method
+of moments estimates 6 (users) and 8 to 9 (videos) for click and long_view, and 4 (users) and 49 (videos) for
+like. The strength 10 lies between these estimates.
 """
 
 _STRING_FEATURES = ("user_id", "video_id", "author_id", "upload_type", "user_active_degree")
@@ -41,5 +42,5 @@ LOG_COLUMNS = LogColumns(
     delays=dict.fromkeys(IMMEDIATE_TASKS, 0) | dict.fromkeys(DELAYED_TASKS, LTV_DELAY),
     features={field.name: field.type for field in (*FEATURE_COLUMNS, *HISTORY.columns)},
 )
-"""Labels are 0 or 1, except `label_watch_time` and `label_ltv`: log1p of seconds. Both are heavy-tailed."""
+"""Labels are 0 or 1, except `label_watch_time` and `label_ltv`: log1p of seconds, which are heavy-tailed."""
 LOG_SCHEMA = LOG_COLUMNS.schema

@@ -45,7 +45,7 @@ _USER_COLUMNS = (
 )  # fmt: skip
 _VIDEO_COLUMNS = ("video_id", "author_id", "upload_dt", "upload_type", "tag")
 _RESERVED_COLUMNS = ("day", "ordinal", *_USER_COLUMNS[1:], *_VIDEO_COLUMNS[1:])
-"""Columns that the query adds to the columns of the log files."""
+"""Columns that our queries add to the columns of the log files."""
 
 
 class KuaiRandSource:
@@ -56,8 +56,8 @@ class KuaiRandSource:
         workspace: a folder for the database and DuckDB's spilled rows.
 
     Raises:
-        BadInput: if files or columns are missing, a file cannot be read, or a log file has a null key or a
-            reserved column.
+        BadInput: if files or columns are missing, a file cannot be read, or a log file has a null in one of
+            `_KEY_COLUMNS` or a column of `_RESERVED_COLUMNS`.
     """
 
     def __init__(self, source: Path, workspace: Path) -> None:

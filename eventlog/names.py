@@ -1,7 +1,7 @@
 """Checks that names and paths are safe to use.
 
-A name becomes a folder, a part of ids and a part of a pipeline's name. A path becomes a URI and a pattern of
-files.
+A name becomes a folder, a part of ids and a part of a pipeline's name. A path becomes a URI and a file
+pattern.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def name_fault(
 
     Args:
         name: the name.
-        reserved: words with another meaning. The name must not be such a word, nor begin with it and `-`.
-        max_length: largest allowed number of characters; None for any number, as for ids made of names.
+        reserved: words with another meaning. The name must not be such a word, nor begin with one and `-`.
+        max_length: largest allowed number of characters; None for no limit, as for ids that join names.
     """
     if not _NAME.fullmatch(name) or (max_length is not None and len(name) > max_length):
         limit = "" if max_length is None else f"at most {max_length} "
@@ -50,13 +50,13 @@ def name_fault(
         )
     if any(name == word or name.startswith(f"{word}-") for word in reserved):
         return Fault(
-            f"another name than {', '.join(reserved)}", repr(name), "Rename it: this name has a meaning."
+            f"another name than {', '.join(reserved)}", repr(name), "Rename it: this name is reserved."
         )
     return None
 
 
 def path_fault(path: str | Path) -> Fault | None:
-    """Checks the text of a local path; returns None if every character is safe."""
+    """Checks the text of a local path; returns None if it is safe, so neither empty nor a URI."""
     if not str(path):
         return Fault("the name of a folder or file", "nothing", "Give a name.")
     if _SCHEME.match(str(path)):
@@ -66,7 +66,7 @@ def path_fault(path: str | Path) -> Fault | None:
         return None
     return Fault(
         f"a path without control characters and {' '.join(_UNSAFE_CHARS)}", f"{unsafe!r} in {str(path)!r}",
-        "Use another folder: patterns of files and URLs read this character in another way.",
+        "Use another folder: this character has a special meaning in file patterns or URLs.",
     )  # fmt: skip
 
 

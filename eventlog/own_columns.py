@@ -18,13 +18,15 @@ from eventlog.spans import span_files, span_versions
 def own_columns(log: Path) -> dict[int, LogColumns]:
     """The columns of each span of a log, with the delays of its labels.
 
-    A span must have the columns of all spans before it, of the same types; it may have further ones. The
-    delay of a task is the age at which most of its labels occur (of several such ages the largest), 0 without
-    labels.
-    Damaged files are left out: `check_span` reports them.
+    A column of an earlier span is expected in all later spans, with its first type. `check_span` then reports
+    a span without the column or with another type.
+
+    The delay of a task is the age of the rows that hold most of its labels: the largest such age if there are
+    several, 0 without labels. Damaged files are left out: `check_span` reports them.
 
     Raises:
-        BadInput: if a column has a type that an event log cannot hold, or a fixed column is missing.
+        BadInput: if the log does not exist, or a span has no part file. Also if the first file of a span
+            carries code, lacks a fixed column, or has a column twice or of a type that a log cannot hold.
     """
     schemas: dict[int, pa.Schema] = {}
     for span in span_versions(log):

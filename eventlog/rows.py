@@ -3,7 +3,8 @@
 A *fresh* row lies in the span of its impression. Its delayed labels are null. A *matured* row of the same
 impression lies in a later span: the span in which the delayed labels become known. It has only these labels.
 A row is fresh if `impression_span` equals the span that holds the row, and matured if it is smaller. The
-difference is the *delay* of the labels. Tasks with different delays have different matured rows.
+difference is the *age* of the row. The *delay* of a label is the age of the rows that bring it. Tasks with
+different delays have different matured rows.
 """
 
 from __future__ import annotations

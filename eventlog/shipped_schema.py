@@ -8,7 +8,7 @@ from eventlog.errors import BadInput
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FOLDERS = (_ROOT / "schema", _ROOT / "rankdistill" / "schema")
-"""In a checkout, and in a wheel. A top-level `schema/` of a wheel could collide with other packages."""
+"""In a checkout, and in a wheel: there a top-level `schema/` could collide with other packages."""
 
 
 def shipped_schema(name: str) -> Path:

@@ -27,7 +27,7 @@ SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
 ROW_GROUP_ROWS = 32_768
 PART_ROWS = 1_048_576
-"""A new part file begins after this number of rows. A part may have more: no table is cut in two."""
+"""A new part file begins after this number of rows. A part may have more rows, as no table is cut in two."""
 
 
 def span_folder(log: Path, span: int, version: int = 0) -> Path:
@@ -52,9 +52,9 @@ def write_span(
 
     Raises:
         ValueError: if this version is already complete, because a complete version never changes. Also if a
-            table lacks a column of the schema or its type cannot be converted, or there is neither a table
-            nor a schema.
-        BadInput: without a schema, see `canonical_schema`.
+            table lacks a column of the schema, a type or value cannot be converted, or there is neither a
+            table nor a schema.
+        BadInput: if `schema` is None and `canonical_schema` refuses the first table.
     """
     folder = span_folder(log, span, version)
     if (folder / SUCCESS).exists():
@@ -150,7 +150,7 @@ def span_files(log: Path, span: int, version: int | None = None) -> list[Path]:
 
 
 def count_surfaces(log: Path, spans: Iterable[int]) -> dict[str, int]:
-    """Number of rows of each surface in the given spans, largest first.
+    """Number of rows of each surface in the given spans, the largest number first.
 
     Raises:
         BadInput: if a span is missing.

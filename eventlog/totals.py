@@ -65,8 +65,8 @@ class EntityTotals:
 
         Args:
             indices: `[selected]` int; -1 stands for a new entity.
-            priors: `[tasks]` float, the value for an entity without labels; the means of the others are
-                smoothed towards it.
+            priors: `[tasks]` float, the values for an entity without labels; the means of other entities are
+                smoothed towards them.
 
         Returns:
             `[1 + tasks, selected]` float32: log1p(impressions), then the smoothed mean of each task.
@@ -80,7 +80,8 @@ class EntityTotals:
     def all_features(self, num_entities: int, priors: Array) -> Array:
         """The features of entities 0 to `num_entities - 1`; faster than `features`.
 
-        Entities that were never added have the features of a new entity.
+        Entities that were never added have the features of a new entity. `num_entities` must not be smaller
+        than the number of entities in the totals.
         """
         features = _prior_features(num_entities, priors)
         features[:, : len(self.impressions)] = self._smoothed(slice(None), priors)

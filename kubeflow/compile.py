@@ -45,7 +45,7 @@ def main(config: Path, out: Path | None) -> None:
     for name, documents in documents_by_pipeline.items():
         path = folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump_all(documents, sort_keys=True))
-        click.echo(f"{path}: {len(documents[0]['root']['dag']['tasks'])} tasks")
+        click.echo(f"{path}: {len(documents[0]['root']['dag']['tasks'])} steps")
 
 
 if __name__ == "__main__":

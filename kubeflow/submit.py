@@ -64,7 +64,7 @@ def run(client, file: Path, span: int | None, wait: bool) -> None:
 
     package = read_package(file)
     if client is None:
-        click.echo(f"would run {package.name}, {'the next span' if span is None else f'span {span}'}")
+        click.echo(f"would run {package.name}, {'the next due span' if span is None else f'span {span}'}")
         return
     run_id = client.run(package, span)
     click.echo(f"{package.name}: run {run_id}")
@@ -74,7 +74,7 @@ def run(client, file: Path, span: int | None, wait: bool) -> None:
 
 @main.command()
 @click.argument("file", type=_FILE)
-@click.option("--cron", required=True, help="Six fields, seconds first: '0 */10 * * * *'.")
+@click.option("--cron", required=True, help="Six fields, seconds first. Every ten minutes: '0 */10 * * * *'.")
 @click.pass_obj
 def schedule(client, file: Path, cron: str) -> None:
     """Run the pipeline in FILE on a schedule, each time for the next due span.
@@ -90,7 +90,7 @@ def schedule(client, file: Path, cron: str) -> None:
         click.echo(f"would schedule {package.name} at {cron}")
         return
     recurring_run_id, num_replaced = client.schedule(package, cron)
-    click.echo(f"{package.name}: recurring run {recurring_run_id}, replaced {num_replaced} earlier")
+    click.echo(f"{package.name}: recurring run {recurring_run_id}, replaced {num_replaced} earlier ones")
 
 
 @main.command()
@@ -100,7 +100,7 @@ def schedule(client, file: Path, cron: str) -> None:
 def backfill(client, file: Path, spans: str) -> None:
     """Run the pipeline in FILE for each span of a range, one after another.
 
-    It trains like any run of the pipeline. `rankdistill backfill`, which only labels, is another command.
+    Unlike `rankdistill backfill`, which only labels, this command also trains.
     """
     from eventlog.spans import parse_range
     from pipeline.kubeflow.submission import read_package

@@ -22,8 +22,8 @@ class CompiledLearner(Learner):
     """A `Learner` whose step takes a third of the time.
 
     Results equal those of `Learner`, except for rounding and the choice of dropped units. Compilation takes
-    seconds. XLA needs static shapes: a block is cut into pieces of fixed length, and the last piece is padded
-    with rows without labels.
+    seconds. XLA needs static shapes, so a block is cut into pieces of fixed length, and the last piece is
+    padded with rows without labels.
 
     Args:
         job: the training job.

@@ -16,7 +16,7 @@ class Distillation:
         strategy: `direct` applies the soft loss to the hard logit. `auxiliary` applies the soft loss to a
             separate soft logit, which is never served. `none` uses no soft labels.
         head: layers of an auxiliary soft head. `logit` is one layer on the task's tower; `tower` is a tower
-            of its own and a logit.
+            of its own with a logit layer.
         weight: factor of the task's soft loss, >= 0.
         temperature: divides the teacher's and the student's logits in the soft loss, > 0; 1 for regression.
         trunk_gradient_scale: factor of the gradient from an auxiliary soft head into the layers that it

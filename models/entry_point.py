@@ -1,8 +1,8 @@
 """Entry point of TFX's Trainer.
 
 TFX reloads this module before each training. `models.training`, which caches traced graphs, is not reloaded.
-`run_fn` imports `models.training` only when it is called. Otherwise `tfx` could not compile a pipeline: `tfx`
-has loaded Keras 3, and `models.training` imports TensorFlow Recommenders, which refuses Keras 3.
+`run_fn` imports `models.training` only when it is called. Otherwise the command `tfx` could not compile a
+pipeline: it has loaded Keras 3, and `models.training` imports TensorFlow Recommenders, which refuses Keras 3.
 """
 
 from typing import Any

@@ -16,15 +16,16 @@ class Feature:
     """Transformation of one raw column into an input of a model. Every kind accepts missing values.
 
     Attributes:
-        kind: `id` embeds a string or integer. `bag` embeds each string of a list and takes the mean. `number`
-            is a z-score, 0 where missing. `quantiles` divides the numbers into `buckets` ranges with equally
-            many rows, and embeds the range of a number.
+        kind: `id` embeds a string or integer. `bag` embeds each string of a list and takes the mean of the
+            embeddings. `number` is a z-score, 0 where missing. `quantiles` divides the numbers into `buckets`
+            ranges with equally many rows, and embeds the range of a number.
         buckets: number of buckets of an `id`, `bag` or `quantiles`, without the bucket for missing values. An
             `id` or `bag` is hashed into its buckets. 0 for a `number`, and with a vocabulary.
         vocabulary: values of an `id` or `bag` (integers as text), each with its own bucket; all others share
             one further bucket. Without `buckets` and `vocabulary`, the vocabulary is the column's domain in
             the schema.
-        log: whether a `number` passes through log1p before its z-score (for counts and durations, >= 0).
+        log: whether a `number` passes through log1p before its z-score (for counts and durations); values
+            below 0 become 0.
         served_as: value that replaces the column's values in labels, evaluation and serving. Only training
             reads the column, such as the position on the page. None: the column's own values.
 

@@ -21,7 +21,7 @@ class TrainingJob:
     """Settings for the training of one model.
 
     Attributes:
-        role: the control is a student without distillation.
+        role: role of the model. The control is a student without distillation.
         surface: the one surface that the model ranks for; None for all.
         seed: seed of initial values, dropout and the order of examples; equal for a student and its control.
         features: this model's features by raw column. No other column is parsed or served.
@@ -100,7 +100,7 @@ class TrainingJob:
 def graph_settings(job: TrainingJob) -> TrainingJob:
     """The job with seed, passes, learning rate and soft weights set to constants.
 
-    Jobs whose `graph_settings` are equal share one traced graph.
+    Jobs whose `graph_settings` are equal can share one traced graph.
     """
     return dataclasses.replace(
         job,

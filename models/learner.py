@@ -84,8 +84,9 @@ class Learner:
         return int(self.updates.step)
 
     def initialize_to_base_rates(self, sums: np.ndarray, counts: np.ndarray) -> None:
-        """Initialises the biases of all heads to the mean label of their task; see
-        `Ranker.initialize_biases`.
+        """Sets the biases so that all heads predict the mean labels at first; see `Ranker.initialize_biases`.
+
+        The heads of a regression without labels stay unchanged.
 
         Args:
             sums: `[tasks]`, sums of the hard labels on their tasks' scales.
@@ -105,7 +106,7 @@ class Learner:
         return [variable.numpy() for variable in self._all_variables]
 
     def restore(self, values: Sequence[np.ndarray]) -> None:
-        """Sets all variables to a snapshot, without a new trace of the graph."""
+        """Sets all variables to a snapshot; the traced graph stays."""
         for variable, value in zip(self._all_variables, values, strict=True):
             variable.assign(value)
 
@@ -140,7 +141,7 @@ class Learner:
             )
 
     def _trace(self, block_spec: BlockSpec) -> Callable[[Mapping[str, Tensor], Targets], BlockSums]:
-        # The loop over batches is in the graph: to start a step from Python takes as long as a small batch.
+        # The batch loop is in the graph, because starting a step from Python takes as long as a small batch.
         traced: Callable[[Mapping[str, Tensor], Targets], BlockSums] = tf.function(
             self._train_block, input_signature=block_spec
         )

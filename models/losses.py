@@ -58,7 +58,8 @@ def regression_loss(predictions: Tensor, labels: Tensor, where: Tensor) -> Tenso
 def zero_inflated_loss(parameters: Tensor, labels: Tensor, where: Tensor) -> Tensor:
     """Negative log-likelihood of labels that are either 0 or normally distributed on the task's scale.
 
-    With scale log1p, it is close but not equal to the zero-inflated lognormal (ZILN) loss of the amount.
+    With scale log1p, it is close but not equal to the zero-inflated lognormal (ZILN) loss of the amount, the
+    label before log1p.
 
     Args:
         parameters: `[batch, tasks, 3]` float: logit of the probability of a label above 0, then mean and
@@ -74,7 +75,7 @@ def zero_inflated_loss(parameters: Tensor, labels: Tensor, where: Tensor) -> Ten
 
     Reference: Wang et al., "A Deep Probabilistic Model for Customer Lifetime Value Prediction", arXiv
     1912.07753, section 3. Differs: labels are normal on the task's scale, not lognormal in the amount's
-    unit. The standard deviation has a lower bound: without it, a repeated amount has an unbounded likelihood.
+    unit. The standard deviation has a lower bound. Without it, a repeated amount has an unbounded likelihood.
     """
     positive_logits, labels = _mask_inputs(parameters[:, :, 0], labels, where)
     mean, log_deviation = (
@@ -98,7 +99,7 @@ def ziln_expectation(parameters: Tensor) -> Tensor:
 def soft_binary_loss(
     logits: Tensor, soft_labels: Tensor, where: Tensor, temperatures: Sequence[float]
 ) -> Tensor:
-    """Cross-entropy of a student's logits against the teacher's probabilities, both softened.
+    """Cross-entropy of a student's logits against the teacher's probabilities, both softened by temperature.
 
     The loss is multiplied by temperature², so that gradients have comparable sizes at all temperatures.
 

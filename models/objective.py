@@ -30,10 +30,12 @@ class Targets(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Mean losses over the labelled rows of all replicas; 0 for a task without labels.
+    """Mean losses over the labelled rows; 0 for a task without labels.
+
+    With several replicas, each value is this replica's share. The shares add up to the mean.
 
     Attributes:
-        total: scalar float32, the minimised weighted sum. With several replicas, this replica's share.
+        total: scalar float32, the minimised weighted sum.
         hard: `[tasks]` float32, unweighted.
         soft: `[distilled tasks]` float32, unweighted.
     """
@@ -56,8 +58,8 @@ class Objective:
     def __init__(self, job: TrainingJob) -> None:
         names = list(job.tasks)
         self._is_binary = [task.kind == "binary" for task in job.tasks.values()]
-        # Column of each task's hard loss in [losses, zero-inflated losses], see `_hard_losses`.
         self._ziln_columns = [names.index(name) for name, task in job.tasks.items() if task.loss == "ziln"]
+        # Column of each task's hard loss in [losses, zero-inflated losses], see `_hard_losses`.
         self._hard_columns = [
             len(names) + self._ziln_columns.index(column) if column in self._ziln_columns else column
             for column in range(len(names))

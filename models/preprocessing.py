@@ -25,7 +25,7 @@ _FIXED_POINT = 2.0**30
 _LARGEST_NUMBER = 2.0**20
 """Larger numbers are clipped, so that the sum of eight million squares fits in an int64."""
 _MIN_VARIANCE = 1e-9
-"""Relative to 1 + mean². A smaller variance is a rounding error: the column is treated as constant."""
+"""Relative to 1 + mean². A smaller variance is a rounding error, so the column is treated as constant."""
 
 
 def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, str]) -> dict[str, Tensor]:
@@ -59,7 +59,7 @@ def features_config(features: Mapping[str, Feature]) -> dict[str, str]:
 
 
 def build_graph(schema: schema_pb2.Schema, features: Mapping[str, Feature]) -> None:
-    """Checks a schema: builds the graph of `preprocessing_fn` without data.
+    """Checks a schema by building the graph of `preprocessing_fn`, without data.
 
     Raises:
         BadInput: if TensorFlow or TFT refuses a column of the schema.
@@ -71,7 +71,7 @@ def build_graph(schema: schema_pb2.Schema, features: Mapping[str, Feature]) -> N
             preprocessing_fn(inputs, features_config(features))
     except (TypeError, ValueError, tf.errors.OpError) as error:
         raise BadInput(
-            "no feature graph", where="features and schema",
+            "the feature graph cannot be built", where="features and schema",
             expected="columns that TensorFlow Transform reads", got=str(error).splitlines()[0][:300],
             fix="Correct the schema; schema/impressions.pbtxt is an example.",
         ) from error  # fmt: skip
@@ -101,8 +101,8 @@ def _transformed(column: Tensor, feature: Feature) -> Tensor:
 def _log1p(values: Tensor) -> Tensor:
     """log1p with results that do not depend on a value's position in the batch.
 
-    TensorFlow computes the last values of a batch, which do not fill a vector register, differently: their
-    last digit differs. Beam's batch sizes vary from run to run.
+    TensorFlow computes the last values of a batch, which do not fill a vector register, in another way, and
+    their last digit differs. Beam's batch sizes vary from run to run, so the batch is padded here.
     """
     num_values = tf.size(values)
     padded = tf.pad(values, [[0, -num_values % _VALUES_PER_REGISTER]])
@@ -112,12 +112,12 @@ def _log1p(values: Tensor) -> Tensor:
 def _z_scores(values: Tensor) -> Tensor:
     """`[values]` float32 z-scores; 0 in a constant column.
 
-    Unlike `tft.scale_to_z_score`, this adds fixed-point integers. Beam adds in a varying order. So sums of
-    floats would differ between two burn-ins, and the feature version with them.
+    Unlike `tft.scale_to_z_score`, this adds fixed-point integers, whose sum does not depend on their order.
+    Beam adds in a varying order. With floats, two burn-ins would give different sums and feature versions.
     """
     numbers = tf.clip_by_value(tf.cast(values, tf.float64), -_LARGEST_NUMBER, _LARGEST_NUMBER)
     powers = tf.stack([tf.ones_like(numbers), numbers, numbers * numbers], axis=1)
-    # Integers and fractions are added apart: in fixed point, a sum of large numbers would overflow int64.
+    # Whole parts and fractions have separate sums: in fixed point, a sum of large numbers overflows int64.
     floors = tf.floor(powers)
     parts = tf.concat([floors, (powers - floors) * _FIXED_POINT], axis=1)
     sums = tft.sum(tf.cast(tf.round(parts), tf.int64), reduce_instance_dims=False)

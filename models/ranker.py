@@ -36,7 +36,7 @@ class RankerLogits(NamedTuple):
 
 
 class HiddenLayer(tf.keras.layers.Layer):
-    """Dense layer with ReLU, then the architecture's clipping and dropout."""
+    """Dense layer with ReLU, then the architecture's clipping and dropout. `path` sets name and seeds."""
 
     def __init__(self, width: int, path: str, architecture: Architecture, seed: int) -> None:
         super().__init__(name=path.replace("/", "_"))
@@ -64,7 +64,9 @@ class HiddenLayer(tf.keras.layers.Layer):
 
 
 class Ranker(tf.keras.Model):
-    """Embeddings, optional TFRS cross layers, a shared trunk, and per task a tower and a logit.
+    """Embeddings, optional TFRS cross layers, a shared trunk, and per task a tower and a logit layer.
+
+    A task with auxiliary distillation also has a soft head.
 
     The constructor creates every variable with a seed that depends only on the job's seed and the variable's
     path. So neither the order of calls nor a soft head changes an initial value.

@@ -53,9 +53,9 @@ def shards_by_span(patterns: Iterable[str]) -> dict[int, list[str]]:
 class ExampleReader:
     """Parses and transforms the examples of a job, block by block.
 
-    A block contains many batches: on single batches, parsing and transforming take ten times as long per row.
-    Both run outside tf.data, which would prepare their graph again for every pass. On a small span, this
-    would take as long as training.
+    A block contains many batches, because parsing and transforming single batches takes ten times as long per
+    row. Both run outside tf.data, which would prepare their graph again for every pass. On a small span, the
+    preparation would take as long as training.
 
     Args:
         job: defines features, tasks and soft labels; no other column is parsed.

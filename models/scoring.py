@@ -23,8 +23,8 @@ _TENSOR_TYPES = {pa.string(): tf.string, pa.int64(): tf.int64, pa.float32(): tf.
 class ServedGraph:
     """Graph of a served model. It scores with the variables of any model that has the same graph.
 
-    Models of one job differ only by their variables. To read variables takes a fiftieth of the time that it
-    takes to load and trace a graph.
+    Models of one job differ only by their variables. Reading the variables is fifty times as fast as loading
+    and tracing a graph.
 
     Args:
         uri: folder of the SavedModel.
@@ -45,8 +45,17 @@ class ServedGraph:
     ) -> Any:
         """Scores a batch of tf.Examples with the variables of the SavedModel `uri`.
 
+        Args:
+            uri: folder of a SavedModel with this graph.
+            weights_fingerprint: fingerprint of its variables.
+            serialized: `[batch]` string.
+            carry: see `Scorer.score_files`.
+
         Returns:
-            The carried columns, see `_parse_carried`, and task → `[batch]` float32 score.
+            The carried columns, see `_parse_carried`, and task → `[batch]` float32 prediction.
+
+        Raises:
+            BadInput: if the variables cannot be read.
         """
         with self._lock:
             if weights_fingerprint != self._weights_fingerprint:
@@ -101,7 +110,7 @@ class Scorer:
             task, with the task's name.
 
         Raises:
-            BadInput: if a shard cannot be read, or a column has another type.
+            BadInput: if a shard or the model's variables cannot be read, or a column has another type.
         """
         schema = pa.schema([*carry.items(), *((task, pa.float32()) for task in self.tasks)])
         try:
@@ -121,7 +130,7 @@ class Scorer:
 
 
 _MAX_GRAPHS = 16
-"""Enough for a teacher and the students and controls of its surfaces; one graph takes about 50 MB."""
+"""Enough for a teacher and the students and controls of seven surfaces; one graph takes about 50 MB."""
 _GRAPHS: dict[str, ServedGraph] = {}
 """Loaded graphs by fingerprint of graph and assets, least recently used first."""
 

@@ -1,4 +1,4 @@
-"""Seeds by path: variables with the same path in two models have equal initial values."""
+"""Seeds by path: variables with the same path in two models of one seed have equal initial values."""
 
 from __future__ import annotations
 

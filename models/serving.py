@@ -37,7 +37,7 @@ class ServedRanker(tf.Module):
     def __init__(self, ranker: Ranker, graph: TransformGraph, job: TrainingJob) -> None:
         super().__init__(name="served_ranker")
         # The ranker must not be an attribute: every attribute is saved, and the ranker has soft heads.
-        # To save a Keras model also takes ten times as long.
+        # Saving a Keras model would also take ten times as long.
         self.served_variables = ranker.served_variables
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES_INPUT)])
@@ -74,10 +74,11 @@ def export_model(uri: str, served: ServedRanker) -> None:
 
 
 def _export_variables(uri: str, served: ServedRanker) -> None:
-    """Writes the variables and copies the graph: saving a graph takes as long as training on a small span."""
+    """Writes the variables, but copies the graph: saving it takes as long as training on a small span."""
     tf.io.gfile.makedirs(f"{uri}/variables")
     tf.train.Checkpoint(root=served).write(f"{uri}/{VARIABLES_PREFIX}")
-    # The graph is written last: a folder with a graph can be served, also without a fingerprint.
+    # The graph follows variables and assets, because a folder with a graph counts as a model to serve. The
+    # fingerprint may be missing.
     for path, content in reversed(served.exported_graph.files.items()):
         tf.io.gfile.makedirs(f"{uri}/{path}".rpartition("/")[0])
         with tf.io.gfile.GFile(f"{uri}/{path}", "wb") as file:

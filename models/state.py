@@ -31,13 +31,13 @@ class StateRecord:
     """Content of `state.json`, which describes a training state.
 
     Attributes:
-        feature_version: version of the transform graph of the training.
+        feature_version: feature version of the transform graph that the training used.
         step: number of updates so far, including those before warm starts.
         spans: every span that the model has trained on, in order of training.
         role: role of the job.
         surface: surface of the job.
         job_hash: hash of `job`, from the function `job_hash`.
-        job: the last training job.
+        job: the job of the last training.
         unlabelled_tasks: tasks for which training has had no hard label so far, including before warm starts.
     """
 
@@ -94,7 +94,7 @@ def divergence_reason(model_uri: str) -> str | None:
 
 
 def write_state(uri: str, record: StateRecord, **trackables: Any) -> None:
-    """Writes the variables of `trackables`, then the record: a folder with a record is complete."""
+    """Writes the variables of `trackables`, then the record, so that a folder with a record is complete."""
     import tensorflow as tf
 
     tf.io.gfile.makedirs(uri)
@@ -137,7 +137,7 @@ def restore_state(uri: str, **trackables: Any) -> None:
 def check_warm_start(uri: str, record: StateRecord, job: TrainingJob, feature_version: str) -> None:
     """Checks that a warm start does not change the meaning of any variable.
 
-    Learning rate, loss weights, temperatures, batch size, passes and seed may change between spans.
+    All other settings may change between spans, such as learning rate, loss weights, batch size and seed.
 
     Raises:
         BadInput: if feature version, role, surface, features, tasks, architecture, soft heads, or name or

@@ -12,7 +12,7 @@ from models.settings import Natural, settings
 
 Labels = TypeVar("Labels")
 
-_OLDER_DELAY = 3
+_DELAY_IN_OLDER_ROOTS = 3
 
 
 @settings
@@ -24,13 +24,15 @@ class Task:
         group: primary engagement (`pet`), primary satisfaction (`pst`), or `other`.
         unit: unit of the hard label in the event log, e.g. `probability`, `seconds` or `log1p_seconds`.
         scale: function that training and evaluation apply to a regression's hard label from the event log.
-            Loss, soft label and served value stay on this scale: the expectation of a logarithm has no exact
-            inverse. Use `identity` if the event log already has log1p values, such as the log1p of seconds.
-        delay: number of spans after the impression's span when the log brings the hard label. 0: the label
-            is in the fresh row. Otherwise it is in a matured row.
+            Loss, soft label and served value stay on this scale. They are not converted back, because the
+            expectation of a logarithm has no exact inverse. Use `identity` if the event log already has log1p
+            values, such as the log1p of seconds.
+        delay: number of spans from the impression's span to the span whose log brings the hard label. With 0
+            the label is in the fresh row, otherwise in a matured row.
         weight: factor of this task's hard loss, >= 0.
         loss: loss of a regression's hard head. `squared` is the squared error. `ziln` is for labels
-            >= 0 that are often 0: the likelihood of a zero-inflated normal distribution on the task's scale.
+            >= 0 that are often 0: the negative log-likelihood of a zero-inflated normal distribution on the
+            task's scale.
             Soft label and served value are the expectation of this distribution.
 
     Reference: Khani et al., RecSys '24 (PET and PST tasks); Wang et al., arXiv 1912.07753 (ZILN).
@@ -46,11 +48,11 @@ class Task:
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _read_older(cls, values: Any) -> Any:
-        """Reads `delayed`, which roots of release 0.1 recorded: all delayed labels came three spans later."""
+    def _convert_delayed(cls, values: Any) -> Any:
+        """Converts `delayed`, which older roots recorded, to `delay`. All their delays were three spans."""
         if isinstance(values, dict) and "delayed" in values and "delay" not in values:
             rest = {name: value for name, value in values.items() if name != "delayed"}
-            return rest | {"delay": _OLDER_DELAY if values["delayed"] else 0}
+            return rest | {"delay": _DELAY_IN_OLDER_ROOTS if values["delayed"] else 0}
         return values
 
     @property

@@ -145,7 +145,7 @@ class TrainingRun:
             self.spans.append(span)
 
     def export(self, serving_uri: str) -> None:
-        """Writes the training state, then the served model: an artifact with a served model is complete."""
+        """Writes the training state, then the served model, so that an artifact with a model is complete."""
         artifact = serving_uri.rstrip("/").rpartition("/")[0]
         record = StateRecord(
             feature_version=self.feature_version,

@@ -18,7 +18,7 @@ Tensor = Any
 def feature_version(transform_graph_dir: str) -> str:
     """12 hex digits of a hash of the frozen graph's computation and assets.
 
-    A warm start needs the graph that the model was trained on: with another graph, ids and scales would
+    A warm start needs the graph that the model was trained on. With another graph, ids and scales would
     silently change their meaning. TensorFlow numbers functions by a counter of the process, so two exports of
     one graph differ in these numbers. TensorFlow's fingerprint ignores them.
 

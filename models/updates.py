@@ -14,7 +14,7 @@ Tensor = Any
 
 _CLIPPY_RELATIVE_THRESHOLD = 0.5
 _CLIPPY_ABSOLUTE_THRESHOLD = 1e-2
-"""Clippy's thresholds, from the paper. With TFRS's defaults, one value near 0 freezes its variable."""
+"""Clippy's thresholds, from the paper. With TFRS's defaults, one weight near 0 freezes its variable."""
 
 
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -43,8 +43,8 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
 class _StaticShapes:
     """Mixin for a Keras optimizer: sparse updates whose shapes do not depend on the batch.
 
-    Keras sums the gradients of equal ids with `tf.unique`, whose output size varies. Compiled by XLA, that is
-    slower than the plain graph. Here the first row of each id has the sum of its gradients. The other rows
+    Keras sums the gradients of equal ids with `tf.unique`, whose output size varies. Compiled by XLA, this is
+    slower than without XLA. Here the first row of each id has the sum of the id's gradients. The other rows
     have 0, which changes no slot and no weight.
     """
 
@@ -75,8 +75,8 @@ _OPTIMIZERS = {
 class Updates:
     """Applies gradients to a ranker's variables.
 
-    Reference: Tang et al., Clippy, arXiv 2302.09178, algorithm 1. Differs: embeddings use plain Adagrad. With
-    Clippy, one rare row would slow down the whole table.
+    Reference: Tang et al., Clippy, arXiv 2302.09178, algorithm 1. Differs: embeddings use plain Adagrad, not
+    Clippy, because one rare row would slow down the whole table.
 
     Args:
         optimizer: settings.

@@ -13,12 +13,12 @@ SPAN = "span"
 
 @settings
 class Step:
-    """Settings of one pipeline step. `beam` also applies on one machine, the other keys only on a cluster.
+    """Settings of one pipeline step. `beam` also applies on one machine, the other keys only in containers.
 
     Attributes:
         cpus: Limit of CPU cores, > 0.
         memory_gib: Limit of memory in GiB, > 0.
-        gpus: Number of accelerators; the cluster sets their type.
+        gpus: Number of accelerators; `cluster.accelerator` is their type.
         image: Container image of this step; empty: the image of `cluster`.
         beam: Beam options of this step, such as `--runner=FlinkRunner`; they override `beam_pipeline_args`.
     """
@@ -32,7 +32,7 @@ class Step:
 
 @settings
 class Cluster:
-    """One Kubeflow cluster, or one project on Vertex AI.
+    """One Kubernetes cluster with Kubeflow, or one project on Vertex AI.
 
     Attributes:
         pipeline_root: Folder of all runs' artifacts: a `minio://`, `s3://` or `gs://` URI.

@@ -41,11 +41,11 @@ class Validation(Severities):
     """Severity of anomalies in a span's statistics, and handling of faulty and late spans.
 
     Attributes:
-        refused_span: What happens if a span is faulty or an anomaly stops it. `stop`: the loop ends; revise
+        refused_span: Action on a span that is faulty or that an anomaly stops. `stop`: the loop ends; revise
             the span, then run the loop again. `skip`: no model labels the span or trains on it. An empty span
             is always skipped.
         late_after_spans: A missing span is skipped when this number of later spans are complete. No model
-            trains on it, even if it arrives later. None: the loop waits without limit.
+            trains on it, even if it arrives later. None: a missing span is never skipped.
     """
 
     refused_span: Literal["stop", "skip"] = "stop"
@@ -64,7 +64,8 @@ class Evaluation:
     Attributes:
         margin: A candidate's loss on the held-out clusters may exceed its predecessor's by this fraction.
         resamples: Number of bootstrap draws per interval; 0 for no intervals.
-        min_positives: A binary task with fewer positive labels gets no interval.
+        min_positives: A binary task with fewer positive labels gets no interval. The push gate compares
+            student and control only if the rarer class has at least this number of rows.
         tfma: Whether to add TFX's Evaluator for each student; slow.
         tfma_slices: Features by whose values TFMA slices its metrics.
     """
@@ -104,7 +105,7 @@ class Deployment:
         label_checks: Checks of a teacher's labels before their publication.
         evaluation: Settings of the candidate check, the metrics and their intervals.
         ranking: How surfaces rank; only `rankdistill online` needs it.
-        rows_per_shard: Rows per shard, the unit of Beam work.
+        rows_per_shard: Maximum number of rows in a shard, the unit of Beam work.
         beam_pipeline_args: Beam options of all Beam components. DirectRunner is not the default, because it
             first tries to download Prism; then it falls back to FnApiRunner.
         steps: Settings of single steps, by prefix of the component id; the longest prefix applies. An entry

@@ -36,7 +36,8 @@ def load_deployment(path: Path) -> Deployment:
         deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
     except pydantic.ValidationError as error:
         faults = error.errors()
-        # A misspelt key often causes a second fault: the correct key is missing. Only the first is useful.
+        # A misspelt key often causes a second fault, because the correct key is missing. So report the
+        # unknown key.
         unknown = (fault for fault in faults if fault["type"] == _UNKNOWN_KEY)
         raise _as_bad_input(path, next(unknown, faults[0])) from error
     schema = _schema_file(path, deployment.schema)

@@ -13,8 +13,8 @@ class RunPaths:
     Attributes:
         root: Folder of everything that the run writes. A later run with the same root continues it.
         events: The event log, which the run reads.
-        teacher_root: Root of the teacher's loop, if surfaces run in a separate loop. They copy its frozen
-            transform graph.
+        teacher_root: Root of the teacher's loop, if surfaces run in a separate loop. The surfaces use the
+            transform graph of this root. None: no separate loop.
         on_cluster: Whether steps run in pods. A later run cannot read artifacts of pods, so each span's
             results are copied under the root. Each branch also ends with a report for Kubeflow's UI.
     """

@@ -80,8 +80,8 @@ class Surface:
             None: the surface begins right after the burn-in.
         burn_in: Student and control first train on the burn-in's spans, on hard labels only. False: they are
             untrained when their first soft labels arrive.
-        control_every: The control trains at every n-th span, on all spans since its last training. 0: there
-            is no control.
+        control_every: The control trains at spans whose number is a multiple of this, on all spans since its
+            last training. 0: there is no control.
         push: The gate between a blessed student and serving; None: every blessed student is pushed.
         student: The student of this surface. None: the deployment's `student`.
         labels: Selects the label sets that the student reads; default: those of the deployment's own teacher.
@@ -101,7 +101,7 @@ class Surface:
 
 @settings
 class Ranking:
-    """How surfaces rank, and what they achieve by it. Only `rankdistill online` reads it.
+    """Weights by which surfaces rank, and measures of a ranking. Only `rankdistill online` reads them.
 
     Attributes:
         weights: Task → weight of its prediction in the score by which the items of a visit are ranked.
@@ -113,7 +113,7 @@ class Ranking:
     measures: dict[str, dict[str, float]]
 
     def check(self, tasks: Mapping[str, Task]) -> None:
-        """Raises ValueError if a task is not among `tasks`, or has delayed labels, or nothing is named."""
+        """Raises ValueError if weights name no task, a delayed task, or a task that is not among `tasks`."""
         named = {"ranking.weights": self.weights}
         named |= {f"ranking.measures.{name}": weights for name, weights in self.measures.items()}
         for key, weights in named.items():

@@ -9,8 +9,10 @@ Fault injection: `POST /_faults` replaces the rules with a list such as:
 All keys are optional; these values are the defaults, except that without "path" or "method" every path or
 method matches. The first matching rule is applied with probability "p", at most "times" times. With "when":
 "after", the server does the work, but the client gets the fault instead of the answer. With "drop": true, the
-server cuts the connection instead of answering with "status". `GET /_faults` returns the rules. Each rule
-that was applied has the number of its `hits`.
+server cuts the connection instead of answering with "status". "status" is 400, 409, 412, 429, 500 or 503.
+
+`GET /_faults` returns the rules. A rule that was applied has its number of "hits"; its
+"times" is then the number that is left.
 
 `POST /_drop_results` deletes the results of all queries: many stored results slow down later statements.
 BigQuery deletes its results after a day.

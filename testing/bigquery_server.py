@@ -161,12 +161,12 @@ def running(data: Path, *, patched: bool = True, threads: int | None = None) -> 
 
 
 def missing_python() -> str | None:
-    """Returns the reason why the server cannot be installed, or None."""
+    """Returns the reason why the server cannot be installed; None if Python 3.13 is found."""
     return None if find_python() else f"the BigQuery server needs Python {PYTHON}, which was not found"
 
 
 def find_python() -> Path | None:
-    """Finds Python 3.13 on PATH or in pyenv; returns its path, or None."""
+    """Finds Python 3.13 on PATH or in pyenv; returns its path, or None if there is none."""
     on_path = shutil.which(f"python{PYTHON}")
     pyenv = Path(os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))) / "versions"
     pythons = ([Path(on_path)] if on_path else []) + sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))
@@ -240,7 +240,7 @@ def free_ports(count: int) -> list[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Starts a server, runs a command, and returns the command's exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the server")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the server's data")
     parser.add_argument("--dataset", default="rankdistill", help="dataset of the label store")
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, help="after --; {store} is replaced with the store's URI"

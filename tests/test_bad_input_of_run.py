@@ -195,7 +195,7 @@ def test_a_log_that_the_loop_copies_from_bigquery_may_be_missing(
     config.write_text(yaml.safe_dump(small_document | tables | {"label_store": store}))
     shutil.rmtree(log)
 
-    assert "BigQuery does not answer: expected the complete spans" in refusal(config=config)
+    assert "BigQuery cannot be read: expected the complete spans" in refusal(config=config)
 
 
 def test_nonsense_range(refusal):

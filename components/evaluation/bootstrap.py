@@ -137,7 +137,7 @@ def cluster_counts(num_clusters: int, indices: Sequence[int], seed: int) -> Arra
 
 
 def interval(values: Array) -> tuple[float, float] | None:
-    """Returns the percentile interval, at `CONFIDENCE`, of `[resamples]` values; None if all are NaN."""
+    """Returns the percentile interval, at `CONFIDENCE`, of `[resamples]` values; None if none is finite."""
     defined = values[np.isfinite(values)]
     if defined.size == 0:
         return None

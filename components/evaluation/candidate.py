@@ -22,13 +22,13 @@ class CandidateVerdict:
 
     Attributes:
         blessed: whether the candidate replaces its predecessor.
-        reason: one line for people.
-        candidate_loss: mean relative loss of the candidate over the tasks with enough labels. None without
-            such a task, or if a prediction is not finite.
-        predecessor_loss: mean relative loss of the predecessor, None in the same cases and without a
-            predecessor.
-        candidate_losses: task with enough labels -> relative loss of the candidate.
-        predecessor_losses: task with enough labels -> relative loss of the predecessor.
+        reason: reason for the verdict, one line of text.
+        candidate_loss: mean of `candidate_losses`; None if `candidate_losses` is empty.
+        predecessor_loss: mean of `predecessor_losses`; None if `predecessor_losses` is empty.
+        candidate_losses: task with enough labels -> relative loss of the candidate, see `candidate_verdict`.
+            Empty if the candidate was discarded without a comparison.
+        predecessor_losses: task with enough labels -> relative loss of the predecessor. Also empty if there
+            is no predecessor, or if one of its predictions is not finite.
     """
 
     blessed: bool
@@ -55,8 +55,8 @@ def candidate_verdict(
     Args:
         labels: task -> `[rows]` float in the task's unit, NaN where masked.
         candidate: task -> `[rows]` float prediction on the task's scale.
-        predecessor: the same for the predecessor. None if there is no predecessor: the candidate is blessed
-            if its predictions are finite.
+        predecessor: the same for the predecessor. None if there is no predecessor; then the candidate is
+            blessed if its predictions are finite.
         tasks: name -> task to compare.
         margin: the candidate is discarded if its mean relative loss exceeds (1 + `margin`) times the
             predecessor's.

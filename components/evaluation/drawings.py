@@ -120,7 +120,7 @@ def _axes(height_inches: float) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure, caption: str) -> str:
-    """Returns the `<svg>` element. Its ids depend on the caption, so that drawings of one page differ."""
+    """Returns the `<svg>` element. Its ids depend on the caption, so that two drawings share no id."""
     file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": caption, "font.family": "sans-serif"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

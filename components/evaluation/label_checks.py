@@ -33,8 +33,8 @@ class LabelChecks:
             the last published set.
         calibration: Limit of the calibration ratio, > 1. The ratio is a task's mean soft label divided by its
             mean hard label on the same rows; it must lie between 1 / `calibration` and `calibration`.
-        min_rows: Minimum number, per surface and task, of soft labels for the drift check and of hard labels
-            for the calibration check. With fewer, the check is skipped. For a binary task, only
+        min_rows: Minimum number, per surface and task, of soft labels in both sets for the drift check and of
+            hard labels for the calibration check. With fewer, the check is skipped. For a binary task, only
             positives count: the expected positives (the sum of the soft labels) and the positive hard labels.
         on_drift: If a task drifts, `warn` publishes the set, and `stop` does not.
         on_skew: If a calibration ratio is beyond its limit, `warn` publishes the set, and `stop` does not.
@@ -80,7 +80,7 @@ def label_statistics(rows: pa.Table, tasks: Mapping[str, Task]) -> Statistics:
 
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     # Histograms take nine tenths of the time. Only the drift check needs a histogram, with bins of equal
-    # width. TFDV computes a hundred times as many quantiles as requested, so two buckets are enough.
+    # width. TFDV builds these bins from a hundred times as many quantiles as requested, so two are enough.
     with_histogram = [FeaturePath([SOFT_PREFIX + name]) for name in tasks]
     options = tfdv.StatsOptions(
         num_quantiles_histogram_buckets=2,

@@ -24,7 +24,8 @@ def predictions_schema(tasks: Mapping[str, Task]) -> pa.Schema:
     """Returns the schema of a predictions table.
 
     Each task has the float32 columns `label_<task>`, in the task's unit, and `<role>_<task>`, on the task's
-    scale. A label is null where masked. A prediction is null if the role has no model yet.
+    scale. A label is null where masked. A prediction is null if the role has no model yet, or if the
+    model lacks the task. The teacher's prediction is the row's soft label, or null without a soft label.
     """
     id_columns = [(EXAMPLE_ID, pa.string()), (CLUSTER_ID, pa.string()), (IMPRESSION_SPAN, pa.int64())]
     prefixes = (LABEL_PREFIX, *(f"{role}_" for role in ROLES))

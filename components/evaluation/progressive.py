@@ -52,7 +52,7 @@ def progressive_figures(
     """Computes the figures of teacher, student and control per task, and student minus control.
 
     Student and control are evaluated on the rows that both models have predicted. The teacher is evaluated on
-    the same rows, if they have a soft label. A role without any prediction is left out. The bootstrap
+    the same rows, if they have a soft label. A role without such a row is left out. The bootstrap
     resamples the clusters of all spans together. Student and control share the resamples, so their difference
     is paired.
 
@@ -71,12 +71,13 @@ def progressive_figures(
     Raises:
         BadInput: if a prediction is not finite.
     """
-    spans = [tables[span] for span in sorted(tables)]
-    clusters, num_clusters = _index_clusters(spans)
+    ordered_tables = [tables[span] for span in sorted(tables)]
+    clusters, num_clusters = _index_clusters(ordered_tables)
     figures: dict[str, Any] = {}
     for name, task in tasks.items():
         rows = [
-            _task_rows(table, indices, name, task) for table, indices in zip(spans, clusters, strict=True)
+            _task_rows(table, indices, name, task)
+            for table, indices in zip(ordered_tables, clusters, strict=True)
         ]
         roles = _compute_figures_by_role(rows, task, num_clusters, resamples, seed)
         figures[name] = {role: _to_json(role_figures, min_positives) for role, role_figures in roles.items()}
@@ -86,13 +87,13 @@ def progressive_figures(
     return figures
 
 
-def _index_clusters(spans: Sequence[pa.Table]) -> tuple[list[np.ndarray], int]:
-    """Returns each span's `[rows]` int64 cluster indices, and the number of clusters of all spans."""
-    if not spans:
+def _index_clusters(tables: Sequence[pa.Table]) -> tuple[list[np.ndarray], int]:
+    """Returns each table's `[rows]` int64 cluster indices, and the number of clusters of all tables."""
+    if not tables:
         return [], 0
-    columns = [table[CLUSTER_ID].combine_chunks() if table.num_rows else [] for table in spans]
+    columns = [table[CLUSTER_ID].combine_chunks() if table.num_rows else [] for table in tables]
     ids = pc.unique(pa.chunked_array(columns, pa.string()))
-    indices = [pc.index_in(table[CLUSTER_ID], value_set=ids).to_numpy().astype(np.int64) for table in spans]
+    indices = [pc.index_in(table[CLUSTER_ID], value_set=ids).to_numpy().astype(np.int64) for table in tables]
     return indices, len(ids)
 
 

@@ -53,7 +53,7 @@ class GateVerdict:
 
     Attributes:
         push: whether the candidate may be pushed.
-        reason: one line for people.
+        reason: reason for the verdict, one line of text.
         rests_on: evidence for the verdict: `control` if student and control were compared, else
             `candidate check`.
         difference: the student's lead over the control in the metric's unit, positive if the student is

@@ -81,7 +81,7 @@ def render_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str | None:
-    """Formats a number with its interval, such as `+0.0111 [+0.0050, +0.0150]`; None without a number."""
+    """Formats a number with its interval, such as `+0.0111 [+0.0050, +0.0150]`; None if `value` is None."""
     if value is None:
         return None
     text = f"{value:{sign}.4f}"

@@ -1,8 +1,9 @@
-"""Copies complete spans from BigQuery into the event log; the table `spans_table` lists the complete spans.
+"""Copies complete spans from BigQuery into the event log.
 
-Each row of `spans_table` has two integer columns, `span` and `version` (0 or null: the original version). The
-job that loads impressions adds the row after all impressions of the span. The row corresponds to the file
-`_SUCCESS` in a span's folder of an event log.
+The deployment's key `spans_table` names a table that lists the complete spans. Each row has two integer
+columns, `span` and `version` (0 or null: the original version). The job that loads impressions adds the row
+after all impressions of the span. The row corresponds to the file `_SUCCESS` in a span's folder of an event
+log.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class CompleteSpans:
         # __post_init__ has checked the name.
         sql = f"SELECT span, MAX(IFNULL(version, 0)) AS version FROM `{self.name}` GROUP BY span"  # noqa: S608
         try:
-            # Short, because serve-loop itself retries, and must be able to stop between two tries.
+            # A short timeout, because serve-loop itself retries, and must be able to stop between two tries.
             retry = DEFAULT_RETRY.with_timeout(_TIMEOUT_SECONDS)
             job = self.events.location.client().query(sql, retry=retry, job_retry=None)
             rows = job.result(retry=retry)
@@ -62,7 +63,7 @@ class CompleteSpans:
         return {row.span: row.version for row in rows}
 
     def fetch(self, log: Path, on_span: Callable[[int, int], object]) -> None:
-        """Copies the complete span versions that an event log lacks, by ascending span.
+        """Copies the newest version of each span, unless the event log has it, by ascending span.
 
         A span is written completely or not at all.
 

@@ -30,7 +30,7 @@ _ARROW_TYPES = {
     "INTEGER": pa.int64(), "INT64": pa.int64(), "BOOLEAN": pa.bool_(), "BOOL": pa.bool_(),
     "FLOAT": pa.float64(), "FLOAT64": pa.float64(), "NUMERIC": pa.float64(), "BIGNUMERIC": pa.float64(),
 }  # fmt: skip
-"""BigQuery's types that are not text."""
+"""BigQuery type → Arrow type, for a span without rows. All other types count as text."""
 _TABLE_NAME = re.compile(r"([a-z0-9.:-]+)\.(\w+)\.(\w+)")
 _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -57,10 +57,10 @@ class EventTable:
         """Reads the rows of one span with the Storage Read API.
 
         Returns:
-            All columns except `span` with the types of an event log, sorted by time and id.
+            All columns except `span`, in the types of an event log; the rows are sorted by time and id.
 
         Raises:
-            BadInput: if the table or a fixed column is missing, or an event log cannot hold a column's type.
+            BadInput: if the table, `span` or a fixed column is missing, or an event log cannot hold a type.
         """
         self.require_columns()
         project, dataset, table = _TABLE_NAME.fullmatch(self.name).groups()  # type: ignore[union-attr]
@@ -112,7 +112,10 @@ class EventTable:
             on_span(span, write_span(log, span, [rows]))
 
     def require_columns(self, columns: LogColumns | None = None) -> None:
-        """Checks that the table exists and has the column `span`, the fixed columns and those of `columns`.
+        """Checks that the table exists and has the column `span` and the fixed columns.
+
+        Args:
+            columns: also requires these columns, except the optional ones. None: requires no others.
 
         Raises:
             BadInput: if the table or a column is missing.
@@ -125,7 +128,7 @@ class EventTable:
             raise BadInput(
                 f"missing column {min(missing)}", where=f"events table {self.name}",
                 expected="the columns that the deployment reads, and the column span", got="no such column",
-                fix="Add the column to the table; null means masked.",
+                fix="Add the column to the table; a label that is null is masked.",
             )  # fmt: skip
 
     def missing_columns(self, names: Iterable[str]) -> set[str]:

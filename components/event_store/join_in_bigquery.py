@@ -39,11 +39,13 @@ class BigQueryJoin:
 
     Attributes:
         events: table of impressions.
-        columns: the columns of `events` to read. Rows whose age is the delay of no task are left out.
+        columns: the columns of `events` to read. Matured rows are left out if no task has their delay (`span`
+            minus `impression_span`).
         output_uri: root of the Examples artifact to write.
         span: span of the examples.
         surface: surface of the examples.
-        records: records of the label sets of the span and of its matured rows' spans, in the same dataset.
+        records: records of the label sets of the span, and of the spans of its matured rows' impressions. The
+            dataset of `events.location` must store these sets.
         delays: task of the teacher → number of spans after which the log brings its hard label, see `Task`.
         num_buckets: number of shards in each split.
 

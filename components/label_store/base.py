@@ -31,7 +31,7 @@ FIXED_COLUMNS = pa.schema(
         pa.field(SURFACE, pa.string()),
     ]
 )
-"""Schema of the columns of every label row, without its `soft_<task>` columns."""
+"""Schema of label rows without their `soft_<task>` columns. `event_date` is the impression's date in UTC."""
 
 
 def require_name(value: str, kind: str) -> str:
@@ -78,10 +78,10 @@ class SoftColumn:
     """Meaning of the numbers in one `soft_<task>` column. A column never changes its meaning.
 
     Attributes:
-        kind: binary: a probability in [0, 1]; regression: an expected value on `scale`.
-        link: function that turns the teacher's logit into the stored number.
-        unit: unit of the stored number, in words.
-        scale: transformation of the hard label before the teacher trains on it.
+        kind: `binary` for probabilities in [0, 1], `regression` for expected values on `scale`.
+        link: function from the teacher's output to the stored number: `sigmoid` for a logit, else `identity`.
+        unit: unit of the task's hard label in the event log, such as `seconds`.
+        scale: function that is applied to the hard label before training: `identity` or `log1p`.
     """
 
     kind: Literal["binary", "regression"]
@@ -168,8 +168,8 @@ class LabelSetRecord:
     Attributes:
         set_id: id of the set, unique among all attempts, published or unpublished.
         key: teacher and span.
-        revision: 1 for the first set of its key.
-        columns: task → meaning of its `soft_<task>` column.
+        revision: 1 for the first set of its key, 2 for the next, and so on.
+        columns: task → kind, link, unit and scale of its `soft_<task>` column.
         facts: facts from the labelling job.
         rows: number of label rows, one per labelled example.
         rows_per_surface: surface → number of label rows.
@@ -196,7 +196,7 @@ class ShardWriter(abc.ABC):
     """Writes the shards of one attempt. Beam pickles the writer and calls it in workers.
 
     Attributes:
-        columns: task → meaning of its column.
+        columns: task → kind, link, unit and scale of its `soft_<task>` column.
     """
 
     columns: dict[str, SoftColumn]
@@ -217,6 +217,7 @@ class ShardWriter(abc.ABC):
             table: columns of `FIXED_COLUMNS` and a float32 `soft_<task>` for each of the set's tasks.
 
         Raises:
+            BadInput: if `name` is not a safe name; see `require_name`.
             ValueError: if the table has other columns, or another order of columns.
         """
 
@@ -233,7 +234,7 @@ class LabelStore(abc.ABC):
 
         Args:
             key: teacher and span of the set.
-            columns: task → meaning of its `soft_<task>` column.
+            columns: task → kind, link, unit and scale of its `soft_<task>` column.
 
         Raises:
             BadInput: if a task's name cannot be part of a column name.
@@ -268,7 +269,9 @@ class LabelStore(abc.ABC):
     def scan(
         self, set_id: str, columns: Sequence[str], *, surface: str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Yields the rows of a published set. Only the given columns and rows are read from storage.
+        """Yields the rows of a published set: the given columns, of one surface or of all.
+
+        A backend reads only these columns from storage. It may read rows of other surfaces, which it drops.
 
         Args:
             set_id: id of the set.
@@ -320,7 +323,7 @@ class LabelStore(abc.ABC):
         """
 
     def initialize(self) -> list[str]:
-        """Creates the tables of the store if the backend needs any; returns their names."""
+        """Creates the tables that the backend does not create on first use; returns their names."""
         return []
 
     def find_set(self, set_id: str) -> LabelSetRecord:
@@ -336,7 +339,7 @@ class LabelStore(abc.ABC):
 
 
 class DamagedSet(BadInput):
-    """Rows or a file of a published label set are missing, or the file cannot be read."""
+    """Rows or a file of a published label set are missing, or a file cannot be read."""
 
 
 _DAMAGED_SET_FIX = "Restore the file, or label the span again with `rankdistill backfill --supersede`."

@@ -20,7 +20,7 @@ class Certificate:
     """Facts about a published label set, stored in the artifact. The rows are in the label store.
 
     Attributes:
-        set_id: id of the published set. If an earlier attempt was published first, the id of that attempt.
+        set_id: id of the published set. If another attempt was published first, the id of that attempt.
         teacher: name of the teacher.
         teacher_version: version of the teacher that labelled the span.
         span: the labelled span.
@@ -31,10 +31,10 @@ class Certificate:
         coverage: surface → share of its fresh rows that have a soft label, in [0, 1].
         label_age_spans: label age: `span` minus the last span on which the teacher has trained.
         seconds: duration of the labelling.
-        event_ms: time of the newest labelled impression, Unix milliseconds; in a span of more than 100,000
-            rows, of the newest in a sample. 0 if there are no rows, or if unknown.
+        event_ms: time of the newest labelled impression, Unix milliseconds; 0 if there are no rows, or if
+            unknown. In a span of more than 100,000 rows, only a sample of the rows is examined.
         ready_ms: time when the span's examples were complete, Unix milliseconds; 0 if unknown.
-        labelled_ms: time when all labels were staged, Unix milliseconds; 0 if unknown.
+        labelled_ms: time when all labels were staged and checked, Unix milliseconds; 0 if unknown.
         published_ms: time of publication, Unix milliseconds.
     """
 
@@ -56,7 +56,7 @@ class Certificate:
 
 
 def certify(record: LabelSetRecord, examples_per_surface: Mapping[str, int]) -> Certificate:
-    """Builds the certificate of a published set from its record. Does not check the record.
+    """Builds the certificate of a published set from its record.
 
     Args:
         record: record of the set.

@@ -19,7 +19,7 @@ def find_fault(table: pa.Table, columns: Mapping[str, SoftColumn]) -> str:
 
     Args:
         table: label rows with a `soft_<task>` for each of `columns`.
-        columns: task → meaning of its column.
+        columns: task → kind, link, unit and scale of its column.
     """
     num_missing = table[EXAMPLE_ID].null_count
     if num_missing:

@@ -26,10 +26,10 @@ def hash_ids(ids: pa.ChunkedArray) -> Array:
 
 
 def compute_checksum(table: pa.Table) -> int:
-    """Returns a 64-bit fingerprint of a table's contents.
+    """Returns a 64-bit checksum of a table's example ids and soft labels.
 
-    The fingerprint is the sum of the rows' hashes, so the order and the sharding of the rows do not matter.
-    The checksum of a set is the sum of its shards' checksums modulo 2**64.
+    The checksum is the sum of the rows' hashes modulo 2**64, so the order of the rows does not matter. The
+    checksum of a set is the sum of its shards' checksums modulo 2**64, so the sharding does not matter.
 
     Args:
         table: label rows with `example_id` and `soft_<task>` float32; other columns are ignored.

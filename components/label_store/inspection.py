@@ -20,8 +20,8 @@ class TaskDifference:
     Attributes:
         task: name of the task.
         changed: number of examples whose two labels are not equal.
-        mean: mean absolute difference, over the examples with a label in both sets.
-        largest: largest absolute difference.
+        mean: mean absolute difference, over the examples with a label in both sets; 0 if there are none.
+        largest: largest absolute difference, over the same examples; 0 if there are none.
     """
 
     task: str
@@ -55,7 +55,7 @@ def verify_set(store: LabelStore, set_id: str) -> list[str]:
 
     Raises:
         BadInput: if the set is not published.
-        DamagedSet: if rows or a file of the set are missing, or the file cannot be read.
+        DamagedSet: if rows or a file of the set are missing, or a file cannot be read.
     """
     record = store.find_set(set_id)
     table = _read_rows(store, set_id)

@@ -51,6 +51,7 @@ def prepare_rows(name: str, table: pa.Table, columns: Mapping[str, SoftColumn]) 
     """Casts a shard's rows to the set's schema and sorts them by surface and example id.
 
     Raises:
+        BadInput: if `name` is not a safe name; see `require_name`.
         ValueError: if the table does not have exactly the columns of the set, in their order.
     """
     require_name(name, "shard name")
@@ -71,7 +72,7 @@ def describe_shard(
         path: path of the file; see `StagedShard`.
         size_bytes: size of the file.
         table: rows of the shard, from `prepare_rows`.
-        columns: task → meaning of its column.
+        columns: task → kind, link, unit and scale of its column.
     """
     surfaces = pc.value_counts(table[SURFACE])
     dates = pc.min_max(table[EVENT_DATE]).as_py()
@@ -105,7 +106,7 @@ def draft_record(
 
     Args:
         set_id: id of the attempt.
-        columns: task → meaning of its column.
+        columns: task → kind, link, unit and scale of its column.
         shards: one copy of each shard.
         facts: stored in the record.
         revision: revision of the set; 0 if the backend assigns the revision later.

@@ -28,7 +28,7 @@ class LabelSource:
 
 
 def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> LabelSetRecord:
-    """Returns the set that all students of a fleet read for a span; pins it if the fleet has no pin yet.
+    """Returns the record of the set that a fleet reads for a span; pins the set if the fleet has no pin yet.
 
     Args:
         store: The label store.
@@ -47,7 +47,7 @@ def pin_span(store: LabelStore, fleet: str, source: LabelSource, span: int) -> L
 
 
 def pinned_sets(store: LabelStore, fleet: str, spans: list[int]) -> list[LabelSetRecord]:
-    """Returns the sets that a fleet has pinned for these spans; leaves out spans without a pin."""
+    """Returns the records of a fleet's pinned sets for these spans; leaves out spans without a pin."""
     pins = [store.read_pin(fleet, span) for span in spans]
     return [store.find_set(pin) for pin in pins if pin is not None]
 
@@ -63,10 +63,11 @@ def _choose_set(store: LabelStore, source: LabelSource, span: int) -> LabelSetRe
     if not sets:
         raise UnusableLabels(
             "no label set", where=f"label store, span {span}", expected=expected,
-            got="none", fix="Label the span first, or remove a set_id of another span.",
+            got="none", fix="Label the span first. If `set_id` names a set of another span, remove it.",
         )  # fmt: skip
-    # Keep the highest revision of each key: a wrong clock must not decide between revisions. Then choose the
-    # newest span version, and in it the latest publication, because teacher versions have no order.
+    # Keep the highest revision of each key, not the latest publication: clocks of machines may differ. Then
+    # choose the newest span version. Its sets differ by teacher version. Teacher versions have no order, so
+    # choose the set that was published last.
     highest = {record.key: record for record in sorted(sets, key=lambda record: record.revision)}
     newest = max(highest.values(), key=lambda record: (record.key.span_version, record.created_ms))
     age = newest.facts.label_age_spans

@@ -31,7 +31,7 @@ SCHEMES: dict[str, Callable[[str], LabelStore]] = {"delta": _open_delta, "bigque
 def store_uri_fault(uri: str) -> Fault | None:
     """Returns the fault in a store's URI, or None if there is none.
 
-    Of a `bigquery:` URI, only the scheme is checked here; `open_store` checks the rest.
+    Does not check the form of a `bigquery:` location; `open_store` checks it.
     """
     scheme, _, location = uri.partition(":")
     if scheme not in SCHEMES:

@@ -93,7 +93,7 @@ def find_bad_input(error: BaseException) -> BadInput | None:
 
 
 def _classes_by_name(error_class: type[BadInput]) -> dict[str, type[BadInput]]:
-    """Returns name with module -> class, for a class and all its imported subclasses."""
+    """Returns full name (module and class) → class, for a class and all its imported subclasses."""
     classes = {f"{error_class.__module__}.{error_class.__qualname__}": error_class}
     for subclass in error_class.__subclasses__():
         classes |= _classes_by_name(subclass)

@@ -29,7 +29,7 @@ from eventlog.spans import span_files
 from models.shard_names import shard_name
 
 HOLDOUT_PERCENT = 5
-"""Share of the clusters on which no model trains."""
+"""Share of the clusters on which no model trains, in percent."""
 _HASH_KEY = "rank-holdout-v01"
 _HASH_BUCKETS = 10_000
 
@@ -45,7 +45,7 @@ class RowRange:
 
 
 def plan_shards(files: Sequence[tuple[str, int]], rows_per_shard: int) -> list[RowRange]:
-    """Cuts files into row ranges of about equal size, in time order.
+    """Cuts each file into row ranges of about equal size, in time order.
 
     Args:
         files: paths and their numbers of rows, in time order.
@@ -126,7 +126,8 @@ class EncodeEvents(beam.PTransform):
 
     Attributes:
         log: folder of the event log.
-        columns: the columns to encode. Rows whose age is the delay of no task are left out.
+        columns: the columns to encode. A row's age is `span` minus its impression's span. Matured rows whose
+            age is not the delay of a task are left out.
         span: the span to encode.
         output_uri: root of the Examples artifact.
         rows_per_shard: maximum number of log rows in a shard.
@@ -134,7 +135,8 @@ class EncodeEvents(beam.PTransform):
         version: the span version; None for the newest.
 
     Yields (as a PCollection): one dict of counts per shard. `shard`: its index; `read`: rows read;
-    `<split>`: rows written to the split; `label_<task>`: hard labels in the splits on which models train.
+    `<split>`: rows written to the split; `label_<task>`: number of hard labels in the splits on which models
+    train.
     """
 
     log: str

@@ -32,9 +32,9 @@ class JoinSoftLabels(beam.PTransform):
     rows. Bucket n of N becomes shard n of N of each split. Rows are sorted by time and id, so equal input
     gives equal bytes.
 
-    Each example of the surface is written exactly once, with or without soft labels. A row gets the soft
-    labels of the tasks whose hard labels it can have. So each example and task is distilled once, in the row
-    with the hard label. Label rows without an example are only counted.
+    Each example of the surface is written exactly once, with or without soft labels. An example gets the
+    soft labels of the tasks whose hard labels it can have. So the soft label of an impression and task is
+    used once, in the fresh or in the matured row. Label rows without an example are only counted.
 
     Attributes:
         examples_uri: Examples artifact with all splits, of all surfaces.
@@ -42,7 +42,7 @@ class JoinSoftLabels(beam.PTransform):
         span: span of the examples.
         surface: the surface to join.
         store_uri: URI of the label store, see `open_store`.
-        set_ids: ids of the label sets of the span and of its matured rows' spans.
+        set_ids: ids of the label sets of the span and of the earlier spans whose impressions mature in it.
         delays: task of the teacher → number of spans after which the log brings its hard label, see `Task`.
         num_buckets: number of shards in each split.
 
@@ -228,8 +228,8 @@ def join_rows(
     joined = _combine_chunks(examples[EXAMPLE])
     for task, delay in delays.items():
         column = labels[SOFT_PREFIX + task].combine_chunks().take(label_rows)
-        is_matured = pc.equal(examples[IMPRESSION_SPAN], span - delay).combine_chunks()
-        column = pc.if_else(is_matured, column, pa.scalar(None, pa.float32()))
+        can_have_label = pc.equal(examples[IMPRESSION_SPAN], span - delay).combine_chunks()
+        column = pc.if_else(can_have_label, column, pa.scalar(None, pa.float32()))
         labelled |= column.is_valid().to_numpy(zero_copy_only=False)
         joined = append_feature(joined, SOFT_PREFIX + task, _combine_chunks(column))
     return joined, int(has_label_row.sum()), int((labelled if delays else has_label_row).sum())

@@ -100,8 +100,9 @@ def label_span(
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.
         checks: limits of the label checks, and whether a label set beyond a limit is published.
-        previous: statistics of the last published set, or None.
-        supersede: whether to publish a new revision if the key has a published set; False publishes nothing.
+        previous: statistics of the last published set; None for no drift check.
+        supersede: if the key already has a published set, True publishes a new revision, and False publishes
+            nothing.
 
     Raises:
         UnfitLabels: if a row has no example id, if a label is not finite or out of range, or if an anomaly

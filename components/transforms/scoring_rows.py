@@ -1,4 +1,4 @@
-"""Scores joined Examples with models, for the predictions table and for the candidate check.
+"""Scores Examples with models, for the predictions table and for the candidate check.
 
 TensorFlow is imported inside the functions that need it.
 """
@@ -80,7 +80,7 @@ def predict_rows(files: Sequence[str], model_uri: str, tasks: Mapping[str, Task]
     """Returns a model's predictions: task → `[rows]` float32, in the row order of `read_labels`.
 
     Raises:
-        BadInput: if the model does not predict one of the tasks.
+        BadInput: if the model does not predict one of the tasks, or its predictions lack a row.
     """
     predicted = _predict(files, model_uri, _read_rows(files, {EXAMPLE_ID: pa.string()})[EXAMPLE_ID])
     missing = sorted(set(tasks) - set(predicted.column_names))

@@ -1,8 +1,9 @@
 """Reads and writes shards of tf.Examples as Arrow record batches.
 
-One Beam element is a shard, never an example. Rows are flat Arrow columns with the types of the event log.
-Only tfx_bsl's C++ coders convert rows to tf.Examples and back. A null scalar, a null list and an empty list
-all become a missing feature, which is read as null.
+One Beam element is a shard, never an example. Rows are Arrow columns with the types of the event log. These
+columns are called flat here, because tfx_bsl wraps every value in a list. Only tfx_bsl's C++ coders convert
+rows to tf.Examples and back. A null scalar, a null list and an empty list all become a missing feature, which
+is read as null.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MATURED_SPLITS = ("matured", "matured_holdout")
 SPLITS = FRESH_SPLITS + MATURED_SPLITS
 TRAINED_SPLITS, HELD_OUT_SPLITS = zip(FRESH_SPLITS, MATURED_SPLITS, strict=True)
 """TRAINED_SPLITS: models train on these. HELD_OUT_SPLITS: no model trains on these. The candidate check reads
-both held-out splits, TFX's Evaluator only `holdout`. They are the Trainer's eval splits."""
+both held-out splits, TFX's Evaluator only `holdout`. Both are the Trainer's eval splits."""
 
 _WRITE_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 

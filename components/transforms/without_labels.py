@@ -40,8 +40,8 @@ def fall_back_to_hard_labels(
     """Writes the span's fresh rows without soft labels; the student trains on them like its control.
 
     Args:
-        join: a join whose `set_ids` have no label set of this span, but those of earlier spans. So matured
-            rows keep the soft labels of their impressions' spans.
+        join: a join whose `set_ids` are only label sets of earlier spans. So matured rows still get the soft
+            labels of their impressions' spans.
         reason: reason for the fallback, written to the report.
         beam_options: Beam's command line options.
         scratch: a folder that driver and workers share.

@@ -87,9 +87,10 @@ def _chances_of_being_shown(state: WorldState, surface: Surface) -> Array:
 def _sample(weights: Array, num_draws: int, random: np.random.Generator) -> Array:
     """`[num_draws]` int64 indices, drawn with replacement in proportion to `weights`.
 
-    A draw in [0, 1) selects the first index whose cumulative weight exceeds it. [0, 1) is cut into as many
-    equal cells as there are weights. A table holds the index that the start of each cell selects. The search
-    begins at this index and goes up one by one. Most draws need no step; a binary search needs many.
+    A draw in [0, 1) selects the first index whose cumulative weight exceeds the draw. A binary search for
+    this index needs many steps. So [0, 1) is cut into as many equal cells as there are weights, and
+    `first_indices` holds the index for the start of each cell. The search begins at the index of the draw's
+    cell and goes up one by one. Most draws need no step.
     """
     edges = np.cumsum(weights, dtype=np.float64)
     edges /= edges[-1]

@@ -33,10 +33,11 @@ SATISFACTION_BASE = 1.15
 LIKE_BASE = -3.75
 PROFILE_BASE = -3.85
 COMMENT_BASE = -5.75
+"""The same for like after a long view, profile_enter after a click, and comment after a long view."""
 SHORT_VIEW_MEANS = np.array([0.36, 0.62], dtype=np.float32)
 """`[2]` mean watch time of a short view, without and with a click, as a share of `shortest_long_view`."""
 HOUR_EFFECT = (0.15 * np.sin(2 * np.pi * (np.arange(24) - 15) / 24)).astype(np.float32)
-"""`[24]` logits that the hour adds to the click."""
+"""`[24]` logits that each hour of the day adds to the click."""
 NUM_UNIFORMS = 6
 """Number of uniform random numbers from which the outcomes of an impression are drawn."""
 

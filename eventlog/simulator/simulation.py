@@ -32,14 +32,14 @@ _TRUTH_FOLDER = "_truth"
 
 @dataclass(frozen=True)
 class SimulatedSpan:
-    """One span of the simulated log and the true expectations of its rows.
+    """One span of the simulated log and the true values of its rows.
 
     Attributes:
         span: the number of the span.
         matured: the matured rows; None in the first LTV_DELAY spans.
         fresh: the fresh rows.
-        truth: true expectations: first the rows of `matured` with their LTV without logging error, then the
-            rows of `fresh` with their immediate tasks.
+        truth: for the rows of `matured` the LTV without logging error, then for the rows of `fresh` the true
+            expectations of the immediate tasks; see `truth_table`.
     """
 
     span: int
@@ -141,7 +141,7 @@ def _mature(open_spans: deque[_OpenSpan]) -> tuple[pa.Table, Array]:
 
 
 def _write(out: Path, simulated: SimulatedSpan) -> tuple[int, int]:
-    # The truth is written first: every complete span then has its truth, even after a kill.
+    # The truth is written first, so that every complete span has its truth, even after a kill.
     folder = span_folder(out / _TRUTH_FOLDER, simulated.span)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".part-00000.parquet"

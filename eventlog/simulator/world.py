@@ -12,8 +12,8 @@ class World:
     """Parameters of the simulated world. One span is one day.
 
     Standard deviations are in logits of the affected probability unless stated otherwise. A persistence is
-    the share of a deviation that remains after one span. With 1 the deviation never changes; with 0 every
-    span draws a new one.
+    the share of a random walk's value that remains after one span. With 1 the value never changes; with 0
+    every span draws a new value.
 
     Raises:
         ValueError: if a parameter is negative or not a number, or a persistence is above 1. Also if one of
@@ -35,7 +35,7 @@ class World:
         clickbait_click: logits that clickbait adds to the click.
         clickbait_satisfaction: logits that clickbait takes from long_view after a click, like and comment.
         position_decay: logits that each doubling of the position takes from the click.
-        taste_drift: standard deviation of a user's passing taste, in multiples of the lasting taste's.
+        taste_drift: standard deviation of a user's passing taste, in multiples of that of the lasting taste.
         taste_persistence: persistence of the passing taste.
         base_drift: standard deviation of the random walks of the base rates of surfaces and topics.
         base_persistence: persistence of these random walks.

@@ -38,7 +38,7 @@ class Advice:
         gain: criterion of `search_best` minus the control's criterion, on the reporting spans.
         paper_gain: criterion of the paper's advice minus the control's criterion, on the reporting spans.
         seeds: number of seeds in both gains.
-        rounds: for each round of the search, the estimate of each proposal by name.
+        rounds: for each round of the search, the estimated gain of each proposal by name, see `pool_scores`.
         seconds: duration of search and evaluation.
     """
 
@@ -59,7 +59,9 @@ def advise(
     budget_seconds: float,
     progress: ExperimentProgress,
 ) -> Advice:
-    """Searches on the tuning spans; evaluates the best proposal and the paper's on the reporting spans.
+    """Searches for the best proposal on the tuning spans; evaluates it on the reporting spans.
+
+    The paper's advice is evaluated too.
 
     Args:
         protocol: sets the spans and the batch size.
@@ -84,7 +86,7 @@ def advise(
         best, score = next(iter(search_round.scores.items()))
         num_proposals, seconds = len(search_round.scores), search_round.seconds
         progress.print_line(
-            f"round {number}: {num_proposals} proposals, {seconds:.0f} s; best {best.name}, {score:+.4f}"
+            f"round {number}: {num_proposals} proposals, {seconds:.0f} s; best {best.name}, gain {score:+.4f}"
         )
     search_best, papers_advice = next(iter(rounds[-1].scores)), all_proposals[0]
     seeds = proposal_runner.affordable_seeds(budget_seconds - seconds_spent())

@@ -38,11 +38,11 @@ def halve(
     """Halves the proposals until one is left or the rest of the budget is too small for another round.
 
     Args:
-        proposals: the first is the paper's advice. The first round keeps it, whatever its score: outside the
-            better half, it replaces the worst proposal of that half, but never the best of all.
+        proposals: the first is the paper's advice. The first round keeps it, whatever its score. If it is
+            outside the better half, it replaces the worst proposal of that half, but never the best proposal.
         measure: returns the scores of (proposal, seed) pairs; higher is better.
-        estimate: returns an estimate for each proposal from all scores so far, one per seed. Dropped
-            proposals are included.
+        estimate: takes each proposal's scores so far, one per seed, also those of dropped proposals; returns
+            an estimate for each proposal.
         forecast: returns the seconds that `measure` will need for (proposal, seed) pairs.
         seconds_left: returns the rest of the budget, in seconds.
         seconds_spent: returns the seconds since the start of the search.

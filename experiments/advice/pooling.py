@@ -13,10 +13,10 @@ Array = Any
 
 
 def pool_scores(scores: Mapping[Proposal, Sequence[float]]) -> dict[Proposal, float]:
-    """Shrinks each proposal's mean towards the prediction from its width, tasks, strategy and weight.
+    """Shrinks each proposal's mean score towards a prediction from its width, tasks, strategy and weight.
 
-    A linear model of the settings makes the prediction. Each proposal keeps a share of its deviation from the
-    prediction. The share is large if scores vary little between seeds and proposals deviate much from the
+    A linear model of these settings makes the prediction. Each proposal keeps a share of its deviation from
+    the prediction. The share is large if scores vary little between seeds and proposals deviate much from the
     prediction. The share is one half if no proposal has a second seed.
 
     Args:
@@ -24,7 +24,7 @@ def pool_scores(scores: Mapping[Proposal, Sequence[float]]) -> dict[Proposal, fl
             control's criterion with the same seed.
 
     Returns:
-        The estimate of each proposal, in units of the criterion.
+        The estimated score of each proposal.
 
     Reference: Efron and Morris, "Data analysis using Stein's estimator and its generalizations", JASA 1975.
     """
@@ -54,7 +54,7 @@ def _indicators(*factors: Sequence[tuple[Any, ...]]) -> Array:
     """Indicator columns of the settings, for the linear model.
 
     Args:
-        factors: for each factor, its value in each proposal.
+        factors: for each factor (one or two settings), a tuple of its settings for each proposal.
 
     Returns:
         `[proposals, columns]` float64: a column for each value of a factor except its smallest.

@@ -56,8 +56,8 @@ class ProposalRunner:
             )  # fmt: skip
 
         tuning = protocol.tuning_spans
-        # The effect of soft labels in their first span differs from the later effect. So in the search soft
-        # labels start before the tuning spans.
+        # Soft labels have another effect in their first spans than later. So in the search they start before
+        # the tuning spans.
         self.search_runner = make_arm_runner(max(protocol.students_from + 1, tuning.start - len(tuning)))
         self.evaluation_runner = make_arm_runner(tuning.start)
         self.student_seconds = self.teacher_seconds = 0.0
@@ -172,7 +172,8 @@ class ProposalRunner:
     def _reported_criterion(self, result: TrialResult) -> MetricValue:
         """The criterion on the reporting spans, with each cluster's influence on it.
 
-        The criterion is linear in the losses, so its influences follow from the influences on the losses.
+        The base rates are kept fixed. So the criterion is linear in the losses, and its influences follow
+        from the influences on the losses.
         """
         stream, protocol = self._scheduler.stream, self._protocol
         all_labels = stream.known_labels()

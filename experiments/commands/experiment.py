@@ -41,7 +41,8 @@ def experiment(
     strategy    direct and auxiliary distillation, compared with a control and placebos
     size        teachers of 1, 2, 4 and 8 times the student's width
     objectives  students that distil different tasks
-    stability   divergence rates of teachers with and without stabilisers
+    stability   divergence rates of teachers with no, one or all stabilisers (warm-up, activation clip,
+                Clippy)
     label-age   soft labels that are 0 to 3 spans older than necessary
     features    a teacher, and three variants of it: without history features, a separate one for each
                 surface, with the student's width

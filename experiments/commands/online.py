@@ -40,8 +40,7 @@ _SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
     type=_COUNT_OR_ZERO,
     default=1,
     show_default=True,
-    help="Seed of the simulated world. --replay ignores --world, --spans, --examples-per-span, --visits and "
-    "--aa-runs.",
+    help="Seed of the simulated world.",
 )
 @click.option("--spans", type=_COUNT, default=10, show_default=True, help="Number of spans to simulate.")
 @click.option(
@@ -63,18 +62,21 @@ _SHARE = FiniteRange(min=0, max=1, min_open=True, max_open=True)
     type=_COUNT_OR_ZERO,
     default=200,
     show_default=True,
-    help="Number of A/A runs, which compare the control with itself to check the intervals.",
+    help="Number of A/A runs, which compare the control with itself to check the intervals; 0 for no check.",
 )
 @click.option(
-    "--replay", type=FOLDER, help="Event log with random exposures. It replaces the simulated world."
+    "--replay",
+    type=FOLDER,
+    help="Event log with random exposures, which replaces the simulated world. --world, --spans, "
+    "--examples-per-span, --visits and --aa-runs are then ignored.",
 )
 @click.option(
     "--share",
     type=_SHARE,
     default=0.2,
     show_default=True,
-    help="With --replay: share of each span's random exposures that count for a model. They are "
-    "the ones that the model scores highest.",
+    help="With --replay: share of each span's random exposures that count for a model. The exposures that "
+    "the model scores highest count.",
 )
 @processes_option
 @click.option(

@@ -49,10 +49,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Measures:
-    """What a policy achieves, from the outcomes of the rows that it shows.
+    """Computes the measures of a policy from the outcomes of the rows that it shows.
 
     Attributes:
-        weights: see `Ranking.measures`.
+        weights: for each measure, the weights of its tasks; see `pipeline.roles.Ranking.measures`.
         tasks: the deployment's tasks by name.
     """
 
@@ -65,7 +65,7 @@ class Measures:
         return tuple(dict.fromkeys(task for weights in self.weights.values() for task in weights))
 
     def of(self, outcomes: Mapping[str, Array]) -> dict[str, Array]:
-        """Computes the measures of rows.
+        """Computes the measures of each row.
 
         Args:
             outcomes: labels of `used_tasks`, `[rows]` float each, on the task's scale.
@@ -79,6 +79,7 @@ class Measures:
         }
 
     def _amounts(self, task: str, outcomes: Array) -> Array:
+        """The outcomes without log1p, for example in seconds instead of `log1p_seconds`."""
         amounts = np.asarray(outcomes, np.float64)
         settings = self.tasks[task]
         return np.expm1(amounts) if "log1p" in (settings.scale, settings.unit.partition("_")[0]) else amounts

@@ -71,7 +71,7 @@ class LiveExperiment:
         visits: one element per span.
         num_items: number of items to rank in each visit.
         num_slots: number of items that a visit shows.
-        measures: what is counted.
+        measures: computes the measures from the outcomes of the shown items.
     """
 
     def __init__(self, visits: Sequence[Visits], num_items: int, num_slots: int, measures: Measures) -> None:
@@ -82,7 +82,7 @@ class LiveExperiment:
         self._visitors = np.unique(np.concatenate([span_visits.users for span_visits in visits]))
 
     def policy(self, scores: Mapping[int, Array]) -> Policy:
-        """The slates with the highest scores; `scores` has by span `[visits * items]`, visit by visit."""
+        """The slates with the highest scores; `scores` maps a span to `[visits * items]`, visit by visit."""
         ranked = {
             span: slates(span_scores, self._num_items, self._num_slots)
             for span, span_scores in scores.items()
@@ -138,6 +138,9 @@ def run_live(
 
     Returns:
         The experiment, and a policy for each seed of each arm.
+
+    Raises:
+        BadInput: if the deployment has no `ranking`, or a worker process is killed.
     """
     from experiments.trials.loading import load_stream
 

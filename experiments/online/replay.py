@@ -4,7 +4,7 @@ The draw does not depend on the compared policies. So the outcomes of the exposu
 shown estimate the policy's effect without bias.
 
 Reference: Li et al., "Unbiased offline evaluation of contextual-bandit-based news article recommendation
-algorithms", WSDM 2011. Differs: a policy shows a fixed share of each span's exposures, not one of a slate.
+algorithms", WSDM 2011. Differs: a policy shows a fixed share of a span's exposures, not one item of a slate.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def run_replay(
         For each arm and seed, a mapping from measure to `[users]` float64 totals over the shown exposures.
 
     Raises:
-        BadInput: if `log` is not an event log, or has no random exposures after the first span that students
-            train on.
+        BadInput: if the deployment has no `ranking`; `log` is not an event log, has a faulty span, or has no
+            random exposures after the first span that students train on; or a worker process is killed.
     """
     from experiments.trials.loading import load_stream
 
@@ -120,7 +120,7 @@ def user_totals(
         scores: `[scored rows]` the scores by which the policy ranks.
         scored_rows: `[scored rows]` their row numbers of the stream, ascending.
         share: share of each span's exposures that the policy shows, in (0, 1); their number is rounded up.
-        measures: what is added up.
+        measures: computes the measures from the labels of the shown exposures.
 
     Returns:
         For each measure, `[users]` float64 of all users with an exposure, in the order of cluster codes.

@@ -15,7 +15,7 @@ from models.tasks import Task
 from pipeline.config import Deployment
 
 STABILISERS = ("warm-up", "activation-clip", "clippy")
-"""Settings that keep a teacher's training from diverging."""
+"""Names of settings against divergence of a teacher's training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TeacherArm:
         history: True uses the features of the deployment's teacher, False those of its student.
         tasks: the teacher's tasks; None for all tasks of the deployment's teacher.
         per_surface: True trains a separate teacher for each surface.
-        extra_label_age: number of spans added to the age of the labels.
+        extra_label_age: number of spans added to the label age.
         hyperparameters_of: name of the arm whose tuned hyperparameters are used; None tunes this arm.
         stabilisers: names in `STABILISERS`; the deployment's other stabilisers are switched off.
     """
@@ -43,24 +43,27 @@ class TeacherArm:
     stabilisers: tuple[str, ...] = STABILISERS
 
     def job(self, deployment: Deployment, seed: int, batch_size: int, point: Hyperparameters) -> TrainingJob:
-        """The deployment's teacher job with this arm's settings and the hyperparameters of `point`."""
-        model = deployment.teacher_job()
+        """The deployment's teacher job with this arm's settings and the hyperparameters of `point`.
+
+        The layers are those of the deployment's student, scaled by `width`.
+        """
+        job = deployment.teacher_job()
         student = deployment.student
         names = deployment.teacher.features if self.history else student.features
-        tasks = self.tasks or tuple(model.tasks)
+        tasks = self.tasks or tuple(job.tasks)
         optimizer = dataclasses.replace(
-            model.optimizer,
+            job.optimizer,
             learning_rate=point.learning_rate,
-            warm_up_steps=model.optimizer.warm_up_steps if "warm-up" in self.stabilisers else 0,
-            clippy=model.optimizer.clippy and "clippy" in self.stabilisers,
+            warm_up_steps=job.optimizer.warm_up_steps if "warm-up" in self.stabilisers else 0,
+            clippy=job.optimizer.clippy and "clippy" in self.stabilisers,
         )
-        clip = model.architecture.activation_clip if "activation-clip" in self.stabilisers else None
+        clip = job.architecture.activation_clip if "activation-clip" in self.stabilisers else None
         sizes = scale_widths(student.architecture, self.width)
         return dataclasses.replace(
-            model,
+            job,
             seed=seed,
             features={name: deployment.features[name] for name in names},
-            tasks={name: task for name, task in model.tasks.items() if name in tasks},
+            tasks={name: task for name, task in job.tasks.items() if name in tasks},
             architecture=dataclasses.replace(sizes, input_dropout=point.input_dropout, activation_clip=clip),
             optimizer=optimizer,
             batch_size=batch_size,
@@ -111,15 +114,15 @@ class StudentArm:
         deployment = dataclasses.replace(
             deployment, surfaces={surface: dataclasses.replace(settings, student=None)}
         )
-        model = deployment.student_job(surface) if self.teacher else deployment.control_job(surface)
+        job = deployment.student_job(surface) if self.teacher else deployment.control_job(surface)
         return dataclasses.replace(
-            model,
+            job,
             surface=None,
             seed=seed,
-            tasks={name: self._task(task) for name, task in model.tasks.items()},
+            tasks={name: self._task(task) for name, task in job.tasks.items()},
             distillation=self._distillation(deployment, point),
-            architecture=dataclasses.replace(model.architecture, input_dropout=point.input_dropout),
-            optimizer=dataclasses.replace(model.optimizer, learning_rate=point.learning_rate),
+            architecture=dataclasses.replace(job.architecture, input_dropout=point.input_dropout),
+            optimizer=dataclasses.replace(job.optimizer, learning_rate=point.learning_rate),
             batch_size=batch_size,
             passes=point.passes,
         )

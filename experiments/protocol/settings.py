@@ -69,8 +69,8 @@ class Primary:
         arm: The arm that the claim is about.
         versus: The arms that `arm` is compared with.
         endpoints: The metrics that are tested, on the largest surface and over all surfaces. The p-values of
-            all these tests are Holm-corrected together. If empty: the student's first task of each kind with
-            group `pet` and no delay.
+            all these tests are Holm-corrected together. If empty: RMSE and AUC of the student's first
+            immediate regression task and first immediate binary task of group `pet`.
     """
 
     arm: str = "auxiliary-logit"
@@ -86,9 +86,10 @@ class ExperimentProtocol:
         deployment: Path of the deployment's file, relative to the protocol's file. It gives tasks, features,
             teacher, student and burn-in.
         tuning: Tuning spans `A:B`, both included: all choices are made on them.
-        reporting: Reporting spans `A:B`, both included: only they are reported, and no choice uses them.
-        students_from: The first span that students and control train on. Students have soft labels from the
-            first tuning span on; before, they train on hard labels alone.
+        reporting: Reporting spans `A:B`, both included: no choice uses them. All results are of these spans,
+            except those of `stability`, which uses the spans up to the last tuning span.
+        students_from: The first span that students and control train on. In experiments, students have soft
+            labels from the first tuning span on; before, they train on hard labels alone.
         batch_size: Batch size of all models; replaces the deployment's.
         task_weights: Factors of the hard and soft losses by task, the same for every arm. They replace the
             deployment's. Choose them on the tuning spans.
@@ -97,8 +98,8 @@ class ExperimentProtocol:
         min_positives: A binary task with fewer positives on the reporting spans gives no evidence. The
             criterion leaves out a binary task with fewer positives or negatives on the tuning spans, and a
             regression task with fewer labels.
-        slice_feature: The feature whose values are the slices on which the leak is measured; only the
-            experiment `leak` needs it.
+        slice_feature: The feature whose values are the slices on which the leak is measured. Only the
+            experiment `strategy` measures it. None: that experiment ends with an error.
         primary: The claim.
     """
 
@@ -188,7 +189,7 @@ def require_spans(protocol: ExperimentProtocol, last_span: int, events: Path) ->
 
 
 def deployment_file(path: Path, protocol: ExperimentProtocol) -> Path:
-    """The path of the deployment's file, for the protocol of file `path`."""
+    """The path of the deployment's file; `path` is the file of `protocol`."""
     return path.parent / protocol.deployment
 
 
@@ -221,7 +222,7 @@ def _check(path: Path, protocol: ExperimentProtocol, deployment: Deployment) -> 
         raise _bad_protocol(path, expected, protocol.tuning, "Start tuning later.")
     if not protocol.primary.endpoints:
         expected = "primary.endpoints: at least one task and metric"
-        raise _bad_protocol(path, expected, "no task of group pet", "Name the endpoints.")
+        raise _bad_protocol(path, expected, "no immediate task of group pet", "Name the endpoints.")
     for endpoint in protocol.primary.endpoints:
         if endpoint.task not in deployment.student.tasks:
             tasks = ", ".join(deployment.student.tasks)

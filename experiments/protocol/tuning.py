@@ -50,7 +50,7 @@ class PointResult:
 
     @property
     def criterion(self) -> float:
-        """The mean gain over tasks and seeds; -inf if the training with one seed diverged."""
+        """The mean gain over tasks and seeds; -inf if a seed diverged or no task has a gain."""
         return float(np.mean([criterion(gains) for gains in self.gains]))
 
 

@@ -90,7 +90,7 @@ def _surface_section(rows: Sequence[Json], surface: str) -> Section:
 
 
 def _arm_table(rows: Sequence[Json], task: str, metric: str) -> Table:
-    """A table of arms. The difference to the control is the second column: narrow pages show only two."""
+    """A table of arms. The difference to the control is the second column: narrow pages show two columns."""
     task_rows = [row for row in rows if row["task"] == task]
     metric_rows = [row for row in task_rows if row["metric"] == metric]
     differences = {row["arm"]: _difference_text(row) for row in metric_rows if row["versus"] == CONTROL.name}
@@ -165,7 +165,7 @@ def _cost_section(costs: Json) -> Section:
 def _choices_section(choices: Json) -> Section:
     cells = [[arm, *choice["point"].values(), choice["criterion"]] for arm, choice in choices.items()]
     columns = ("arm", "learning rate", "passes", "input dropout", "soft weight", "criterion")
-    text = "Chosen on the tuning spans only, with the same number of trials for every arm."
+    text = "Chosen on the tuning spans only, with the same number of trials for every tuned arm."
     return Section("Chosen settings", text, [Table("Choices", columns, cells)] if cells else [])
 
 

@@ -39,11 +39,12 @@ class ResultRow:
         experiment, arm, surface, task: names; `all` means all surfaces or all tasks together.
         metric: name of the metric. `gain_recovered_*` is the student's gain as a share of the teacher's gain.
         seeds: number of trials of the arm, one for each seed.
-        mean, low, high: the arm's mean over seeds and the ends of its interval.
+        mean, low, high: the arm's mean over seeds and the ends of its interval; None if undefined.
         versus: the arm that `arm` is compared with; empty without a comparison.
         difference, difference_low, difference_high: `arm` minus `versus` on the same users and seeds, and the
-            ends of its interval.
-        interval: the units that the intervals resample: `users and seeds`, or `seeds` alone.
+            ends of its interval; None without a comparison or if undefined.
+        interval: `users and seeds` if the intervals resample both; `seeds` if they are computed from the
+            seeds' figures without resampling.
         positives: number of positives of a binary task; 0 for a regression task.
         p_holm: p-value of the difference; None without one. `Comparison` sets the uncorrected p-value, and
             `apply_holm_correction` corrects the primary ones and removes the others.
@@ -76,8 +77,8 @@ class ArmPair:
     Attributes:
         arm: the arm whose gain over `versus` is measured.
         versus: the arm that `arm` is compared with.
-        teacher: `gain_recovered_*` is the gain of `arm` divided by the gain of this arm, both over `versus`;
-            empty for no such row.
+        teacher: the teacher of `arm`. `gain_recovered_*` is the gain of `arm` divided by the teacher's gain,
+            both over `versus`. Empty: there is no such row.
     """
 
     arm: str
@@ -115,7 +116,7 @@ class Comparison:
         self._num_seeds = len(next(iter(arms.values())))
         self._resamples = Resamples(stream.num_clusters, self._num_seeds, resamples, seed=0)
         # A per-surface model has no prediction before its first training. All arms are compared on the rows
-        # for which every trial has predictions; diverged trials are ignored.
+        # that every trial has predicted. Diverged trials do not limit these rows.
         self._predicted = np.ones(len(stream.spans), bool)
         for result in (result for results in arms.values() for result in results if not result.diverged):
             self._predicted[result.rows] &= np.isfinite(result.predictions).all(axis=1)
@@ -203,7 +204,7 @@ class Comparison:
         return span_rows
 
     def _evidence(self, spans: Sequence[SpanRows], task: Task) -> tuple[int, str]:
-        """The number of positives, and a note that is empty unless there is no evidence."""
+        """The number of positives, and the reason if there is no evidence, otherwise an empty text."""
         if task.kind != "binary":
             return 0, "" if spans else "no evidence: no label"
         positives = int(sum((rows.labels > 0.5).sum() for rows in spans))
@@ -214,7 +215,7 @@ class _MetricTable:
     """Computes the result rows of one metric, task and surface.
 
     Args:
-        base: a row with experiment, surface, task, metric and evidence.
+        base: a row with experiment, surface, task, metric, number of positives and note.
         arms: for each arm, one value for each seed.
         resamples: resamples of users and seeds.
     """

@@ -1,8 +1,9 @@
 """Metrics with the influence of each cluster, from which the intervals of many models are computed fast.
 
 `components.evaluation.bootstrap` computes every resample exactly, in about a second for each model, task and
-surface. The infinitesimal jackknife is linear: a resample changes a metric by the sum over clusters of
-(count - 1) * influence. One matrix product does this for all models. A test compares the two methods.
+surface. This module uses a linear approximation, the infinitesimal jackknife: a resample changes a metric by
+the sum over clusters of (number of draws - 1) * influence. One matrix product computes the changes of all
+models. A test compares the two methods.
 
 Reference: Efron, "Nonparametric estimates of standard error", Biometrika 1981; for AUC the influences are
 the placement values of DeLong et al., Biometrics 1988.

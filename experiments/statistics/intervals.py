@@ -28,7 +28,8 @@ class Estimate:
             resample is finite.
         seeds_only: ends of Student's t interval over the seeds, without resampling; None with one seed, or if
             the value of a seed is not finite.
-        p_value: two-sided p-value of the hypothesis 0, from the resamples; 1 if no resample is finite.
+        p_value: two-sided p-value of the hypothesis that the true value is 0, from the resamples; 1 if no
+            resample is finite.
     """
 
     value: float

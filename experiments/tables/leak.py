@@ -42,10 +42,12 @@ def run(
     Args:
         runner: has tuned and run `arms`.
         arms: for each arm, one result for each seed; includes the control, the students and their teacher.
-        students: students of one teacher. `leak_less_half` compares the others with the first.
+        students: students of one teacher. With bias, `leak_less_half` is the leak of each other student minus
+            half the leak of the first.
 
     Returns:
-        The leak of every student over all distilled tasks and for each task; without bias 0 is expected.
+        Rows `leak` and `leak_less_half`, over all distilled tasks and for each task. The expected leak of a
+        student without bias is 0.
     """
     biased = [
         dataclasses.replace(arm, name=f"{arm.name}@bias", bias=BIAS, hyperparameters_of=arm.name)

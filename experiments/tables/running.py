@@ -61,7 +61,8 @@ def run_experiment(
         The rows that were written.
 
     Raises:
-        BadInput: if the event log is missing, incomplete or faulty, or a worker process is killed.
+        BadInput: if the event log is missing, incomplete or faulty; if a worker process is killed; if
+            `strategy` runs with a protocol without `slice_feature`.
     """
     from experiments.trials.loading import load_stream
 
@@ -107,10 +108,10 @@ def _protocol_text(protocol: ExperimentProtocol, deployment: Deployment, seeds: 
 
 
 def _choice_json(choice: TuningResult) -> dict[str, Any]:
-    best = max(choice.tried, key=lambda result: (result.point == choice.point, result.criterion))
+    chosen = max(choice.tried, key=lambda result: (result.point == choice.point, result.criterion))
     return {
         "point": dataclasses.asdict(choice.point),
-        "criterion": best.criterion,
+        "criterion": chosen.criterion,
         "tried": [
             {"point": dataclasses.asdict(result.point), "criterion": result.criterion, "gains": result.gains}
             for result in choice.tried

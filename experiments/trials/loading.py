@@ -59,7 +59,7 @@ def load_stream(
         The folder of the stream, for `read_stream`.
 
     Raises:
-        BadInput: if `log` is not an event log, a span is missing between others, or a span is faulty. A span
+        BadInput: if `log` is not an event log, a span before the last is missing, or a span is faulty. A span
             without a fresh row is allowed.
     """
     spans = complete_spans(log)
@@ -207,7 +207,7 @@ def _codes(column: pa.ChunkedArray) -> Array:
 
 
 def read_rows(log: Path, span: int, columns: LogColumns) -> pa.Table:
-    """The rows of a checked span with these columns, without rows whose age is the delay of no task."""
+    """The fresh rows of a checked span and the matured rows whose age is a task's delay, with `columns`."""
     rows = pa.concat_tables([convert(read_table(file), columns.schema) for file in span_files(log, span)])
     ages = pc.subtract(span, rows[IMPRESSION_SPAN])
     return rows.filter(pc.is_in(ages, value_set=pa.array(columns.ages, pa.int64())))
@@ -216,8 +216,7 @@ def read_rows(log: Path, span: int, columns: LogColumns) -> pa.Table:
 def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:
     """12 hex digits of a hash of the log's files, the schema, the settings and the ids of the extra rows.
 
-    Extra rows with the same ids give the same key, whatever their other columns. `_FORMAT` stands for the
-    code.
+    Other columns of the extra rows do not change the key. The code does not either: see `_FORMAT`.
     """
     features = {name: dataclasses.asdict(feature) for name, feature in deployment.features.items()}
     tasks = {name: task.scale for name, task in deployment.tasks.items()}

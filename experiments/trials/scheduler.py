@@ -18,7 +18,7 @@ from models.job import graph_settings
 from models.settings import to_json
 
 MAX_TRIALS_PER_GROUP = 6
-"""Trials that a worker runs as one work item."""
+"""Maximum number of trials that a worker runs as one work item."""
 _STREAMS: dict[Path, ExampleStream] = {}
 """The streams that this worker process has mapped into memory, by folder."""
 _PREFIXES = PrefixCache()
@@ -26,7 +26,7 @@ _PREFIXES = PrefixCache()
 
 
 class TrialScheduler:
-    """Runs trials on one stream. Each result is one file; a trial that has one does not run again.
+    """Runs trials on one stream. Each result is one file; a trial with a result file does not run again.
 
     Args:
         stream: folder of the stream.

@@ -39,11 +39,11 @@ class PrefixCache(dict[str, TrainedPrefix]):
 def prefix_end(trial: Trial) -> int:
     """The first span that is not part of the shared prefix: usually the first span with soft labels.
 
-    Before it, distillation settings do not affect training. The prefix is empty, and the result is
-    `trial.first_span`, if the trial
+    Before this span, soft weights and soft labels do not affect training. The prefix is empty, and the result
+    is `trial.first_span`, if the trial
 
     - has no soft labels,
-    - has an `age` above 0,
+    - has an `extra_age` above 0,
     - returns predictions for spans before the first soft label: a prefix has no predictions.
     """
     labels = trial.labels

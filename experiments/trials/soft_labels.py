@@ -39,7 +39,7 @@ def soft_labels(
     predictions = np.full((len(stream.spans), len(tasks)), np.nan, np.float32)
     predictions[teacher.rows] = teacher.columns(tuple(tasks))
     if source.treatment == "calibrated":
-        # The first labelled span is corrected with the teacher's errors on the spans before.
+        # Needs the predictions before the first labelled span, which are removed below.
         predictions = calibrate_labels(stream, predictions, tasks)
     predictions[stream.spans < source.first_span] = np.nan
     if source.treatment == "permuted":

@@ -21,7 +21,7 @@ class ExampleStream:
     """The rows of all spans, in the order of the log. Arrays without a stated shape are `[rows]`.
 
     Attributes:
-        key: identifies log, schema, features and tasks.
+        key: hash of the stream's input: log, schema, features, tasks, burn-in and extra rows.
         tasks: names of the tasks, in the order of the columns of `labels`.
         surface_names: names of the surfaces; `surfaces` has their indices.
         features: transformed columns by name; `[rows, longest bag]` int32 for bags.
@@ -83,7 +83,7 @@ class ExampleStream:
         labels = np.array(self.labels)
         matured = np.flatnonzero(~self.fresh[:end] & (self.fresh_row_indices[:end] >= 0))
         ages = self.spans[matured] - self.spans[self.fresh_row_indices[matured]]
-        # An impression has a matured row for each delay, so rows of one age have distinct fresh rows.
+        # An impression has at most one matured row of each age, so rows of one age have distinct fresh rows.
         for age in np.unique(ages):
             rows = matured[ages == age]
             fresh_rows = self.fresh_row_indices[rows]

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from pipeline.logging_setup import silence_other_packages
 
 _MIN_SECONDS_TO_TRACE_AGAIN = 20.0
-"""Applies to the only pending item, if only other workers have traced its graph.
+"""Limit for the only pending item, if another worker has traced its graph but the idle worker has not.
 
-An idle worker takes it if the latest item of this graph took longer than this.
+The idle worker takes the item if the latest item with the same graph took longer than this limit.
 """
 
 

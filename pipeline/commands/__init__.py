@@ -1,5 +1,5 @@
 """The commands of the pipeline, one module per group; `rankdistill` mounts them.
 
-Belongs here: options and printed output. Other packages of `pipeline` do the work; all but `tfx_cli` may be
-imported. A command imports TensorFlow, TFX and Beam inside its body, so that `--help` is fast.
+Contains options and printed output; other packages do the work. May import all of `pipeline` except
+`tfx_cli`. A command imports TensorFlow, TFX and Beam inside its body, so that `--help` is fast.
 """

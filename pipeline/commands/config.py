@@ -22,13 +22,13 @@ def config() -> None:
     "--events",
     type=FOLDER,
     default=None,
-    help="Also check every span of this event log, and that the burn-in has the rows and labels that the "
-    "teacher and every surface with a burn-in need.",
+    help="Also check every span of this event log. The burn-in spans must have rows and labels for the "
+    "teacher and for each surface with a burn-in.",
 )
 def check(file: Path, events: Path | None) -> None:
     """Check FILE and print its first error, or a summary of the deployment.
 
-    The check also reads the schema and builds the transform graph from it.
+    The check also reads the schema and builds the feature transformation, without fitting it to data.
     """
     from components.event_schema import read_schema
     from pipeline.config_file import load_deployment

@@ -27,14 +27,14 @@ _SPANS_AFTER_BURN_IN = "5:9"
 )  # fmt: skip
 @click.option(
     "--kuairand", type=FOLDER, envvar="KUAIRAND_DIR",
-    help="Folder of KuaiRand's CSV files. Default: simulated impressions.",
+    help="Folder of KuaiRand's CSV files (or KUAIRAND_DIR). Default: simulated impressions.",
 )  # fmt: skip
 @click.option(
     "--examples-per-span", type=click.IntRange(min=100), default=6_000, show_default=True,
     help="Number of simulated impressions per day (span).",
 )  # fmt: skip
 @click.option(
-    "--label-store", default=None, help="URI of the label store; replaces the one in the configuration."
+    "--label-store", default=None, help="URI of the label store. Default: a Delta store in OUT/root/labels."
 )
 def demo(out: Path, kuairand: Path | None, examples_per_span: int, label_store: str | None) -> None:
     """Train a teacher and its students day by day, and compare the students with their controls.
@@ -67,7 +67,7 @@ def demo(out: Path, kuairand: Path | None, examples_per_span: int, label_store: 
 
 
 def _show_result(deployment: Deployment, paths: RunPaths, out: Path, console: Console) -> None:
-    """Writes the summary and the page, and prints the figures of every surface."""
+    """Writes the summary and the page, and prints the headline table."""
     from pipeline.observation.run_page import run_page
     from pipeline.observation.summary import summarize, write_summary
     from pipeline.observation.summary_table import render_headline

@@ -67,7 +67,7 @@ def kuairand(source: Path, out: Path) -> None:
 
 
 @events.command()
-@click.option("--spans", type=int, required=True, help="Number of spans to write.")
+@click.option("--spans", type=int, required=True, help="Number of spans in the finished log.")
 @click.option("--examples-per-span", type=int, required=True, help="Number of impressions in each span.")
 @click.option(
     "--seed", type=int, required=True, help="Seed of the simulator. The same options write the same log."
@@ -133,7 +133,7 @@ def span_progress(num_spans: int | None) -> Iterator[Callable[[int, int | None],
         num_spans: Number of spans; None if unknown.
 
     Yields:
-        A function to call after each span, with the span and its number of rows; None for a faulty span.
+        A function to call after each span, with the span and its number of rows (None for a faulty span).
     """
     console = Console(stderr=True, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

@@ -68,7 +68,7 @@ def ls(uri: str) -> None:
 @_store_option
 @click.argument("set_id")
 def show(uri: str, set_id: str) -> None:
-    """Print the record of label set SET_ID, as JSON: its key, number of rows, checksum and facts."""
+    """Print the record of label set SET_ID, as JSON: key, rows, checksum, facts about its teacher."""
     click.echo(json.dumps(dataclasses.asdict(_open_existing(uri).find_set(set_id)), indent=1))
 
 

@@ -90,8 +90,13 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     show_default=True,
     help="Seconds between two reads of the log.",
 )
-@click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
-@click.option("--metrics-port", type=PORT, default=None, help="Port on which Prometheus reads the metrics.")
+@click.option("--until-caught-up", is_flag=True, help="Exit when no span is ready to run (useful with cron).")
+@click.option(
+    "--metrics-port",
+    type=PORT,
+    default=None,
+    help="Port on which Prometheus reads the metrics. Default: no port.",
+)
 def serve_loop(
     config_file: Path,
     events: Path,
@@ -167,7 +172,7 @@ def backfill(
     show_default=True,
     help="Available memory in GiB; it limits the number of processes (2.5 GiB each).",
 )
-@click.option("--until-caught-up", is_flag=True, help="Exit when no span is left to run (useful with cron).")
+@click.option("--until-caught-up", is_flag=True, help="Exit when no span is ready to run (useful with cron).")
 def fleet(
     config_file: Path,
     events: Path,

@@ -61,21 +61,22 @@ def status(config_file: Path, events: Path, root: Path, runs: int, as_json: bool
     else:
         console = Console(soft_wrap=True, width=200, highlight=False)
         console.print(_heading(state["loop"]), _branches_table(state["branches"]))
-        for figures in state["branches"].values():
-            if (decision := figures["decision"]) is not None:
+        for values in state["branches"].values():
+            if (decision := values["decision"]) is not None:
                 console.print(escape("{branch}, span {span}: {what} {outcome}: {reason}".format(**decision)))
         if runs:
             console.print(_runs_table(state["runs"]))
 
 
 def run_status(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
-    """The state of a run from the files under its root, without MLMD or the label store.
+    """The loop and the branches of a run, from its root and event log, without MLMD or the label store.
 
     Returns:
         A mapping for JSON. `loop`: `running`, and `pid` of the current or last process. `branches.<branch>`:
-        `last_span`, `seconds_since` (its end), `next_span`, `spans_behind`, `last_push` (a span), `label_set`
-        (the last one published or joined), `label_age_spans`, `deferred` (role → deferred spans) and
-        `decision` (the last one that a person should see). A value is None if it does not exist yet.
+        `last_span`, `seconds_since` (seconds since the end of `last_span`), `next_span`, `spans_behind`
+        (complete spans of the log that are not finished), `last_push` (a span), `label_set` (the last set
+        that the teacher published or the surface joined), `label_age_spans`, `deferred` (role → deferred
+        spans) and `decision` (the last decision that a person should see). A missing value is None.
     """
     from components.span_records import TEACHER
     from pipeline.observation.decisions import decisions
@@ -138,7 +139,7 @@ def _deferred_spans(finished: FinishedSpan) -> dict[str, list[int]]:
 def _loop_state(root: Path) -> dict[str, Any]:
     """Returns whether a process holds the root's lock, and the process id of its current or last holder.
 
-    To test the lock, it holds a free lock for an instant; `pipeline.driver.lock` allows for this.
+    To test a free lock, this function takes it for an instant; `pipeline.driver.lock` allows for this.
     """
     path = root / ".lock"
     if not path.is_file():
@@ -161,23 +162,32 @@ def _heading(loop: Mapping[str, Any]) -> str:
 
 def _branches_table(branches: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(
-        "branch", "last span", "ago", "next", "behind", "last push", "deferred", "age", "label set", box=None
+        "branch",
+        "last span",
+        "ago",
+        "next",
+        "behind",
+        "last push",
+        "deferred",
+        "label age",
+        "label set",
+        box=None,
     )
-    for branch, figures in branches.items():
-        ago = figures["seconds_since"]
+    for branch, values in branches.items():
+        ago = values["seconds_since"]
         deferred = "; ".join(
-            f"{role} {', '.join(map(str, spans))}" for role, spans in figures["deferred"].items()
+            f"{role} {', '.join(map(str, spans))}" for role, spans in values["deferred"].items()
         )
         table.add_row(
             escape(branch),
-            _format_value(figures["last_span"]),
+            _format_value(values["last_span"]),
             _NO_VALUE if ago is None else _format_duration(ago),
-            _format_value(figures["next_span"]),
-            _format_value(figures["spans_behind"]),
-            _format_value(figures["last_push"]),
+            _format_value(values["next_span"]),
+            _format_value(values["spans_behind"]),
+            _format_value(values["last_push"]),
             deferred or _NO_VALUE,
-            _format_value(figures["label_age_spans"]),
-            _format_value(figures["label_set"]),
+            _format_value(values["label_age_spans"]),
+            _format_value(values["label_set"]),
         )
     return table
 

@@ -26,7 +26,7 @@ class IngestedSpans:
     Attributes:
         components: In topological order.
         examples: Channel of Examples with splits `train`, `holdout`, `matured` and `matured_holdout`.
-        statistics: Channel of ExampleStatistics of the fresh rows.
+        statistics: Channel of the ExampleStatistics of all splits.
         schema: Channel of the deployment's Schema.
         validator: The SpanValidator; every component that uses the examples must run after it.
     """

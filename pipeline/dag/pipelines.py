@@ -63,8 +63,8 @@ def span_components(
         paths: The folders of the run.
         span: The span.
         version: The span version.
-        branches: Names of the branches; None for all. Without the teacher's branch, the pipeline only reads
-            the span; another pipeline validates and labels it.
+        branches: Names of the branches; None for all. Without the teacher's branch, the pipeline neither
+            validates nor labels the span; another pipeline does.
     """
     branches = all_branches(deployment) if branches is None else branches
     surfaces = [branch for branch in branches if branch != TEACHER]

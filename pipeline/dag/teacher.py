@@ -39,8 +39,8 @@ def teacher_branch(
 ) -> TeacherBranch:
     """Wires one span of the teacher.
 
-    With `label_with: previous` the teacher of the previous span labels: it has not trained on the examples,
-    and students do not wait for the training.
+    With `label_with: previous` the teacher of the previous span labels the examples. It has not trained on
+    them, and students do not wait for the teacher's training.
     """
     state = SpanState(
         records_folder=paths.records,
@@ -97,7 +97,7 @@ def relabel_components(
     version: IntOrPlaceholder,
     supersede: bool = False,
 ) -> list[BaseComponent]:
-    """Wires the labelling of a past span by the last teacher before it; no model trains on it.
+    """Wires the labelling of a past span by the newest teacher of an earlier span; no model trains on it.
 
     With `supersede` the pipeline publishes a new revision of an existing label set.
     """

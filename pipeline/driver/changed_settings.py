@@ -31,7 +31,7 @@ def require_settings(deployment: Deployment, paths: RunPaths) -> None:
 
     Raises:
         BadInput: if a change does not fit the models of the root. The message lists such changes and their
-            remedies.
+            remedies. Also if the recorded configuration cannot be read.
     """
     before = _read_recorded(paths)
     refused = {} if before is None else dict(_refused_changes(before, deployment, paths))

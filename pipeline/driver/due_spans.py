@@ -38,7 +38,10 @@ class SpanToRun:
 def find_next_span(
     deployment: Deployment, paths: RunPaths, branches: Sequence[str], requested: range | None
 ) -> SpanToRun | None:
-    """Returns the first span that a branch has not recorded; None if no span can be run or skipped now.
+    """Returns the lowest next span of the branches; None if it can be neither run nor skipped now.
+
+    The next span of a branch follows the last span that the branch has recorded. A branch without a recorded
+    span begins with `deployment.first_span(branch)`.
 
     Args:
         deployment: The configuration, with each branch's first span and the rule for missing spans.
@@ -48,7 +51,8 @@ def find_next_span(
 
     Raises:
         BadInput: if the requested range starts after the next span.
-        InputNotReady: if the log lacks the span and has later spans, but too few to skip it.
+        InputNotReady: if the log lacks the span and has later spans, but the configuration does not skip it
+            yet.
     """
     next_spans = {
         branch: max(
@@ -64,7 +68,7 @@ def find_next_span(
         raise BadInput(
             "span gap", where=f"--spans {requested[0]}:{requested[-1]}",
             expected=f"a range from span {span} or earlier", got=str(requested[0]),
-            fix="Models train on all spans in order; begin with the next one.",
+            fix=f"Models train on all spans in order; begin with span {span}.",
         )  # fmt: skip
     if requested is not None and span > requested[-1]:
         return None

@@ -13,7 +13,7 @@ from pipeline.logging_setup import OUR_PACKAGES
 
 
 class Journal(logging.Handler):
-    """Records pipelines and steps with their seconds, and every warning of this project's code.
+    """Records pipelines and steps with their seconds, notes, and every warning of this project's code.
 
     A kill loses at most the line that is being written.
 

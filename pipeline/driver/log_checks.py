@@ -42,7 +42,7 @@ def check_log(deployment: Deployment, events: Path, on_span: Callable[[int, int]
 
 
 def require_spans(events: Path, spans: range, purpose: str) -> None:
-    """Checks that the log has every span of a range; `purpose` says in the message what needs the spans.
+    """Checks that the log has every span of a range; the message begins with `purpose` (`the burn-in`).
 
     Raises:
         InputNotReady: if a span is missing; names the first one.

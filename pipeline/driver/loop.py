@@ -63,7 +63,7 @@ class Loop:
 
     Attributes:
         deployment: The configuration.
-        paths: The paths of the run; recorded spans do not run again.
+        paths: The paths of the run. A span with a record in `paths.records` does not run again.
         progress: Reports every step.
         branches: The branches to run; empty means all.
         is_stopping: Called before each step; True stops the loop.
@@ -120,7 +120,7 @@ class Loop:
             requested: The spans to run; None for all spans of the log.
 
         Returns:
-            The spans run now, and the error of each surface that could not begin or finish a span.
+            The spans that this call ran, and the error of each surface that could not begin or finish a span.
 
         Raises:
             BadInput: if a span is faulty or missing and the configuration does not skip it; or if the
@@ -192,7 +192,7 @@ class Loop:
             )
         except (GoogleAPICallError, RetryError) as error:
             raise InputNotReady(
-                "BigQuery does not answer", where=f"spans_table {self.deployment.spans_table}",
+                "BigQuery cannot be read", where=f"spans_table {self.deployment.spans_table}",
                 expected="the complete spans", got=f"{error}".splitlines()[0][:200],
                 fix="Check BigQuery and the credentials; serve-loop tries again.",
             ) from error  # fmt: skip
@@ -245,7 +245,7 @@ class Loop:
                 "a span cannot be labelled", where=f"--spans {spans[0]}:{spans[-1]}",
                 expected=f"spans that are in the log and that the teacher has run: {listed}",
                 got=str(not_ready[0]),
-                fix="Write it if the log lacks it, then run it with `rankdistill run`, which labels it too.",
+                fix="Write the span if the log lacks it, then run and label it with `rankdistill run`.",
             )  # fmt: skip
         self._accept_settings()
         sets = self._newest_label_sets()
@@ -310,7 +310,7 @@ class Loop:
             dag: The pipeline.
             name: Part of the run id; the same name and configuration resume the same run.
             title: Name of the run in the progress output.
-            span: The span that the pipeline labels, if it labels one.
+            span: The span that the pipeline labels; None in a burn-in, which labels no span.
         """
         guards = {}
         if self.deployment.label_with == "previous":

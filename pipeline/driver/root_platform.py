@@ -17,13 +17,13 @@ _FIRST_VERSION = "1.16.0"
 
 
 def require_platform(paths: RunPaths) -> None:
-    """Checks that no newer TFX has run the root.
+    """Checks that no newer TFX has run the root; compares major and minor versions.
 
     Raises:
-        BadInput: if one has, or `platform.json` cannot be read.
+        BadInput: if a newer TFX has run the root, or `platform.json` cannot be read.
     """
     last = _last_version(paths)
-    if last is not None and _as_numbers(last) > _as_numbers(_installed_version()):
+    if last is not None and _major_and_minor(last) > _major_and_minor(_installed_version()):
         raise BadInput(
             "the root was run by a newer TFX", where=str(paths.platform),
             expected=f"at most TFX {_installed_version()}", got=f"TFX {last}",
@@ -32,7 +32,9 @@ def require_platform(paths: RunPaths) -> None:
 
 
 def accept_platform(paths: RunPaths) -> Path | None:
-    """Records that the installed TFX runs the root; first keeps a copy of the metadata of an older TFX.
+    """Records the version of the installed TFX in the root.
+
+    If another version is recorded, first copies the MLMD store and upgrades its schema.
 
     Args:
         paths: The root, which has passed `require_platform`. `platform.json` in it holds the last version.
@@ -45,7 +47,7 @@ def accept_platform(paths: RunPaths) -> Path | None:
         return None
     copy = None if last is None else _upgrade_metadata(Path(paths.metadata), last)
     paths.root.mkdir(parents=True, exist_ok=True)
-    # On a cluster, the pipelines of several branches may write it at the same time.
+    # On a Kubernetes cluster, the pipelines of several branches may write the file at the same time.
     partial = paths.platform.with_suffix(f".{uuid.uuid4().hex}")
     partial.write_text(json.dumps({"tfx": installed}) + "\n")
     partial.replace(paths.platform)
@@ -60,7 +62,7 @@ def _last_version(paths: RunPaths) -> str | None:
     """The TFX version that ran the root last; None for a new root."""
     try:
         version = json.loads(paths.platform.read_bytes())["tfx"]
-        _as_numbers(version)
+        _major_and_minor(version)
     except FileNotFoundError:
         is_old = Path(paths.metadata).is_file() or Path(paths.records).is_dir()
         return _FIRST_VERSION if is_old else None
@@ -73,14 +75,14 @@ def _last_version(paths: RunPaths) -> str | None:
     return str(version)
 
 
-def _as_numbers(version: str) -> tuple[int, int]:
+def _major_and_minor(version: str) -> tuple[int, int]:
     major, minor, *_ = version.split(".")
     return int(major), int(minor)
 
 
 def _upgrade_metadata(metadata: Path, version: str) -> Path | None:
     """Copies the MLMD store, then upgrades its schema if the installed MLMD has a newer one."""
-    if not metadata.is_file():  # On a cluster, Kubeflow's own MLMD has the metadata.
+    if not metadata.is_file():  # On a Kubernetes cluster, Kubeflow's own MLMD has the metadata.
         return None
     from ml_metadata import metadata_store
     from ml_metadata.proto import metadata_store_pb2

@@ -166,7 +166,7 @@ class _NodeLauncher(launcher.Launcher):
 def _executions_of_node(
     mlmd: metadata.Metadata, node: pipeline_pb2.PipelineNode, contexts: Sequence[Any]
 ) -> list[Any]:
-    """The executions of a node in its run, oldest first; `contexts` are those of the node, in its order."""
+    """The executions of a node in its run, oldest first; `contexts` has the order of `node.contexts`."""
     (own,) = [
         context
         for declared, context in zip(node.contexts.contexts, contexts, strict=True)

@@ -34,8 +34,7 @@ def run_until_stopped(
         errors after a signal.
 
     Raises:
-        BadInput: if a span is faulty and the configuration does not skip it; with `until_caught_up` also if
-            an input is missing.
+        BadInput: see `Loop.catch_up`. InputNotReady is raised only with `until_caught_up`.
     """
     num_done, last_reason = 0, ""
     with stop_on_signal() as stop:

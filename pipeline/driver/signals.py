@@ -11,7 +11,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """Yields an event that SIGTERM or SIGINT sets; the same signal again has its previous effect."""
+    """Yields an event that SIGTERM or SIGINT sets; a second equal signal acts as without this block."""
     stop = threading.Event()
     previous: dict[signal.Signals, Any] = {}
 

@@ -58,8 +58,9 @@ def DueSpan(  # noqa: N802 - called like a class
         wanted: The requested span, or -1 for the next due span.
 
     Raises:
-        BadInput: if a burn-in is missing, no span is due, the due span is not the requested one, branches are
-            at different spans, labels are missing, or the configuration does not fit the root.
+        BadInput: if a burn-in, a span or its labels are missing, no span is due, the due span is not the
+            requested span, or branches are at different spans. Also if the configuration or the TFX version
+            does not fit the root.
     """
     paths = RunPaths(Path(root), Path(events), on_cluster=True)
     names = from_json(tuple[str, ...], branches)

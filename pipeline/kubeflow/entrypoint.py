@@ -2,8 +2,8 @@
 
 TFX wrote its runner for Vertex AI. Open-source Kubeflow differs in four ways. Each is corrected here:
 1. Input artifacts have no type (tensorflow/tfx#7768): the type is taken from the component's inputs.
-2. URIs are `minio://` or `s3://`, and the launcher stages them under `/minio` or `/s3`: the staged paths
-   replace the URIs.
+2. URIs are `minio://` or `s3://`, and Kubeflow's launcher stages their files under `/minio` or `/s3`: the
+   staged paths replace the URIs.
 3. Input artifacts have custom properties of Kubeflow: these properties are removed.
 4. Artifact types `system.*`, which the UI shows, are not TFX classes: they are mapped to classes of
    `components.artifacts`.
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None, staging: str = "") -> int:
 
     Args:
         arguments: The container's arguments, from the compiled pipeline; unknown arguments are Beam options.
+            None: the arguments of this process.
         staging: Prefix of the launcher's staging folders; empty except in tests.
 
     Returns:
@@ -76,7 +77,7 @@ def localize(
     inputs: pipeline_spec_pb2.ComponentInputsSpec,
     staging: str = "",
 ) -> None:
-    """Modifies `invocation`: sets each artifact's type and local path, removes Kubeflow's properties."""
+    """Modifies `invocation`: sets the inputs' types and all local paths; removes Kubeflow's properties."""
     for name, artifact in _artifacts(invocation.inputs.artifacts):
         if name in inputs.artifacts:
             artifact.type.CopyFrom(inputs.artifacts[name].artifact_type)
@@ -130,7 +131,7 @@ def has_remote_workers(executor_class_path: str, beam_options: Sequence[str]) ->
 
 
 def _copy_to_workspace(invocation: pipeline_spec_pb2.ExecutorInput, workspace: Path) -> dict[str, str]:
-    """Copies the inputs to the workspace, redirects the outputs; returns workspace path -> staged path."""
+    """Copies inputs to the workspace, redirects outputs there; returns workspace path -> staged path."""
     for name, artifact in _artifacts(invocation.inputs.artifacts):
         target = workspace / "inputs" / name
         shutil.copytree(artifact.uri, target)

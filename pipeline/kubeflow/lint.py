@@ -43,7 +43,7 @@ def version(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 
 
 def names(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """Argo accepts letters, digits and `-`."""
+    """Argo accepts only letters, digits and `-` in the name of a task."""
     for name in _tasks(documents):
         if not _NAME.fullmatch(name):
             yield f"task {name} has characters other than letters, digits and -"
@@ -64,7 +64,7 @@ def caching(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
 
 
 def producers(documents: Sequence[Document], _: Deployment) -> Iterator[str]:
-    """A task that reads an output of another task waits for it; the other task exists and has the output."""
+    """A task waits for each task whose output it reads; the other task exists and has this output."""
     tasks, components = _tasks(documents), documents[0]["components"]
     for name, task in tasks.items():
         for upstream in task.get("dependentTasks", []):
@@ -128,7 +128,7 @@ def accelerators(documents: Sequence[Document], deployment: Deployment) -> Itera
 
 
 def retries(documents: Sequence[Document], deployment: Deployment) -> Iterator[str]:
-    """Every container's task has the configured retries and a time limit (Argo never retries without one)."""
+    """Every container's task has the configured retries, and with them a time limit, which Argo needs."""
     components, containers = documents[0]["components"], dict(_containers(documents))
     for name, task in _tasks(documents).items():
         if components[task["componentRef"]["name"]]["executorLabel"] not in containers:

@@ -148,7 +148,7 @@ class KubeflowClient:
             if listed.pipelines:
                 pipeline_id = listed.pipelines[0].pipeline_id
             else:
-                # The API names the first version like the pipeline. A second version is named by the hash.
+                # The API names this version like the pipeline; so a second version is named by the hash.
                 uploaded = self._uploads.upload_pipeline(
                     str(package.path), name=package.name, **self._namespace
                 )

@@ -130,7 +130,7 @@ def adapt_to_cluster(deployment: Deployment) -> Deployment:
     if deployment.validation.refused_span == "skip":
         raise BadInput(
             "skipping faulty spans", where="validation.refused_span", expected="stop on Kubeflow",
-            got="skip", fix="There a faulty span fails its run: revise the span and run it again.",
+            got="skip", fix="Set stop. Then a faulty span fails its run: revise the span and run it again.",
         )  # fmt: skip
     if deployment.spans_table is not None:
         raise BadInput(
@@ -143,7 +143,7 @@ def adapt_to_cluster(deployment: Deployment) -> Deployment:
 
 
 def _check_names(deployment: Deployment) -> None:
-    """Checks that names fit Kubeflow: lower case letters, digits and `-`; `_` is replaced by `-`."""
+    """Checks that Kubeflow accepts the names, and that surfaces differ after `_` is replaced by `-`."""
     names = {"name": deployment.name, **{f"surfaces.{surface}": surface for surface in deployment.surfaces}}
     for where, name in names.items():
         if not _PERMITTED_NAME.fullmatch(name):

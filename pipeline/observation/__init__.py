@@ -1,5 +1,5 @@
 """Reads the root of a run: decisions, freshness, metrics, lineage, run summaries.
 
-Code that only reads a root belongs here. May import the top level of `pipeline`, but not
-`dag` or `driver`.
+Contains code that reads a root and reports on it. May import the top level of `pipeline`, but not `dag` or
+`driver`.
 """

@@ -27,18 +27,18 @@ _SET_ID = re.compile(r"[\w-]+\.[\w-]+\.span-0*(\d+)\.\d+\.[0-9a-f]{12}")
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """One decision. Its reason has no label set id or folder: two runs on the same data have equal decisions.
+    """One decision. Two runs on the same data have equal decisions.
 
     Attributes:
         span: The span.
         branch: `teacher`, a surface, or `relabelled`.
-        what: Kind of decision, here with its outcomes: `span` (skipped), `data` (warned; one per anomaly),
-            `labels` (published, refused, warned), `join` (joined, hard-only, last), `candidate` (blessed,
-            discarded), `push` (pushed, held back; only for a blessed student), `revised` (labelled again, not
-            labelled; for a revised or late span).
+        what: Kind of decision, here with its outcomes: `span` (skipped), `data` (warned; one per anomaly of
+            the split `train`), `labels` (published, refused, warned), `join` (joined, hard-only, last),
+            `candidate` (blessed, discarded), `push` (pushed, held back; only for a blessed student),
+            `revised` (labelled again, not labelled; for a revised or late span).
         outcome: One of the outcomes in brackets.
-        reason: One line. A candidate's reason begins with the role; a push's reason names the check that
-            decided.
+        reason: One line without folders and ids of label sets, which differ between runs. A candidate's
+            reason begins with the role; a push's reason names the check that decided.
     """
 
     span: int

@@ -111,7 +111,7 @@ class FinishedSpan(SpanRecord):
         return sorted({parse_shard_name(shard.name).span for shard in shards})
 
     def anomalies(self) -> anomalies_pb2.Anomalies | None:
-        """The anomalies of the span's fresh rows."""
+        """The anomalies of the fresh rows that models train on; not those of held-out or matured rows."""
         name = f"Split-{COMPARED_SPLIT}/{ANOMALIES_FILE}"
         return self._read(
             "anomalies", name, lambda path: anomalies_pb2.Anomalies.FromString(path.read_bytes())

@@ -1,4 +1,7 @@
-"""Freshness of each branch and span: seconds from events to the pushed student; also spans behind."""
+"""Freshness of each branch and span: seconds from events to the pushed student.
+
+Also finds the next span of a branch, and counts the spans that the branch is behind.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from pipeline.observation.lineage import open_metadata
 from pipeline.paths import RunPaths
 
 _MARKS = ("event", "ready", "labelled", "published", "trained", "pushed")
+"""Points in time of a span, in their order; see `Freshness`."""
 _STAGE_MARKS = (*itertools.pairwise(_MARKS), ("event", "pushed"))
 STAGES = tuple(f"{before}_to_{after}" for before, after in _STAGE_MARKS)
 """Names of the stages: from each mark to the next mark, and from the first mark to the last."""
@@ -33,7 +37,7 @@ _Figures = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Freshness:
-    """Seconds between the marks of one span, from its events to the pushed student.
+    """Seconds between the marks (points in time) of one span, from its events to the pushed student.
 
     The marks are `event` (the newest labelled impression), `ready` (examples complete), `labelled` (labels
     computed), `published` (labels visible), `trained` and `pushed` (the student).
@@ -54,9 +58,9 @@ class Freshness:
 def measure_freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness]:
     """Returns the freshness of every span that a branch did not skip, by branch, then by span.
 
-    The label marks come from the teacher's certificates. If the teacher runs in another root, or the surface
-    reads another teacher's labels, they come from the records of the pinned label sets. The student's marks
-    are the completion times of its Trainer and Pusher in MLMD.
+    The marks up to `published` come from the teacher's certificates. If the teacher runs in another root, or
+    the surface reads another teacher's labels, these marks come from the records of the pinned label sets.
+    `trained` and `pushed` are the completion times of the student's Trainer and Pusher in MLMD.
     """
     certificates = {
         finished.span: dataclasses.asdict(certificate) if (certificate := finished.certificate()) else {}
@@ -133,7 +137,7 @@ def _span_freshness(span: int, branch: str, figures: _Figures) -> Freshness:
 def _pinned_figures(
     deployment: Deployment, paths: RunPaths, surface: str, spans: Sequence[FinishedSpan]
 ) -> dict[int, _Figures]:
-    """Returns the label marks and the label age from the records of the pinned label sets, by span."""
+    """Returns the marks up to `published` and the label age, from the pinned sets' records, by span."""
     if not spans:
         return {}
     fleet, _ = deployment.label_source(surface)

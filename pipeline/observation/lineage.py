@@ -1,8 +1,9 @@
-"""Lineage of a model from MLMD, and the guard against labels of a teacher that trained on the span.
+"""Lineage of a model from MLMD, and the guard against labels of a teacher that trained on the labelled span.
 
-Uses `ml_metadata` without TFX, which takes long to import. The history of a model in MLMD is a chain. A
-Trainer continues from its base model. A CandidateCheck outputs the candidate or its predecessor. A SpanState
-copies a model from another pipeline run or another root.
+Uses `ml_metadata` without TFX, which takes long to import. In MLMD, the history of a model is a chain of
+executions. A Trainer continues from its base model. A CandidateCheck outputs the candidate or its
+predecessor. A TrainingDeferral copies a model without training. A SpanState copies a model of an earlier
+pipeline run.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Lineage:
             row for the model is left out.
         label_sets: Ids of the joined label sets in the order of training; empty for teacher and control.
         teachers: Each `<teacher>.<version>` that gave these label sets, in the order of training.
-        transform_graph: URI of the transform graph, as Transform wrote it.
+        transform_graph: URI of the TransformGraph artifact that Transform wrote, not of a later copy.
         schema: URI of the Schema artifact with which the transform graph was fitted.
         job: Hash of the last training's job, see `models.state.job_hash`.
         trainings: Number of Trainer executions that led to the model.
@@ -60,7 +61,7 @@ class Lineage:
 
 
 def model_lineage(store: metadata_store.MetadataStore, uri: str) -> Lineage:
-    """Finds the history of a model: follows the artifacts in MLMD from the model to the burn-in.
+    """Finds the history of a model: follows the artifacts in MLMD back to its first training.
 
     Args:
         store: The MLMD of the model's root.
@@ -111,7 +112,7 @@ def refuse_trained_teacher(store: metadata_store.MetadataStore, model_uri: str, 
         if span in training.spans():
             raise BadInput(
                 "the teacher has trained on the span", where=f"labels of span {span}",
-                expected="a teacher that MLMD shows to be trained on other spans (label_with: previous)",
+                expected="a teacher without the span in its MLMD lineage (label_with: previous)",
                 got=f"{model_uri}: Trainer execution {training.model.execution.id} read span {span}",
                 fix="Restore ROOT/records/teacher, which names the model, or set label_with: current.",
             )  # fmt: skip
@@ -215,7 +216,7 @@ def _trainings(store: metadata_store.MetadataStore, uri: str) -> list[_Training]
             deferred = _deferred_spans(_previous_uri(product))
             trainings.append(_Training(product, deferred, [product.inputs["examples"]]))
         elif trainings and product.is_predecessor:
-            # Only the base model's shards show whether the next training read the deferred span.
+            # The next training read the deferred span only if its base model has the span's shards.
             examples = product.inputs["examples"]
             if _input_spans(product.store, examples) <= trainings[-1].deferred:
                 trainings[-1].examples.insert(0, examples)
@@ -264,7 +265,7 @@ def _previous_uri(product: _Product) -> str:
 def _find_product(store: metadata_store.MetadataStore, uri: str) -> _Product:
     """Looks up an artifact in `store`, or else in the MLMD of the root that contains the artifact.
 
-    A surface in a loop without the teacher uses the transform graph of the teacher's root.
+    The artifact can be in another root: a loop without the teacher uses the teacher's transform graph.
     """
     product = _find_in_store(store, uri)
     if product is None and (root := find_root(uri)) is not None:

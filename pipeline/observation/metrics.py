@@ -41,17 +41,17 @@ class LoopMetrics(Collector):
             for branch in (TEACHER, *self._deployment.surfaces)
             if (spans := finished_spans(self._paths, branch))
         }
-        trained = {
+        run_spans = {
             branch: not_skipped
             for branch, spans in finished.items()
             if (not_skipped := [span for span in spans if not span.skipped])
         }
         yield from self._progress(finished)
         yield from self._freshness()
-        yield from _joins(trained)
-        yield _calibration(trained)
+        yield from _joins(run_spans)
+        yield _calibration(run_spans)
         yield from self._decisions([*finished])
-        yield self._rows_labelled(trained)
+        yield self._rows_labelled(run_spans)
 
     def _progress(self, finished: dict[str, list[FinishedSpan]]) -> Iterator[Metric]:
         last = _gauge("last_span", "Number of the last finished span.", "branch")
@@ -66,8 +66,8 @@ class LoopMetrics(Collector):
         yield from (last, finish_time, behind)
 
     def _freshness(self) -> Iterator[Metric]:
-        age = _gauge("label_age_spans", "Label age of the last labelled span, in spans.", "branch")
-        stages = _gauge("stage_seconds", "Seconds of each stage of the last span.", "branch", "stage")
+        age = _gauge("label_age_spans", "Label age in the last span, in spans.", "branch")
+        stages = _gauge("stage_seconds", "Seconds between two marks of the last span.", "branch", "stage")
         newest = {span.branch: span for span in measure_freshness(self._deployment, self._paths)}
         for branch, span in newest.items():
             if span.label_age_spans is not None:
@@ -98,7 +98,7 @@ class LoopMetrics(Collector):
         held_back = _counter("pushes_held_back", "Blessed students held back by the push gate.", "surface")
         unlabelled = _counter(
             "spans_without_labels",
-            "Spans that a surface ran without joined labels, by its policy without_labels or first_spans.",
+            "Spans that a surface ran without joined labels, as without_labels or first_spans permits.",
             "surface",
             "policy",
         )
@@ -109,10 +109,10 @@ class LoopMetrics(Collector):
                 unlabelled.add_metric([surface, policy], counts["join", policy, surface, ""])
         yield from (skipped, discarded, refused, pushes, held_back, unlabelled)
 
-    def _rows_labelled(self, trained: dict[str, list[FinishedSpan]]) -> Metric:
+    def _rows_labelled(self, run_spans: dict[str, list[FinishedSpan]]) -> Metric:
         rows = _counter("rows_labelled", "Rows in published label sets.", "branch")
         relabelled = [span for span in finished_spans(self._paths, RELABELLED) if not span.skipped]
-        for branch, spans in ((TEACHER, trained.get(TEACHER, [])), (RELABELLED, relabelled)):
+        for branch, spans in ((TEACHER, run_spans.get(TEACHER, [])), (RELABELLED, relabelled)):
             certificates = [span.certificate() for span in spans]
             if spans:
                 rows.add_metric(
@@ -147,10 +147,10 @@ def _registry(deployment: Deployment, paths: RunPaths) -> CollectorRegistry:
     return registry
 
 
-def _joins(trained: dict[str, list[FinishedSpan]]) -> Iterator[Metric]:
+def _joins(run_spans: dict[str, list[FinishedSpan]]) -> Iterator[Metric]:
     coverage = _gauge("coverage", "Share of the last span's fresh rows with a soft label.", "surface")
     rows = _counter("rows_trained", "Rows given to a student, including held-out clusters.", "surface")
-    for surface, spans in trained.items():
+    for surface, spans in run_spans.items():
         reports = [report for span in spans if (report := span.join_report()) is not None]
         if reports:
             coverage.add_metric([surface], reports[-1].coverage)
@@ -161,10 +161,10 @@ def _joins(trained: dict[str, list[FinishedSpan]]) -> Iterator[Metric]:
     yield from (coverage, rows)
 
 
-def _calibration(trained: dict[str, list[FinishedSpan]]) -> Metric:
-    description = "Mean prediction over mean label on the last span, before the model trained on it."
+def _calibration(run_spans: dict[str, list[FinishedSpan]]) -> Metric:
+    description = "Mean prediction divided by mean label on the last span, before the model trained on it."
     calibration = _gauge("calibration", description, "surface", "role", "task")
-    for surface, spans in trained.items():
+    for surface, spans in run_spans.items():
         for task, roles in spans[-1].figures().items():
             for role in ROLES:
                 value = roles.get(role, {}).get("calibration")

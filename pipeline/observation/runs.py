@@ -26,12 +26,12 @@ _MS_PER_SECOND = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run of a pipeline: the burn-in, a span, or the relabelling of a span.
+    """One run of a pipeline: a burn-in, a span, or the relabelling of a span.
 
     Attributes:
         id: Pipeline name, span, span version and hash of the configuration.
-        steps: State -> number of attempts of steps that are in this state.
-        failed: Steps without a complete attempt, also steps that still run.
+        steps: State -> number of executions in this state. A step can have several executions.
+        failed: Steps without a complete execution, including steps that still run.
         seconds: From the start of the first step to the end of the last step, with the pause before a run was
             resumed.
         artifacts: Artifact type -> number of artifacts.
@@ -49,7 +49,7 @@ def list_runs(paths: RunPaths, last: int) -> list[Run]:
 
     Args:
         paths: The run's paths.
-        last: Maximum number of runs.
+        last: Maximum number of runs, at least 1.
 
     Raises:
         BadInput: if the root has no readable MLMD.

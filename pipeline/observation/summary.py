@@ -29,7 +29,7 @@ _RECENT_SPANS = 10
 
 
 def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
-    """Computes the summary from the files and metadata under the root.
+    """Computes the summary from the root, the label store and the event log.
 
     Returns:
         JSON-ready: `spans` (that a branch has run and not skipped); `surfaces.<surface>.coverage` and
@@ -38,7 +38,7 @@ def summarize(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
         (seconds); `label_sets`; `seconds.<step>` (mean over the step's executions in span pipelines).
 
     Raises:
-        BadInput: if a record, an artifact's file or the MLMD cannot be read.
+        BadInput: if a record, an artifact's file, the MLMD, the label store or the event log cannot be read.
     """
     branches = (TEACHER, *deployment.surfaces)
     freshness = measure_freshness(deployment, paths)

@@ -25,15 +25,15 @@ _MAX_LIVE_AGE_SECONDS = 30 * 24 * 3600
 
 
 def render_summary(summary: _Json) -> Group:
-    """Returns the tables: surfaces, decisions to look at, freshness, label sets, seconds per step.
+    """Returns the tables: surfaces, decisions that a person should see, freshness, label sets, step seconds.
 
     Args:
         summary: `spans` (list), `surfaces_without_student.<surface>` (share), `surfaces.<surface>.coverage`,
             `surfaces.<surface>.tasks.<task>.<role>.{auc | rmse, positives, examples}`,
-            `….difference.{metric: [mean, low, high]}`, `decisions` (list of Decision's fields),
+            `….difference.{metric: [value, low, high]}`, `decisions` (list of Decision's fields),
             `freshness.percentiles.<branch>.<stage>.{p50, p95}`, `label_sets` (list of id, span, teacher, rows
-            and lag_seconds) and `seconds.<step>`. Figures may be null or absent. A role without figures on
-            a surface has no column.
+            and lag_seconds) and `seconds.<step>` (mean). Figures may be null or absent. A role without
+            figures on a surface has no column.
 
     Returns:
         A renderable of `rich`.
@@ -209,13 +209,13 @@ def _table() -> Table:
 
 
 def _format_difference(figures: _Json, metric: str) -> str:
-    mean, low, high = figures.get("difference", {}).get(metric, (None, None, None))
-    if mean is None:
+    value, low, high = figures.get("difference", {}).get(metric, (None, None, None))
+    if value is None:
         return _UNDEFINED
     if low is None or high is None:
-        return _format_figure(mean, "+")
+        return _format_figure(value, "+")
     mark = _SIGNIFICANT if low > 0 or high < 0 else ""
-    return f"{_format_figure(mean, '+')} [{_format_figure(low, '+')},{_format_figure(high, '+')}]{mark}"
+    return f"{_format_figure(value, '+')} [{_format_figure(low, '+')},{_format_figure(high, '+')}]{mark}"
 
 
 def _format_positives(figures: _Json) -> str:

@@ -1,4 +1,4 @@
-"""Pipelines for the `tfx` command: the next due span on this machine, all branches on Vertex AI.
+"""Pipelines for the `tfx` command: runs the next due span here, or compiles all branches for Vertex AI.
 
 May import all of `pipeline` except `commands`.
 """

@@ -229,8 +229,8 @@ def test_labels_in_rows_of_another_age_are_refused(tmp_path: Path, age: int) -> 
     log = write_log(tmp_path, [fresh("a"), matured("b", impression_span=SPAN - age)])
     with pytest.raises(
         BadInput,
-        match=rf"label_ltv has labels in matured rows of {age} spans ago: expected labels of ltv only in "
-        rf"matured rows of 3 spans ago, got 1\.0.*tasks\.ltv\.delay",
+        match=rf"label_ltv has labels in rows matured after {age} spans: expected labels of ltv only in "
+        rf"rows matured after 3 spans, got 1\.0.*tasks\.ltv\.delay",
     ):
         check_span(log, SPAN, LOG_COLUMNS)
 

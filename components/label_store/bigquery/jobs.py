@@ -24,7 +24,10 @@ _DEADLINE_SECONDS = 900.0
 _REQUEST_PAUSES = (0.02, 10.0)
 """First and longest pause between two requests about the same job, in seconds."""
 _RUN_PAUSES = (2.0, 32.0)
-"""The same before a failed job runs again. Longer, because rate limits and server faults last for seconds."""
+"""First and longest pause before a failed job runs again, in seconds.
+
+Longer than `_REQUEST_PAUSES`, because rate limits and server faults last for seconds.
+"""
 
 TRANSIENT_ERRORS = (
     exceptions.ServerError,
@@ -75,7 +78,7 @@ class JobRunner:
             The successful job.
 
         Raises:
-            RuntimeError: if the job failed for a reason that is not transient, or in `_MAX_RUNS` runs.
+            RuntimeError: if the job failed for a reason that is not transient, or failed `_MAX_RUNS` times.
             TimeoutError: if `_DEADLINE_SECONDS` have passed; the job may still be running.
         """
         deadline = time.monotonic() + _DEADLINE_SECONDS

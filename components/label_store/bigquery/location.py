@@ -18,6 +18,7 @@ from eventlog.errors import BadInput
 
 SCHEME = "bigquery"
 LABELS, LABEL_SETS = "labels", "label_sets"
+"""Names of the two tables, see `tables`."""
 
 _PROJECT_PATTERN = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}")
 _DATASET_PATTERN = re.compile(r"[A-Za-z0-9_]{1,1024}")
@@ -31,7 +32,7 @@ _URI_FORM = "bigquery://PROJECT/DATASET?staging=gs://BUCKET/PREFIX"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BigQueryLocation:
-    """A dataset, its staging place and its endpoints. Picklable, so that each worker opens its own clients.
+    """The dataset of a label store, the place for staged shards, and the endpoints of BigQuery.
 
     Attributes:
         project: Google Cloud project that owns the dataset and is billed.
@@ -92,7 +93,8 @@ class BigQueryLocation:
 def parse_location(text: str) -> BigQueryLocation:
     """Parses the part of a URI after `bigquery://`: `PROJECT/DATASET?key=value&…`.
 
-    A key is one of the other attributes of `BigQueryLocation`; `label.<key>=<value>` is a billing label.
+    The keys are `staging`, `location`, `retention_days`, `endpoint` and `read_endpoint` (see
+    `BigQueryLocation`), and `label.<key>` for each billing label.
 
     Raises:
         BadInput: if a part is missing, unknown or malformed.

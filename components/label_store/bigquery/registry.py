@@ -1,8 +1,8 @@
 """Registry of label sets and pins: the table `label_sets` in BigQuery.
 
-Every change is one MERGE that also increments the *guard* row. If two statements update the same row,
-BigQuery runs them one after the other, or fails one. If two statements only insert, BigQuery runs both at
-once. So the guard row puts all changes in an order. This order ensures three rules:
+Every change is one MERGE that also increments a counter in one row, the *guard* row. If two statements
+update the same row, BigQuery runs them one after the other, or fails one. If two statements only insert,
+BigQuery runs both at once. So the guard row puts all changes in an order. This order ensures three rules:
 
     1. The state of an attempt changes only from `loading` to `published` or `barred`, from `published` to
        `barred` (when an old set is deleted), and from `barred` to `collected`.

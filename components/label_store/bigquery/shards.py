@@ -27,8 +27,8 @@ _FOLDER = "label_set="
 _MAX_FILES_PER_JOB = 10_000
 """Maximum number of URIs in one load job of BigQuery."""
 _MAX_ROWS_PER_UPLOAD = 5_000_000
-"""About 300 MB; only a single larger shard exceeds this number. Several shards share one upload, because
-BigQuery allows 1,500 load jobs per table and day."""
+"""Maximum rows of one upload, about 300 MB; only a single larger shard exceeds it. Several shards share one
+upload, because BigQuery allows 1,500 load jobs per table and day."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,8 @@ class BigQueryShardWriter(ShardWriter):
 
     Attributes:
         staging: `gs://bucket/prefix` or a folder.
-        attempt_id: id of the attempt. It is also the set id, because each attempt has its own set id.
-        columns: task → meaning of its column.
+        attempt_id: id of the attempt, and of the set if this attempt is published.
+        columns: task → kind, link, unit and scale of its column `soft_<task>`.
     """
 
     staging: str
@@ -146,8 +146,8 @@ def load_shards(
         tasks: tasks of the shards' columns.
         shards: one copy of each shard.
         fields: columns of `labels`.
-        load_number: 0 for the first load. The next number loads all rows again, in jobs with new ids, after
-            the caller has found a wrong number of rows and has deleted the rows of the attempt.
+        load_number: 0 for the first load. The next number loads all rows again, in jobs with new ids. The
+            caller must first delete the rows of the attempt.
     """
     from_cloud = location.staging.startswith("gs://")
     names = {LABEL_SET, *row_schema(tasks).names}

@@ -71,7 +71,7 @@ def make_tables(location: BigQueryLocation, client: bigquery.Client) -> list[str
 def add_columns(
     location: BigQueryLocation, client: bigquery.Client, columns: Mapping[str, SoftColumn]
 ) -> list[bigquery.SchemaField]:
-    """Adds the task columns that `labels` lacks. The description of a column states its meaning.
+    """Adds the task columns that `labels` lacks. A column's description gives kind, link, unit and scale.
 
     Returns:
         All fields of the table.

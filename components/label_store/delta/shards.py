@@ -24,7 +24,7 @@ class DeltaShardWriter(ShardWriter):
 
     Attributes:
         root: folder of the Delta table.
-        attempt_id: id of the attempt. It becomes the set's id.
+        attempt_id: id of the attempt, and of the set if this attempt is published.
         columns: task → kind, link, unit and scale of its column `soft_<task>`.
     """
 

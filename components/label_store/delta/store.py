@@ -57,7 +57,7 @@ from eventlog.names import require_safe_path
 from eventlog.parquet_files import open_dataset
 from eventlog.rows import EXAMPLE_ID, SURFACE
 
-_COMMIT_ATTEMPTS = 30
+_MAX_COMMITS = 30
 _MAX_BATCH_ROWS = 65_536
 _RECORD_ADAPTER = pydantic.TypeAdapter(LabelSetRecord)  # Built once: building is slow.
 
@@ -76,7 +76,7 @@ class DeltaLabelStore(LabelStore):
     def publish(
         self, writer: ShardWriter, shards: Sequence[StagedShard], facts: SetFacts, *, supersede: bool = False
     ) -> LabelSetRecord:
-        """See `LabelStore`. Commits one Delta transaction, then reads the outcome from the table."""
+        """See `LabelStore`. Commits missing columns, then the set; reads the outcome from the table."""
         if not isinstance(writer, DeltaShardWriter):
             raise TypeError(
                 f"publish needs a writer from stage() of this store, got {type(writer).__name__}."
@@ -90,13 +90,13 @@ class DeltaLabelStore(LabelStore):
         # The table lists only sets that have a file, so a set without rows needs an empty file.
         shards = shards or [writer.write("empty", row_schema(list(writer.columns)).empty_table())]
         failure: DeltaError | None = None
-        for turn in range(_COMMIT_ATTEMPTS):
+        for turn in range(_MAX_COMMITS):
             table = open_or_create_table(self._root)
             published = self._published_record(table, writer, key, supersede)
             if published is not None:
                 return published
             try:
-                # Each of the two commits ends the turn. The next turn opens the newest table version.
+                # One turn commits either missing columns or the set. The next opens the newest table version.
                 if not table.add_columns(writer.columns):
                     revision = table.newest_revision(key) + 1
                     record = draft_record(writer.set_id, writer.columns, shards, facts, revision)
@@ -105,7 +105,7 @@ class DeltaLabelStore(LabelStore):
             except DeltaError as error:
                 failure = error
                 time.sleep(0.002 * turn * secrets.randbelow(8))
-        raise RuntimeError(f"could not commit {writer.set_id} in {_COMMIT_ATTEMPTS} attempts") from failure
+        raise RuntimeError(f"could not commit {writer.set_id} in {_MAX_COMMITS} tries") from failure
 
     def list_sets(self) -> list[LabelSetRecord]:
         """See `LabelStore`."""
@@ -209,7 +209,7 @@ class DeltaLabelStore(LabelStore):
             return self._list_unpinned(cutoff_ms)
         with self._lock_pins():
             while unpinned := self._list_unpinned(cutoff_ms):
-                # Fails if another process has changed the table since it was opened: then lists again.
+                # If another process has just changed the table, the commit fails: list the sets again.
                 with contextlib.suppress(CommitFailedError):
                     open_or_create_table(self._root).remove(unpinned)
                     break
@@ -226,7 +226,7 @@ class DeltaLabelStore(LabelStore):
 
     @contextlib.contextmanager
     def _lock_pins(self) -> Iterator[None]:
-        """Locks the pins, so that no set is deleted while it is pinned. A kill releases the lock."""
+        """Locks the pins, so that no set is deleted while a process pins it. A kill releases the lock."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / "_pins.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -287,7 +287,8 @@ class DeltaLabelStore(LabelStore):
         except pydantic.ValidationError as error:
             expected, got = "the record of a label set", str(error)
             raise unreadable_file_error(set_id, str(path), expected, got) from error
-        if record.set_id != set_id:  # `delete_unpinned` deletes the folder of this id.
+        # A wrong id would make `delete_unpinned` delete another folder.
+        if record.set_id != set_id:
             raise unreadable_file_error(set_id, str(path), f"the record of {set_id}", repr(record.set_id))
         return record
 
@@ -340,7 +341,7 @@ def _read_pin(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise BadInput(
             "unreadable pin", where=str(path), expected="the id of a label set", got=str(error),
-            fix="Write the id that `rankdistill labels ls` prints into the file.",
+            fix="Write the id of the pinned set into the file; `rankdistill labels ls` prints all ids.",
         ) from error  # fmt: skip
 
 

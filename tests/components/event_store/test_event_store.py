@@ -216,7 +216,7 @@ def test_the_loop_waits_if_bigquery_does_not_answer(events, location, tmp_path, 
         spans_table=events.name,
     )
     loop = Loop(deployment, RunPaths(tmp_path / "root", tmp_path / "log"), Progress(Console(quiet=True)))
-    with pytest.raises(InputNotReady, match="BigQuery does not answer: expected the complete spans"):
+    with pytest.raises(InputNotReady, match="BigQuery cannot be read: expected the complete spans"):
         loop.catch_up()
 
 
