@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from eventlog.parquet_files import read_table
 from eventlog.random_exposures import read_random_exposures
-from eventlog.rows import EXAMPLE_ID
+from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN
 from eventlog.spans import complete_spans, span_files
 from experiments.online.effects import Measures
 from experiments.online.policies import require_ranking, scores_of, train_arms
@@ -96,12 +96,14 @@ def exposed_rows(stream: ExampleStream, log: Path, span: int, drawn: pa.Array, t
     Returns:
         `[exposures]` int64 row numbers of the stream, ascending.
     """
-    ids = pa.concat_tables([read_table(file, columns=[EXAMPLE_ID]) for file in span_files(log, span)])
-    rows = stream.rows(span)
-    # A matured row has the id of an impression of an earlier span, so only fresh rows are selected.
-    where = pc.is_in(ids[EXAMPLE_ID], value_set=drawn).to_numpy() & stream.fresh[rows]
+    columns = [EXAMPLE_ID, IMPRESSION_SPAN]
+    logged = pa.concat_tables([read_table(file, columns=columns) for file in span_files(log, span)])
+    # A matured row has the id of an impression of an earlier span, and the stream may lack it.
+    ids = logged.filter(pc.equal(logged[IMPRESSION_SPAN], span))[EXAMPLE_ID]
+    rows = stream.fresh_rows(range(span, span + 1))
+    where = pc.is_in(ids, value_set=drawn).to_numpy()
     labels = stream.labels[rows][:, [stream.tasks.index(task) for task in tasks]]
-    return rows.start + np.flatnonzero(where & ~np.isnan(labels).any(axis=1))
+    return rows[where & ~np.isnan(labels).any(axis=1)]
 
 
 def user_totals(

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 
@@ -58,7 +59,7 @@ class Endpoint:
     """
 
     task: str
-    metric: str
+    metric: Literal["auc", "rmse"]
 
 
 @settings
@@ -196,7 +197,8 @@ def deployment_file(path: Path, protocol: ExperimentProtocol) -> Path:
 def _default_endpoints(deployment: Deployment) -> tuple[Endpoint, ...]:
     """See `Primary.endpoints`."""
     endpoints = []
-    for kind, metric in (("regression", "rmse"), ("binary", "auc")):
+    metrics: dict[str, Literal["auc", "rmse"]] = {"regression": "rmse", "binary": "auc"}
+    for kind, metric in metrics.items():
         names = [
             name
             for name in deployment.student.tasks

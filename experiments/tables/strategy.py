@@ -44,6 +44,8 @@ STUDENTS = (
 
 def run(runner: ArmRunner) -> list[ResultRow]:
     """Runs and compares all arms; measures the leak of the strategies."""
+    # Fails before the first trial, not after the last one.
+    runner.protocol.require_slice_feature()
     arms = runner.run((TEACHER, TEACHER_OF_SAME_SIZE)) | runner.run(STUDENTS)
     rows = runner.compare("strategy", arms, pairs())
     return rows + leak.run(runner, arms, (DIRECT, AUXILIARY, AUXILIARY_TOWER))

@@ -219,7 +219,7 @@ def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) 
     Other columns of the extra rows do not change the key. The code does not either: see `_FORMAT`.
     """
     features = {name: dataclasses.asdict(feature) for name, feature in deployment.features.items()}
-    tasks = {name: task.scale for name, task in deployment.tasks.items()}
+    tasks = {name: (task.scale, task.delay) for name, task in deployment.tasks.items()}
     files = [
         (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns)
         for span in span_versions(log)

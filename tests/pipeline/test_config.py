@@ -63,6 +63,26 @@ def test_only_the_teacher_has_history_features():
     assert not any(name.startswith("history_") for name in deployment.student_job("tab_1").features)
 
 
+def test_a_feature_without_buckets_takes_its_vocabulary_from_the_schema(tmp_path, document):
+    schema = (
+        SCHEMA.read_text()
+        + """
+        feature { name: "land" type: BYTES string_domain { value: "DE" value: "AT" } }
+        feature { name: "laender" type: BYTES value_count { min: 1 } string_domain { value: "CH" } }
+    """
+    )
+    (tmp_path / "schema.pbtxt").write_text(schema)
+    document["schema"] = "schema.pbtxt"
+    document["features"] |= {"land": {"kind": "id"}, "laender": {"kind": "bag", "served_as": ["CH"]}}
+    path = tmp_path / "deployment.yaml"
+    path.write_text(yaml.safe_dump(document))
+    deployment = load_deployment(path)
+    assert deployment.features["land"].vocabulary == ("DE", "AT")
+    assert deployment.features["laender"].vocabulary == ("CH",)
+    assert deployment.features["laender"].served_as == ("CH",)
+    assert from_json(Deployment, to_json(deployment)) == deployment
+
+
 def test_a_surface_can_replace_the_student(tmp_path, document):
     shutil.copy(SCHEMA, tmp_path / "schema.pbtxt")
     document["schema"] = "schema.pbtxt"

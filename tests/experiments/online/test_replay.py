@@ -8,7 +8,7 @@ import pytest
 from eventlog.errors import BadInput
 from eventlog.random_exposures import write_random_exposures
 from eventlog.rows import EXAMPLE_ID
-from eventlog.spans import span_files
+from eventlog.spans import span_files, write_span
 from experiments.online.policies import require_ranking, scores_of
 from experiments.online.replay import exposed_rows, run_replay, user_totals
 from experiments.trials.trial_result import TrialResult
@@ -74,6 +74,22 @@ def test_matured_rows_of_random_exposures_are_left_out(small_stream, small_log):
     rows = exposed_rows(small_stream, small_log, 6, drawn, MEASURES.used_tasks)
     assert len(rows) == 7
     assert (small_stream.fresh_row_indices[rows] == rows).all()
+
+
+def test_a_stream_may_lack_matured_rows_of_the_log(hand_made, tmp_path):
+    # The stream of a deployment without delayed tasks has no row 7, which is in the log.
+    stream = dataclasses.replace(
+        hand_made,
+        **{
+            name: getattr(hand_made, name)[:7]
+            for name in ("labels", "spans", "fresh_row_indices", "held_out")
+        },
+    )
+    ids = ["1", "4", "5", "6"]
+    rows = {"example_id": ids, "event_time_ms": [10**12] * 4, "impression_span": [0, 3, 3, 3]}
+    write_span(tmp_path, 3, [pa.table({**rows, "surface": ["tab_1"] * 4, "cluster_id": ids})])
+    drawn = pa.array(["1", "5", "6"])
+    assert exposed_rows(stream, tmp_path, 3, drawn, ["click"]).tolist() == [5, 6]
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import numpy as np
@@ -5,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eventlog.errors import BadInput
+from eventlog.spans import span_files
 from experiments.trials.stream import read_stream, write_stream
 
 
@@ -51,6 +53,34 @@ def test_a_stream_holds_all_rows_of_the_log_and_the_fresh_rows_of_matured_rows(s
     fresh_rows = small_stream.fresh_row_indices[matured]
     np.testing.assert_array_equal(small_stream.clusters[fresh_rows], small_stream.clusters[matured])
     assert (small_stream.spans[fresh_rows] == small_stream.spans[matured] - 3).all()
+
+
+def test_a_stream_has_the_transformed_constants_of_features_that_only_training_reads(
+    deployment, small_stream, small_log, tmp_path
+):
+    from experiments.trials.loading import load_stream
+
+    tags = tuple(f"tag {number}" for number in range(40))
+    constants = {"hour": 5, "tag": tags}
+    features = {
+        name: dataclasses.replace(feature, served_as=constants.get(name))
+        for name, feature in deployment.features.items()
+    }
+    stream = read_stream(load_stream(dataclasses.replace(deployment, features=features), small_log, tmp_path))
+    assert set(stream.served_features) == {"hour", "tag"}
+    assert stream.features["tag"].shape[1] == stream.served_features["tag"].shape[1] == 40
+    assert (stream.served_features["tag"] > 0).all()
+    hours = small_stream.features["hour"]
+    np.testing.assert_array_equal(stream.features["hour"], hours)
+    logged = np.concatenate(
+        [
+            pq.read_table(file, columns=["hour"], partitioning=None)["hour"].to_numpy()
+            for span in range(9)
+            for file in span_files(small_log, span)
+        ]
+    )
+    assert stream.served_features["hour"].tolist() == [hours[logged == 5][0]]
+    assert stream.scored_column("hour", np.array([3, 4])).tolist() == [hours[logged == 5][0]] * 2
 
 
 def test_a_second_load_does_not_write_the_stream_again(stream_folder, small_config, small_log):

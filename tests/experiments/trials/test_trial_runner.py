@@ -67,6 +67,24 @@ def test_a_span_is_scored_before_the_model_trains_on_it(small_stream, control):
     assert np.isnan(predictions_of_span(small_stream, result, 2)).all()
 
 
+def test_a_feature_that_only_training_reads_has_one_value_when_a_model_scores(small_stream, control):
+    hours = np.array(small_stream.features["hour"])
+    last = small_stream.rows(6)
+    hours[last] = np.roll(hours[last], 100)
+    rolled = dataclasses.replace(small_stream, features={**small_stream.features, "hour": hours})
+    assert (hours != small_stream.features["hour"]).any()
+    constant = {"served_features": {"hour": small_stream.features["hour"][:1]}}
+    results = {}
+    for name, served in (("constant", constant), ("own", {})):
+        results[name] = [
+            predictions_of_span(stream, run(dataclasses.replace(stream, **served), control), 6)
+            for stream in (small_stream, rolled)
+        ]
+    np.testing.assert_array_equal(*results["constant"])
+    assert (results["own"][0] != results["own"][1]).any()
+    assert (results["constant"][0] != results["own"][0]).any()
+
+
 def test_held_out_clusters_are_scored_but_not_trained_on(small_stream, control):
     labels = np.array(small_stream.labels)
     assert small_stream.held_out.any()
