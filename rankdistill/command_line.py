@@ -24,6 +24,7 @@ from experiments.commands.report import report
 from pipeline.commands.config import config
 from pipeline.commands.demo import demo
 from pipeline.commands.events import events
+from pipeline.commands.init import init
 from pipeline.commands.labels import labels
 from pipeline.commands.lineage import lineage
 from pipeline.commands.loop import loop_commands
@@ -42,7 +43,7 @@ def cli(verbose: bool) -> None:
 
 
 for command in (
-    demo, events, config, *loop_commands, status, lineage, labels, experiment, online, advise, report,
+    demo, init, events, config, *loop_commands, status, lineage, labels, experiment, online, advise, report,
 ):  # fmt: skip
     cli.add_command(command)
 

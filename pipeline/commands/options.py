@@ -37,6 +37,7 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+SAFE_PATH = _SafePath(path_type=Path)
 FOLDER = _SafePath(path_type=Path, file_okay=False)
 FILE = _SafePath(path_type=Path, dir_okay=False)
 PORT = click.IntRange(0, 65535)

@@ -1,0 +1,46 @@
+"""`rankdistill init`: writes a first deployment for a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from pipeline.commands.options import FOLDER, SAFE_PATH
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option(
+    "--from",
+    "source",
+    type=SAFE_PATH,
+    required=True,
+    help="A Parquet, CSV or TSV file, or a folder of them. Tables with one row for each value of a "
+    "column of the largest table become its side tables.",
+)
+def init(folder: Path, source: Path) -> None:
+    """Write a first deployment for a table into DIR.
+
+    DIR gets mapping.yaml (what the columns mean), deployment.yaml, schema.pbtxt and protocol.yaml. Their
+    contents are guesses from a sample, and comments say what was unsure. No file is overwritten.
+    """
+    from pipeline.new_deployment.writing import write_first_deployment
+
+    with Console(stderr=True).status("reading a sample of the table"):
+        first = write_first_deployment(folder, source)
+    roles = first.roles
+    spans = f"by {first.spans.by}" if first.spans.by else f"of {first.spans.count} rows"
+    click.echo(
+        f"{folder}: time {first.time.column}, user {roles.user.name}, "
+        f"item {roles.item.name if roles.item else 'none'}, surfaces {', '.join(first.surfaces)}, "
+        f"labels {', '.join(label.task for label in roles.labels)}, {len(roles.features)} features, "
+        f"about {first.spans.num_spans} spans {spans}"
+    )
+    for note in roles.unsure:
+        click.echo(f"unsure: {note}")
+    click.echo(
+        f"Read and correct the files, then: rankdistill events import --mapping {folder}/mapping.yaml "
+        f"--source {source} --out {folder}/events"
+    )

@@ -1,0 +1,151 @@
+"""Finds the column with the time of an impression, and the length of a span."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from eventlog.errors import BadInput
+from eventlog.importing.database import Database, identifier, literal
+from pipeline.new_deployment.table_profile import SOURCE, ColumnProfile, TableProfile
+
+_NAME = re.compile(
+    r"time|date|datum|zeit|stamp|_at$|^ts$|^t$|when|day|tag$|hour|created|start", re.IGNORECASE
+)
+_FIRST_S, _END_S = 631_152_000, 4_102_444_800
+"""Times must be in the years 1990 to 2099."""
+_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_FORMATS = (
+    "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M", "%Y%m%d%H%M%S", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y",
+)  # fmt: skip
+_MIN_SHARE = 0.99
+_MIN_SPANS, _MAX_SPANS = 8, 60
+_NUM_COUNT_SPANS = 10
+
+
+class EventTime(NamedTuple):
+    """The time of an impression.
+
+    Attributes:
+        column: the column.
+        unit: unit of a number; None for times and texts.
+        zone: the zone that a time without an offset is read in; None if it needs none.
+        format: format of a text; None for ISO 8601.
+        sql: SQL for a timestamp in UTC.
+        local: SQL for the hour and the weekday: a timestamp in the zone of the table.
+    """
+
+    column: str
+    unit: str | None
+    zone: str | None
+    format: str | None
+    sql: str
+    local: str
+
+
+class SpanChoice(NamedTuple):
+    """The spans of the log: a period or a number of rows.
+
+    Attributes:
+        by: `hour`, `day` or `week`; None for a number of rows.
+        count: number of rows of the whole table in a span; None for a period.
+        num_spans: number of spans.
+        reason: why, for a comment.
+    """
+
+    by: str | None
+    count: int | None
+    num_spans: int
+    reason: str
+
+
+def find_event_time(database: Database, table: TableProfile) -> EventTime:
+    """The column that most likely has the time.
+
+    Raises:
+        BadInput: if no column has times.
+    """
+    found = []
+    for position, column in enumerate(table.columns):
+        time = _read_as_time(database, column)
+        if time is not None:
+            is_named, is_time = bool(_NAME.search(column.name)), column.kind in ("time", "text")
+            found.append((is_named, is_time, column.num_distinct, -position, time))
+    if not found:
+        names = ", ".join(column.name for column in table.columns)
+        raise BadInput(
+            "no column with a time", where=table.files,
+            expected="times such as 2026-03-01 12:30, or numbers since 1970, in the years 1990 to 2099",
+            got=f"columns {names}"[:300],
+            fix="Add a column with the time of each row, or name the file with the events.",
+        )  # fmt: skip
+    return max(found, key=lambda entry: entry[:4])[-1]
+
+
+def _read_as_time(database: Database, column: ColumnProfile) -> EventTime | None:
+    quoted = identifier(column.name)
+    if column.kind == "time":
+        if column.stored_as == "TIMESTAMP WITH TIME ZONE":
+            local = f"timezone('UTC', {SOURCE}.{quoted})"
+            return EventTime(column.name, None, None, None, local, local)
+        local = f"CAST({SOURCE}.{quoted} AS TIMESTAMP)"
+        return EventTime(column.name, None, "UTC", None, local, local)
+    # Large ids may lie in the range of times, but they repeat.
+    is_time = _NAME.search(column.name) or column.num_distinct > column.num_rows / 2
+    if (
+        is_time
+        and column.kind in ("integer", "number")
+        and column.low is not None
+        and column.high is not None
+    ):
+        for unit, per_second in _UNITS.items():
+            if _FIRST_S * per_second <= column.low and column.high < _END_S * per_second:
+                sql = f"make_timestamp(CAST({column.sql} * {1_000_000 / per_second} AS BIGINT))"
+                local = f"to_timestamp({SOURCE}.{quoted} / {per_second}.0)"
+                return EventTime(column.name, unit, None, None, sql, local)
+    if column.stored_as == "VARCHAR" and column.kind in ("text", "integer"):
+        tries = [(f"TRY_CAST({quoted} AS TIMESTAMP)", None)] if column.kind == "text" else []
+        tries += [(f"try_strptime({quoted}, {literal(form)})", form) for form in _FORMATS]
+        for sql, form in tries:
+            share = database.value(
+                f"SELECT coalesce(avg(CAST({sql} IS NOT NULL AND year({sql}) BETWEEN 1990 AND 2099"  # noqa: S608
+                f" AS INTEGER)), 0) FROM {SOURCE} WHERE {quoted} IS NOT NULL"
+            )
+            if share >= _MIN_SHARE:
+                local = sql.replace("TRY_CAST", "CAST").replace("try_strptime", "strptime")
+                local = local.replace(quoted, f"{SOURCE}.{quoted}")
+                return EventTime(column.name, None, "UTC", form, sql, local)
+    return None
+
+
+def choose_spans(database: Database, time: EventTime, user: str, num_rows: int) -> SpanChoice:
+    """The longest of hour, day and week that gives enough spans; else a number of rows.
+
+    Args:
+        database: has the sample of the source.
+        time: the time.
+        user: SQL for the user.
+        num_rows: number of rows of the whole source.
+    """
+    for by in ("week", "day", "hour"):
+        period = f"date_trunc('{by}', {time.sql})"
+        num_spans, num_periods, spans_per_user, smallest = database.rows(
+            f"SELECT count(DISTINCT period), 1 + datediff('{by}', min(period), max(period)),"  # noqa: S608
+            f" (SELECT median(n) FROM (SELECT count(DISTINCT {period}) AS n FROM {SOURCE} GROUP BY {user})),"
+            f" (SELECT min(n) FROM (SELECT count(*) AS n FROM {SOURCE} GROUP BY {period}))"
+            f" FROM (SELECT {period} AS period FROM {SOURCE}) WHERE period IS NOT NULL"
+        )[0]
+        if num_spans < _MIN_SPANS:
+            continue
+        if num_spans == num_periods and num_spans <= _MAX_SPANS and spans_per_user >= 2 and smallest >= 20:
+            return SpanChoice(by, None, num_spans, f"{num_spans} {by}s with rows, without a gap")
+        break
+    count = max(1, num_rows // _NUM_COUNT_SPANS)
+    digits = 10 ** max(0, len(str(count)) - 2)
+    count = max(1, count // digits * digits)
+    reason = (
+        "no period gives 8 to 60 spans without a gap in which users come back; "
+        "spans of equal size follow the order of time"
+    )
+    return SpanChoice(None, count, num_rows // count, reason)

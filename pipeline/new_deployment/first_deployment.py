@@ -1,0 +1,45 @@
+"""What `rankdistill init` writes: all guesses about one table, and the choices made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.new_deployment.event_time import EventTime, SpanChoice
+from pipeline.new_deployment.roles import Roles
+from pipeline.new_deployment.table_profile import Profiles
+
+
+@dataclass(frozen=True)
+class FirstDeployment:
+    """A table and the guesses about it.
+
+    Attributes:
+        name: name of the deployment.
+        source: the file or folder, as given.
+        profiles: the tables.
+        time: the time of an impression.
+        spans: the spans.
+        roles: the roles of the columns.
+        surface_sql: expression for a surface whose name is safe.
+        surfaces: the surfaces of the sample, most rows first.
+    """
+
+    name: str
+    source: Path
+    profiles: Profiles
+    time: EventTime
+    spans: SpanChoice
+    roles: Roles
+    surface_sql: str
+    surfaces: tuple[str, ...]
+
+    @property
+    def burn_in_end(self) -> int:
+        """The last span of the burn-in: about a third of all spans."""
+        return max(0, self.spans.num_spans // 3 - 1)
+
+    @property
+    def last_span(self) -> int:
+        """The last span of the table."""
+        return max(self.spans.num_spans - 1, self.burn_in_end + 1)

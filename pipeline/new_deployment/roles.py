@@ -1,0 +1,285 @@
+"""Guesses the role of each column: user, item, surface, label or feature."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from eventlog.errors import BadInput
+from eventlog.importing.database import identifier
+from pipeline.new_deployment.event_time import EventTime
+from pipeline.new_deployment.names import plain_name, unique_name
+from pipeline.new_deployment.table_profile import SOURCE, ColumnProfile, Profiles, all_columns
+
+_USER = r"user|kund|customer|client|member|visitor|account|session|nutzer|person|listener|^uid$|device_id"
+_ITEM = (
+    r"item|video|product|artikel|article|movie|film|song|track|music|doc|content|offer|^ad(_|$)|sku|book|post"
+)
+_SURFACE = r"surface|page|seite|tab$|placement|platz|screen|channel|kanal|context|slot|feed|section|source"
+_BINARY = (
+    r"click|klick|like|buy|bought|purchas|gekauft|kauf|order|bestell|skip|play|convers|convert|return|retour"
+    r"|share|follow|complet|watch|view|label|target|outcome|subscri|open|success|response|hit|save|fav"
+)
+_SATISFACTION = r"like|rating|share|follow|return|retour|complet|fav|save|score|stars|subscri"
+_RATING = r"rating|score|stars|bewertung|note|grade"
+_MONEY = r"revenue|amount|betrag|umsatz|spend|spent|paid|payment|gmv|turnover|erloes|erlos"
+_SECONDS = r"watch|play|listen|dwell|duration_watched|ms_played|time_spent|seconds_played|verweil|sekunden"
+_MILLISECONDS = r"(^|_)ms(_|$)|milli"
+_ID = r"(^|_)(id|nr|nummer|code|key|zip|plz|hash)$"
+_TIME_FEATURES = (
+    ("hour", "hour", tuple(map(str, range(24)))),
+    ("weekday", "isodow", tuple(map(str, range(1, 8)))),
+)
+"""Name, function of DuckDB and values of the features that every time has."""
+_NO_FEATURE_LENGTH = 40
+_MAX_CATEGORIES = 12
+"""An integer with more values, such as an age, is a number and not a category."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A task of the first deployment.
+
+    Attributes:
+        task: its name.
+        value: expression for its label.
+        kind: `binary` or `regression`.
+        group: `pet` or `pst`.
+        zero_share: share of labels that are 0.
+        unit: unit of a regression.
+        comment: what was unsure.
+    """
+
+    task: str
+    value: str
+    kind: Literal["binary", "regression"]
+    group: Literal["pet", "pst"]
+    zero_share: float = 0.0
+    unit: str = "probability"
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class FeatureGuess:
+    """A feature of the first deployment.
+
+    Attributes:
+        name: its name in the log.
+        value: expression.
+        type: type in the log, see `FeatureSettings`.
+        kind: kind of the feature, see `models.features.Feature`.
+        buckets: number of buckets; 0 with a vocabulary or for a number.
+        vocabulary: the values, if they are few.
+        is_user: whether it is the id of the user.
+        comment: what was unsure.
+    """
+
+    name: str
+    value: str
+    type: str
+    kind: str
+    buckets: int = 0
+    vocabulary: tuple[str, ...] = ()
+    is_user: bool = False
+    comment: str = ""
+
+
+@dataclass
+class Roles:
+    """The role of every column.
+
+    Attributes:
+        user: the column with the user, or another group of correlated rows.
+        item: the column with the item; None if none was found.
+        surface: the column with the surface; None for a single surface.
+        labels: the tasks.
+        features: the features.
+        left_out: column to the reason why it is no feature.
+        unsure: sentences for the user.
+    """
+
+    user: ColumnProfile
+    item: ColumnProfile | None
+    surface: ColumnProfile | None
+    labels: list[Label]
+    features: list[FeatureGuess]
+    left_out: dict[str, str] = field(default_factory=dict)
+    unsure: list[str] = field(default_factory=list)
+
+
+def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
+    """Guesses all roles from names and values.
+
+    Raises:
+        BadInput: if no column can be a label, or none can be a feature.
+    """
+    source = [column for column in profiles.source.columns if column.name != time.column]
+    unsure: list[str] = []
+    user = _user(source, profiles.source.num_rows, unsure)
+    item = _named(source, _ITEM, lambda column: _is_id(column) and column is not user)
+    surface = _named(
+        source, _SURFACE, lambda column: column not in (user, item) and 1 < len(column.values) <= 20
+    )
+    if item is None:
+        unsure.append("item: no column looks like the id of an item")
+    if surface is None:
+        unsure.append(
+            "surface: no column looks like the place of the ranking, so there is one surface, `all`"
+        )
+    taken = {column.name for column in (user, item, surface) if column is not None}
+    labels = _labels([column for column in source if column.name not in taken], unsure)
+    label_columns = {name for label in labels for name in (label.comment.split("column ")[-1],)}
+    roles = Roles(user, item, surface, labels, [], unsure=unsure)
+    names: set[str] = set()
+    roles.features += [
+        FeatureGuess(
+            unique_name(name, names), f"CAST({part}({time.local}) AS VARCHAR)", "text", "id", 0, values
+        )
+        for name, part, values in _TIME_FEATURES
+    ]
+    for column in (*source, *all_columns(profiles.side_tables)):
+        if column.table == SOURCE and (column.name in label_columns or column is surface):
+            continue
+        reason = _no_feature(column)
+        if reason:
+            roles.left_out[f"{column.table}.{column.name}"] = reason
+            continue
+        name = unique_name(plain_name(column.name), names)
+        roles.features.append(_feature(column, name, is_user=column is user))
+    if not roles.features:
+        raise BadInput(
+            "no column for a feature", where=profiles.source.files, expected="ids, categories or numbers",
+            got=", ".join(column.name for column in source)[:300], fix="Give a table with more columns.",
+        )  # fmt: skip
+    return roles
+
+
+def column_sql(column: ColumnProfile) -> str:
+    """The column in an expression of the mapping."""
+    quoted = column.name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column.name) else identifier(column.name)
+    return f"{column.table}.{quoted}"
+
+
+def _named(columns: Sequence[ColumnProfile], pattern: str, is_allowed) -> ColumnProfile | None:  # type: ignore
+    found = [
+        column for column in columns if re.search(pattern, column.name, re.IGNORECASE) and is_allowed(column)
+    ]
+    return max(found, key=lambda column: column.num_distinct, default=None)
+
+
+def _is_id(column: ColumnProfile) -> bool:
+    return column.kind in ("integer", "text") and column.num_distinct > 1
+
+
+def _user(columns: Sequence[ColumnProfile], num_rows: int, unsure: list[str]) -> ColumnProfile:
+    user = _named(columns, _USER, _is_id)
+    if user is not None:
+        return user
+    ids = [column for column in columns if _is_id(column) and column.num_distinct < num_rows / 2]
+    if not ids:
+        raise BadInput(
+            "no column with a user", where="the source", expected="a column of ids that occur several times",
+            got=", ".join(column.name for column in columns)[:300],
+            fix="Add the user, the session or another group of rows that belong together.",
+        )  # fmt: skip
+    user = max(ids, key=lambda column: column.num_distinct)
+    unsure.append(f"cluster: no column is named like a user; {user.name} has the most values that repeat")
+    return user
+
+
+def _labels(columns: Sequence[ColumnProfile], unsure: list[str]) -> list[Label]:
+    labels = [label for column in columns if (label := _label(column, is_named=True))]
+    if not labels:
+        labels = [label for column in columns if (label := _label(column, is_named=False))]
+        unsure.append("labels: no column is named like an outcome; every column of 0 and 1 is a label")
+    if not labels:
+        raise BadInput(
+            "no column for a label", where="the source",
+            expected="a column of 0 and 1, truth values, ratings, amounts or seconds",
+            got=", ".join(column.name for column in columns)[:300],
+            fix="Add the outcome of each row, such as a click.",
+        )  # fmt: skip
+    return labels
+
+
+def _label(column: ColumnProfile, *, is_named: bool) -> Label | None:
+    name, value = plain_name(column.name), column_sql(column)
+
+    def is_like(pattern: str) -> bool:
+        return bool(re.search(pattern, name))
+
+    group: Literal["pet", "pst"] = "pst" if is_like(_SATISFACTION) else "pet"
+    comment = f"column {column.name}"
+    is_binary = column.kind == "boolean" or (
+        column.kind in ("integer", "number")
+        and set(column.values) <= {"0", "1", "0.0", "1.0"}
+        and column.values
+    )
+    if is_binary and (is_like(_BINARY) or not is_named):
+        return Label(name, value, "binary", group, comment=comment)
+    if not is_named or column.kind not in ("integer", "number") or column.low is None or column.low < 0:
+        return None
+    if is_like(_RATING) and 3 <= len(column.values) <= 20:
+        threshold = _middle(column)
+        return Label(f"good_{name}", f"{value} >= {threshold:g}", "binary", "pst", comment=comment)
+    zero_share = 0.5 if column.low == 0 else 0.0
+    if is_like(_MONEY):
+        return Label(name, value, "regression", group, zero_share, "amount", comment)
+    if is_like(_SECONDS) and not is_binary:
+        value = f"{value} / 1000.0" if is_like(_MILLISECONDS) else value
+        return Label(name, value, "regression", "pet", zero_share, "seconds", comment)
+    return None
+
+
+def _middle(column: ColumnProfile) -> float:
+    """The first value above the middle of all values, such as 4 of 1 to 5."""
+    values = sorted(map(float, column.values))
+    return values[(len(values) + 1) // 2]
+
+
+def _no_feature(column: ColumnProfile) -> str:
+    if column.num_distinct < 2:
+        return "one value"
+    if column.kind == "time":
+        return "a time"
+    if column.kind == "numbers":
+        return "a list of numbers"
+    is_long = column.mean_length > _NO_FEATURE_LENGTH
+    if (
+        column.kind == "text"
+        and not column.separator
+        and is_long
+        and column.num_distinct > column.num_rows / 2
+    ):
+        return "free text"
+    return ""
+
+
+def _feature(column: ColumnProfile, name: str, *, is_user: bool) -> FeatureGuess:
+    sql, values = column_sql(column), column.values
+    if column.kind == "integer" and len(values) > _MAX_CATEGORIES:
+        values = ()
+    if column.kind == "texts" or column.separator:
+        value = f"string_split({sql}, '{column.separator}')" if column.separator else sql
+        return FeatureGuess(name, value, "texts", "bag", _buckets(column, values), values)
+    is_number = column.kind == "number" or (
+        column.kind == "integer"
+        and not values
+        and not is_user
+        and not re.search(f"{_ID}|{_USER}|{_ITEM}", name)
+    )
+    if is_number:
+        return FeatureGuess(name, sql, "number", "quantiles", 20)
+    return FeatureGuess(name, sql, "text", "id", _buckets(column, values), values, is_user)
+
+
+def _buckets(column: ColumnProfile, vocabulary: Sequence[str]) -> int:
+    """About twice as many buckets as values, so that few values share one; 0 with a vocabulary."""
+    if vocabulary:
+        return 0
+    buckets = 128
+    while buckets < min(2 * column.num_distinct, 1_000_000):
+        buckets *= 2
+    return buckets

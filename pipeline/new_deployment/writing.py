@@ -1,0 +1,83 @@
+"""Samples a table and writes the four files of a first deployment."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from eventlog.errors import BadInput
+from eventlog.importing.database import Database, literal
+from eventlog.names import MAX_NAME_LENGTH, name_fault, require_safe_path
+from pipeline.new_deployment.deployment_text import deployment_text, protocol_text, schema_text
+from pipeline.new_deployment.event_time import choose_spans, find_event_time
+from pipeline.new_deployment.first_deployment import FirstDeployment
+from pipeline.new_deployment.mapping_text import mapping_text
+from pipeline.new_deployment.names import plain_name
+from pipeline.new_deployment.roles import Roles, column_sql, guess_roles
+from pipeline.new_deployment.table_profile import SOURCE, profile_tables
+
+_MAX_SURFACES = 5
+_MIN_SURFACE_SHARE = 0.02
+
+
+def write_first_deployment(folder: Path, source: Path) -> FirstDeployment:
+    """Writes `mapping.yaml`, `deployment.yaml`, `schema.pbtxt` and `protocol.yaml`.
+
+    Args:
+        folder: the folder of the files, created if it is missing.
+        source: a file or folder with a table.
+
+    Raises:
+        BadInput: if one of the files exists, or the table has no time, user, label or feature.
+    """
+    require_safe_path(folder, "DIR")
+    texts = {
+        "mapping.yaml": mapping_text, "deployment.yaml": deployment_text, "schema.pbtxt": schema_text,
+        "protocol.yaml": protocol_text,
+    }  # fmt: skip
+    for name in texts:
+        if (folder / name).exists():
+            raise BadInput(
+                "the file exists", where=str(folder / name), expected="a folder without this file",
+                got="a file", fix="Give another DIR; nothing is overwritten.",
+            )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="rankdistill-init-") as workspace:
+        profiles = profile_tables(source, Path(workspace))
+        try:
+            time = find_event_time(profiles.database, profiles.source)
+            roles = guess_roles(profiles, time)
+            spans = choose_spans(profiles.database, time, column_sql(roles.user), profiles.source.num_rows)
+            surface_sql, surfaces = _surfaces(profiles.database, roles)
+        finally:
+            profiles.database.close()
+    first = FirstDeployment(_name(folder), source, profiles, time, spans, roles, surface_sql, surfaces)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text(first), encoding="utf-8")
+    return first
+
+
+def _name(folder: Path) -> str:
+    name = plain_name(folder.resolve().name)
+    return name if name_fault(name) is None else "first"
+
+
+def _surfaces(database: Database, roles: Roles) -> tuple[str, tuple[str, ...]]:
+    """The expression for a surface, and the surfaces with enough rows."""
+    if roles.surface is None:
+        return "'all'", ("all",)
+    column = column_sql(roles.surface)
+    text = f"CAST({column} AS VARCHAR)"
+    if any(name_fault(value) for value in roles.surface.values):
+        # A surface becomes a folder and a part of names of pipelines.
+        text = (
+            f"left(regexp_replace(lower(strip_accents({text})), '[^a-z0-9_-]+', '-', 'g'), {MAX_NAME_LENGTH})"
+        )
+    sql = f"{literal(roles.surface.name.lower()[:10] + '_')} || {text}"
+    if all(name_fault(value) is None and not value[0].isdigit() for value in roles.surface.values):
+        sql = text if roles.surface.kind != "text" else column
+    counts = database.rows(
+        f"SELECT {sql} AS surface, count(*) / sum(count(*)) OVER () AS share FROM {SOURCE}"  # noqa: S608
+        f" WHERE {column} IS NOT NULL GROUP BY surface ORDER BY share DESC, surface LIMIT {_MAX_SURFACES}"
+    )
+    return sql, tuple(name for name, share in counts if share >= _MIN_SURFACE_SHARE)

@@ -1,0 +1,125 @@
+"""`init` on tables of other kinds: the guesses, and that import and checks accept what it writes."""
+
+import datetime
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from eventlog.errors import BadInput
+from pipeline.new_deployment.writing import write_first_deployment
+
+DAY_S = 86_400
+
+
+def music_log(num_rows=4000):
+    draw = random.Random(0)
+    start = datetime.datetime(2026, 3, 1, tzinfo=datetime.timezone.utc)
+    return pa.table(
+        {
+            "ts": [
+                start + datetime.timedelta(seconds=index * 12 * DAY_S // num_rows)
+                for index in range(num_rows)
+            ],
+            "listener": [draw.randrange(200) + 2**60 for _ in range(num_rows)],
+            "track": [f"t{draw.randrange(300)}" for _ in range(num_rows)],
+            "page": pa.array(draw.choices(["Start page", "Radio"], [3, 1], k=num_rows)).dictionary_encode(),
+            "skipped": [draw.random() < 0.3 for _ in range(num_rows)],
+            "ms_played": [draw.choice([0, draw.randrange(200_000)]) for _ in range(num_rows)],
+            "country": draw.choices(["DE", "AT", None], [5, 2, 1], k=num_rows),
+            "tempo": [draw.uniform(60, 180) for _ in range(num_rows)],
+            "genres": [draw.sample(["rock", "pop", "jazz"], 2) for _ in range(num_rows)],
+            "constant": [1] * num_rows,
+        }
+    )
+
+
+@pytest.fixture
+def music(tmp_path):
+    file = tmp_path / "plays.parquet"
+    pq.write_table(music_log(), file)
+    return file
+
+
+def read_yaml(file):
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def test_roles_are_guessed_from_names_and_values(music, tmp_path):
+    first = write_first_deployment(tmp_path / "Müsik log", music)
+    mapping = read_yaml(tmp_path / "Müsik log" / "mapping.yaml")
+    deployment = read_yaml(tmp_path / "Müsik log" / "deployment.yaml")
+    assert mapping["time"] == {"value": "source.ts"}
+    assert mapping["spans"] == {"by": "day"}
+    assert mapping["cluster"] == "source.listener"
+    assert mapping["labels"] == {
+        "skipped": {"value": "source.skipped"}, "ms_played": {"value": "source.ms_played / 1000.0"},
+    }  # fmt: skip
+    assert deployment["name"] == "musik_log"
+    assert deployment["burn_in"] == "0:3"
+    assert deployment["tasks"]["ms_played"] == {
+        "kind": "regression", "group": "pet", "unit": "seconds", "scale": "log1p", "loss": "ziln",
+    }  # fmt: skip
+    assert set(deployment["surfaces"]) == set(first.surfaces) == {"page_start-page", "page_radio"}
+    features = deployment["features"]
+    assert features["listener"] == {"kind": "id", "buckets": 512}
+    assert features["country"] == {"kind": "id"}
+    assert features["tempo"] == {"kind": "quantiles", "buckets": 20}
+    assert features["genres"] == {"kind": "bag"}
+    assert not features.keys() & {"constant", "page", "skipped", "ms_played", "ts"}
+    assert "# Not used: source.constant (one value)." in (tmp_path / "Müsik log" / "mapping.yaml").read_text()
+
+
+def test_nothing_is_overwritten(music, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "schema.pbtxt").write_text("mine")
+    with pytest.raises(BadInput, match=r"schema\.pbtxt: the file exists"):
+        write_first_deployment(tmp_path / "out", music)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["schema.pbtxt"]
+    assert (tmp_path / "out" / "schema.pbtxt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["listener", "skipped", "country"], "no column with a time"),
+        (["ts", "tempo", "skipped"], "no column with a user"),
+        (["ts", "listener", "tempo"], "no column for a label"),
+    ],
+)
+def test_a_table_without_a_role_is_refused_in_one_line(tmp_path, columns, message):
+    file = tmp_path / "plays.parquet"
+    pq.write_table(music_log().select(columns), file)
+    with pytest.raises(BadInput, match=message) as error:
+        write_first_deployment(tmp_path / "out", file)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_side_tables_are_joined_by_a_column_with_unique_values(tmp_path):
+    folder = tmp_path / "ratings"
+    folder.mkdir()
+    draw = random.Random(1)
+    rows = [
+        (draw.randrange(50), draw.randrange(30), draw.randrange(1, 6), 900_000_000 + i * 5000)
+        for i in range(2000)
+    ]
+    (folder / "ratings.tsv").write_text(
+        "user\tmovie\trating\tseconds\n" + "\n".join("\t".join(map(str, row)) for row in rows) + "\n"
+    )
+    (folder / "movies.csv").write_text(
+        "movie;titel;genres\n"
+        + "\n".join(f"{i};Film {i};{'a|b' if i % 2 else 'b|c'}" for i in range(30))
+        + "\n"
+    )
+    (folder / "other.csv").write_text("x,y\n1,2\n1,3\n")
+    write_first_deployment(tmp_path / "out", folder)
+    mapping = read_yaml(tmp_path / "out" / "mapping.yaml")
+    assert mapping["tables"]["movies"]["key"] == "movie"
+    assert mapping["tables"]["movies"]["delimiter"] == ";"
+    assert mapping["time"] == {"value": "source.seconds", "unit": "s"}
+    assert mapping["labels"] == {"good_rating": {"value": "source.rating >= 4"}}
+    assert mapping["features"]["genres"] == {"value": "string_split(movies.genres, '|')", "type": "texts"}
+    assert "Not used: other.csv" in (tmp_path / "out" / "mapping.yaml").read_text()
