@@ -38,6 +38,7 @@ class FiniteRange(click.FloatRange):
 
 
 FOLDER = _SafePath(path_type=Path, file_okay=False)
+PATH = _SafePath(path_type=Path)
 FILE = _SafePath(path_type=Path, dir_okay=False)
 PORT = click.IntRange(0, 65535)
 SPANS_HELP = "First and last span, as A:B."
