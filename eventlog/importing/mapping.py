@@ -238,8 +238,8 @@ class TableMapping:
         nulls: rows with missing values.
         duplicates: what happens to rows of one span with the same id. `drop` keeps one of them, `number`
             drops equal rows and adds `-2`, `-3` to the ids of other rows, `refuse` ends the import.
-        max_dropped: largest share of dropped rows, of a span and of the source. Above it, the import ends
-            with exit code 2 and does not write the span.
+        max_dropped: largest share of dropped rows, of a span, a side table and the source. Above it, the
+            import ends with exit code 2 and does not write the span.
     """
 
     __pydantic_config__ = _STRICT
