@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, FIXED_COLUMNS, IMPRESSION_S
 from eventlog.spans import span_files
 
 _WRITE_AGAIN = "Repair the source and write the span again."
-_FIRST_MS, _END_MS = 946_684_800_000, 4_102_444_800_000
-"""Event times must be in [2000, 2100). Times in seconds, micro- or nanoseconds lie outside this range."""
+_FIRST_MS, _END_MS = 631_152_000_000, 4_102_444_800_000
+"""Event times must be in [1990, 2100). Times in seconds, micro- or nanoseconds lie outside this range."""
 
 
 class EmptySpan(BadInput):
@@ -88,11 +88,11 @@ def check_span(log: Path, span: int, columns: LogColumns, version: int | None = 
         BadInput: if the span is missing; a file is unreadable or carries code; a column is missing, occurs
             twice, or has a type or value that cannot be converted; `impression_span` is a later span; a
             fixed column has a null or an empty text; a text is not UTF-8; a list has a null item; an event
-            time is not in the years 2000 to 2099; a number is NaN or infinite; a task has labels in rows of
+            time is not in the years 1990 to 2099; a number is NaN or infinite; a task has labels in rows of
             another age than its delay, or the rows of this age have none; an example id occurs in two rows
             of the same age.
     """
-    kinds = [_RowKind(age, columns.tasks_at(age)) for age in columns.ages]
+    kinds = _row_kinds(columns)
     files = span_files(log, span, version)
     num_rows = 0
     for file in files:
@@ -117,6 +117,34 @@ def check_span(log: Path, span: int, columns: LogColumns, version: int | None = 
     return SpanCounts(kinds[0].num_rows, matured, num_rows - kinds[0].num_rows - matured)
 
 
+def check_tables(
+    tables: Iterable[pa.Table], span: int, columns: LogColumns, where: Path, *, has_unique_ids: bool = False
+) -> Iterator[pa.Table]:
+    """Checks the rows of a span before they are written, as `check_span` does afterwards.
+
+    Args:
+        tables: the rows, with the columns in `columns`.
+        span: the number of the span.
+        columns: the columns to check.
+        where: the folder of the span, for error messages.
+        has_unique_ids: leaves out the check of the ids, which takes most of the time.
+
+    Yields:
+        Each table, converted to the log's types. The last checks follow after the last table.
+
+    Raises:
+        BadInput: see `check_span`.
+    """
+    kinds, num_rows = _row_kinds(columns), 0
+    for table in tables:
+        group = _RowGroup(where, num_rows, _converted(table, columns, where))
+        _check_values(group)
+        _count_rows(group, span, columns, kinds)
+        num_rows += table.num_rows
+        yield group.table
+    _check_totals(where, kinds, num_rows, has_unique_ids=has_unique_ids)
+
+
 def require_labels(
     num_labels: Mapping[str, int], delays: Mapping[str, int], where: str, surface: str | None = None
 ) -> None:
@@ -139,6 +167,10 @@ def require_labels(
                 expected=f"values in column {LABEL_PREFIX + task}",
                 fix=f"Write the labels{later if delays[task] else ''}, or remove the task.",
             )  # fmt: skip
+
+
+def _row_kinds(columns: LogColumns) -> list[_RowKind]:
+    return [_RowKind(age, columns.tasks_at(age)) for age in columns.ages]
 
 
 def _fault(what: str, where: Path | str, *, expected: str, got: str, fix: str = _WRITE_AGAIN) -> BadInput:
@@ -212,7 +244,7 @@ def _check_times(group: _RowGroup) -> None:
     if _any_true(is_outside):
         raise _fault(
             f"column {EVENT_TIME_MS} is not in milliseconds", group.locate(is_outside),
-            expected="milliseconds since 1970, of a time between 2000 and 2100",
+            expected="milliseconds since 1970, of a time between 1990 and 2100",
             got=str(pc.filter(times, is_outside)[0].as_py()),
             fix="Convert the source's unit, and write the span again.",
         )  # fmt: skip
@@ -278,7 +310,9 @@ def _count_rows(group: _RowGroup, span: int, columns: LogColumns, kinds: list[_R
         kind.ids.append(rows[EXAMPLE_ID])
 
 
-def _check_totals(folder: Path, kinds: list[_RowKind], num_rows: int) -> None:
+def _check_totals(
+    folder: Path, kinds: list[_RowKind], num_rows: int, *, has_unique_ids: bool = False
+) -> None:
     if not kinds[0].num_rows:
         raise EmptySpan(
             "empty span", where=str(folder), expected="at least one fresh row",
@@ -292,7 +326,8 @@ def _check_totals(folder: Path, kinds: list[_RowKind], num_rows: int) -> None:
                     expected=f"labels of {task}", got=f"none in {kind.num_rows} rows",
                     fix="Repair the source, or remove the task from the log and the configuration.",
                 )  # fmt: skip
-        _check_unique(folder, kind)
+        if not has_unique_ids:
+            _check_unique(folder, kind)
 
 
 def _check_unique(folder: Path, kind: _RowKind) -> None:

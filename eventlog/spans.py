@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from eventlog.columns import canonical_schema, convert, is_convertible
 from eventlog.errors import BadInput
 from eventlog.parquet_files import ParquetWriter, read_table
-from eventlog.rows import EVENT_TIME_MS, LABEL_PREFIX, SURFACE
+from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, SURFACE
 
 SUCCESS = "_SUCCESS"
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
@@ -221,7 +221,12 @@ def _write_parts(folder: Path, tables: Iterable[pa.Table], schema: pa.Schema | N
 
 
 def _part_writer(folder: Path, part: int, schema: pa.Schema) -> ParquetWriter:
-    return ParquetWriter(folder / f"part-{part:05d}.parquet", schema, compression="snappy")
+    # Almost every id and time is different, so a dictionary of them costs time and saves nothing.
+    repeated = [name for name in schema.names if name not in (EXAMPLE_ID, EVENT_TIME_MS)]
+    return ParquetWriter(
+        folder / f"part-{part:05d}.parquet", schema, compression="snappy", use_dictionary=repeated,
+        write_statistics=[EVENT_TIME_MS, IMPRESSION_SPAN],
+    )  # fmt: skip
 
 
 def _log_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

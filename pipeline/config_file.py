@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pydantic
 
 from components.event_schema import check_columns, domain_of, read_schema
 from eventlog.errors import BadInput
 from eventlog.shipped_schema import shipped_names, shipped_schema
 from pipeline.config import Deployment
+from pipeline.settings_parser import parse_settings
 from pipeline.yaml_file import read_mapping
 
 _EXTENDS = "extends"
 _SHIPPED_PREFIX = "shipped:"
-_UNKNOWN_KEY = "unexpected_keyword_argument"
+_REFERENCE = "pipeline/configs/ has examples, docs/reference/configuration.md every key."
 
 
 def load_deployment(path: Path) -> Deployment:
@@ -32,14 +28,7 @@ def load_deployment(path: Path) -> Deployment:
     """
     document = read_document(path)
     _add_vocabularies(document, path)
-    try:
-        deployment = pydantic.TypeAdapter(Deployment).validate_json(json.dumps(document))
-    except pydantic.ValidationError as error:
-        faults = error.errors()
-        # A misspelt key often causes a second fault, because the correct key is missing. So report the
-        # unknown key.
-        unknown = (fault for fault in faults if fault["type"] == _UNKNOWN_KEY)
-        raise _as_bad_input(path, next(unknown, faults[0])) from error
+    deployment = parse_settings(Deployment, document, path, _REFERENCE)
     schema = _schema_file(path, deployment.schema)
     check_columns(read_schema(schema), schema, deployment.features, deployment.tasks)
     return dataclasses.replace(deployment, schema=str(schema))
@@ -145,40 +134,3 @@ def _schema_file(path: Path, schema: str) -> Path:
             got=schema, fix="Give its path relative to the configuration file, or shipped:impressions.pbtxt.",
         )  # fmt: skip
     return file.resolve()
-
-
-def _as_bad_input(path: Path, fault: Mapping[str, Any]) -> BadInput:
-    location = fault["loc"]
-    where = f"{path}: {'.'.join(str(part) for part in location) or 'the file'}"
-    if fault["type"] == _UNKNOWN_KEY:
-        keys = _keys_at(location[:-1])
-        close_keys = difflib.get_close_matches(str(location[-1]), keys, n=1)
-        fix = f"Did you mean {close_keys[0]!r}?" if close_keys else f"Known keys here: {', '.join(keys)}."
-        return BadInput("unknown key", where=where, expected="a known key", got=repr(location[-1]), fix=fix)
-    if fault["type"] == "value_error":
-        reason = str(fault["ctx"]["error"]).rstrip(".")
-        return BadInput(
-            "wrong value", where=where, expected="valid settings", got=reason, fix="Correct the file."
-        )
-    if fault["type"] == "missing":
-        expected, got = "a value", "nothing"
-    else:
-        expected, got = str(fault["msg"]).removeprefix("Input should be "), repr(fault["input"])
-    return BadInput(
-        "wrong value", where=where, expected=expected, got=got,
-        fix="pipeline/configs/ has examples, docs/reference/configuration.md every key.",
-    )  # fmt: skip
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    """The valid keys at a location in the YAML. Follows the types of the settings on the location's path."""
-    current: Any = Deployment
-    for part in location:
-        if dataclasses.is_dataclass(current):
-            current = typing.get_type_hints(current).get(str(part))
-        else:
-            current = (typing.get_args(current) or (None,))[-1]
-        members = [member for member in typing.get_args(current) if dataclasses.is_dataclass(member)]
-        if members and typing.get_origin(current) is not dict:
-            current = members[0]
-    return [field.name for field in dataclasses.fields(current)] if dataclasses.is_dataclass(current) else []

@@ -147,6 +147,29 @@ def several_values(world):
     world.schema.write_text(content[:start] + content[start:].replace("max: 1 }", "max: 9 }", 1))
 
 
+IMPORT = ("events", "import", "--mapping", "mapping.yaml", "--source", "table.csv", "--out", "out")
+
+
+def table(before="", after="", row="1,4,1709251200"):
+    """A mapping with a change, and a table with one row."""
+
+    def write(world):
+        text = """
+            time: {value: seconds, unit: s}
+            spans: {by: day}
+            surface: "'list'"
+            cluster: user
+            source: {columns: {rating: integer, seconds: integer}}
+            labels: {liked: {value: rating >= 4}}
+            features: {user: {value: user, type: text}}
+            """
+        assert before in text
+        (world.folder / "mapping.yaml").write_text(text.replace(before, after) if before else text)
+        (world.folder / "table.csv").write_text(f"user,rating,seconds\n{row}\n")
+
+    return write
+
+
 def csv_without_columns(world):
     (world.folder / "csv").mkdir()
     for name in ("log_standard_pure", "user_features_pure", "video_features_basic_pure"):
@@ -251,6 +274,28 @@ KINDS = [
      "--out", "out"), nothing, ["x;y"]),
     ("events from a Delta store", ("events", "bigquery", "--store", "delta:/labels", "--table", "p.d.t",
      "--spans", "0:1", "--out", "out"), nothing, ["--store: not a BigQuery store", "got 'delta:/labels'"]),
+    # The import of tables.
+    ("no mapping", (*IMPORT[:3], "none.yaml", *IMPORT[4:]), nothing, ["none.yaml: no such mapping"]),
+    ("no table", (*IMPORT[:5], "none.csv", *IMPORT[6:]), table(), ["none.csv: no source"]),
+    ("a key of a mapping", IMPORT, table("cluster:", "cluser:"),
+     ["cluser: unknown key", "Did you mean 'cluster'?"]),
+    ("a column of a table", IMPORT, table("value: user", "value: usr"),
+     ["features.user.value: unknown column", "Did you mean 'user'?"]),
+    ("a type of a column", IMPORT, table("rating: integer, ", ""),
+     ["labels.liked.value: wrong expression", "`columns`"]),
+    ("an expression with a file", IMPORT,
+     table("rating >= 4", "(SELECT max(content) FROM read_text('/etc/passwd'))"),
+     ["labels.liked.value: expression not allowed", "subquery"]),
+    ("a zone", IMPORT, table("by: day", "by: day, zone: Europe/Berln"), ["spans.zone: unknown zone"]),
+    ("a line of a table", IMPORT, table(row="1,x,1709251200"),
+     ["table.csv: too many rows are dropped", "100.00 %"]),
+    ("seconds as milliseconds", IMPORT, table("unit: s", "unit: ms"),
+     ["table.csv: too many rows are dropped"]),
+    ("a row without a user", IMPORT, table(row=",4,1709251200"),
+     ["table.csv: span", "too many rows are dropped"]),
+    ("no label", IMPORT, table(row="1,,1709251200"),
+     ["out/span=0: column label_liked is null in all fresh rows"]),
+    ("a log of another tool", (*IMPORT[:-1], "log"), table(), ["log: not a log of events import"]),
     # Label stores.
     ("no store", ("labels", "ls", "--store", "delta:none"), nothing, ["no label store", "delta:none"]),
     ("not a store", ("labels", "gc", "--store", "delta:log", "--dry-run"), nothing, ["no label store"]),

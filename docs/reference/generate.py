@@ -1,4 +1,4 @@
-"""MkDocs hook: fills `reference/configuration.md` with tables from the docstrings of the settings."""
+"""MkDocs hook: fills `configuration.md` and `mapping.md` with tables from the docstrings of the settings."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import re
 import typing
 from typing import Any
 
+from eventlog.importing.mapping import TableMapping
 from pipeline.config import Deployment
 
-_MARK = "<!-- settings -->"
+_MARKS = {"<!-- settings -->": Deployment, "<!-- settings of a mapping -->": TableMapping}
 _ENTRY = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*)$")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by MkDocs with the text of each page."""
-    return markdown.replace(_MARK, settings_tables()) if _MARK in markdown else markdown
+    for mark, root in _MARKS.items():
+        if mark in markdown:
+            markdown = markdown.replace(mark, settings_tables(root))
+    return markdown
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -24,10 +28,10 @@ def on_page_content(html: str, **_: Any) -> str:
     return html.replace("<code>Sentinel.UNSET</code>", "")
 
 
-def settings_tables() -> str:
-    """One section for each class of settings that a deployment reaches, in the order of its keys."""
+def settings_tables(root: type = Deployment) -> str:
+    """One section for each class of settings that `root` reaches, in the order of its keys."""
     sections = []
-    for settings_class, place in _reachable(Deployment, ""):
+    for settings_class, place in _reachable(root, ""):
         title = place or "The file"
         rows = [
             f"| `{field.name}` | {_type_text(settings_class, field)} | {_default_text(field)} | {text} |"

@@ -1,4 +1,4 @@
-"""`rankdistill events`: writes an event log from KuaiRand, the simulator or BigQuery, or checks a log."""
+"""`rankdistill events`: writes an event log from a table, KuaiRand, a simulator or BigQuery; checks logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.commands.options import FOLDER, SPANS_HELP, events_option, out_option
+from pipeline.commands.options import FILE, FOLDER, PATH, SPANS_HELP, events_option, out_option
 from pipeline.errors import print_error
 
 
@@ -64,6 +64,38 @@ def kuairand(source: Path, out: Path) -> None:
 
     with span_progress(None) as on_span:
         write_kuairand(source, out, on_span)
+
+
+@events.command("import")
+@click.option("--mapping", "mapping_file", type=FILE, required=True, help="YAML file of the mapping.")
+@click.option(
+    "--source",
+    type=PATH,
+    required=True,
+    help="File of the table (CSV, TSV, Parquet), or folder with its files and its side tables.",
+)
+@out_option
+def import_(mapping_file: Path, source: Path, out: Path) -> None:
+    """Write the new spans of any table, by a mapping that says what its columns mean.
+
+    Prints the rows that were dropped, and why. If their share is above the mapping's max_dropped, the span is
+    not written and the exit code is 2.
+    """
+    from eventlog.importing.importer import import_table
+    from pipeline.mapping_file import load_mapping
+
+    mapping = load_mapping(mapping_file)
+    with span_progress(None) as on_span:
+        spans = import_table(
+            mapping,
+            str(mapping_file),
+            source,
+            out,
+            on_span,
+            lambda report: click.echo("\n".join(report.lines())),
+        )
+    if spans:
+        click.echo(f"{out}: wrote span {spans[0]}" + (f" to {spans[-1]}" if len(spans) > 1 else ""))
 
 
 @events.command()

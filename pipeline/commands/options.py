@@ -39,6 +39,7 @@ class FiniteRange(click.FloatRange):
 
 SAFE_PATH = _SafePath(path_type=Path)
 FOLDER = _SafePath(path_type=Path, file_okay=False)
+PATH = _SafePath(path_type=Path)
 FILE = _SafePath(path_type=Path, dir_okay=False)
 PORT = click.IntRange(0, 65535)
 SPANS_HELP = "First and last span, as A:B."

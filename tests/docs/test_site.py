@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from eventlog.importing.mapping import SideTable, TableMapping, Window
 from pipeline.config import Deployment
 from pipeline.roles import Surface
 from tests.conftest import REPOSITORY
@@ -21,11 +22,12 @@ def generate():
     return module
 
 
-def test_every_setting_has_a_row_with_a_meaning(generate):
-    tables = generate.settings_tables()
+@pytest.mark.parametrize("root", [Deployment, TableMapping])
+def test_every_setting_has_a_row_with_a_meaning(generate, root):
+    tables = generate.settings_tables(root)
     rows = [line for line in tables.splitlines() if line.startswith("| `")]
     assert not [row for row in rows if row.endswith("|  |")]
-    for settings_class in (Deployment, Surface):
+    for settings_class in (Deployment, Surface) if root is Deployment else (TableMapping, SideTable, Window):
         for field in dataclasses.fields(settings_class):
             assert any(row.startswith(f"| `{field.name}` |") for row in rows), field.name
 
