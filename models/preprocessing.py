@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from tensorflow_transform.tf_metadata import schema_utils
 from eventlog.errors import BadInput
 from models.features import Feature
 from models.settings import from_json
+from models.transform_graph import VOCABULARY_PREFIX
 
 Tensor = Any
 
@@ -50,7 +52,7 @@ def preprocessing_fn(inputs: Mapping[str, Tensor], custom_config: Mapping[str, s
             f"features {unknown} are not in the schema: expected some of {sorted(inputs)}. "
             "Add them to the schema."
         )
-    return {name: _transformed(_sparse(inputs[name]), feature) for name, feature in features.items()}
+    return {name: _transformed(_sparse(inputs[name]), name, feature) for name, feature in features.items()}
 
 
 def features_config(features: Mapping[str, Feature]) -> dict[str, str]:
@@ -83,9 +85,9 @@ def _placeholder(column: tf.io.FixedLenFeature | tf.io.VarLenFeature) -> Tensor:
     return tf.compat.v1.sparse_placeholder(column.dtype, [None, None])
 
 
-def _transformed(column: Tensor, feature: Feature) -> Tensor:
+def _transformed(column: Tensor, name: str, feature: Feature) -> Tensor:
     if feature.kind in ("bag", "id"):
-        ids = _bucket_ids(column.values, feature)
+        ids = _bucket_ids(column.values, name, feature)
         if feature.kind == "bag":
             return tf.SparseTensor(column.indices, ids, column.dense_shape)
         return _dense_ids(column, ids, feature.num_buckets)
@@ -131,14 +133,17 @@ def _z_scores(values: Tensor) -> Tensor:
     return tf.cast(scores, tf.float32)
 
 
-def _bucket_ids(values: Tensor, feature: Feature) -> Tensor:
+def _bucket_ids(values: Tensor, name: str, feature: Feature) -> Tensor:
     """`[values]` int64 in [1, num_buckets]: by hash, or by the position in the vocabulary."""
     strings = values if values.dtype == tf.string else tf.strings.as_string(values)
     if not feature.vocabulary:
         return tft.hash_strings(strings, feature.buckets) + 1
     # One comparison per value of the vocabulary, without a lookup table: a table would be a further resource
     # of the graph, with a file or a name that differs between two exports.
-    matches = tf.equal(strings[:, tf.newaxis], tf.constant(feature.vocabulary)[tf.newaxis])
+    # TensorFlow's fingerprint of a graph ignores constants, so the feature version finds this name.
+    digest = hashlib.sha256(json.dumps([name, feature.vocabulary]).encode()).hexdigest()
+    vocabulary = tf.constant(feature.vocabulary, name=f"{VOCABULARY_PREFIX}{digest}")
+    matches = tf.equal(strings[:, tf.newaxis], vocabulary[tf.newaxis])
     position = tf.argmax(tf.cast(matches, tf.int32), axis=1)
     return tf.where(tf.reduce_any(matches, axis=1), position, len(feature.vocabulary)) + 1
 

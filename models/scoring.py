@@ -1,4 +1,4 @@
-"""Scoring of example shards with a served model, batch by batch, for labelling and evaluation."""
+"""Scoring of example shards with an exported model of any role, for labelling and evaluation."""
 
 from __future__ import annotations
 

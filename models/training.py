@@ -33,7 +33,8 @@ from models.transform_graph import TransformGraph, feature_version
 
 _LOG = logging.getLogger(__name__)
 _FINISHED_RUNS: dict[tuple[str, str], TrainingRun] = {}
-"""Finished runs of this process, by job and feature version. A warm start sets every variable, so it can
+"""Finished runs of this process, by job and feature version. A warm start sets every variable that training
+changes, so it can
 reuse a run with its traced graph. To trace a graph takes as long as training on a small span."""
 
 
@@ -103,7 +104,7 @@ class TrainingRun:
         # Created once per run: to trace the served model takes as long as its export.
         self.served = ServedRanker(self.learner.ranker, self.graph, job)
         self.spans: list[int] = []
-        self._unlabelled_tasks = list(job.tasks)
+        self._tasks_without_hard_label = list(job.tasks)
 
     def warm_start(self, state_uri: str) -> None:
         """Restores weights, optimizer slots, step and spans of a base model.
@@ -115,7 +116,7 @@ class TrainingRun:
         check_warm_start(state_uri, record, self.job, self.feature_version)
         restore_state(state_uri, ranker=self.learner.ranker, updates=self.learner.updates.state)
         self.spans = list(record.spans)
-        self._unlabelled_tasks = list(record.unlabelled_tasks)
+        self._tasks_without_hard_label = list(record.unlabelled_tasks)
         _LOG.info("%s: warm start from step %d, last span %s", self.job.role, record.step, record.spans[-1:])
 
     def train_span(self, span: int, files: list[str]) -> None:
@@ -155,7 +156,7 @@ class TrainingRun:
             surface=self.job.surface,
             job_hash=job_hash(self.job),
             job=self.job,
-            unlabelled_tasks=self._unlabelled_tasks,
+            unlabelled_tasks=self._tasks_without_hard_label,
         )
         write_state(
             f"{artifact}/{STATE_FOLDER}",
@@ -172,9 +173,11 @@ class TrainingRun:
             block_sums = self.learner.train_block(features, targets)
             self.learner.require_finite(where, block_sums)
             sums = add_sums(sums, block_sums)
-            if self._unlabelled_tasks:
+            if self._tasks_without_hard_label:
                 has_label = dict(zip(self.job.tasks, np.any(targets.hard_where, axis=0), strict=True))
-                self._unlabelled_tasks = [name for name in self._unlabelled_tasks if not has_label[name]]
+                self._tasks_without_hard_label = [
+                    name for name in self._tasks_without_hard_label if not has_label[name]
+                ]
         return sums
 
     def _write_scalars(self, losses: Losses) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ from eventlog.errors import BadInput
 from models.features import Feature, ServedValue
 
 Tensor = Any
+
+VOCABULARY_PREFIX = "vocabulary_"
+"""Followed by a SHA-256, the name of a constant with the vocabulary of one feature."""
 
 
 def feature_version(transform_graph_dir: str) -> str:
@@ -34,6 +38,9 @@ def feature_version(transform_graph_dir: str) -> str:
     except (OSError, RuntimeError) as error:
         raise _unusable(transform_graph_dir, "a graph with its fingerprint.pb", "none") from error
     digest = hashlib.sha256(f"{fingerprint.graph_def_program_hash} {fingerprint.signature_def_hash}".encode())
+    with tf.io.gfile.GFile(f"{root}/{tf.saved_model.SAVED_MODEL_FILENAME_PB}", "rb") as file:
+        names = re.findall(VOCABULARY_PREFIX.encode() + rb"[0-9a-f]{64}", file.read())
+    digest.update(b" ".join(sorted(set(names))))
     for path in sorted(tf.io.gfile.glob(f"{root}/assets/*")):
         with tf.io.gfile.GFile(path, "rb") as file:
             digest.update(f"{path[len(root) :]} {hashlib.sha256(file.read()).hexdigest()}".encode())

@@ -71,7 +71,8 @@ class Surface:
     Attributes:
         coverage_floor: Minimum share of the span's fresh rows with a soft label, in [0, 1].
         without_labels: What the surface does if labels are missing, too old, or below the coverage floor.
-            `stop`: its branch waits for labels. `hard-only`: it trains on hard labels only. `last`: it keeps
+            `stop`: its branch waits for labels. `hard-only`: of fresh rows it trains on hard labels only.
+                `last`: it keeps
             the last models and does not train on the span.
         label_wait_seconds: How long a surface in a loop without the teacher waits for a span's labels, in
             seconds after the span's arrival in the event log. Then `without_labels` applies.

@@ -11,7 +11,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 PROBABILITY_FLOOR = 1e-7
-"""Probabilities are clipped to [floor, 1 - floor], so that losses are finite; float32 can hold both."""
+"""Probabilities are clipped to [floor, 1 - floor], so that losses are finite. 1 - floor is below 1 also in
+float32."""
 
 
 class Ranking:

@@ -36,7 +36,8 @@ _HASH_BUCKETS = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class RowRange:
-    """`num_rows` rows of a Parquet file, from row `first_row`; they become shard `shard` of each split."""
+    """`num_rows` rows of a Parquet file, from row `first_row`; the splits divide them into shards number
+    `shard`."""
 
     shard: int
     file: str
@@ -126,8 +127,8 @@ class EncodeEvents(beam.PTransform):
 
     Attributes:
         log: folder of the event log.
-        columns: the columns to encode. A row's age is `span` minus its impression's span. Matured rows whose
-            age is not the delay of a task are left out.
+        columns: the columns to encode, and the delays. A matured row is left out if no task has its delay:
+            `span` minus the span of its impression.
         span: the span to encode.
         output_uri: root of the Examples artifact.
         rows_per_shard: maximum number of log rows in a shard.

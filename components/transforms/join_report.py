@@ -22,11 +22,12 @@ class JoinReport:
         matured_rows: number of matured rows; coverage does not count them.
         labelled_matured_rows: number of matured rows with a soft label.
         labels_without_example: number of label rows of the surface without an example.
-        decision: `joined`: models train with soft labels. `hard-only`: models train without soft labels.
+        decision: `joined`: models train with soft labels. `hard-only`: fresh rows have no soft labels,
+            matured rows keep theirs.
             `last`: models do not train on the span, and the last models are kept.
         reason: the reason for `hard-only` or `last`; else empty.
-        label_sets: ids of the joined label sets. If `decision` is `joined`, the first is the span's own set.
-            Only `read_join_report` fills this field; in other reports it is empty.
+        label_sets: ids of the joined label sets: of the span, if `decision` is `joined`, then of the earlier
+            spans that have matured rows in this span. Only `read_join_report` fills this field.
     """
 
     surface: str

@@ -71,7 +71,7 @@ def read_matured_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> pa.T
 
 
 def read_labels(files: Sequence[str], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
-    """Reads the hard labels: task → `[rows]` float64 in the task's unit, NaN where masked."""
+    """Reads the hard labels: task → `[rows]` float64 as in the event log, NaN where masked."""
     rows = _read_rows(files, {LABEL_PREFIX + task: pa.float32() for task in tasks})
     return {task: float_column(rows, LABEL_PREFIX + task) for task in tasks}
 

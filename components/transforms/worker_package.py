@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import (
 
 from eventlog.shipped_schema import shipped_schema
 
-_RUNNERS_IN_THIS_PROCESS = ("direct", "fnapi", "bundlebaseddirect")
+_LOCAL_RUNNERS = ("direct", "fnapi", "bundlebaseddirect")
 """Names as Beam compares them: in lower case, without the suffix `Runner`."""
 _ENVIRONMENTS_WITH_CODE = ("LOOPBACK", "EXTERNAL")
 """Types of Beam environments whose workers have the code: this process or the user starts the workers."""
@@ -36,10 +36,12 @@ setup(name="rankdistill", version={version!r}, packages=find_packages(), package
 
 
 def has_workers_elsewhere(beam_options: Sequence[str]) -> bool:
-    """Whether the runner in the options starts workers outside this process."""
+    """Whether the runner in the options is not a local one, so that its workers may lack this project's
+    code.
+    """
     options = PipelineOptions(list(beam_options)).view_as(StandardOptions)
     runner = options.runner or StandardOptions.DEFAULT_RUNNER
-    return runner.lower().removesuffix("runner") not in _RUNNERS_IN_THIS_PROCESS
+    return runner.lower().removesuffix("runner") not in _LOCAL_RUNNERS
 
 
 def with_worker_package(beam_options: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ import yaml
 
 from experiments.advice.halving import halve
 from experiments.advice.pooling import pool_scores
-from experiments.advice.proposal_runner import ProposalRunner, deployed_point
+from experiments.advice.proposal_runner import ProposalRunner, deployed_hyperparameters
 from experiments.advice.proposals import GROUPS, Proposal, proposals
 from experiments.protocol.arms import distillable_tasks
 from experiments.protocol.settings import ExperimentProtocol
@@ -91,11 +91,13 @@ def advise(
     search_best, papers_advice = next(iter(rounds[-1].scores)), all_proposals[0]
     seeds = proposal_runner.affordable_seeds(budget_seconds - seconds_spent())
     progress.print_line(f"evaluating {search_best.name} with {seeds} seeds")
+    control = None
+    # In a dict, equal proposals are one key.
     criteria = proposal_runner.reported_criteria(
-        dict.fromkeys((search_best, papers_advice, None)), range(seeds)
+        dict.fromkeys((search_best, papers_advice, control)), range(seeds)
     )
     gain, paper_gain = (
-        proposal_runner.difference(criteria[proposal], criteria[None])
+        proposal_runner.difference(criteria[proposal], criteria[control])
         for proposal in (search_best, papers_advice)
     )
     return Advice(
@@ -135,8 +137,8 @@ def write_advice(
         out: the folder of both files.
 
     Returns:
-        The advice and its evidence in one line. The line also names the surfaces with a student of their
-        own: trials do not use this student, and `recommended.yaml` does not change it.
+        The advice and its evidence in one line. The line also names each surface with the key `student`:
+        trials do not use these settings, and `recommended.yaml` does not change them.
     """
     out.mkdir(parents=True, exist_ok=True)
     document = {
@@ -159,8 +161,12 @@ def write_advice(
     recommended = out / "recommended.yaml"
     settings = _recommended_document(advice.advised, protocol, deployment, config)
     recommended.write_text(yaml.safe_dump(settings, sort_keys=False))
-    own = [name for name, surface in deployment.surfaces.items() if surface.student is not None]
-    notice = f" Not evaluated and not changed: the own student of {', '.join(own)}." if own else ""
+    own = [
+        f"surfaces.{name}.student"
+        for name, surface in deployment.surfaces.items()
+        if surface.student is not None
+    ]
+    notice = f" Not evaluated and not changed: {', '.join(own)}." if own else ""
     return f"Advice: {advice.advised.name}. Evidence: {evidence}. Configuration: {recommended}{notice}"
 
 
@@ -173,8 +179,8 @@ def _recommended_document(
     and task weights. `schema` becomes an absolute path, because the new file is in another folder.
     """
     document = read_document(config)
-    point = deployed_point(deployment.teacher)
-    teacher_job = advised.teacher.job(deployment, deployment.seed, protocol.batch_size, point)
+    hyperparameters = deployed_hyperparameters(deployment.teacher)
+    teacher_job = advised.teacher.job(deployment, deployment.seed, protocol.batch_size, hyperparameters)
     document["schema"] = deployment.schema
     document["teacher"]["architecture"] = json.loads(to_json(teacher_job.architecture))
     for model in ("teacher", "student"):

@@ -65,8 +65,8 @@ class ProposalRunner:
 
         `teacher_seconds` is for a teacher or the control, `student_seconds` for a distilled student.
         """
-        self._student_point = deployed_point(deployment.student)
-        self._teacher_point = deployed_point(deployment.teacher)
+        self._student_hyperparameters = deployed_hyperparameters(deployment.student)
+        self._teacher_hyperparameters = deployed_hyperparameters(deployment.teacher)
 
     def scores(self, pairs: Sequence[tuple[Proposal, int]]) -> list[float]:
         """For each (proposal, seed) pair, the student's criterion minus the control's with the same seed.
@@ -129,11 +129,11 @@ class ProposalRunner:
         for proposal, _ in pairs:
             teacher = proposal.teacher
             arm_runner.teachers[teacher.name] = teacher
-            arm_runner.choices[teacher.name] = TuningResult(self._teacher_point, ())
+            arm_runner.choices[teacher.name] = TuningResult(self._teacher_hyperparameters, ())
         return [
             arm_runner.trial(
                 proposal.student(self._deployment),
-                dataclasses.replace(self._student_point, soft_weight=proposal.weight),
+                dataclasses.replace(self._student_hyperparameters, soft_weight=proposal.weight),
                 seed,
                 last,
             )
@@ -152,10 +152,12 @@ class ProposalRunner:
         teachers = dict.fromkeys((proposal.teacher, seed) for proposal, seed in pairs)
         # Teachers run before the students that need their labels. The widest take longest and so start first.
         trials = [
-            arm_runner.trial(teacher, self._teacher_point, seed, last)
+            arm_runner.trial(teacher, self._teacher_hyperparameters, seed, last)
             for teacher, seed in sorted(teachers, key=lambda pair: -pair[0].width)
         ]
-        trials += [arm_runner.trial(CONTROL, self._student_point, seed, last) for seed in control_seeds]
+        trials += [
+            arm_runner.trial(CONTROL, self._student_hyperparameters, seed, last) for seed in control_seeds
+        ]
         results, self.teacher_seconds = self._run_timed(trials)
         student_results, self.student_seconds = self._run_timed(students)
         return results[len(teachers) :], student_results
@@ -209,6 +211,6 @@ class ProposalRunner:
         return MetricValue(float(np.mean(gains)), np.mean(influences, axis=0))
 
 
-def deployed_point(model: Student | Teacher) -> Hyperparameters:
+def deployed_hyperparameters(model: Student | Teacher) -> Hyperparameters:
     """The hyperparameters that the deployment sets for a model; the soft weight is 1."""
     return Hyperparameters(model.optimizer.learning_rate, model.passes, model.architecture.input_dropout, 1.0)

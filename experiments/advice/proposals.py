@@ -26,7 +26,7 @@ class Proposal:
         width: the teacher's width, as a multiple of the student's.
         groups: the distilled task groups, as a key of `GROUPS`.
         strategy: the strategy of all distilled tasks.
-        weight: factor of the soft losses of the distilled tasks.
+        weight: a distilled task's soft loss has the factor `weight` times the task's weight.
     """
 
     width: float
@@ -45,7 +45,7 @@ class Proposal:
         return TeacherArm(f"teacher-{self.width:g}x", width=self.width)
 
     def student(self, deployment: Deployment) -> StudentArm:
-        """The student's arm.
+        """The student's arm, without `weight`: this is a hyperparameter of the trial (`soft_weight`).
 
         A task outside `groups` gets a soft loss of weight 0, which does not affect training. So the arms of
         all proposals with one strategy share one traced graph.

@@ -43,7 +43,7 @@ def experiment(
     objectives  students that distil different tasks
     stability   divergence rates of teachers with no, one or all stabilisers (warm-up, activation clip,
                 Clippy)
-    label-age   soft labels that are 0 to 3 spans older than necessary
+    label-age   soft labels of a teacher that has not seen the last 0 to 3 spans before the labelled span
     features    a teacher, and three variants of it: without history features, a separate one for each
                 surface, with the student's width
     """

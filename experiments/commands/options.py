@@ -27,7 +27,7 @@ def protocol_option(command: _Command) -> _Command:
 
     protocol = click.option(
         "--protocol", "protocol_file", type=FILE,
-        help="YAML file of the protocol.  [default: the protocol for KuaiRand]",
+        help="YAML file of the protocol, which names the deployment.  [default: the protocol for KuaiRand]",
     )  # fmt: skip
     return protocol(
         click.option("--config", type=FILE, hidden=True, help="Alias of --protocol.")(command_with_protocol)

@@ -53,7 +53,7 @@ def train_arms(
 
     def trial(job: TrainingJob, seed: int, first_span: int, labels: SoftLabelSource | None = None) -> Trial:
         seeded = with_surface_feature(dataclasses.replace(job, seed=seed, surface=None), deployment)
-        return Trial(job=seeded, first_span=first_span, last_span=last_span, kept_from=1, labels=labels)
+        return Trial(job=seeded, first_span=first_span, last_span=last_span, kept_from=1, label_source=labels)
 
     teachers = [trial(deployment.teacher_job(), seed, 0) for seed in range(seeds)]
     # Students train on the teachers' labels, so the teachers run first.

@@ -124,7 +124,7 @@ class ArmRunner:
             last_span=last_span,
             kept_from=protocol.tuning_spans.start,
             per_surface=self.per_surface,
-            labels=self._label_source(arm, seed, last_span) if arm.teacher else None,
+            label_source=self._label_source(arm, seed, last_span) if arm.teacher else None,
         )
 
     def _label_source(self, arm: StudentArm, seed: int, last_span: int) -> SoftLabelSource:

@@ -1,4 +1,4 @@
-"""Experiment `label-age`: the effect of soft labels that are 0 to 3 spans older than necessary.
+"""Experiment `label-age`: teachers that have not seen the last 0 to 3 spans before the labelled one.
 
 Reference: Khani et al., RecSys '24, on teachers under changing data.
 """

@@ -55,11 +55,11 @@ def run(runner: ArmRunner) -> list[ResultRow]:
         point = dataclasses.replace(tuned_point, learning_rate=factor * tuned_point.learning_rate)
         for arm in arms:
             results = runner.scheduler.run([runner.trial(arm, point, seed, last_span) for seed in seeds])
-            gains = [criterion(runner.gains(result)) for result in results]
+            criteria = [criterion(runner.gains(result)) for result in results]
             diverged = [
                 bool(result.diverged) or is_worse_than_base_rate(runner, result) for result in results
             ]
-            rows += result_rows(f"{arm.name} x{factor}", diverged, gains)
+            rows += result_rows(f"{arm.name} x{factor}", diverged, criteria)
     return rows
 
 
@@ -105,20 +105,20 @@ def _resampled_criterion(runner: ArmRunner, result: TrialResult, span: int, task
     return 1 - resamples.replicates(relative_losses).mean(axis=1)
 
 
-def result_rows(arm: str, diverged: Sequence[bool], gains: Sequence[float]) -> list[ResultRow]:
+def result_rows(arm: str, diverged: Sequence[bool], criteria: Sequence[float]) -> list[ResultRow]:
     """The two rows of an arm: `divergence_rate` of all runs, `information_gain` of the others.
 
     Args:
         arm: name of the arm.
         diverged: for each run, whether it has diverged.
-        gains: for each run, its criterion.
+        criteria: for each run, the mean information gain over the tasks.
     """
     low, high = wilson_interval(sum(diverged), len(diverged))
     rate = ResultRow(
         "stability", arm, ALL_SURFACES, "all", "divergence_rate", len(diverged), float(np.mean(diverged)),
         low, high, interval=SEEDS_ONLY,
     )  # fmt: skip
-    converged = [gain for gain, has_diverged in zip(gains, diverged, strict=True) if not has_diverged]
+    converged = [gain for gain, has_diverged in zip(criteria, diverged, strict=True) if not has_diverged]
     mean = float(np.mean(converged)) if converged else None
     gain = dataclasses.replace(
         rate, metric="information_gain", seeds=len(converged), mean=mean, low=None, high=None

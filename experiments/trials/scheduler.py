@@ -22,7 +22,7 @@ MAX_TRIALS_PER_GROUP = 6
 _STREAMS: dict[Path, ExampleStream] = {}
 """The streams that this worker process has mapped into memory, by folder."""
 _PREFIXES = PrefixCache()
-"""The shared prefixes that this worker process has trained."""
+"""Models of this worker process after the spans before the first soft label, which several trials share."""
 
 
 class TrialScheduler:
@@ -128,9 +128,9 @@ def _run_group(argument: tuple[Path, Path, Sequence[Trial]]) -> None:
     stream = _STREAMS.setdefault(stream_folder, read_stream(stream_folder))
     for trial in trials:
         soft = None
-        if trial.labels is not None:
-            teacher = read_trial_result(folder / f"{trial.labels.teacher}.npz")
+        if trial.label_source is not None:
+            teacher = read_trial_result(folder / f"{trial.label_source.teacher}.npz")
             tasks = {name: trial.job.tasks[name] for name in trial.job.distilled_tasks}
-            soft = soft_labels(stream, teacher, tasks, trial.labels, trial.job.seed)
+            soft = soft_labels(stream, teacher, tasks, trial.label_source, trial.job.seed)
         result = TrialRunner(stream, trial, soft, _PREFIXES).run()
         write_trial_result(result, folder / f"{trial.key(stream.key)}.npz")

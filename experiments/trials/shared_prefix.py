@@ -46,7 +46,7 @@ def prefix_end(trial: Trial) -> int:
     - has an `extra_age` above 0,
     - returns predictions for spans before the first soft label: a prefix has no predictions.
     """
-    labels = trial.labels
+    labels = trial.label_source
     if labels is None or trial.extra_age or trial.kept_from < labels.first_span:
         return trial.first_span
     return max(trial.first_span, labels.first_span)
@@ -67,5 +67,5 @@ def prefix_key(stream_key: str, trial: Trial, surface: int | None, compiled: boo
     }
     job = dataclasses.replace(job, distillation=equal_weights)
     # This trial is never run: only its JSON is used.
-    key_trial = dataclasses.replace(trial, job=job, labels=None, last_span=prefix_end(trial))
+    key_trial = dataclasses.replace(trial, job=job, label_source=None, last_span=prefix_end(trial))
     return f"{to_json(key_trial)} {stream_key} {surface} {compiled}"

@@ -42,7 +42,7 @@ class Trial:
         last_span: The last span to score and to train on.
         kept_from: The first span whose predictions are kept in the result.
         per_surface: True trains a separate model for each surface.
-        labels: The source of a distilled student's soft labels; None for a teacher or control.
+        label_source: Where a distilled student's soft labels come from; None for a teacher or control.
         extra_age: Number of spans that are left out between the last trained span and the scored span. At 0
             the model scores the next span, so the label age is 1.
     """
@@ -52,7 +52,7 @@ class Trial:
     last_span: int
     kept_from: int
     per_surface: bool = False
-    labels: SoftLabelSource | None = None
+    label_source: SoftLabelSource | None = None
     extra_age: int = 0
 
     def key(self, stream_key: str) -> str:

@@ -1,4 +1,4 @@
-"""`rankdistill run`, `serve-loop`, `fleet` and `backfill`: the commands that run spans."""
+"""`rankdistill run`, `serve-loop`, `fleet` and `backfill`: the commands that run or label spans."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def run(config_file: Path, events: Path, root: Path, label_store: str | None, sp
     deployment = load_with_store(config_file, label_store)
     requested = parse_range(spans) if spans is not None else None
     if deployment.validation.late_after_spans is None and deployment.spans_table is None:
-        # Refuses a log with a gap before any file is written. With `spans_table`, the loop completes the log.
+        # Refuses a log with a gap before any file is written. With `spans_table`, the loop first copies
+        # missing # spans from BigQuery.
         complete_spans(events)
     console = Console(soft_wrap=True)
     with open_loop(deployment, RunPaths(root.resolve(), events.resolve()), console) as loop:

@@ -13,7 +13,7 @@ from pipeline.logging_setup import OUR_PACKAGES
 
 
 class Journal(logging.Handler):
-    """Records pipelines and steps with their seconds, notes, and every warning of this project's code.
+    """Records pipelines and steps, printed lines, and the warnings and errors of this project's code.
 
     A kill loses at most the line that is being written.
 
@@ -34,6 +34,6 @@ class Journal(logging.Handler):
             file.write(json.dumps(line) + "\n")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes a warning of this project's code; ignores other libraries' records."""
+        """Writes a warning or error of this project's code; ignores other libraries' records."""
         if record.name.partition(".")[0] in OUR_PACKAGES:
             self.write(record.levelname.lower(), logger=record.name, message=record.getMessage())

@@ -199,10 +199,12 @@ class BigQueryLabelStore(LabelStore):
         return deleted
 
     def _published_record(self, set_id: str, key: LabelSetKey, supersede: bool) -> LabelSetRecord | None:
-        """Returns the newest published record of the key; None if this attempt must still be published.
+        """Returns the newest published record of the key, or None if there is none.
+
+        With `supersede`, also returns None until this attempt itself is published.
 
         Raises:
-            BadInput: if the attempt is barred.
+            BadInput: if the attempt is barred or collected.
         """
         state, newest = self._registry.read_outcome(set_id, key)
         if state in (BARRED, COLLECTED):

@@ -6,7 +6,7 @@ import yaml
 from rich.console import Console
 
 from experiments.advice import advising
-from experiments.advice.proposal_runner import deployed_point
+from experiments.advice.proposal_runner import deployed_hyperparameters
 from experiments.advice.proposals import Proposal, proposals
 from experiments.protocol.settings import ExperimentProtocol
 from experiments.statistics.intervals import Estimate
@@ -59,7 +59,9 @@ def test_the_recommended_models_are_the_evaluated_ones(deployment, small_config,
     crossed = with_student(deployment, cross_layers=2, dropout=0.25)
     advising.write_advice(advice(BEST, 0.01), PROTOCOL, crossed, small_config, tmp_path)
     recommended = load_deployment(tmp_path / "recommended.yaml")
-    evaluated = BEST.teacher.job(crossed, crossed.seed, PROTOCOL.batch_size, deployed_point(crossed.teacher))
+    evaluated = BEST.teacher.job(
+        crossed, crossed.seed, PROTOCOL.batch_size, deployed_hyperparameters(crossed.teacher)
+    )
     assert recommended.teacher_job() == evaluated
     assert (evaluated.architecture.cross_layers, evaluated.architecture.dropout) == (2, 0.25)
     assert (recommended.teacher.batch_size, recommended.student.batch_size) == (256, 256)
@@ -72,7 +74,7 @@ def test_the_advice_names_the_surfaces_whose_own_student_is_not_changed(deployme
     }
     own = dataclasses.replace(deployment, surfaces=surfaces)
     line = advising.write_advice(advice(BEST, 0.01), PROTOCOL, own, small_config, tmp_path)
-    assert line.endswith(" Not evaluated and not changed: the own student of tab_0.")
+    assert line.endswith(" Not evaluated and not changed: surfaces.tab_0.student.")
     line = advising.write_advice(advice(BEST, 0.01), PROTOCOL, deployment, small_config, tmp_path)
     assert line.endswith("recommended.yaml")
 

@@ -14,7 +14,11 @@ def test_a_group_shares_one_graph_and_is_no_larger_than_a_workers_share(deployme
     def trial(job, seed, teacher=""):
         labels = SoftLabelSource(teacher=teacher, first_span=2) if teacher else None
         return Trial(
-            job=dataclasses.replace(job, seed=seed), first_span=0, last_span=3, kept_from=1, labels=labels
+            job=dataclasses.replace(job, seed=seed),
+            first_span=0,
+            last_span=3,
+            kept_from=1,
+            label_source=labels,
         )
 
     control = deployment.control_job("tab_1")
@@ -49,7 +53,8 @@ def test_trials_run_in_worker_processes_and_a_second_call_reads_their_results(
         students = [
             Trial(
                 job=job, first_span=0, last_span=4, kept_from=3,
-                labels=SoftLabelSource(teacher=scheduler.key(teacher), first_span=2, treatment=treatment),
+                label_source=SoftLabelSource(teacher=scheduler.key(teacher), first_span=2,
+                treatment=treatment),
             )
             for treatment in ("none", "permuted")
         ]  # fmt: skip

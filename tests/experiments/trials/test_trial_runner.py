@@ -121,10 +121,10 @@ def test_a_trial_reuses_the_prefix_of_one_with_other_soft_weights(small_stream, 
 def test_trials_of_other_seeds_or_with_earlier_predictions_share_no_prefix(small_stream, student):
     soft = soft_labels_from_span_5(small_stream)
     labels, prefixes = SoftLabelSource(teacher="a", first_span=5), PrefixCache()
-    run(small_stream, student, soft, prefixes, labels=labels, kept_from=5)
-    run(small_stream, dataclasses.replace(student, seed=1), soft, prefixes, labels=labels, kept_from=5)
+    run(small_stream, student, soft, prefixes, label_source=labels, kept_from=5)
+    run(small_stream, dataclasses.replace(student, seed=1), soft, prefixes, label_source=labels, kept_from=5)
     assert len(prefixes) == 2
-    result = run(small_stream, student, soft, prefixes, labels=labels, kept_from=4)
+    result = run(small_stream, student, soft, prefixes, label_source=labels, kept_from=4)
     assert len(prefixes) == 2
     assert not np.isnan(predictions_of_span(small_stream, result, 4)).any()
 

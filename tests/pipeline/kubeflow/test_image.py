@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -31,7 +30,11 @@ def instructions(text):
 def image(tmp_path_factory):
     """The first stage, with an empty folder as WORKDIR and this Python as the base image's."""
     folder = tmp_path_factory.mktemp("image") / "opt"
-    base = Path(sys.base_prefix, "bin")
+    # The base image has the command `python`; Debian has only `python3`.
+    base = tmp_path_factory.mktemp("base")
+    python = base / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.base_prefix}/bin/python3" "$@"\n')
+    python.chmod(0o755)
     environment = {**os.environ, "PATH": f"{base}:{os.environ['PATH']}"}
     stages = 0
     for keyword, argument in instructions(DOCKERFILE.read_text()):
