@@ -12,7 +12,7 @@ from typing import Any
 
 import pydantic
 
-from components.event_schema import check_columns, read_schema
+from components.event_schema import check_columns, check_history, read_schema, with_history
 from eventlog.errors import BadInput
 from eventlog.shipped_schema import shipped_names, shipped_schema
 from pipeline.config import Deployment
@@ -39,7 +39,10 @@ def load_deployment(path: Path) -> Deployment:
         unknown = (fault for fault in faults if fault["type"] == _UNKNOWN_KEY)
         raise _as_bad_input(path, next(unknown, faults[0])) from error
     schema = _schema_file(path, deployment.schema)
-    check_columns(read_schema(schema), schema, deployment.features, deployment.tasks)
+    columns = read_schema(schema)
+    if deployment.history is not None:
+        check_history(columns, schema, deployment.history)
+    check_columns(with_history(columns, deployment.history), schema, deployment.features, deployment.tasks)
     return dataclasses.replace(deployment, schema=str(schema))
 
 

@@ -317,8 +317,7 @@ def test_a_kill_around_the_label_commit_leaves_one_set_or_none(
 @pytest.mark.slow
 def test_tfx_evaluator_runs_if_enabled(small_document, paths, tmp_path):
     document = small_document | {
-        "evaluation": small_document["evaluation"]
-        | {"tfma": True, "tfma_slices": ["hour", "tag"]},
+        "evaluation": small_document["evaluation"] | {"tfma": True, "tfma_slices": ["hour", "tag"]},
         "surfaces": {"tab_0": small_document["surfaces"]["tab_0"]},
     }
     path = tmp_path / "tfma.yaml"

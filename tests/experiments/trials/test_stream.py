@@ -76,10 +76,10 @@ def test_a_faulty_span_is_refused(small_config, small_log, tmp_path):
 
 def test_columns_that_the_log_does_not_have_are_left_out(small_log, tmp_path):
     from eventlog.kuairand_columns import LOG_COLUMNS
-    from experiments.trials.loading import read_rows
+    from experiments.trials.loading import LogSource
 
     shutil.copytree(small_log / "span=0", tmp_path / "span=0")
     (file,) = (tmp_path / "span=0").glob("part-*.parquet")
     rows = pq.read_table(file, partitioning=None)
     pq.write_table(rows.append_column("extra", rows["hour"]), file)
-    assert read_rows(tmp_path, 0, LOG_COLUMNS).equals(rows)
+    assert LogSource(tmp_path, LOG_COLUMNS).read(0).equals(rows)
