@@ -1,11 +1,15 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from components.history.lookup import add_history, open_lookup
-from components.history.settings import History, Window
-from eventlog.spans import write_span
+from components.history.lookup import add_history, complete_here, open_lookup
+from components.history.settings import History, HistorySource, Window
+from components.history.state import open_state
+from eventlog.kuairand_columns import LOG_COLUMNS
+from eventlog.parquet_files import read_table
+from eventlog.spans import span_files, write_span
 from tests.components.history.small_log import (
     FRESH,
     HISTORY,
@@ -18,6 +22,8 @@ from tests.components.history.small_log import (
     table_of,
     write_log,
 )
+
+HISTORY_COLUMNS = [name for name in LOG_COLUMNS.features if name.startswith("history_")]
 
 
 def history_of(tmp_path, rows: list[dict[str, Any]], history: History = HISTORY) -> dict[str, list[Any]]:
@@ -99,6 +105,17 @@ def test_a_sequence_has_the_last_items_newest_first_with_their_ages(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("hours", "age"), [(0, 0), (0.99, 0), (1, 1), (2.99, 1), (3, 2), (7, 3), (15, 4), (-5, 0)]
+)
+def test_ages_are_in_steps_of_powers_of_two_hours_and_never_negative(tmp_path, hours, age):
+    history = History(entities={"user": "user"}, sequences={"recent": RECENT})
+    # The newest item of u2 before span 3 is of hour 12.
+    columns = history_of(tmp_path, [row("u2", "a", 12 + hours, 3)], history)
+    assert columns["sequence_recent_ages"][0][0] == age
+    assert columns["sequence_recent_hours"] == near(max(hours, 0))
+
+
 def test_a_window_limits_the_sequences_too(tmp_path):
     history = History(entities={"user": "user"}, sequences={"recent": RECENT}, window=Window(spans=2))
     assert history_of(tmp_path, SPANS[3][:1], history)["sequence_recent"] == [["a"]]
@@ -122,3 +139,18 @@ def test_the_first_span_has_no_history(tmp_path):
     columns = history_of(tmp_path, SPANS[0])
     assert columns["history_user_count"] == [0, 0, 0]
     assert columns["history_user_click"] == [0, 0, 0]
+
+
+def test_the_columns_equal_those_that_the_simulator_has_written(tmp_path, small_log):
+    """The simulator computes the same history while it writes the log, with code of its own."""
+    own = HISTORY_COLUMNS
+    tasks = tuple(name.removeprefix("history_user_") for name in own if name.startswith("history_user_"))[1:]
+    history = History(entities={name: f"{name}_id" for name in ("user", "video", "author")}, tasks=tasks)
+    source = HistorySource(history=history, log=str(small_log), folder=str(tmp_path))
+    span = 6
+    rows = pa.concat_tables([read_table(file) for file in span_files(small_log, span)])
+    spans = sorted(set(rows["impression_span"].to_pylist()))
+    assert spans == [3, 6]
+    columns = add_history(complete_here(open_state(source, LOG_COLUMNS), spans), rows.drop(own))
+    for name in own:
+        np.testing.assert_allclose(columns[name].to_numpy(), rows[name].to_numpy(), rtol=1e-6, err_msg=name)

@@ -14,7 +14,7 @@ from components.history.lookup import add_history, complete_here, open_lookup
 from components.history.settings import History
 from components.history.state import HistoryState, plan_build
 from components.transforms.collecting import run_and_collect
-from components.transforms.encode_events import EncodeEvents
+from components.transforms.encode_events import EncodeEvents, RowRange, _EncodeRows, _Rows
 from components.transforms.history_beam import BuildHistory, complete_history
 from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog.parquet_files import read_table
@@ -108,6 +108,15 @@ def test_only_the_rows_of_the_surface_are_encoded_but_all_surfaces_count(tmp_pat
         == encoded(tmp_path / "all", log, 3)["history_user_count"].to_pylist()
     )
     assert encoded(tmp_path / "none", log, 2, surface="home").num_rows == 0
+
+
+def test_a_lost_answer_is_noticed(tmp_path, log):
+    encode = EncodeEvents(str(log), COLUMNS, 3, "", history=completed(tmp_path, log, [1, 3]))
+    rows = _Rows(3, COLUMNS, None, ("user", "item"))
+    row_range = RowRange(shard=0, file="f", first_row=0, num_rows=3)
+    sides = {"range": [row_range], "asked": [2], "answers": [((3, "user", 0), pa.table({"id": ["u"]}))]}
+    with pytest.raises(RuntimeError, match=r"span 3, shard 0: expected 2 answers of the history, got 1"):
+        _EncodeRows(encode, rows, 1).process_with_history(0, sides)
 
 
 def lossy(state: HistoryState, folder: Path) -> None:
