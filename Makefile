@@ -126,6 +126,7 @@ lint: $(READY) ## Check style, types and import contracts
 bench: $(READY) ## Run the benchmarks
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.simulate
+	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.label_store
 	$(BIN)/python -m benchmarks.compiled_steps
 	$(BIN)/python -m benchmarks.span_overhead

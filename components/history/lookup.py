@@ -91,12 +91,12 @@ class Lookup:
 
     def _totals(self, question: Question, ids: pa.Array) -> pa.Table:
         span, entity, shard = question
-        runs = self.state.runs_before(span)
+        blocks = self.state.blocks_before(span)
         tables = []
-        for run in runs:
-            table = read_table(self.state.file(run, entity, shard))
+        for block in blocks:
+            table = read_table(self.state.file(block, entity, shard))
             tables.append(select_ids(table, ids))
-        weights = [self.state.weight(run, span) for run in runs]
+        weights = [self.state.weight(block, span) for block in blocks]
         return add_up(tables, self.state.history, entity, weights)
 
     def add_columns(self, rows: pa.Table, answers: Iterable[Answered]) -> pa.Table:
@@ -169,12 +169,12 @@ class Lookup:
 
 
 def open_lookup(state: HistoryState, spans: Iterable[int]) -> Lookup:
-    """The lookup for rows with impressions of these spans; every run of their history must be published."""
+    """The lookup for rows with impressions of these spans; every block of their history must be published."""
     priors = {}
     for span in spans:
-        runs = state.runs_before(span)
-        tables = [read_table(state.file(run, ALL_ROWS, 0)) for run in runs]
-        totals = add_up(tables, state.history, ALL_ROWS, [state.weight(run, span) for run in runs])
+        blocks = state.blocks_before(span)
+        tables = [read_table(state.file(block, ALL_ROWS, 0)) for block in blocks]
+        totals = add_up(tables, state.history, ALL_ROWS, [state.weight(block, span) for block in blocks])
         sums = {name: sum(totals[name].to_pylist()) for name in totals.column_names if name != ID}
         known_and_total = ([sums[name] for name in task_columns(task)] for task in state.history.tasks)
         priors[span] = tuple(total / known if known else 0.0 for known, total in known_and_total)

@@ -1,8 +1,8 @@
-"""The state of a history: one folder of Parquet files per dyadic run of spans, never changed once written.
+"""The state of a history: one folder of Parquet files per dyadic block of spans, never changed once written.
 
 FOLDER/<fingerprint>/spans=A-B/<entity>-<shard>.parquet
 
-A run's files are a pure function of the log's span versions and the settings. So it does not matter which
+A block's files are a pure function of the log's span versions and the settings. So it does not matter which
 branch, process or attempt writes them, and a folder that is complete is never written again.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.history.runs import Run, cover, has_spans, missing_runs, run_name
+from components.history.blocks import Block, block_name, cover, has_spans, missing_blocks
 from components.history.settings import History, HistorySource
 from components.history.totals import ALL_ROWS, ID, add_up, count_rows, shards_of_ids
 from eventlog.checks import EmptySpan, check_span
@@ -51,36 +51,30 @@ class HistoryState:
     columns: LogColumns
     versions: Mapping[int, int]
 
-    def runs_before(self, span: int) -> list[Run]:
-        """The runs whose totals are the history of the rows of a span, oldest first."""
-        window = self.history.window
-        first = min(self.versions, default=span)
-        if window is not None and window.spans is not None:
-            first = max(first, span - window.spans)
-        if first >= span:
-            return []
-        # Without a window of spans, the first run begins at 0, so that later spans use the same runs.
-        start = first if window is not None and window.spans is not None else 0
-        return [run for run in cover(start, span) if has_spans(run, self.versions)]
+    def blocks_before(self, span: int) -> list[Block]:
+        """The blocks whose totals are the history of the rows of a span, oldest first."""
+        limit = self.history.window.spans if self.history.window is not None else None
+        start = 0 if limit is None else max(0, span - limit)
+        return [block for block in cover(start, span) if has_spans(block, self.versions)]
 
-    def weight(self, run: Run, span: int) -> float:
-        """The factor of a run's numbers in the history of a span: 1 without a half-life."""
+    def weight(self, block: Block, span: int) -> float:
+        """The factor of a block's numbers in the history of a span: 1 without a half-life."""
         window = self.history.window
         if window is None or window.half_life is None:
             return 1.0
-        return float(0.5 ** ((span - run.end) / window.half_life))
+        return float(0.5 ** ((span - block.end) / window.half_life))
 
-    def path(self, run: Run) -> Path:
-        """The folder of a run."""
-        return Path(self.folder) / run_name(run, self.versions)
+    def path(self, block: Block) -> Path:
+        """The folder of a block."""
+        return Path(self.folder) / block_name(block, self.versions)
 
-    def file(self, run: Run, entity: str, shard: int) -> Path:
-        """The file of one shard of a run's totals."""
-        return self.path(run) / file_name(entity, shard)
+    def file(self, block: Block, entity: str, shard: int) -> Path:
+        """The file of one shard of a block's totals."""
+        return self.path(block) / file_name(entity, shard)
 
     @property
     def keys(self) -> list[tuple[str, int]]:
-        """Entity and shard of every file of a run."""
+        """Entity and shard of every file of a block."""
         shards = range(self.history.shards)
         return [(ALL_ROWS, 0), *((entity, shard) for entity in self.history.entities for shard in shards)]
 
@@ -118,17 +112,17 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """One attempt to compute missing runs. Its files are visible only after `publish`.
+    """One attempt to compute missing blocks. Its files are visible only after `publish`.
 
     Attributes:
         state: the state.
-        runs: the missing runs, each after its halves.
+        blocks: the missing blocks, each after its halves.
         units: the row groups of the missing single spans.
         attempt: folder of the attempt.
     """
 
     state: HistoryState
-    runs: tuple[Run, ...]
+    blocks: tuple[Block, ...]
     units: tuple[Unit, ...]
     attempt: str
 
@@ -145,55 +139,54 @@ class Build:
                 yield (entity, shard), (unit.span, unit.number, part)
 
     def write_shard(self, key: tuple[str, int], counted: Iterable[tuple[int, int, pa.RecordBatch]]) -> int:
-        """Writes one shard of every missing run; returns the number of rows of the units.
+        """Writes one shard of every missing block; returns the number of ids that it has received.
 
         Args:
             key: entity and shard.
             counted: what `count_unit` has yielded for the key, in any order.
         """
-        entity, shard = key
-        history = self.state.history
-        parts: dict[int, list[tuple[int, pa.RecordBatch]]] = {}
-        for span, number, part in counted:
-            parts.setdefault(span, []).append((number, part))
-        for run in self.runs:
-            if run.halves:
-                halves = [half for half in run.halves if has_spans(half, self.state.versions)]
-                tables = [self._read(half, entity, shard) for half in halves]
-                weights = [self.state.weight(half, run.end) for half in halves]
+        # Units are added up in the order of the file, not in that of their arrival.
+        ordered = sorted(counted, key=lambda part: part[:2])
+        for block in self.blocks:
+            if block.halves:
+                totals = self._add_halves(block, *key)
             else:
-                ordered = sorted(parts.get(run.first, []), key=lambda item: item[0])
-                tables, weights = [pa.Table.from_batches([part]) for _, part in ordered], None
-            path = self._folder(run) / file_name(entity, shard)
+                parts = [pa.Table.from_batches([part]) for span, _, part in ordered if span == block.first]
+                totals = add_up(parts, self.state.history, key[0])
+            path = self._folder(block) / file_name(*key)
             path.parent.mkdir(parents=True, exist_ok=True)
             # Two workers may write the same shard, if Beam repeats one: each replaces the file as a whole.
             partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            write_table(add_up(tables, history, entity, weights), partial)
+            write_table(totals, partial)
             partial.replace(path)
-        return sum(part.num_rows for items in parts.values() for _, part in items)
+        return sum(part.num_rows for _, _, part in ordered)
 
     def publish(self) -> None:
-        """Makes the runs visible, each in one step; runs that another attempt has published are kept."""
-        for run in self.runs:
-            num_files = len(list(self._folder(run).glob("*.parquet")))
+        """Makes the blocks visible, each in one step; blocks that another attempt has published are kept."""
+        for block in self.blocks:
+            num_files = len(list(self._folder(block).glob("*.parquet")))
             if num_files != len(self.state.keys):
                 raise RuntimeError(
-                    f"history of {run}: expected {len(self.state.keys)} files, got {num_files}. The Beam "
-                    "runner has lost work; run the span again."
+                    f"history of spans {block.first} to {block.end - 1}: expected {len(self.state.keys)} "
+                    f"files, got {num_files}. The Beam runner has lost work; run the span again."
                 )
             try:
-                self._folder(run).rename(self.state.path(run))
+                self._folder(block).rename(self.state.path(block))
             except OSError:
-                if not self.state.path(run).is_dir():
+                if not self.state.path(block).is_dir():
                     raise
         shutil.rmtree(self.attempt, ignore_errors=True)
 
-    def _folder(self, run: Run) -> Path:
-        return Path(self.attempt) / run_name(run, self.state.versions)
+    def _folder(self, block: Block) -> Path:
+        return Path(self.attempt) / block_name(block, self.state.versions)
 
-    def _read(self, run: Run, entity: str, shard: int) -> pa.Table:
-        own = self._folder(run) / file_name(entity, shard)
-        return read_table(own if run in self.runs else self.state.file(run, entity, shard))
+    def _add_halves(self, block: Block, entity: str, shard: int) -> pa.Table:
+        """The totals of a block from those of its halves, written by this attempt or an earlier one."""
+        halves = [half for half in block.halves if has_spans(half, self.state.versions)]
+        folders = [self._folder(half) if half in self.blocks else self.state.path(half) for half in halves]
+        tables = [read_table(folder / file_name(entity, shard)) for folder in folders]
+        weights = [self.state.weight(half, block.end) for half in halves]
+        return add_up(tables, self.state.history, entity, weights)
 
 
 def plan_build(state: HistoryState, spans: Iterable[int]) -> Build | None:
@@ -202,19 +195,19 @@ def plan_build(state: HistoryState, spans: Iterable[int]) -> Build | None:
     A span whose columns of the history are faulty adds nothing, since its rows cannot be trusted; a revision
     of the span counts.
     """
-    wanted = [run for span in spans for run in state.runs_before(span)]
-    runs = missing_runs(wanted, state.versions, lambda run: state.path(run).is_dir())
-    if not runs:
+    wanted = [block for span in spans for block in state.blocks_before(span)]
+    blocks = missing_blocks(wanted, state.versions, lambda block: state.path(block).is_dir())
+    if not blocks:
         return None
-    units = [unit for run in runs if not run.halves for unit in _units(state, run.first)]
+    units = [unit for block in blocks if not block.halves for unit in _units(state, block.first)]
     _remove_abandoned(Path(state.folder))
     attempt = Path(state.folder) / f".{uuid.uuid4().hex}"
     attempt.mkdir(parents=True)
-    return Build(state, tuple(runs), tuple(units), str(attempt))
+    return Build(state, tuple(blocks), tuple(units), str(attempt))
 
 
 def build_here(build: Build) -> None:
-    """Computes and publishes the missing runs in this process, without Beam."""
+    """Computes and publishes the missing blocks in this process, without Beam."""
     counted: dict[tuple[str, int], list[tuple[int, int, pa.RecordBatch]]] = {
         key: [] for key in build.state.keys
     }

@@ -83,7 +83,7 @@ def test_with_a_half_life_the_weight_of_a_span_halves(tmp_path):
     }
 
 
-def test_a_half_life_gives_the_same_weights_through_runs_of_many_spans(tmp_path):
+def test_a_half_life_gives_the_same_weights_through_blocks_of_many_spans(tmp_path):
     log = tmp_path / "log"
     for span in range(8):
         write_span(log, span, [table_of(labelled([row("u", "a", span, span)], click=[span % 2]))])

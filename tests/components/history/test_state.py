@@ -50,7 +50,7 @@ def columns_of(state, rows) -> pa.Table:
     )
 
 
-def test_a_span_adds_its_own_runs_and_changes_no_earlier_file(tmp_path, log):
+def test_a_span_adds_its_own_blocks_and_changes_no_earlier_file(tmp_path, log):
     state = complete(state_of(tmp_path / "state", log), [2])
     before = files_of(state)
     assert folders_of(state) == {"spans=0-0", "spans=1-1", "spans=0-1"}
@@ -129,7 +129,7 @@ def test_a_missing_span_adds_nothing_and_counts_once_it_has_come(tmp_path):
     assert with_all["history_user_click"].to_pylist() == [pytest.approx((2 + 2 * 2 / 4) / (3 + 2))]
 
 
-def test_a_log_that_begins_late_needs_no_runs_before_it(tmp_path):
+def test_a_log_that_begins_late_needs_no_blocks_before_it(tmp_path):
     log = tmp_path / "log"
     write_span(log, 1000, [table_of(labelled([row("u", "a", 0, 1000)], click=[1]))])
     state = state_of(tmp_path / "state", log)
@@ -154,7 +154,7 @@ def test_the_labels_of_a_span_without_fresh_rows_count(tmp_path):
     assert columns["history_user_back"].to_pylist() == [pytest.approx((1 + 2 * 2 / 3) / (2 + 2))]
 
 
-def test_a_window_needs_no_longer_runs_than_itself(tmp_path):
+def test_a_window_needs_no_longer_blocks_than_itself(tmp_path):
     log = tmp_path / "log"
     for span in range(9):
         write_span(log, span, [table_of(labelled([row("u", "a", span, span)], click=[1]))])
@@ -219,7 +219,7 @@ def test_units_are_counted_in_the_order_of_the_file_whatever_order_they_arrive_i
         for key in state.keys:
             one.write_shard(key, [part for own, part in counted if own == key])
     for entity, shard in state.keys:
-        name = state.file(build.runs[0], entity, shard).name
+        name = state.file(build.blocks[0], entity, shard).name
         one, other = (read_table(f"{attempt.attempt}/spans=0-0/{name}") for attempt in (build, again))
         assert one.equals(other)
 
