@@ -46,7 +46,7 @@ class RunPaths:
 
     @property
     def history(self) -> str:
-        """Folder of the history's state, see `components.history.state`; a cache, computed from the log."""
+        """Folder of the history's state, see `components.history.state`; computed from the log."""
         return str(self.root / "history")
 
     @property

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
+
+_SINGLE_SPAN = re.compile(r"spans=(\d+)-\1(?:-v(\d+))?")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -41,15 +44,35 @@ def cover(first: int, end: int) -> list[Block]:
 
 
 def block_name(block: Block, versions: Mapping[int, int]) -> str:
-    """The name of a block's folder: its spans and, unless all of them have version 0, a hash of the versions.
+    """The name of a block's folder: its spans and, unless all of them have version 0, their versions.
 
     Args:
         block: the block.
         versions: complete span → version.
+
+    Returns:
+        For example `spans=4-4` or `spans=4-4-v1`; for several spans `spans=4-7` or, with versions above 0 or
+        missing spans, `spans=4-7-` and a hash of the versions.
     """
     own = [versions.get(span, -1) for span in range(block.first, block.end)]
-    suffix = f"-{hashlib.sha256(str(own).encode()).hexdigest()[:8]}" if any(own) else ""
-    return f"spans={block.first}-{block.end - 1}{suffix}"
+    name = f"spans={block.first}-{block.end - 1}"
+    if not any(own):
+        return name
+    return (
+        f"{name}-v{own[0]}"
+        if len(own) == 1
+        else f"{name}-{hashlib.sha256(str(own).encode()).hexdigest()[:8]}"
+    )
+
+
+def named_versions(names: Iterable[str]) -> dict[int, int]:
+    """Span → its newest version among the names of single spans' folders; other names are left out."""
+    versions: dict[int, int] = {}
+    for name in names:
+        if match := _SINGLE_SPAN.fullmatch(name):
+            span, version = int(match[1]), int(match[2] or 0)
+            versions[span] = max(version, versions.get(span, 0))
+    return versions
 
 
 def has_spans(block: Block, versions: Mapping[int, int]) -> bool:

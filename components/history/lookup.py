@@ -89,6 +89,11 @@ class Lookup:
                 columns[column] = _reversed_lists(as_array(totals[column]))
         return pa.table(columns)
 
+    def answer_all(self, rows: pa.Table) -> Iterator[Answered]:
+        """Yields the answers to all questions of some rows, looked up in this process."""
+        for question, ids in self.questions(rows):
+            yield question, self.answer(question, ids)
+
     def _totals(self, question: Question, ids: pa.Array) -> pa.Table:
         span, entity, shard = question
         blocks = self.state.blocks_before(span)
@@ -98,6 +103,10 @@ class Lookup:
             tables.append(select_ids(table, ids))
         weights = [self.state.weight(block, span) for block in blocks]
         return add_up(tables, self.state.history, entity, weights)
+
+    def num_bytes(self, spans: Iterable[int]) -> int:
+        """The size of the files with the history of these impression spans."""
+        return self.state.num_bytes(block for span in spans for block in self.state.blocks_before(span))
 
     def add_columns(self, rows: pa.Table, answers: Iterable[Answered]) -> pa.Table:
         """Adds the columns `History.produced` to rows.
@@ -192,8 +201,7 @@ def complete_here(state: HistoryState, spans: Iterable[int]) -> Lookup:
 
 def add_history(lookup: Lookup, rows: pa.Table) -> pa.Table:
     """Adds the history columns in this process, without Beam."""
-    answers = ((question, lookup.answer(question, ids)) for question, ids in lookup.questions(rows))
-    return lookup.add_columns(rows, answers)
+    return lookup.add_columns(rows, lookup.answer_all(rows))
 
 
 def select_ids(answer: pa.Table, ids: pa.Array) -> pa.Table:

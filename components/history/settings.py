@@ -175,7 +175,7 @@ class HistorySource:
     Attributes:
         history: The settings.
         log: Folder of the event log.
-        folder: Folder of the state, shared by all workers. Deleting it is safe: it is computed again.
+        folder: Folder of the state, shared by all workers; see `components.history.state`.
     """
 
     history: History

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.history.blocks import Block, block_name, cover, has_spans, missing_blocks
+from components.history.blocks import Block, block_name, cover, has_spans, missing_blocks, named_versions
 from components.history.settings import History, HistorySource
 from components.history.totals import ALL_ROWS, ID, add_up, count_rows, shards_of_ids
 from eventlog.checks import EmptySpan, check_span
@@ -42,7 +42,8 @@ class HistoryState:
         log: folder of the event log.
         folder: folder of this state.
         columns: the columns of the log that the state is computed from.
-        versions: complete span → version, as the log had them when the state was opened.
+        versions: complete span → version, as the log had them when the state was opened. A span that the log
+            no longer has keeps the version that the state has of it.
     """
 
     history: History
@@ -72,6 +73,10 @@ class HistoryState:
         """The file of one shard of a block's totals."""
         return self.path(block) / file_name(entity, shard)
 
+    def num_bytes(self, blocks: Iterable[Block]) -> int:
+        """The size of the files of published blocks."""
+        return sum(file.stat().st_size for block in blocks for file in self.path(block).glob("*.parquet"))
+
     @property
     def keys(self) -> list[tuple[str, int]]:
         """Entity and shard of every file of a block."""
@@ -82,6 +87,8 @@ class HistoryState:
 def open_state(source: HistorySource, columns: LogColumns) -> HistoryState:
     """The state of a log, whether or not it has files yet.
 
+    Spans may be deleted from the log once a later span has been read: their totals stay in the state.
+
     Args:
         source: settings, log and folder.
         columns: the columns of the deployment, with those of the history.
@@ -90,7 +97,9 @@ def open_state(source: HistorySource, columns: LogColumns) -> HistoryState:
     delays = {task: columns.delays[task] for task in history.tasks}
     own = LogColumns(delays, {name: columns.features[name] for name in history.log_columns})
     folder = Path(source.folder) / history.fingerprint(delays)
-    return HistoryState(history, source.log, str(folder), own, span_versions(Path(source.log)))
+    versions = named_versions(entry.name for entry in folder.glob("spans=*"))
+    versions |= span_versions(Path(source.log))
+    return HistoryState(history, source.log, str(folder), own, versions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +169,12 @@ class Build:
             write_table(totals, partial)
             partial.replace(path)
         return sum(part.num_rows for _, _, part in ordered)
+
+    def num_bytes(self) -> int:
+        """The size of the files that the attempt reads."""
+        logged = {unit.file for unit in self.units}
+        halves = [half for block in self.blocks for half in block.halves if half not in self.blocks]
+        return sum(Path(file).stat().st_size for file in logged) + self.state.num_bytes(halves)
 
     def publish(self) -> None:
         """Makes the blocks visible, each in one step; blocks that another attempt has published are kept."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.history.lookup import Answered, Lookup
+from components.transforms import history_beam
 from components.transforms.history_beam import LookUpHistory
 from components.transforms.shards import (
     FRESH_SPLITS,
@@ -164,7 +165,7 @@ class EncodeEvents(beam.PTransform):
         ids = tuple(self.history.state.history.entities.values()) if self.history is not None else ()
         rows = _Rows(self.span, self.columns, self.surface, ids)
         encode = _EncodeRows(self, rows, len(ranges))
-        if self.history is None:
+        if self.history is None or self._is_small(self.history, len(ranges)):
             return spread | "Encode" >> beam.ParDo(encode)
         looked_up = spread | "History" >> LookUpHistory(self.history, rows.read_ids)
         keyed = spread | "Key" >> beam.Map(lambda row_range: (row_range.shard, row_range))
@@ -173,6 +174,11 @@ class EncodeEvents(beam.PTransform):
             | "Meet" >> beam.CoGroupByKey()
             | "Encode" >> beam.FlatMapTuple(encode.process_with_history)
         )
+
+    def _is_small(self, history: Lookup, num_ranges: int) -> bool:
+        """Whether every worker can read the whole state, so that no ids need to be grouped by its shards."""
+        spans = [self.span - age for age in self.columns.ages]
+        return num_ranges * history.num_bytes(spans) <= history_beam.SMALL_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,12 +231,18 @@ class _EncodeRows(beam.DoFn):
             )
         return self.process(row_range, answers)
 
-    def process(self, row_range: RowRange, answers: Sequence[Answered] = ()) -> Iterator[dict[str, int]]:
-        """Writes the shards of a row range; yields their counts, see `EncodeEvents`."""
+    def process(
+        self, row_range: RowRange, answers: Iterable[Answered] | None = None
+    ) -> Iterator[dict[str, int]]:
+        """Writes the shards of a row range; yields their counts, see `EncodeEvents`.
+
+        Without `answers` this worker looks up the history itself.
+        """
         table = read_row_range(row_range, self._columns.schema)
         counts = {"shard": row_range.shard, "read": table.num_rows}
         table = self._rows.select(table)
         if self._history is not None:
+            answers = self._history.answer_all(table) if answers is None else answers
             table = self._history.add_columns(table, answers)
         name = shard_name(self._span, row_range.shard, self._num_shards)
         labels = {LABEL_PREFIX + task: 0 for task in self._columns.delays}

@@ -13,7 +13,10 @@ import apache_beam as beam
 import pyarrow as pa
 
 from components.history.lookup import Answered, Lookup, Question, open_lookup, select_ids
-from components.history.state import Build, HistoryState, Unit, plan_build
+from components.history.state import Build, HistoryState, Unit, build_here, plan_build
+
+SMALL_BYTES = 2**26
+"""Work that reads at most so many bytes of files is done in one process: the stages of Beam take longer."""
 
 
 @dataclasses.dataclass
@@ -71,7 +74,9 @@ def complete_history(
     """
     spans = list(spans)
     build = plan_build(state, spans)
-    if build is not None:
+    if build is not None and build.num_bytes() <= SMALL_BYTES:
+        build_here(build)
+    elif build is not None:
         counts = run(BuildHistory(build))
         counted, received = (sum(count.get(name, 0) for count in counts) for name in ("counted", "received"))
         if counted != received:

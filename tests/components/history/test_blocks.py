@@ -1,4 +1,4 @@
-from components.history.blocks import Block, block_name, cover, has_spans, missing_blocks
+from components.history.blocks import Block, block_name, cover, has_spans, missing_blocks, named_versions
 
 
 def test_a_range_is_covered_by_the_fewest_aligned_blocks_in_order():
@@ -49,3 +49,18 @@ def test_the_name_of_a_run_depends_on_the_versions_of_its_spans():
     ]
     assert len(set(names)) == 4
     assert block_name(Block(0, 2), versions | {2: 1}) == "spans=0-1"
+    assert block_name(Block(2, 3), versions | {2: 4}) == "spans=2-2-v4"
+
+
+def test_the_versions_of_single_spans_are_read_from_the_names_of_their_folders():
+    names = [
+        "spans=7-7",
+        "spans=12-12-v3",
+        "spans=12-12-v2",
+        "spans=12-12",
+        "spans=4-7",
+        "spans=1-11",
+        "other",
+    ]
+    assert named_versions(names) == {7: 0, 12: 3}
+    assert named_versions(["spans=0-1-0123abcd", "spans=3-3-0123abcd"]) == {}

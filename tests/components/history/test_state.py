@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import shutil
 
 import pyarrow as pa
 import pytest
@@ -127,6 +128,19 @@ def test_a_missing_span_adds_nothing_and_counts_once_it_has_come(tmp_path):
     write_span(log, 1, [table_of(SPANS[1])])
     with_all = columns_of(state_of(tmp_path / "state", log), SPANS[3][:1])
     assert with_all["history_user_click"].to_pylist() == [pytest.approx((2 + 2 * 2 / 4) / (3 + 2))]
+
+
+def test_spans_that_are_deleted_from_the_log_still_count(tmp_path, log):
+    write_span(log, 1, [table_of(labelled(FRESH[1], click=[0]))], version=1)
+    before = columns_of(state_of(tmp_path / "state", log), SPANS[3])
+    for folder in ("span=0", "span=1", "span=1-v1"):
+        shutil.rmtree(log / folder)
+    state = state_of(tmp_path / "state", log)
+    assert state.versions == {0: 0, 1: 1, 2: 0, 3: 0}
+    assert plan_build(state, [3]) is None
+    assert columns_of(state, SPANS[3]).equals(before)
+    columns_of(state, [row("u1", "a", 20, 4)])
+    assert "spans=3-3" in folders_of(state)
 
 
 def test_a_log_that_begins_late_needs_no_blocks_before_it(tmp_path):

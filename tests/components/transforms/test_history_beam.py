@@ -13,6 +13,7 @@ import pytest
 from components.history.lookup import add_history, complete_here, open_lookup
 from components.history.settings import History
 from components.history.state import HistoryState, plan_build
+from components.transforms import history_beam
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents, RowRange, _EncodeRows, _Rows
 from components.transforms.history_beam import BuildHistory, complete_history
@@ -22,6 +23,12 @@ from tests.components.history.small_log import COLUMNS, HISTORY, RECENT, SPANS, 
 
 BEAM = ["--runner=FnApiRunner"]
 WITH_ITEMS = dataclasses.replace(HISTORY, sequences={"recent": RECENT})
+
+
+@pytest.fixture(params=["beam", "one process"], autouse=True)
+def small_bytes(request, monkeypatch):
+    """Each test runs twice: all work counts as large, then all as small."""
+    monkeypatch.setattr(history_beam, "SMALL_BYTES", -1 if request.param == "beam" else 2**40)
 
 
 @pytest.fixture
@@ -110,6 +117,26 @@ def test_only_the_rows_of_the_surface_are_encoded_but_all_surfaces_count(tmp_pat
     assert encoded(tmp_path / "none", log, 2, surface="home").num_rows == 0
 
 
+def test_large_work_goes_through_beam_and_small_work_does_not(tmp_path, log, small_bytes, monkeypatch):
+    transforms = []
+
+    def note(transform):
+        transforms.append(type(transform))
+        return run(transform, tmp_path)
+
+    state = state_of(tmp_path / "state", log, WITH_ITEMS)
+    build = plan_build(state, [3])
+    assert build is not None
+    size = sum((log / f"span={span}" / "part-00000.parquet").stat().st_size for span in range(3))
+    assert build.num_bytes() == size
+    monkeypatch.setattr(history_beam, "SMALL_BYTES", size)
+    complete_history(state, [3], note)
+    assert transforms == []
+    monkeypatch.setattr(history_beam, "SMALL_BYTES", size - 1)
+    complete_history(state_of(tmp_path / "other", log, WITH_ITEMS), [3], note)
+    assert transforms == [BuildHistory]
+
+
 def test_a_lost_answer_is_noticed(tmp_path, log):
     encode = EncodeEvents(str(log), COLUMNS, 3, "", history=completed(tmp_path, log, [1, 3]))
     rows = _Rows(3, COLUMNS, None, ("user", "item"))
@@ -131,7 +158,8 @@ def lossy(state: HistoryState, folder: Path) -> None:
     complete_history(state, [3], lambda transform: run(Lossy(build), folder))
 
 
-def test_a_runner_that_loses_work_is_noticed(tmp_path, log):
+def test_a_runner_that_loses_work_is_noticed(tmp_path, log, monkeypatch):
+    monkeypatch.setattr(history_beam, "SMALL_BYTES", -1)
     with pytest.raises(
         RuntimeError, match=r"expected 13 ids in its shards, got 10\. The Beam runner has lost"
     ):
