@@ -58,11 +58,9 @@ def block_name(block: Block, versions: Mapping[int, int]) -> str:
     name = f"spans={block.first}-{block.end - 1}"
     if not any(own):
         return name
-    return (
-        f"{name}-v{own[0]}"
-        if len(own) == 1
-        else f"{name}-{hashlib.sha256(str(own).encode()).hexdigest()[:8]}"
-    )
+    if len(own) == 1:
+        return f"{name}-v{own[0]}"
+    return f"{name}-{hashlib.sha256(str(own).encode()).hexdigest()[:8]}"
 
 
 def named_versions(names: Iterable[str]) -> dict[int, int]:
