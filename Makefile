@@ -127,6 +127,7 @@ bench: $(READY) ## Run the benchmarks
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.simulate
 	$(BIN)/python -m benchmarks.import_table
+	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.label_store
 	$(BIN)/python -m benchmarks.compiled_steps
 	$(BIN)/python -m benchmarks.span_overhead

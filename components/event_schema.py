@@ -10,6 +10,7 @@ import pyarrow as pa
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.history.settings import HISTORY_PREFIX, History
 from eventlog.columns import LogColumns
 from eventlog.errors import BadInput, Mismatch, require_no_mismatch
 from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX
@@ -33,6 +34,9 @@ _UNUSED_STAGES = (
 _ARROW_TYPES = {
     schema_pb2.BYTES: pa.string(), schema_pb2.INT: pa.int64(), schema_pb2.FLOAT: pa.float32(),
 }  # fmt: skip
+
+
+_TFMD_TYPES = {kind: tfmd_type for tfmd_type, kind in _ARROW_TYPES.items()}
 
 
 @settings
@@ -73,6 +77,53 @@ def used_columns(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
         for column in schema.feature
         if not column.deprecated and column.lifecycle_stage not in _UNUSED_STAGES
     }
+
+
+def with_history(schema: schema_pb2.Schema, history: History | None) -> schema_pb2.Schema:
+    """The schema of the examples: the event log's columns and those that the history adds."""
+    extended = schema_pb2.Schema()
+    extended.CopyFrom(schema)
+    for field in history.produced if history is not None else ():
+        is_list = pa.types.is_list(field.type)
+        column = extended.feature.add(
+            name=field.name, type=_TFMD_TYPES[field.type.value_type if is_list else field.type]
+        )
+        column.value_count.min = 1
+        if not is_list:
+            column.value_count.max = 1
+        if field.name.startswith(HISTORY_PREFIX):
+            column.presence.min_fraction = 1.0
+    return extended
+
+
+def check_history(schema: schema_pb2.Schema, path: Path, history: History) -> None:
+    """Checks that the schema has the columns that a history reads, and none of those that it adds.
+
+    Raises:
+        BadInput: if a column is missing, has a type that is no id, holds lists where a sequence needs one
+            value, or has the name of a column that the history adds. The message names all such columns.
+    """
+    columns = used_columns(schema)
+    wanted = [(column, f"history.entities.{name}") for name, column in history.entities.items()]
+    wanted += [(one.column, f"history.sequences.{name}") for name, one in history.sequences.items()]
+    mismatches = [
+        mismatch
+        for name, reason in wanted
+        if (mismatch := _mismatch(columns, name, _COLUMN_TYPES["id"], reason))
+    ]
+    for name, sequence in history.sequences.items():
+        for column in (sequence.column, history.entities[sequence.entity]):
+            if column in columns and _has_list(columns[column]):
+                expected = f"one value (history.sequences.{name})"
+                fix = "Give the sequence a column with one value in a row, or set value_count.max: 1."
+                mismatches.append(Mismatch(f"several values in column {column}", expected, "a list", fix))
+    for name in history.produced.names:
+        if name in {column.name for column in schema.feature}:
+            fix = "Rename the entity or sequence in history, or remove the column from the schema."
+            mismatches.append(
+                Mismatch(f"column {name} in the schema", "a column that history adds", "both", fix)
+            )
+    require_no_mismatch(mismatches, str(path))
 
 
 def _arrow_type(column: schema_pb2.Feature, path: Path) -> pa.DataType:

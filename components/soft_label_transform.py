@@ -100,6 +100,7 @@ class SoftLabelTransformExecutor(BeamExecutor):
             surface=join.surface,
             records=records,
             delays=join.delays,
+            history=settings.history,
         )
 
     def _fall_back(self, join: JoinSoftLabels, shortage: BadInput, action: str) -> JoinReport:

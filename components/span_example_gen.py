@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
@@ -14,10 +15,15 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.artifacts import IntOrPlaceholder
 from components.beam_executor import BeamExecutor
 from components.event_schema import EventColumns
+from components.history.lookup import Lookup
+from components.history.settings import HistorySource
+from components.history.state import open_state
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
+from components.transforms.history_beam import complete_history
 from components.transforms.shards import FRESH_SPLITS, MATURED_SPLITS, SPLITS
 from eventlog.checks import SpanCounts, check_span, require_labels
+from eventlog.columns import LogColumns
 from eventlog.rows import LABEL_PREFIX
 from models.settings import from_json, to_json
 
@@ -47,13 +53,21 @@ class SpanExampleGenExecutor(BeamExecutor):
         read_version = version if len(spans) == 1 else None
         columns = from_json(EventColumns, exec_properties["columns"]).read()
         counts = [check_span(Path(event_log), span, columns, read_version) for span in spans]
+        history = self._look_up(exec_properties["history"], columns, spans)
         num_rows = dict.fromkeys(SPLITS, 0)
         num_labels = dict.fromkeys(json.loads(exec_properties["labelled_tasks"]), 0)
         for span, count in zip(spans, counts, strict=True):
-            rows_per_shard = exec_properties["rows_per_shard"]
-            shards = self._run(
-                EncodeEvents(event_log, columns, span, examples.uri, rows_per_shard, surface, read_version)
+            encode = EncodeEvents(
+                log=event_log,
+                columns=columns,
+                span=span,
+                output_uri=examples.uri,
+                rows_per_shard=exec_properties["rows_per_shard"],
+                surface=surface,
+                version=read_version,
+                history=history,
             )
+            shards = self._run(encode)
             _check_row_counts(span, count, shards, surface)
             num_rows = {split: num_rows[split] + sum(shard[split] for shard in shards) for split in SPLITS}
             for task in num_labels:
@@ -67,9 +81,17 @@ class SpanExampleGenExecutor(BeamExecutor):
         examples.set_int_custom_property("matured_rows", sum(num_rows[split] for split in MATURED_SPLITS))
         examples.set_int_custom_property(READY_MS, time.time_ns() // 1_000_000)
 
-    def _run(self, encode: EncodeEvents) -> list[dict[str, int]]:
+    def _look_up(self, source: str, columns: LogColumns, spans: range) -> Lookup | None:
+        """The history of the rows of some spans, whose state is first completed; None without a history."""
+        if not source:
+            return None
+        state = open_state(from_json(HistorySource, source), columns)
+        impression_spans = sorted({span - age for span in spans for age in columns.ages})
+        return complete_history(state, impression_spans, self._run)
+
+    def _run(self, transform: beam.PTransform) -> list[dict[str, int]]:
         return run_and_collect(
-            lambda pipeline: pipeline | encode, self._beam_pipeline_args or [], self._get_tmp_dir()
+            lambda pipeline: pipeline | transform, self._beam_pipeline_args or [], self._get_tmp_dir()
         )
 
 
@@ -107,6 +129,7 @@ class SpanExampleGenSpec(ComponentSpec):
         "rows_per_shard": ExecutionParameter(type=int),
         "surface": ExecutionParameter(type=str),
         "labelled_tasks": ExecutionParameter(type=str),
+        "history": ExecutionParameter(type=str),
         "version": ExecutionParameter(type=int),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -129,6 +152,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         surface: str = "",
         version: IntOrPlaceholder = 0,
         labelled_tasks: Sequence[str] = (),
+        history: HistorySource | None = None,
     ):
         """Builds the component.
 
@@ -140,6 +164,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             rows_per_shard: Maximum number of log rows in a shard.
             surface: The surface whose rows are written; empty: all surfaces.
             version: The span version to read. If there are several spans, the newest version of each is read.
+            history: The history, whose columns are added; None if the deployment has none.
             labelled_tasks: Tasks that must have a label in these spans, as in a burn-in.
         """
         spec = SpanExampleGenSpec(
@@ -150,6 +175,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             rows_per_shard=rows_per_shard,
             surface=surface,
             labelled_tasks=json.dumps(list(labelled_tasks)),
+            history=to_json(history) if history is not None else "",
             version=version,
             examples=types.Channel(type=standard_artifacts.Examples),
         )

@@ -14,6 +14,7 @@ from typing import Literal
 from components.evaluation.label_checks import LabelChecks
 from components.evaluation.severities import Severities
 from components.event_schema import EventColumns
+from components.history.settings import History, HistorySource
 from components.label_store.resolving import LabelSource
 from components.label_store.schemes import store_uri_fault
 from components.span_records import BURN_IN, RELABELLED, TEACHER, surface_burn_in
@@ -87,7 +88,7 @@ class Deployment:
         schema: TFMD schema of the event log: a file, relative to the configuration file, or `shipped:NAME`.
         burn_in: Spans `A:B`, both included, of the teacher's first training and of the transform graph's fit.
         tasks: The tasks by name. The event log has a task's labels in the column `label_<name>`.
-        features: The features by name, which is also the name of the column in the event log.
+        features: The features by name, which is also the name of a column in the event log or of `history`.
         teacher: The large model.
         student: The small model of every surface.
         surfaces: The surfaces by name, which is also the value in the column `surface`.
@@ -104,6 +105,7 @@ class Deployment:
         validation: Severity of anomalies, and what the loop does with refused and late spans.
         label_checks: Checks of a teacher's labels before their publication.
         evaluation: Settings of the candidate check, the metrics and their intervals.
+        history: Features computed from earlier spans of the event log; None: the log has all features.
         ranking: How surfaces rank; only `rankdistill online` needs it.
         rows_per_shard: Maximum number of rows in a shard, the unit of Beam work.
         beam_pipeline_args: Beam options of all Beam components. DirectRunner is not the default, because it
@@ -134,6 +136,7 @@ class Deployment:
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     beam_pipeline_args: tuple[str, ...] = ("--runner=FnApiRunner",)
     steps: dict[str, Step] = dataclasses.field(default_factory=dict)
+    history: History | None = None
     ranking: Ranking | None = None
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
@@ -157,6 +160,8 @@ class Deployment:
         self._check_runners()
         self._check_tables()
         select_declared("evaluation.tfma_slices", self.evaluation.tfma_slices, self.features)
+        if self.history is not None:
+            self.history.check_tasks(self.tasks)
         if self.ranking is not None:
             self.ranking.check(self.tasks)
         if not self.surfaces:
@@ -231,9 +236,19 @@ class Deployment:
 
     @property
     def event_columns(self) -> EventColumns:
-        """The columns of the event log that the deployment reads."""
+        """The columns of the event log that the deployment reads, without those that the history adds."""
         delays = {name: task.delay for name, task in self.tasks.items()}
-        return EventColumns(schema=self.schema, delays=delays, features=tuple(self.features))
+        features = tuple(self.features)
+        if self.history is not None:
+            names = (*features, *self.history.log_columns)
+            features = tuple(name for name in names if name not in self.history.produced.names)
+        return EventColumns(schema=self.schema, delays=delays, features=features)
+
+    def history_source(self, log: Path, folder: str) -> HistorySource | None:
+        """The history with its log and the folder of its state; None if the deployment has none."""
+        if self.history is None:
+            return None
+        return HistorySource(history=self.history, log=str(log), folder=folder)
 
     @property
     def settings_hash(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.event_schema import check_columns, domain_of, read_schema
+from components.event_schema import check_columns, check_history, domain_of, read_schema, with_history
 from eventlog.errors import BadInput
 from eventlog.shipped_schema import shipped_names, shipped_schema
 from pipeline.config import Deployment
@@ -30,7 +30,10 @@ def load_deployment(path: Path) -> Deployment:
     _add_vocabularies(document, path)
     deployment = parse_settings(Deployment, document, path, _REFERENCE)
     schema = _schema_file(path, deployment.schema)
-    check_columns(read_schema(schema), schema, deployment.features, deployment.tasks)
+    columns = read_schema(schema)
+    if deployment.history is not None:
+        check_history(columns, schema, deployment.history)
+    check_columns(with_history(columns, deployment.history), schema, deployment.features, deployment.tasks)
     return dataclasses.replace(deployment, schema=str(schema))
 
 

@@ -45,6 +45,11 @@ class RunPaths:
         return str(self.root / "published") if self.on_cluster else ""
 
     @property
+    def history(self) -> str:
+        """Folder of the history's state, see `components.history.state`; computed from the log."""
+        return str(self.root / "history")
+
+    @property
     def deployment(self) -> Path:
         """The configuration of the last run, as JSON; see `pipeline.driver.changed_settings`."""
         return self.root / "deployment.json"

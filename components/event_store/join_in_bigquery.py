@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 from google.cloud import bigquery
 
 from components.event_store.event_table import SPAN, EventTable, convert_and_sort, require_column_name
+from components.history.lookup import add_history, complete_here
+from components.history.settings import HistorySource
+from components.history.state import open_state
 from components.label_store.base import EVENT_DATE, LabelSetRecord
 from components.label_store.bigquery.jobs import JobRunner
 from components.label_store.bigquery.location import LABELS
@@ -48,6 +51,7 @@ class BigQueryJoin:
             dataset of `events.location` must store these sets.
         delays: task of the teacher → number of spans after which the log brings its hard label, see `Task`.
         num_buckets: number of shards in each split.
+        history: the history whose columns are added to the rows; None if the deployment has none.
 
     Raises:
         BadInput: if a column's or a task's name cannot be part of SQL.
@@ -61,6 +65,7 @@ class BigQueryJoin:
     records: Sequence[LabelSetRecord]
     delays: Mapping[str, int]
     num_buckets: int = 4
+    history: HistorySource | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.columns.schema.names, *self.delays):
@@ -75,7 +80,7 @@ class BigQueryJoin:
         self.events.require_columns(self.columns)
         joined, has_label = self._join()
         refuse_repeated_examples({"all": joined}, f"{self.events.name} and the joined label sets")
-        self._write(joined)
+        self._write(self._with_history(joined))
         fresh = pc.equal(joined[IMPRESSION_SPAN], self.span)
         matured = pc.invert(fresh)
         report = JoinReport(
@@ -123,6 +128,12 @@ class BigQueryJoin:
         if not any(task in record.columns for record in self.records):
             return "CAST(NULL AS FLOAT64)"
         return f"IF(e.{IMPRESSION_SPAN} = e.{SPAN} - {self.delays[task]:d}, l.{column}, NULL)"
+
+    def _with_history(self, joined: pa.Table) -> pa.Table:
+        if self.history is None:
+            return joined
+        spans = [self.span - age for age in self.columns.ages]
+        return add_history(complete_here(open_state(self.history, self.columns), spans), joined)
 
     def _write(self, joined: pa.Table) -> None:
         for split, rows in split_rows(joined, self.span).items():

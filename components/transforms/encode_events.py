@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.history.lookup import Answered, Lookup
+from components.transforms import history_beam
+from components.transforms.history_beam import LookUpHistory
 from components.transforms.shards import (
     FRESH_SPLITS,
     MATURED_SPLITS,
@@ -134,6 +137,7 @@ class EncodeEvents(beam.PTransform):
         rows_per_shard: maximum number of log rows in a shard.
         surface: the surface to encode; None for all.
         version: the span version; None for the newest.
+        history: the history of the span's rows, whose columns are added; None if the deployment has none.
 
     Yields (as a PCollection): one dict of counts per shard. `shard`: its index; `read`: rows read;
     `<split>`: rows written to the split; `label_<task>`: number of hard labels in the splits on which models
@@ -147,6 +151,7 @@ class EncodeEvents(beam.PTransform):
     rows_per_shard: int = 32_768
     surface: str | None = None
     version: int | None = None
+    history: Lookup | None = None
 
     def expand(self, pipeline: Any) -> Any:
         """Adds the transform to a pipeline.
@@ -159,32 +164,89 @@ class EncodeEvents(beam.PTransform):
             for file in span_files(Path(self.log), self.span, self.version)
         ]
         ranges = plan_shards(files, self.rows_per_shard)
+        spread = pipeline | "Row ranges" >> beam.Create(ranges) | "Spread" >> beam.Reshuffle()
+        ids = tuple(self.history.state.history.entities.values()) if self.history is not None else ()
+        rows = _Rows(self.span, self.columns, self.surface, ids)
+        encode = _EncodeRows(self, rows, len(ranges))
+        if self.history is None or self._is_small(self.history, len(ranges)):
+            return spread | "Encode" >> beam.ParDo(encode)
+        looked_up = spread | "History" >> LookUpHistory(self.history, rows.read_ids)
+        keyed = spread | "Key" >> beam.Map(lambda row_range: (row_range.shard, row_range))
         return (
-            pipeline
-            | "Row ranges" >> beam.Create(ranges)
-            | "Spread" >> beam.Reshuffle()
-            | "Encode" >> beam.ParDo(_EncodeRows(self, len(ranges)))
+            {"range": keyed, **looked_up}
+            | "Meet" >> beam.CoGroupByKey()
+            | "Encode" >> beam.FlatMapTuple(encode.process_with_history)
         )
+
+    def _is_small(self, history: Lookup, num_ranges: int) -> bool:
+        """Whether every worker can read the whole state, so that no ids need to be grouped by its shards."""
+        spans = [self.span - age for age in self.columns.ages]
+        return num_ranges * history.num_bytes(spans) <= history_beam.SMALL_BYTES
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """The rows of a span that are encoded: those with the columns' ages and, if given, of one surface.
+
+    `id_columns` are the columns of the history's entities.
+    """
+
+    span: int
+    columns: LogColumns
+    surface: str | None
+    id_columns: tuple[str, ...]
+
+    def select(self, table: pa.Table) -> pa.Table:
+        """The encoded rows among those of a row range."""
+        ages = pc.subtract(self.span, table[IMPRESSION_SPAN])
+        table = table.filter(pc.is_in(ages, value_set=pa.array(self.columns.ages, pa.int64())))
+        return table if self.surface is None else table.filter(pc.equal(table[SURFACE], self.surface))
+
+    def read_ids(self, row_range: RowRange) -> pa.Table:
+        """Reads the columns of the ids in the encoded rows of a row range."""
+        wanted = {IMPRESSION_SPAN, SURFACE, *self.id_columns}
+        fields = [field for field in self.columns.schema if field.name in wanted]
+        return self.select(read_row_range(row_range, pa.schema(fields)))
 
 
 class _EncodeRows(beam.DoFn):
     """Writes one row range as its shard of every split."""
 
-    def __init__(self, encode: EncodeEvents, num_shards: int) -> None:
+    def __init__(self, encode: EncodeEvents, rows: _Rows, num_shards: int) -> None:
         self._span = encode.span
         self._columns = encode.columns
         self._output_uri = encode.output_uri
         self._num_shards = num_shards
-        self._surface = encode.surface
+        self._rows = rows
+        self._history = encode.history
 
-    def process(self, row_range: RowRange) -> Iterator[dict[str, int]]:
-        """Writes the shards of a row range; yields their counts, see `EncodeEvents`."""
+    def process_with_history(self, shard: int, sides: Mapping[str, Any]) -> Iterator[dict[str, int]]:
+        """Like `process`, for a row range together with the answers of `LookUpHistory`.
+
+        Raises:
+            RuntimeError: if the Beam runner lost an answer; its ids would seem to be new.
+        """
+        (row_range,), (num_asked,), answers = sides["range"], sides["asked"], list(sides["answers"])
+        if len(answers) != num_asked:
+            raise RuntimeError(
+                f"span {self._span}, shard {shard}: expected {num_asked} answers of the history, got "
+                f"{len(answers)}. The Beam runner has lost or repeated work; run the span again."
+            )
+        return self.process(row_range, answers)
+
+    def process(
+        self, row_range: RowRange, answers: Iterable[Answered] | None = None
+    ) -> Iterator[dict[str, int]]:
+        """Writes the shards of a row range; yields their counts, see `EncodeEvents`.
+
+        Without `answers` this worker looks up the history itself.
+        """
         table = read_row_range(row_range, self._columns.schema)
         counts = {"shard": row_range.shard, "read": table.num_rows}
-        ages = pc.subtract(self._span, table[IMPRESSION_SPAN])
-        table = table.filter(pc.is_in(ages, value_set=pa.array(self._columns.ages, pa.int64())))
-        if self._surface is not None:
-            table = table.filter(pc.equal(table[SURFACE], self._surface))
+        table = self._rows.select(table)
+        if self._history is not None:
+            answers = self._history.answer_all(table) if answers is None else answers
+            table = self._history.add_columns(table, answers)
         name = shard_name(self._span, row_range.shard, self._num_shards)
         labels = {LABEL_PREFIX + task: 0 for task in self._columns.delays}
         for split, rows in split_rows(table, self._span).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from components.event_schema import EventColumns
+from components.history.settings import HistorySource
 from components.label_store.resolving import LabelSource
 from models.settings import settings
 from models.tasks import Task
@@ -23,6 +24,8 @@ class JoinSettings:
         events_table: BigQuery table of the impressions, `PROJECT.DATASET.TABLE`, if BigQuery runs the join.
             None: Beam runs the join.
         columns: Columns of `events_table`, if BigQuery runs the join.
+        history: The history whose columns are added after a join in BigQuery; Beam joins examples that have
+            them already.
         coverage_floor: Minimum coverage, in [0, 1].
         without_labels: Action if labels are missing, too old, or below `coverage_floor`.
         first_spans: Spans `A:B` with action `hard-only` instead of `without_labels`; None: no such spans.
@@ -33,6 +36,7 @@ class JoinSettings:
     tasks: dict[str, Task]
     events_table: str | None = None
     columns: EventColumns | None = None
+    history: HistorySource | None = None
     coverage_floor: float
     without_labels: WithoutLabels
     first_spans: str | None = None

@@ -110,7 +110,7 @@ def period_sql(settings: SpanSettings, bucket: str, zone: str | None) -> str:
     if zone is not None:
         local = f"timezone({zone}, to_timestamp({bucket} * {BUCKET_MS // 1000}))"
         days = f"datediff('day', DATE '1970-01-01', {local})"
-    # 1970 began on a Thursday. All days are after 1999, so `//` rounds down.
+    # 1970 began on a Thursday. All days are after 1970, so `//` rounds down.
     return days if settings.by == Period.day else f"({days} + 3) // 7"
 
 

@@ -23,7 +23,10 @@ from tensorflow_transform.tf_metadata import dataset_metadata
 from tfx_bsl.tfxio import tf_example_record
 
 from components.evaluation.scales import on_task_scale
-from components.event_schema import read_schema
+from components.event_schema import read_schema, with_history
+from components.history.lookup import add_history, complete_here
+from components.history.settings import HistorySource
+from components.history.state import open_state
 from components.transforms.encode_events import holdout_mask
 from components.transforms.shards import encode_examples
 from eventlog.checks import EmptySpan, check_span
@@ -33,6 +36,7 @@ from eventlog.rows import CLUSTER_ID, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX,
 from eventlog.spans import complete_spans, span_files, span_versions
 from experiments.trials.stream import DESCRIPTION_FILE, ExampleStream, write_stream
 from models.preprocessing import features_config, preprocessing_fn
+from models.settings import to_json
 from models.transform_graph import TransformGraph
 from pipeline.config import Deployment
 
@@ -74,15 +78,40 @@ def load_stream(
         shutil.rmtree(target, ignore_errors=True)
         with tempfile.TemporaryDirectory() as temporary:
             graph = Path(temporary) / "graph"
-            fit_features(deployment, log, graph, Path(temporary) / "beam")
-            write_stream(_build_stream(deployment, log, spans, extra_rows, graph, key), target)
+            source = LogSource(log, columns, deployment.history_source(log, str(Path(temporary) / "history")))
+            fit_features(deployment, source, graph, Path(temporary) / "beam")
+            write_stream(_build_stream(deployment, source, spans, extra_rows, graph, key), target)
     return target
 
 
-def fit_features(deployment: Deployment, log: Path, graph: Path, temp_folder: Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class LogSource:
+    """An event log with the columns to read and the history to add, None for no history."""
+
+    log: Path
+    columns: LogColumns
+    history: HistorySource | None = None
+
+    def read(self, span: int) -> pa.Table:
+        """The rows of a checked span, without rows whose age is the delay of no task."""
+        files = span_files(self.log, span)
+        rows = pa.concat_tables([convert(read_table(file), self.columns.schema) for file in files])
+        ages = pc.subtract(span, rows[IMPRESSION_SPAN])
+        rows = rows.filter(pc.is_in(ages, value_set=pa.array(self.columns.ages, pa.int64())))
+        return self.with_history(rows)
+
+    def with_history(self, rows: pa.Table) -> pa.Table:
+        """The rows with the columns of the history, computed from the spans before their impressions."""
+        if self.history is None:
+            return rows
+        spans = pc.unique(rows[IMPRESSION_SPAN]).to_pylist()
+        return add_history(complete_here(open_state(self.history, self.columns), spans), rows)
+
+
+def fit_features(deployment: Deployment, source: LogSource, graph: Path, temp_folder: Path) -> None:
     """Fits the features on the training rows of the burn-in; writes the transform graph to `graph`."""
-    schema = read_schema(Path(deployment.schema))
-    source = tf_example_record.TFExampleBeamRecord(
+    schema = with_history(read_schema(Path(deployment.schema)), deployment.history)
+    decoder = tf_example_record.TFExampleBeamRecord(
         physical_format="inmem", schema=schema, telemetry_descriptors=["experiments"]
     )
     config = features_config(deployment.features)
@@ -91,10 +120,10 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temp_folder: Pa
         raw = (
             pipeline
             | "Spans" >> beam.Create(list(deployment.burn_in_spans))
-            | "Encode" >> beam.FlatMap(training_examples, str(log), deployment.event_columns.read())
-            | "Decode" >> source.BeamSource()
+            | "Encode" >> beam.FlatMap(training_examples, source)
+            | "Decode" >> decoder.BeamSource()
         )
-        analyzed = (raw, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
+        analyzed = (raw, decoder.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
             lambda inputs: preprocessing_fn(inputs, config)
         )
         _ = analyzed | tft_beam.WriteTransformFn(str(graph))
@@ -102,9 +131,9 @@ def fit_features(deployment: Deployment, log: Path, graph: Path, temp_folder: Pa
         _ = metadata | tft_beam.WriteMetadata(str(graph / "metadata"), pipeline=pipeline)
 
 
-def training_examples(span: int, log: str, columns: LogColumns) -> Iterator[bytes]:
+def training_examples(span: int, source: LogSource) -> Iterator[bytes]:
     """Yields the fresh rows of a span, without the held-out clusters, as serialized tf.Examples."""
-    table = read_rows(Path(log), span, columns)
+    table = source.read(span)
     fresh = np.asarray(table[IMPRESSION_SPAN].to_numpy() == span)
     rows = table.filter(pa.array(fresh & ~holdout_mask(table[CLUSTER_ID])))
     for batch in rows.combine_chunks().to_batches(_ROWS_PER_BATCH):
@@ -113,19 +142,18 @@ def training_examples(span: int, log: str, columns: LogColumns) -> Iterator[byte
 
 def _build_stream(
     deployment: Deployment,
-    log: Path,
+    source: LogSource,
     spans: list[int],
     extra_rows: Mapping[int, pa.Table],
     graph: Path,
     key: str,
 ) -> ExampleStream:
     transform = TransformGraph(str(graph), deployment.features)
-    columns = deployment.event_columns.read()
     tables, in_log = [], []
     for span in spans:
-        logged = read_rows(log, span, columns)
-        extra = convert(extra_rows.get(span, logged.slice(0, 0)), columns.schema)
-        tables.append(pa.concat_tables([logged, extra]))
+        logged = source.read(span)
+        extra = convert(extra_rows.get(span, logged.slice(0, 0)), source.columns.schema)
+        tables.append(pa.concat_tables([logged, source.with_history(extra)]))
         in_log.append(np.arange(tables[-1].num_rows) < logged.num_rows)
     table, where_logged = pa.concat_tables(tables), np.concatenate(in_log)
     span_of_row = np.repeat(spans, [part.num_rows for part in tables]).astype(np.int32)
@@ -206,13 +234,6 @@ def _codes(column: pa.ChunkedArray) -> Array:
     return column.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int32)
 
 
-def read_rows(log: Path, span: int, columns: LogColumns) -> pa.Table:
-    """The fresh rows of a checked span and the matured rows whose age is a task's delay, with `columns`."""
-    rows = pa.concat_tables([convert(read_table(file), columns.schema) for file in span_files(log, span)])
-    ages = pc.subtract(span, rows[IMPRESSION_SPAN])
-    return rows.filter(pc.is_in(ages, value_set=pa.array(columns.ages, pa.int64())))
-
-
 def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) -> str:
     """12 hex digits of a hash of the log's files, the schema, the settings and the ids of the extra rows.
 
@@ -227,5 +248,6 @@ def _key(deployment: Deployment, log: Path, extra_rows: Mapping[int, pa.Table]) 
     ]
     extra = [[span, *sorted(rows[EXAMPLE_ID].to_pylist())] for span, rows in extra_rows.items()]
     schema = Path(deployment.schema).read_text()
-    content = [_FORMAT, features, tasks, deployment.burn_in, files, schema, *extra]
+    history = [to_json(deployment.history)] if deployment.history is not None else []
+    content = [_FORMAT, features, tasks, deployment.burn_in, files, schema, *history, *extra]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

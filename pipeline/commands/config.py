@@ -30,13 +30,14 @@ def check(file: Path, events: Path | None) -> None:
 
     The check also reads the schema and builds the feature transformation, without fitting it to data.
     """
-    from components.event_schema import read_schema
+    from components.event_schema import read_schema, with_history
     from pipeline.config_file import load_deployment
 
     deployment = load_deployment(file)
     with Console(stderr=True).status("importing TensorFlow"):
         from models.preprocessing import build_graph
-    build_graph(read_schema(Path(deployment.schema)), deployment.features)
+    schema = with_history(read_schema(Path(deployment.schema)), deployment.history)
+    build_graph(schema, deployment.features)
     if events is not None:
         from eventlog.spans import span_versions
         from pipeline.driver.log_checks import check_log

@@ -10,6 +10,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from components.artifacts import IntOrPlaceholder
+from components.example_schema_gen import ExampleSchemaGen
 from components.span_example_gen import SpanExampleGen
 from components.span_state import SpanState
 from components.span_statistics import SpanStatistics
@@ -57,7 +58,14 @@ def read_events(
         surface=surface,
         version=version,
         labelled_tasks=labelled_tasks,
+        history=deployment.history_source(paths.events, paths.history),
     )
+
+
+def _read_schema(deployment: Deployment) -> BaseComponent:
+    if deployment.history is None:
+        return ImportSchemaGen(schema_file=deployment.schema)
+    return ExampleSchemaGen(schema_file=deployment.schema, history=to_json(deployment.history))
 
 
 def ingest(
@@ -82,7 +90,7 @@ def ingest(
             versions.
         labelled_tasks: Tasks that must have a label in the spans.
     """
-    schema = ImportSchemaGen(schema_file=deployment.schema)
+    schema = _read_schema(deployment)
     reader = read_events(deployment, paths, first, last, version, labelled_tasks=labelled_tasks)
     examples = reader.outputs["examples"]
     statistics = SpanStatistics(examples=examples, schema=schema.outputs["schema"])

@@ -92,12 +92,16 @@ def student_branch(
 def _wire_join(
     deployment: Deployment, paths: RunPaths, span: IntOrPlaceholder, surface: str, labelled: LabelledExamples
 ) -> BaseComponent:
+    settings = deployment.join_settings(surface)
+    if settings.columns is not None:
+        history = deployment.history_source(paths.events, paths.history)
+        settings = dataclasses.replace(settings, history=history)
     join = SoftLabelTransform(
         examples=labelled.examples,
         store=paths.label_store(deployment.label_store),
         span=span,
         surface=surface,
-        settings=deployment.join_settings(surface),
+        settings=settings,
     ).with_id(f"SoftLabelTransform_{surface}")
     if labelled.labeller is not None:
         join.add_upstream_node(labelled.labeller)

@@ -99,9 +99,8 @@ def _refused_changes(before: Deployment, now: Deployment, paths: RunPaths) -> It
     if before.name != now.name:
         yield f"name {now.name!r} instead of {before.name!r}", _NEW_ROOT
     if recorded_spans(paths.records, BURN_IN):
-        for name, feature in now.features.items():
-            if name in _used_features(now) and before.features.get(name) != feature:
-                yield f"another features.{name}", _NEW_FEATURES
+        for change in _changed_features(before, now):
+            yield change, _NEW_FEATURES
         for name, task in now.tasks.items():
             if name in before.tasks and before.tasks[name].delay != task.delay:
                 yield f"another tasks.{name}.delay", _NEW_TEACHER
@@ -113,6 +112,18 @@ def _refused_changes(before: Deployment, now: Deployment, paths: RunPaths) -> It
         if surface in before.surfaces and _has_student(paths, surface):
             for setting in _changed_fixed_settings(before.student_job(surface), now.student_job(surface)):
                 yield f"another {setting} of the student of {surface}", _new_student(surface)
+
+
+def _changed_features(before: Deployment, now: Deployment) -> Iterator[str]:
+    """Yields each used feature whose transformation has changed, or whose values: those of the history."""
+    histories = [one.history.definitions() if one.history is not None else {} for one in (before, now)]
+    for name, feature in now.features.items():
+        if name not in _used_features(now):
+            continue
+        if before.features.get(name) != feature:
+            yield f"another features.{name}"
+        elif histories[0].get(name) != histories[1].get(name):
+            yield f"another history of features.{name}"
 
 
 def _refused_teacher_changes(before: Deployment, now: Deployment) -> Iterator[tuple[str, str]]:

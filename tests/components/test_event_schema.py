@@ -5,7 +5,15 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.event_schema import EventColumns, check_columns, domain_of, read_schema
+from components.event_schema import (
+    EventColumns,
+    check_columns,
+    check_history,
+    domain_of,
+    read_schema,
+    with_history,
+)
+from components.history.settings import History, ItemSequence
 from eventlog.errors import BadInput
 from eventlog.rows import FIXED_COLUMNS
 from models.features import Feature
@@ -93,3 +101,76 @@ def test_the_vocabulary_of_a_column_is_its_domain_in_the_schema(path):
     schema = read_schema(path)
     domains = {name: domain_of(schema, name) for name in ("land", "ziel", "anzahl", "fehlt")}
     assert domains == {"land": ("DE", "AT"), "ziel": ("CH",), "anzahl": (), "fehlt": ()}
+
+
+HISTORY = History(
+    entities={"ware": "anzahl"},
+    tasks=("gekauft",),
+    sequences={"last": ItemSequence(entity="ware", column="anzahl", length=3)},
+)
+
+
+def test_the_schema_of_the_examples_has_the_columns_of_the_history(path):
+    schema = read_schema(path)
+    extended = with_history(schema, HISTORY)
+    assert with_history(schema, None) == schema
+    assert [
+        (
+            column.name,
+            schema_pb2.FeatureType.Name(column.type),
+            column.value_count.min,
+            column.value_count.max,
+        )
+        for column in extended.feature[len(schema.feature) :]
+    ] == [
+        ("history_ware_count", "FLOAT", 1, 1),
+        ("history_ware_gekauft", "FLOAT", 1, 1),
+        ("sequence_last", "BYTES", 1, 0),
+        ("sequence_last_ages", "INT", 1, 0),
+        ("sequence_last_hours", "FLOAT", 1, 1),
+    ]
+    features = {"history_ware_count": Feature(kind="number"), "sequence_last": Feature(kind="bag", buckets=9)}
+    check_columns(extended, path, features, ["gekauft"])
+    with pytest.raises(BadInput, match=r"no column history_war_count .*Did you mean 'history_ware_count'"):
+        check_columns(extended, path, {"history_war_count": Feature(kind="number")}, [])
+
+
+def test_a_history_of_columns_that_the_schema_has_is_accepted(path):
+    check_history(read_schema(path), path, HISTORY)
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        (
+            History(entities={"ware": "anzal"}),
+            r"no column anzal in the schema.*\(history.entities.ware\).*'anzahl'",
+        ),
+        (History(entities={"ware": "preis"}), "wrong type of column preis .* expected BYTES or INT"),
+        (
+            History(
+                entities={"ware": "anzahl"},
+                sequences={"last": ItemSequence(entity="ware", column="stichworte", length=3)},
+            ),
+            r"several values in column stichworte: expected one value \(history.sequences.last\)",
+        ),
+        (
+            History(
+                entities={"wort": "stichworte"},
+                sequences={"last": ItemSequence(entity="wort", column="anzahl", length=3)},
+            ),
+            r"several values in column stichworte",
+        ),
+    ],
+)
+def test_a_history_of_columns_without_ids_is_refused(path, history, message):
+    with pytest.raises(BadInput, match=message):
+        check_history(read_schema(path), path, history)
+
+
+def test_a_history_must_not_add_a_column_that_the_log_has(path):
+    path.write_text(path.read_text() + '\nfeature { name: "history_ware_count" type: FLOAT }')
+    with pytest.raises(
+        BadInput, match="column history_ware_count in the schema: expected a column that history adds"
+    ):
+        check_history(read_schema(path), path, HISTORY)

@@ -57,7 +57,35 @@ def right_document(draw):
     document["surfaces"] = {
         name: random_surface(draw, document) for name in some(draw, ["tab_1", "tab_0", "tab_4"])
     }
+    if draw.random() < 0.5:
+        add_history(draw, document)
     return document
+
+
+def add_history(draw, document):
+    """Adds a history under names that the log's own history columns do not have; the teacher reads it."""
+    columns = {"viewer": "user_id", "clip": "video_id", "word": "tag"}
+    entities = some(draw, list(columns))
+    history = {
+        "entities": {name: columns[name] for name in entities},
+        "tasks": draw.choice(([], some(draw, list(document["tasks"])))),
+        "window": draw.choice((None, {"spans": draw.choice((1, 3))}, {"half_life": draw.choice((0.3, 2.0))})),
+        "prior_strength": draw.choice((0.1, 10.0)),
+        "shards": draw.choice((1, 3)),
+    }
+    features = {
+        f"history_{name}_{kind}": {"kind": "number"} for name in entities for kind in history["tasks"]
+    }
+    features |= {f"history_{name}_count": {"kind": "quantiles", "buckets": 3} for name in entities}
+    if "viewer" in entities:
+        history["sequences"] = {
+            "last": {"entity": "viewer", "column": "video_id", "length": draw.choice((1, 4))}
+        }
+        features |= {name: {"kind": "bag", "buckets": 9} for name in ("sequence_last", "sequence_last_ages")}
+        features |= {"sequence_last_hours": {"kind": "number", "log": True}}
+    document["history"] = history
+    document["features"] |= features
+    document["teacher"]["features"] += some(draw, list(features))
 
 
 def random_model(draw, document):

@@ -15,7 +15,7 @@ from components.transforms.shards import encode_examples
 from eventlog.checks import check_span
 from eventlog.kuairand_columns import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_COLUMNS, LOG_SCHEMA, LTV_DELAY
 from eventlog.spans import SUCCESS, count_surfaces, span_files, span_folder
-from experiments.trials.loading import read_rows, training_examples
+from experiments.trials.loading import LogSource, training_examples
 from tests.fuzz.mutation import Case, mutated
 from tests.fuzz.running import accepted, corpus, run_case, run_examples
 from tests.fuzz.tables import as_parquet, parquet_files
@@ -63,8 +63,8 @@ def check(case: Case, folder: Path) -> None:
         for rows in split_rows(read_row_range(row_range, LOG_SCHEMA), SPAN).values():
             records += len(encode_examples(rows))
     assert records == counts.total
-    assert read_rows(folder, SPAN, LOG_COLUMNS).num_rows == counts.fresh + counts.matured
-    assert len(list(training_examples(SPAN, str(folder), LOG_COLUMNS))) <= counts.fresh
+    assert LogSource(folder, LOG_COLUMNS).read(SPAN).num_rows == counts.fresh + counts.matured
+    assert len(list(training_examples(SPAN, LogSource(folder, LOG_COLUMNS)))) <= counts.fresh
 
 
 @pytest.mark.parametrize("case", corpus(TARGET))

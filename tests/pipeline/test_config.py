@@ -154,6 +154,30 @@ def test_a_deployment_survives_json():
             r"surfaces\.tab_0\.student\.pases: unknown key.*Did you mean 'passes'\?",
         ),
         (lambda d: d.update(burn_in="3"), r"burn_in.*expected A:B.*got '3'"),
+        (
+            lambda d: d.update(history={"entities": {"user": "user_id"}, "task": ["click"]}),
+            r"history\.task: unknown key.*Did you mean 'tasks'\?",
+        ),
+        (
+            lambda d: d.update(history={"entities": {"user": "user_id"}, "window": {"span": 3}}),
+            r"history\.window\.span: unknown key.*Did you mean 'spans'\?",
+        ),
+        (
+            lambda d: d.update(history={"entities": {"user": "user_id"}, "window": {}}),
+            r"history\.window: wrong value: .* a window has either spans or half_life",
+        ),
+        (
+            lambda d: d.update(history={"entities": {"user": "user_id"}, "tasks": ["clik"]}),
+            r"history.tasks names 'clik', which is not declared; did you mean 'click'",
+        ),
+        (
+            lambda d: d.update(history={"entities": {"viewer": "usr_id"}}),
+            r"no column usr_id in the schema.*Did you mean 'user_id'\?",
+        ),
+        (
+            lambda d: d.update(history={"entities": {"user": "user_id"}}),
+            r"column history_user_count in the schema: expected a column that history adds, got both",
+        ),
         (lambda d: d.update(schema="nowhere.pbtxt"), r"schema: no such schema.*got nowhere.pbtxt"),
     ],
 )

@@ -20,6 +20,9 @@ from components.event_store import complete_spans
 from components.event_store.complete_spans import CompleteSpans
 from components.event_store.event_table import EventTable, require_column_name, require_table_name
 from components.event_store.join_in_bigquery import BigQueryJoin
+from components.history.lookup import complete_here
+from components.history.settings import History, HistorySource, ItemSequence
+from components.history.state import open_state
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn, row_schema
 from components.label_store.bigquery.location import parse_location
 from components.label_store.resolving import LabelSource
@@ -315,6 +318,40 @@ def test_the_join_in_bigquery_gives_the_same_rows_as_the_beam_join(events, uri, 
                 for path in (ours, theirs)
             )
             assert as_rows(one) == as_rows(other)
+
+
+def test_the_join_in_bigquery_adds_the_history_that_the_examples_have(events, uri, log, tmp_path):
+    span, surface = 4, "tab_1"
+    records = [publish(uri, log, span, every=10)]
+    history = History(
+        entities={"viewer": "user_id", "tag": "tag"},
+        tasks=("click",),
+        sequences={"recent": ItemSequence(entity="viewer", column="video_id", length=3)},
+    )
+    source = HistorySource(history=history, log=str(log), folder=str(tmp_path / "history"))
+    lookup = complete_here(open_state(source, LOG_COLUMNS), [span - age for age in LOG_COLUMNS.ages])
+    encode = EncodeEvents(
+        str(log), LOG_COLUMNS, span, str(tmp_path / "examples"), surface=surface, history=lookup
+    )
+    run_and_collect(lambda pipeline: pipeline | encode, BEAM, str(tmp_path / "scratch"))
+    BigQueryJoin(
+        events=events,
+        columns=LOG_COLUMNS,
+        output_uri=str(tmp_path / "sql"),
+        span=span,
+        surface=surface,
+        records=records,
+        delays=DELAYS,
+        history=source,
+    ).run()
+    schema = pa.schema([*LOG_SCHEMA, *history.produced])
+    for split in SPLITS:
+        tables = []
+        for side in ("examples", "sql"):
+            files = split_files(str(tmp_path / side), split)
+            tables.append(sort(pa.Table.from_batches(read_shards(files, 1000, schema), schema=schema)))
+        assert tables[0].num_rows
+        assert tables[0].select(history.produced.names).equals(tables[1].select(history.produced.names))
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ def test_lines_that_cannot_be_read_count_for_the_whole_source(tmp_path: Path) ->
 def test_every_kind_of_dirt_in_a_row_has_a_reason(tmp_path: Path) -> None:
     good = line(1, 1, 4, 0)
     bad = {
-        "time.value: not in 2000 to 2099": "1\t1\t4\t99",
+        "time.value: not in 1990 to 2099": "1\t1\t4\t99",
         "time.value: null, or not a time in its zone": "1\t1\t4\t",
         "example_id: null": line("", 2, 4, 0),
         "labels.liked.value: cannot be computed, or does not fit its type": line(1, 3, 0, 0),

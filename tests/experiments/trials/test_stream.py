@@ -106,10 +106,53 @@ def test_a_faulty_span_is_refused(small_config, small_log, tmp_path):
 
 def test_columns_that_the_log_does_not_have_are_left_out(small_log, tmp_path):
     from eventlog.kuairand_columns import LOG_COLUMNS
-    from experiments.trials.loading import read_rows
+    from experiments.trials.loading import LogSource
 
     shutil.copytree(small_log / "span=0", tmp_path / "span=0")
     (file,) = (tmp_path / "span=0").glob("part-*.parquet")
     rows = pq.read_table(file, partitioning=None)
     pq.write_table(rows.append_column("extra", rows["hour"]), file)
-    assert read_rows(tmp_path, 0, LOG_COLUMNS).equals(rows)
+    assert LogSource(tmp_path, LOG_COLUMNS).read(0).equals(rows)
+
+
+def test_a_stream_has_the_features_of_the_history(small_config, small_log, stream_folder, tmp_path):
+    """A sequence and a mean that the log does not have."""
+    from components.history.settings import History, ItemSequence
+    from eventlog.spans import span_files
+    from experiments.trials.loading import load_stream
+    from models.features import Feature
+    from pipeline.config_file import load_deployment
+
+    deployment = load_deployment(small_config)
+    history = History(
+        entities={"viewer": "user_id"},
+        tasks=("click",),
+        sequences={"recent": ItemSequence(entity="viewer", column="video_id", length=4)},
+    )
+    # The log's own column holds the same values.
+    names = ("history_user_click", "history_viewer_click")
+    features = {name: Feature(kind="number") for name in names}
+    with_history = dataclasses.replace(
+        deployment,
+        features=deployment.features | features | {"sequence_recent": Feature(kind="bag", buckets=50)},
+        history=history,
+    )
+    folder = load_stream(with_history, small_log, tmp_path)
+    assert folder.name != stream_folder.name
+    stream = read_stream(folder)
+    own, added = (stream.features[name] for name in names)
+    np.testing.assert_allclose(added, own, rtol=1e-4, atol=1e-5)
+    assert added.std() > 0.5
+    bags = stream.features["sequence_recent"]
+    assert bags.shape == (len(stream.spans), 4)
+    assert not bags[stream.spans == 0].any()
+    users = [
+        user
+        for span in range(9)
+        for file in span_files(small_log, span)
+        for user in pq.read_table(file, partitioning=None)["user_id"].to_pylist()
+    ]
+    before = set(np.array(users)[(stream.spans < 2) & stream.fresh])
+    known = np.array([user in before for user in users])
+    in_span_2 = stream.spans == 2
+    np.testing.assert_array_equal(bags[in_span_2].any(axis=1), known[in_span_2])

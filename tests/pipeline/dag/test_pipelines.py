@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tfx.dsl.compiler.compiler import Compiler
 
+from components.history.settings import History, HistorySource
 from components.transforms.join_settings import JoinSettings
 from models.settings import from_json
 from pipeline.config_file import load_deployment
@@ -203,3 +204,42 @@ def test_workers_elsewhere_get_this_projects_code(deployment, runner, packed):
     remote = dataclasses.replace(deployment, beam_pipeline_args=(f"--runner={runner}",))
     options = span_pipeline(remote, PATHS, 7).beam_pipeline_args
     assert any(option.startswith("--extra_package=") for option in options) == packed
+
+
+@pytest.fixture(scope="module")
+def with_history(deployment):
+    history = History(entities={"viewer": "user_id"}, tasks=("click",))
+    return dataclasses.replace(deployment, history=history)
+
+
+def test_every_reader_adds_the_history_and_shares_its_state(with_history):
+    source = HistorySource(history=with_history.history, log="/EVENTS", folder="/ROOT/history")
+    for pipeline in (
+        burn_in_pipeline(with_history, PATHS),
+        surface_burn_in_pipeline(with_history, PATHS, "tab_1"),
+        span_pipeline(with_history, PATHS, 7),
+        span_pipeline(with_history, PATHS, 7, 2, ["tab_1"]),
+        relabel_pipeline(with_history, PATHS, 7, 2),
+    ):
+        compiled = Compiler().compile(pipeline)
+        assert from_json(HistorySource, parameter(compiled, "SpanExampleGen", "history")) == source
+
+
+def test_with_a_history_the_schema_has_its_columns(compiled, with_history):
+    for pipeline in (burn_in_pipeline(with_history, PATHS), span_pipeline(with_history, PATHS, 7)):
+        ids = nodes(Compiler().compile(pipeline))
+        assert "ExampleSchemaGen" in ids and "ImportSchemaGen" not in ids
+    assert "ImportSchemaGen" in nodes(compiled["span"])
+
+
+def test_only_a_join_in_bigquery_gets_the_history(with_history):
+    in_bigquery = dataclasses.replace(
+        with_history,
+        join="bigquery",
+        events_table="p.d.events",
+        label_store="bigquery://p/d?staging=gs://b/s",
+    )
+    for deployment, expected in ((with_history, None), (in_bigquery, "/ROOT/history")):
+        compiled = Compiler().compile(span_pipeline(deployment, PATHS, 7))
+        settings = from_json(JoinSettings, parameter(compiled, "SoftLabelTransform_tab_1", "settings"))
+        assert (settings.history and settings.history.folder) == expected

@@ -4,7 +4,9 @@ import copy
 
 import pytest
 import yaml
+from google.protobuf import text_format
 
+from components.event_schema import read_schema
 from components.span_records import BURN_IN, SpanRecord, surface_burn_in, write_record
 from eventlog.errors import BadInput
 from pipeline.config_file import load_deployment, read_document
@@ -173,3 +175,50 @@ def test_a_root_without_a_recorded_configuration_records_it(load, document, path
     paths.deployment.unlink()
     assert accept_settings(load(document), paths) == []
     assert accept_settings(load(changed(document, "seed", 5)), paths) == ["seed: 17 -> 5"]
+
+
+HISTORY = {
+    "entities": {"user": "user_id"},
+    "tasks": ["click"],
+    "sequences": {"recent": {"entity": "user", "column": "video_id", "length": 5}},
+}
+
+
+@pytest.fixture
+def with_history(document, paths, load):
+    """The demo with a history of its own; only the sequence is a feature."""
+    for name in [name for name in document["features"] if name.startswith("history_")]:
+        del document["features"][name]
+    document["teacher"]["features"] = ["user_id", "video_id", "sequence_recent"]
+    document["features"]["sequence_recent"] = {"kind": "bag", "buckets": 50}
+    document["features"]["history_user_click"] = {"kind": "number"}
+    schema = read_schema(REPOSITORY / "schema" / "impressions.pbtxt")
+    others = [column for column in schema.feature if not column.name.startswith("history_")]
+    del schema.feature[:]
+    schema.feature.extend(others)
+    file = paths.root / "schema.pbtxt"
+    file.write_text(text_format.MessageToString(schema))
+    document["schema"] = str(file)
+    document["history"] = HISTORY
+    paths.deployment.unlink()
+    accept_settings(load(document), paths)
+    return document
+
+
+@pytest.mark.parametrize("key", ["sequences.recent.length", "window", "entities.user"])
+def test_another_history_of_a_used_feature_needs_a_new_feature_version(load, with_history, paths, key):
+    value = {"sequences.recent.length": 6, "window": {"spans": 3}, "entities.user": "cluster_id"}[key]
+    with pytest.raises(
+        BadInput, match=r"another history of features\.sequence_recent needs a new feature vers"
+    ):
+        accept_settings(load(changed(with_history, f"history.{key}", value)), paths)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("shards", 9), ("prior_strength", 3.0), ("tasks", ["click", "like"])]
+)
+def test_a_change_of_the_history_that_no_used_feature_notices_is_reported(
+    load, with_history, paths, key, value
+):
+    lines = accept_settings(load(changed(with_history, f"history.{key}", value)), paths)
+    assert [line.partition(":")[0] for line in lines] == [f"history.{key}"]
