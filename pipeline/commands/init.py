@@ -31,7 +31,7 @@ def init(folder: Path, source: Path) -> None:
     with Console(stderr=True).status("reading a sample of the table"):
         first = write_first_deployment(folder, source)
     roles = first.roles
-    spans = f"by {first.spans.by}" if first.spans.by else f"of {first.spans.count} rows"
+    spans = f"by {first.spans.by}" if first.spans.by else f"of {first.spans.rows} rows"
     click.echo(
         f"{folder}: time {first.time.column}, user {roles.user.name}, "
         f"item {roles.item.name if roles.item else 'none'}, surfaces {', '.join(first.surfaces)}, "

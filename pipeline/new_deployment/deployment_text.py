@@ -13,11 +13,14 @@ from pipeline.new_deployment.roles import FeatureGuess, Label
 _PRESENT = "presence { min_fraction: 1.0 min_count: 1 } value_count { min: 1 max: 1 }"
 _TYPES = {"text": "BYTES", "texts": "BYTES", "integer": "INT", "number": "FLOAT"}
 _ZILN_SHARE = 0.5
+_SEQUENCE_LENGTH = 20
+_SEQUENCE_BUCKETS = 128
 
 
 def deployment_text(first: FirstDeployment) -> str:
     """The content of `deployment.yaml`."""
-    return "\n".join([*_tasks(first), *_features(first), *_models(first), *_surfaces(first)]) + "\n"
+    parts = (_tasks, _history, _features, _models, _surfaces)
+    return "\n".join(line for part in parts for line in part(first)) + "\n"
 
 
 def schema_text(first: FirstDeployment) -> str:
@@ -96,23 +99,49 @@ def _task(label: Label) -> str:
     return f"{{kind: regression, group: {label.group}, unit: {label.unit}, scale: log1p{loss}}}"
 
 
+def _history(first: FirstDeployment) -> Iterator[str]:
+    yield "# From earlier spans: counts and smoothed mean labels of users and items, the user's last items."
+    yield "history:"
+    entities = ", ".join(f"{entity}: {column}" for entity, column in first.history_entities.items())
+    yield f"  entities: {{{entities}}}"
+    yield f"  tasks: [{', '.join(label.task for label in first.roles.labels)}]"
+    if "item" in first.history_entities:
+        item = first.history_entities["item"]
+        yield "  sequences:"
+        yield f"    items: {{entity: user, column: {item}, length: {_SEQUENCE_LENGTH}}}"
+
+
+def _history_features(first: FirstDeployment) -> Iterator[tuple[str, str]]:
+    """Name and settings of each history feature."""
+    for entity in first.history_entities:
+        for name in ("count", *(label.task for label in first.roles.labels)):
+            yield f"history_{entity}_{name}", "{kind: number}"
+    if "item" in first.history_entities:
+        buckets = next(f.buckets for f in first.roles.features if f.name == first.history_entities["item"])
+        yield "sequence_items", f"{{kind: bag, buckets: {buckets or _SEQUENCE_BUCKETS}}}"
+
+
 def _features(first: FirstDeployment) -> Iterator[str]:
     yield "# An id has about twice as many buckets as values. Without buckets, the schema lists its values."
     yield "features:"
     for feature in first.roles.features:
         buckets = f", buckets: {feature.buckets}" if feature.buckets else ""
         yield f"  {feature.name}: {{kind: {feature.kind}{buckets}}}"
+    yield from (f"  {name}: {settings}" for name, settings in _history_features(first))
 
 
 def _models(first: FirstDeployment) -> Iterator[str]:
-    features = ", ".join(feature.name for feature in first.roles.features)
+    features = [feature.name for feature in first.roles.features]
+    # In serving, history needs a feature store. So only the teacher has it.
+    history = [name for name, _ in _history_features(first)]
     tasks = [label.task for label in first.roles.labels]
     batch_size = 256 if first.profiles.source.num_rows > 50_000 else 64
     for role, embedding_size, trunk in (("teacher", 16, "[256, 128]"), ("student", 8, "[64, 32]")):
         yield f"{role}:"
         if role == "teacher":
             yield "  name: large"
-        yield f"  features: [{features}]"
+            yield "  # A student would need a feature store in serving to have history; the teacher does not serve."
+        yield f"  features: [{', '.join(features + history if role == 'teacher' else features)}]"
         yield f"  tasks: [{', '.join(tasks)}]"
         yield f"  architecture: {{embedding_size: {embedding_size}, trunk: {trunk}, input_dropout: 0.2}}"
         yield "  optimizer: {name: adagrad, learning_rate: 0.05}"

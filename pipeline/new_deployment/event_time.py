@@ -49,13 +49,13 @@ class SpanChoice(NamedTuple):
 
     Attributes:
         by: `hour`, `day` or `week`; None for a number of rows.
-        count: number of rows of the whole table in a span; None for a period.
+        rows: number of rows of a span; None for a period.
         num_spans: number of spans.
         reason: why, for a comment.
     """
 
     by: str | None
-    count: int | None
+    rows: int | None
     num_spans: int
     reason: str
 
@@ -105,8 +105,11 @@ def _read_as_time(database: Database, column: ColumnProfile) -> EventTime | None
                 local = f"to_timestamp({SOURCE}.{quoted} / {per_second}.0)"
                 return EventTime(column.name, unit, None, None, sql, local)
     if column.stored_as == "VARCHAR" and column.kind in ("text", "integer"):
-        tries = [(f"TRY_CAST({quoted} AS TIMESTAMP)", None)] if column.kind == "text" else []
-        tries += [(f"try_strptime({quoted}, {literal(form)})", form) for form in _FORMATS]
+        tries: list[tuple[str, str | None]] = [
+            (f"try_strptime({quoted}, {literal(form)})", form) for form in _FORMATS
+        ]
+        if column.kind == "text":
+            tries.insert(0, (f"TRY_CAST({quoted} AS TIMESTAMP)", None))
         for sql, form in tries:
             share = database.value(
                 f"SELECT coalesce(avg(CAST({sql} IS NOT NULL AND year({sql}) BETWEEN 1990 AND 2099"  # noqa: S608

@@ -35,6 +35,17 @@ class FirstDeployment:
     surfaces: tuple[str, ...]
 
     @property
+    def history_entities(self) -> dict[str, str]:
+        """`user` and `item` → the feature with the id."""
+        columns = {"user": self.roles.user, "item": self.roles.item}
+        return {
+            entity: feature.name
+            for entity, column in columns.items()
+            for feature in self.roles.features
+            if column is not None and feature.column is column and feature.kind == "id"
+        }
+
+    @property
     def burn_in_end(self) -> int:
         """The last span of the burn-in: about a third of all spans."""
         return max(0, self.spans.num_spans // 3 - 1)

@@ -84,7 +84,7 @@ def _rows(first: FirstDeployment) -> Iterator[str]:
         yield "# Unsure: the times have no offset. Name their zone, such as Europe/Berlin, if it is not UTC."
     yield f"time: {{value: {yaml_text(value)}{listed}}}"
     yield f"# {spans.reason}."
-    yield f"spans: {{count: {spans.count}}}" if spans.by is None else f"spans: {{by: {spans.by}}}"
+    yield f"spans: {{count: {spans.rows}}}" if spans.by is None else f"spans: {{by: {spans.by}}}"
     yield f"surface: {json.dumps(first.surface_sql, ensure_ascii=False)}"
     yield "# 5 % of the clusters are held out, and intervals resample clusters."
     yield f"cluster: {yaml_text(column_sql(roles.user))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class FeatureGuess:
         kind: kind of the feature, see `models.features.Feature`.
         buckets: number of buckets; 0 with a vocabulary or for a number.
         vocabulary: the values, if they are few.
-        is_user: whether it is the id of the user.
+        column: the column; None for a feature of the time.
         comment: what was unsure.
     """
 
@@ -82,7 +83,7 @@ class FeatureGuess:
     kind: str
     buckets: int = 0
     vocabulary: tuple[str, ...] = ()
-    is_user: bool = False
+    column: ColumnProfile | None = None
     comment: str = ""
 
 
@@ -147,7 +148,8 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
             roles.left_out[f"{column.table}.{column.name}"] = reason
             continue
         name = unique_name(plain_name(column.name), names)
-        roles.features.append(_feature(column, name, is_user=column is user))
+        guess = _feature(column, name, is_user=column is user)
+        roles.features.append(dataclasses.replace(guess, column=column))
     if not roles.features:
         raise BadInput(
             "no column for a feature", where=profiles.source.files, expected="ids, categories or numbers",
@@ -272,7 +274,7 @@ def _feature(column: ColumnProfile, name: str, *, is_user: bool) -> FeatureGuess
     )
     if is_number:
         return FeatureGuess(name, sql, "number", "quantiles", 20)
-    return FeatureGuess(name, sql, "text", "id", _buckets(column, values), values, is_user)
+    return FeatureGuess(name, sql, "text", "id", _buckets(column, values), values)
 
 
 def _buckets(column: ColumnProfile, vocabulary: Sequence[str]) -> int:

@@ -68,6 +68,13 @@ def test_roles_are_guessed_from_names_and_values(music, tmp_path):
     assert features["country"] == {"kind": "id"}
     assert features["tempo"] == {"kind": "quantiles", "buckets": 20}
     assert features["genres"] == {"kind": "bag"}
+    assert deployment["history"] == {
+        "entities": {"user": "listener", "item": "track"},
+        "tasks": ["skipped", "ms_played"],
+        "sequences": {"items": {"entity": "user", "column": "track", "length": 20}},
+    }
+    history = {"history_user_count", "history_item_ms_played", "sequence_items"}
+    assert history < set(deployment["teacher"]["features"]) - set(deployment["student"]["features"])
     assert not features.keys() & {"constant", "page", "skipped", "ms_played", "ts"}
     assert "# Not used: source.constant (one value)." in (tmp_path / "Müsik log" / "mapping.yaml").read_text()
 
