@@ -60,6 +60,10 @@ grid:
   passes: [1, 2, 3]
   input_dropouts: [0.0, 0.2, 0.4]
   soft_weights: [1.0, 4.0, 16.0]
+  finalists: 2
+  seeds: 2
+# `strategy` biases the labels of half of the values of this feature, and measures what students repeat.
+slice_feature: hour
 """
 
 
@@ -140,7 +144,7 @@ def _models(first: FirstDeployment) -> Iterator[str]:
         yield f"{role}:"
         if role == "teacher":
             yield "  name: large"
-            yield "  # A student would need a feature store in serving to have history; the teacher does not serve."
+            yield "  # Only the teacher has history: in serving, a student would need a feature store for it."
         yield f"  features: [{', '.join(features + history if role == 'teacher' else features)}]"
         yield f"  tasks: [{', '.join(tasks)}]"
         yield f"  architecture: {{embedding_size: {embedding_size}, trunk: {trunk}, input_dropout: 0.2}}"

@@ -203,6 +203,8 @@ def _labels(columns: Sequence[ColumnProfile], unsure: list[str]) -> list[Label]:
             got=", ".join(column.name for column in columns)[:300],
             fix="Add the outcome of each row, such as a click.",
         )  # fmt: skip
+    if not any(label.group == "pet" for label in labels):
+        labels[0] = dataclasses.replace(labels[0], group="pet")
     return labels
 
 
