@@ -118,6 +118,13 @@ def test_parquet_keeps_its_types_and_folders_are_columns(tmp_path: Path) -> None
         run(settings, tmp_path / "orders", tmp_path / "other")
 
 
+def test_the_hash_of_a_row_tells_a_null_from_an_empty_text(tmp_path: Path) -> None:
+    table = pa.table({"user": ["1", "1"], "item": [None, ""], "rating": [4, 4], "seconds": [MIDNIGHT] * 2})
+    pq.write_table(table, tmp_path / "t.parquet")
+    run(mapping(source=FileSettings(), example_id=None), tmp_path / "t.parquet", tmp_path / "log")
+    assert sorted(column(tmp_path / "log", 0, "item"), key=str) == ["", None]
+
+
 SHOP = [
     "Bestell-Nr;Kunde;Preis (EUR);Zeit;Land;Gekauft;Farbe",
     "1;1152921504606846977;1.299,95;05.03.2024 23:30;DE;ja;rot",

@@ -345,6 +345,15 @@ def test_two_imports_into_one_log_are_refused(tmp_path: Path) -> None:
         run(mapping(), source, tmp_path / "log")
 
 
+def test_the_folder_of_a_killed_import_is_emptied(tmp_path: Path) -> None:
+    spilled = tmp_path / "log" / ".import" / "spill" / "rows.tmp"
+    spilled.parent.mkdir(parents=True)
+    spilled.touch()
+    with workspace(tmp_path / "log") as folder:
+        assert list(folder.iterdir()) == []
+    assert not folder.exists()
+
+
 _KILLED = """
 import sys
 sys.path.insert(0, {repository!r})
