@@ -24,9 +24,9 @@ from pathlib import Path
 
 import duckdb
 
-from eventlog.importing.database import MEMORY_LIMIT
 from eventlog.importing.importer import import_table
-from eventlog.importing.mapping import (
+from eventlog.tables.database import MEMORY_LIMIT
+from eventlog.tables.mapping import (
     FeatureSettings,
     FileSettings,
     LabelSettings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eventlog.errors import BadInput
-from eventlog.importing.mapping import TableMapping
+from eventlog.tables.mapping import TableMapping
 from pipeline.settings_parser import parse_settings
 from pipeline.yaml_file import read_mapping
 

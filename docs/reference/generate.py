@@ -8,7 +8,7 @@ import re
 import typing
 from typing import Any
 
-from eventlog.importing.mapping import TableMapping
+from eventlog.tables.mapping import TableMapping
 from pipeline.config import Deployment
 
 _MARKS = {"<!-- settings -->": Deployment, "<!-- settings of a mapping -->": TableMapping}

@@ -1,1 +1,4 @@
-"""Imports a table of any tool as an event log, by a mapping that says what its columns mean."""
+"""Writes the spans of an event log from a table, by a mapping that says what the columns mean.
+
+Imports `eventlog.tables`, which reads the table, and the format of event logs.
+"""

@@ -12,11 +12,8 @@ import pyarrow as pa
 from eventlog.checks import check_tables
 from eventlog.columns import LogColumns
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, identifier
-from eventlog.importing.dirt import DirtReport
 from eventlog.importing.labels import BATCH_ROWS, MaturedRows
 from eventlog.importing.loading import LoadedTable, load_table, require_few_dropped
-from eventlog.importing.mapping import TableMapping
 from eventlog.importing.ordering import mark_duplicates, order_rows
 from eventlog.importing.prefetch import prefetched
 from eventlog.importing.record import meaning, read_record, require_same_meaning, write_record
@@ -34,6 +31,9 @@ from eventlog.importing.workspace import workspace
 from eventlog.importing.written_spans import WrittenSpans
 from eventlog.rows import IMPRESSION_SPAN, LABEL_PREFIX
 from eventlog.spans import span_folder, write_span
+from eventlog.tables.database import Database, identifier
+from eventlog.tables.dirt import DirtReport
+from eventlog.tables.mapping import TableMapping
 
 _TYPES = {"text": pa.string(), "integer": pa.int64(), "number": pa.float32()}
 

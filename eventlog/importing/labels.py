@@ -10,13 +10,13 @@ import duckdb
 import pyarrow as pa
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, identifier, literal
-from eventlog.importing.expressions import Expressions
-from eventlog.importing.mapping import LabelSettings
 from eventlog.importing.span_plan import GOOD, SpanRows, rows_between
 from eventlog.importing.staging import ROWS, Staging
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX
 from eventlog.spans import span_files
+from eventlog.tables.database import Database, identifier, literal
+from eventlog.tables.expressions import Expressions
+from eventlog.tables.mapping import LabelSettings
 
 BATCH_ROWS = 131_072
 

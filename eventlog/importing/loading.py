@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database
-from eventlog.importing.dirt import Dirt, DirtReport, percent
-from eventlog.importing.expressions import SOURCE, Expressions
-from eventlog.importing.mapping import TableMapping
-from eventlog.importing.relations import Relation, load_side_table, rejected_lines, relation_of
 from eventlog.importing.staging import BUCKET, ROWS, Staging
-from eventlog.importing.table_files import find_files, group_files
+from eventlog.tables.database import Database
+from eventlog.tables.dirt import Dirt, DirtReport, percent
+from eventlog.tables.expressions import SOURCE, Expressions
+from eventlog.tables.mapping import TableMapping
+from eventlog.tables.relations import Relation, load_side_table, rejected_lines, relation_of
+from eventlog.tables.table_files import find_files, group_files
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eventlog.importing.database import Database
 from eventlog.importing.staging import BUCKET, CONTENT, REASON, ROWS
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID
+from eventlog.tables.database import Database
 
 
 def order_rows(database: Database, *, is_source_ordered: bool, by_count: bool) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from eventlog.errors import BadInput
-from eventlog.importing.expressions import Expressions
-from eventlog.importing.mapping import TableMapping
+from eventlog.tables.expressions import Expressions
+from eventlog.tables.mapping import TableMapping
 
 RECORD_FILE = "_import.json"
 _COLUMNS = ("labels", "features")

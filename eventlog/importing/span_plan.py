@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database
-from eventlog.importing.event_time import period_name, period_sql, zone_sql
-from eventlog.importing.mapping import Period, SpanSettings
 from eventlog.importing.staging import BUCKET, REASON, ROWS
 from eventlog.rows import EXAMPLE_ID
+from eventlog.tables.database import Database
+from eventlog.tables.event_time import period_name, period_sql, zone_sql
+from eventlog.tables.mapping import Period, SpanSettings
 
 PERIODS = "__periods"
 GOOD = f"{REASON} IS NULL"

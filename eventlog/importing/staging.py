@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 import duckdb
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, identifier, literal
-from eventlog.importing.dirt import NUM_SAMPLES, Dirt
-from eventlog.importing.event_time import (
+from eventlog.rows import CLUSTER_ID, EVENT_TIME_MS, EXAMPLE_ID, LABEL_PREFIX, SURFACE
+from eventlog.tables.database import Database, identifier, literal
+from eventlog.tables.dirt import NUM_SAMPLES, Dirt
+from eventlog.tables.event_time import (
     BUCKET_MS,
     local_bucket_sql,
     milliseconds_sql,
     parsed_sql,
     zone_sql,
 )
-from eventlog.importing.expressions import SOURCE, Expressions, column_sql
-from eventlog.importing.mapping import TableMapping
-from eventlog.importing.relations import FILE, Relation
-from eventlog.rows import CLUSTER_ID, EVENT_TIME_MS, EXAMPLE_ID, LABEL_PREFIX, SURFACE
+from eventlog.tables.expressions import SOURCE, Expressions, column_sql
+from eventlog.tables.mapping import TableMapping
+from eventlog.tables.relations import FILE, Relation
 
 ROWS = "__rows"
 BUCKET = "__bucket"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from eventlog.importing.database import Database, literal
 from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN
 from eventlog.spans import complete_spans, span_files, span_versions
+from eventlog.tables.database import Database, literal
 
 
 class WrittenSpans:

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, identifier, literal
+from eventlog.tables.database import Database, identifier, literal
 from pipeline.new_deployment.table_profile import SOURCE, ColumnProfile, TableProfile
 
 _NAME = re.compile(

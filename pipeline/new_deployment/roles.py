@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import identifier
+from eventlog.tables.database import identifier
 from pipeline.new_deployment.event_time import EventTime
 from pipeline.new_deployment.names import plain_name, unique_name
 from pipeline.new_deployment.table_profile import SOURCE, ColumnProfile, Profiles, all_columns

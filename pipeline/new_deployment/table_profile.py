@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, identifier, literal
-from eventlog.importing.mapping import FileSettings
-from eventlog.importing.relations import relation_of
-from eventlog.importing.table_files import group_files
+from eventlog.tables.database import Database, identifier, literal
+from eventlog.tables.mapping import FileSettings
+from eventlog.tables.relations import relation_of
+from eventlog.tables.table_files import group_files
 from pipeline.new_deployment.names import plain_name, unique_name
 from pipeline.new_deployment.text_layout import TextLayout, guess_layout
 

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, literal
 from eventlog.names import MAX_NAME_LENGTH, name_fault, require_safe_path
+from eventlog.tables.database import Database, literal
 from pipeline.new_deployment.deployment_text import deployment_text, protocol_text, schema_text
 from pipeline.new_deployment.event_time import choose_spans, find_event_time
 from pipeline.new_deployment.first_deployment import FirstDeployment

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from eventlog.importing.mapping import SideTable, TableMapping, Window
+from eventlog.tables.mapping import SideTable, TableMapping, Window
 from pipeline.config import Deployment
 from pipeline.roles import Surface
 from tests.conftest import REPOSITORY

@@ -1,7 +1,7 @@
 import pytest
 
 from eventlog.errors import BadInput
-from eventlog.importing.mapping import LabelSettings, TimeSettings, Window
+from eventlog.tables.mapping import LabelSettings, TimeSettings, Window
 from pipeline.mapping_file import load_mapping
 
 GOOD = """

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventlog.importing.importer import import_table
-from eventlog.importing.mapping import (
+from eventlog.spans import span_files
+from eventlog.tables.mapping import (
     FeatureSettings,
     FileSettings,
     LabelSettings,
@@ -16,7 +17,6 @@ from eventlog.importing.mapping import (
     TableMapping,
     TimeSettings,
 )
-from eventlog.spans import span_files
 
 MIDNIGHT = 1_709_251_200
 """2024-03-01 00:00 in UTC, a Friday, in seconds."""

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from eventlog.errors import BadInput
-from eventlog.importing.mapping import FileSettings, LabelSettings, SpanSettings, TimeSettings
+from eventlog.tables.mapping import FileSettings, LabelSettings, SpanSettings, TimeSettings
 from tests.eventlog.importing.tables import MIDNIGHT, column, mapping, milliseconds, run, write_lines
 
 DAY_MS = 86_400_000

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from eventlog.errors import BadInput
-from eventlog.importing.mapping import FeatureSettings, LabelSettings, TimeSettings, Window
+from eventlog.tables.mapping import FeatureSettings, LabelSettings, TimeSettings, Window
 from tests.eventlog.importing.tables import column, line, mapping, run, write_lines
 
 

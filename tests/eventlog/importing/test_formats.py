@@ -12,7 +12,7 @@ import pytest
 from eventlog.checks import check_span
 from eventlog.errors import BadInput
 from eventlog.importing.importer import log_columns
-from eventlog.importing.mapping import (
+from eventlog.tables.mapping import (
     FeatureSettings,
     FileSettings,
     LabelSettings,

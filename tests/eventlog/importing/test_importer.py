@@ -12,7 +12,10 @@ from eventlog.checks import check_span
 from eventlog.errors import BadInput
 from eventlog.importing import importer
 from eventlog.importing.importer import log_columns
-from eventlog.importing.mapping import (
+from eventlog.importing.workspace import workspace
+from eventlog.own_columns import own_columns
+from eventlog.spans import complete_spans, span_files
+from eventlog.tables.mapping import (
     FeatureSettings,
     FileSettings,
     LabelSettings,
@@ -20,9 +23,6 @@ from eventlog.importing.mapping import (
     SideTable,
     SpanSettings,
 )
-from eventlog.importing.workspace import workspace
-from eventlog.own_columns import own_columns
-from eventlog.spans import complete_spans, span_files
 from tests.conftest import REPOSITORY
 from tests.eventlog.importing.tables import (
     COLUMNS,

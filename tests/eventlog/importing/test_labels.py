@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from eventlog.errors import BadInput
-from eventlog.importing.mapping import LabelSettings, Window
+from eventlog.tables.mapping import LabelSettings, Window
 from tests.eventlog.importing.tables import column, line, mapping, read, run, write_lines
 
 LIKED = LabelSettings(value="rating >= 1")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventlog.errors import BadInput
-from eventlog.importing.mapping import INTERNAL_PREFIX, FileSettings
+from eventlog.tables.mapping import INTERNAL_PREFIX, FileSettings
 
 _FORMATS = {
     ".csv": ("csv", ","), ".txt": ("csv", ","), ".tsv": ("csv", "\t"), ".tab": ("csv", "\t"),

@@ -6,8 +6,8 @@ import datetime
 import re
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, literal
-from eventlog.importing.mapping import Period, SpanSettings, TimeSettings
+from eventlog.tables.database import Database, literal
+from eventlog.tables.mapping import Period, SpanSettings, TimeSettings
 
 BUCKET_MS = 900_000
 """Zones change their offset at a quarter of an hour only, so one bucket lies in one period of any zone."""

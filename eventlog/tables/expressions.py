@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, identifier
+from eventlog.tables.database import Database, identifier
 
 SOURCE = "source"
 """Name of the source in expressions, for a column with the name of a side table."""

@@ -1,4 +1,4 @@
-from eventlog.importing.dirt import Dirt, DirtReport
+from eventlog.tables.dirt import Dirt, DirtReport
 
 
 def test_the_report_has_counts_shares_samples_and_notes() -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventlog.errors import BadInput
-from eventlog.importing.database import Database, identifier, literal
-from eventlog.importing.dirt import NUM_SAMPLES, Dirt, DirtReport
-from eventlog.importing.mapping import FileSettings
-from eventlog.importing.table_files import TableFiles
+from eventlog.tables.database import Database, identifier, literal
+from eventlog.tables.dirt import NUM_SAMPLES, Dirt, DirtReport
+from eventlog.tables.mapping import FileSettings
+from eventlog.tables.table_files import TableFiles
 
 _TYPES = {
     "text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "texts": "VARCHAR",
