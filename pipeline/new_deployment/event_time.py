@@ -22,6 +22,8 @@ _FORMATS = (
 _MIN_SHARE = 0.99
 _MIN_SPANS, _MAX_SPANS = 8, 60
 _NUM_COUNT_SPANS = 10
+MAX_DROPPED = 0.01
+"""Largest share of rows that the import may drop; written to the mapping."""
 
 
 class EventTime(NamedTuple):
@@ -151,4 +153,5 @@ def choose_spans(database: Database, time: EventTime, user: str, num_rows: int) 
         "no period gives 8 to 60 spans without a gap in which users come back; "
         "spans of equal size follow the order of time"
     )
-    return SpanChoice(None, count, num_rows // count, reason)
+    # The last rows wait until they fill a span, and the import may drop some rows.
+    return SpanChoice(None, count, int(num_rows * (1 - MAX_DROPPED)) // count, reason)

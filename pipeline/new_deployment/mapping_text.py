@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from pipeline.new_deployment.event_time import MAX_DROPPED
 from pipeline.new_deployment.first_deployment import FirstDeployment
 from pipeline.new_deployment.roles import column_sql
 from pipeline.new_deployment.table_profile import TableProfile
@@ -91,7 +92,7 @@ def _rows(first: FirstDeployment) -> Iterator[str]:
     yield "# Rows with the same example id are dropped. Without `example_id`, this is a hash of all columns."
     yield "duplicates: drop"
     yield "# A larger share of dropped rows ends the import."
-    yield "max_dropped: 0.01"
+    yield f"max_dropped: {MAX_DROPPED}"
 
 
 def _columns(first: FirstDeployment) -> Iterator[str]:

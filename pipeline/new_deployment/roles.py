@@ -118,7 +118,7 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     """
     source = [column for column in profiles.source.columns if column.name != time.column]
     unsure: list[str] = []
-    user = _user(source, profiles.source.num_rows, unsure)
+    user = _user(source, unsure)
     item = _named(source, _ITEM, lambda column: _is_id(column) and column is not user)
     surface = _named(
         source, _SURFACE, lambda column: column not in (user, item) and 1 < len(column.values) <= 20
@@ -175,11 +175,11 @@ def _is_id(column: ColumnProfile) -> bool:
     return column.kind in ("integer", "text") and column.num_distinct > 1
 
 
-def _user(columns: Sequence[ColumnProfile], num_rows: int, unsure: list[str]) -> ColumnProfile:
+def _user(columns: Sequence[ColumnProfile], unsure: list[str]) -> ColumnProfile:
     user = _named(columns, _USER, _is_id)
     if user is not None:
         return user
-    ids = [column for column in columns if _is_id(column) and column.num_distinct < num_rows / 2]
+    ids = [column for column in columns if _is_id(column) and column.num_distinct < column.num_rows / 2]
     if not ids:
         raise BadInput(
             "no column with a user", where="the source", expected="a column of ids that occur several times",

@@ -78,7 +78,7 @@ class TableProfile:
         files: name or pattern of the files, for the mapping.
         layout: how text files are written; None for Parquet.
         columns: the columns, in the order of the files.
-        num_rows: number of rows of the sample.
+        num_rows: number of rows of the whole table; the profiles are those of a sample.
         key: of a side table the column that it shares with the source.
     """
 
@@ -206,7 +206,7 @@ def _profile(database: Database, name: str, files: str, paths: list[Path]) -> Ta
         f"CREATE TABLE {table} AS SELECT {', '.join(map(identifier, relation.columns))}"  # noqa: S608
         f" FROM {relation.sql} USING SAMPLE reservoir({MAX_SAMPLE_ROWS} ROWS) REPEATABLE (1)"
     )
-    num_rows = database.value(f"SELECT count(*) FROM {table}")  # noqa: S608 - a quoted name
+    num_rows = database.value(f"SELECT count(*) FROM {relation.sql}")  # noqa: S608 - quoted names
     if not num_rows:
         raise BadInput(
             "a table without rows", where=str(paths[0]), expected="rows", got="none", fix="Give another file."
@@ -301,7 +301,7 @@ def _shared_key(main: TableProfile, table: TableProfile) -> str:
     """The first column whose values are unique in `table` and that the source has too; empty if none."""
     names = {column.name for column in main.columns}
     for column in table.columns:
-        if column.name in names and column.num_distinct == column.num_rows == table.num_rows:
+        if column.name in names and column.num_distinct == column.num_rows and not column.null_share:
             return column.name
     return ""
 
