@@ -161,12 +161,17 @@ def require_labels(
     """
     for task, count in num_labels.items():
         if not count:
-            later = f", choose a longer burn_in (this label comes {delays[task]} spans later)"
-            raise BadInput(
-                f"no label of task {task}" + (f" on {surface}" if surface else ""), where=where, got="none",
-                expected=f"values in column {LABEL_PREFIX + task}",
-                fix=f"Write the labels{later if delays[task] else ''}, or remove the task.",
-            )  # fmt: skip
+            raise no_label_error(task, delays[task], where, surface)
+
+
+def no_label_error(task: str, delay: int, where: str, surface: str | None = None) -> BadInput:
+    """The error for a task without a label; the arguments are those of `require_labels`."""
+    later = f", choose a longer burn_in (this label comes {delay} spans later)"
+    return BadInput(
+        f"no label of task {task}" + (f" on {surface}" if surface else ""), where=where, got="none",
+        expected=f"values in column {LABEL_PREFIX + task}",
+        fix=f"Write the labels{later if delay else ''}, or remove the task.",
+    )  # fmt: skip
 
 
 def _row_kinds(columns: LogColumns) -> list[_RowKind]:

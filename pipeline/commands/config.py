@@ -9,6 +9,7 @@ from rich.console import Console
 
 from pipeline.commands.events import span_progress
 from pipeline.commands.options import FILE, FOLDER
+from pipeline.errors import print_error
 
 
 @click.group()
@@ -28,6 +29,8 @@ def config() -> None:
 def check(file: Path, events: Path | None) -> None:
     """Check FILE and print its first error, or a summary of the deployment.
 
+    With --events, all faults of the log are printed, one line each; then the exit code is 2.
+
     The check also reads the schema and builds the feature transformation, without fitting it to data.
     """
     from components.event_schema import read_schema, with_history
@@ -40,12 +43,16 @@ def check(file: Path, events: Path | None) -> None:
     build_graph(schema, deployment.features)
     if events is not None:
         from eventlog.spans import span_versions
-        from pipeline.driver.log_checks import check_log
+        from pipeline.driver.log_checks import find_log_faults
         from pipeline.observation.surfaces import describe_shares, surfaces_without_student
 
         spans = span_versions(events)
         with span_progress(len(spans)) as on_span:
-            check_log(deployment, events, on_span)
+            faults = find_log_faults(deployment, events, on_span)
+        for fault in faults:
+            print_error(fault)
+        if faults:
+            raise click.exceptions.Exit(2)
         if shares := surfaces_without_student(deployment, events, spans):
             click.echo(f"surfaces of the event log without a student: {describe_shares(shares)}")
     click.echo(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from eventlog.checks import check_span, require_labels
+from eventlog.checks import check_span, no_label_error
 from eventlog.errors import BadInput
 from eventlog.spans import count_labels, count_surfaces, span_versions
-from models.tasks import Task
 from pipeline.config import Deployment
 
 
@@ -17,28 +17,61 @@ class InputNotReady(BadInput):
     """An input is not available yet; `serve-loop` waits for it instead of failing."""
 
 
-def check_log(deployment: Deployment, events: Path, on_span: Callable[[int, int], object]) -> None:
+def find_log_faults(
+    deployment: Deployment, events: Path, on_span: Callable[[int, int | None], object]
+) -> list[BadInput]:
     """Checks every span of the log, then the rows and labels in the burn-in's spans.
 
     Args:
         deployment: The configuration, with the tasks and the surfaces that run a burn-in.
         events: The event log.
-        on_span: Called after each check with the span and its number of rows.
+        on_span: Called after each check with the span and its number of rows; None for a faulty span.
 
-    Raises:
-        BadInput: at the first fault; see `check_span`, `require_spans`, `require_rows` and `require_labels`.
+    Returns:
+        The first fault of each span. If the spans of the burn-in have none, also each task without labels and
+        each surface without rows.
     """
     columns = deployment.event_columns.read()
+    faults: dict[int, BadInput] = {}
     for span in span_versions(events):
-        counts = check_span(events, span, columns)
-        on_span(span, counts.total)
+        try:
+            on_span(span, check_span(events, span, columns).total)
+        except BadInput as fault:
+            faults[span] = fault
+            on_span(span, None)
     spans = deployment.burn_in_spans
-    require_spans(events, spans, "the burn-in")
-    _require_labels(events, spans, deployment.teacher_job().tasks)
-    for name, surface in deployment.surfaces.items():
-        if surface.burn_in:
-            require_rows(events, spans, name)
-            _require_labels(events, spans, deployment.student_job(name).tasks, name)
+    try:
+        require_spans(events, spans, "the burn-in")
+    except InputNotReady as missing:
+        return [*faults.values(), missing]
+    if faults.keys() & set(spans):
+        return list(faults.values())
+    return [*faults.values(), *_burn_in_faults(deployment, events)]
+
+
+def _burn_in_faults(deployment: Deployment, events: Path) -> Iterator[BadInput]:
+    """Yields a fault for each surface without rows, and for each task without labels, in the burn-in."""
+    spans, where = deployment.burn_in_spans, _where(events, deployment.burn_in_spans)
+    teacher_tasks = deployment.teacher_job().tasks
+    by_surface = count_labels(events, spans, deployment.tasks)
+    total = sum(by_surface.values(), Counter[str]())
+    for name in teacher_tasks:
+        if not total[name]:
+            yield no_label_error(name, deployment.tasks[name].delay, where)
+    for surface, settings in deployment.surfaces.items():
+        if not settings.burn_in:
+            continue
+        if surface not in by_surface:
+            yield _no_rows_error(surface, list(by_surface), spans)
+            continue
+        for name in deployment.student_job(surface).tasks:
+            # Without a label on any surface, the teacher's fault has named the task.
+            if not by_surface[surface][name] and (total[name] or name not in teacher_tasks):
+                yield no_label_error(name, deployment.tasks[name].delay, where, surface)
+
+
+def _where(events: Path, spans: range) -> str:
+    return f"{events}, spans {spans[0]} to {spans[-1]}"
 
 
 def require_spans(events: Path, spans: range, purpose: str) -> None:
@@ -65,11 +98,14 @@ def require_rows(events: Path, spans: range, surface: str) -> None:
         BadInput: if it has none. The message lists the surfaces of the log and suggests a similar name.
     """
     in_log = count_surfaces(events, spans)
-    if surface in in_log:
-        return
+    if surface not in in_log:
+        raise _no_rows_error(surface, list(in_log), spans)
+
+
+def _no_rows_error(surface: str, in_log: Sequence[str], spans: range) -> BadInput:
     close_names = difflib.get_close_matches(surface, in_log, n=1)
     fix = f"Did you mean {close_names[0]!r}?" if close_names else "Rename the surface."
-    raise BadInput(
+    return BadInput(
         "a surface without rows", where=f"surfaces.{surface}",
         expected=f"rows of {surface!r} in spans {spans[0]} to {spans[-1]}",
         got=f"rows of {', '.join(in_log)}"[:200],
@@ -92,14 +128,3 @@ def require_rows_in_first_span(deployment: Deployment, events: Path, surface: st
         # The pipeline of the span reports the fault later.
         return
     require_rows(events, range(span, span + 1), surface)
-
-
-def _require_labels(
-    events: Path, spans: range, tasks: Mapping[str, Task], surface: str | None = None
-) -> None:
-    """Checks that each task has labels in the spans: of one surface, or of all if `surface` is None."""
-    by_surface = count_labels(events, spans, tasks)
-    counts = by_surface.values() if surface is None else [by_surface[surface]]
-    num_labels = {task: sum(count[task] for count in counts) for task in tasks}
-    delays = {name: task.delay for name, task in tasks.items()}
-    require_labels(num_labels, delays, f"{events}, spans {spans[0]} to {spans[-1]}", surface)

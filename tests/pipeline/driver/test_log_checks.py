@@ -10,7 +10,12 @@ from eventlog.errors import BadInput
 from eventlog.simulator import simulate
 from eventlog.spans import count_labels, count_surfaces, span_files
 from pipeline.config_file import load_deployment
-from pipeline.driver.log_checks import InputNotReady, check_log, require_rows, require_rows_in_first_span
+from pipeline.driver.log_checks import (
+    InputNotReady,
+    find_log_faults,
+    require_rows,
+    require_rows_in_first_span,
+)
 from pipeline.observation.surfaces import describe_shares, surfaces_without_student
 from tests.conftest import REPOSITORY
 
@@ -34,8 +39,12 @@ def change(log, span, name, column):
 
 
 def checked(deployment, log):
+    """Spans with their numbers of rows; raises the only fault."""
     spans = {}
-    check_log(deployment, log, spans.__setitem__)
+    faults = find_log_faults(deployment, log, spans.__setitem__)
+    assert len(faults) <= 1
+    if faults:
+        raise faults[0]
     return spans
 
 
@@ -47,6 +56,27 @@ def test_every_span_is_checked(deployment, log):
     change(log, 0, "hour", lambda table: table["hour"].cast(pa.string()))
     with pytest.raises(BadInput, match=r"span=0/part-00000\.parquet: wrong type of column hour"):
         checked(deployment, log)
+
+
+def test_all_faults_of_the_log_are_found_at_once(deployment, log):
+    change(log, 0, "hour", lambda table: table["hour"].cast(pa.string()))
+    surfaces = {"tab1": deployment.surfaces["tab_1"], **deployment.surfaces}
+    changed = dataclasses.replace(deployment, surfaces=surfaces, burn_in="1:2")
+    spans = {}
+    faults = find_log_faults(changed, log, spans.__setitem__)
+    assert spans == {0: None, 1: 200, 2: 200, 3: 400}
+    assert [str(fault).partition(": expected")[0].rpartition("/")[2] for fault in faults] == [
+        "part-00000.parquet: wrong type of column hour",
+        "log, spans 1 to 2: no label of task ltv",
+        "surfaces.tab1: a surface without rows",
+    ]
+
+
+def test_the_rows_of_a_faulty_burn_in_are_not_counted(deployment, log):
+    change(log, 2, "hour", lambda table: table["hour"].cast(pa.string()))
+    surfaces = {"tab1": deployment.surfaces["tab_1"]}
+    (fault,) = find_log_faults(dataclasses.replace(deployment, surfaces=surfaces), log, lambda *_: None)
+    assert "wrong type of column hour" in str(fault)
 
 
 def test_the_log_must_have_the_burn_in(deployment, log):
