@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         for span in measure(Path(folder), given.spans, given.examples_per_span):
             spans.append(span)
             print(json.dumps(span), flush=True)
-    # The first spans warm up Beam and TensorFlow and have no labels of all tasks yet.
+    # The first spans warm up Beam and TensorFlow, and their history lacks the labels of some tasks.
     later = spans[len(spans) // 2 :]
     rates = {arm: median(span["rows"] / span["cpu_seconds"][arm] for span in later) for arm in ARMS}
     last = spans[-1]
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measure(folder: Path, num_spans: int, examples_per_span: int) -> Any:
-    """Yields per span its rows, the seconds of each arm, and the size of the state and of the log so far."""
+    """Yields per span its rows, the seconds of each arm, and the sizes of state and log so far."""
     from components.history.settings import History, HistorySource, ItemSequence
     from eventlog.simulator import simulate
 

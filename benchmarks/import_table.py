@@ -3,7 +3,7 @@
 The source is a CSV file with 14 days of events, in 16 columns, of which the mapping uses 14. The plain copy
 is `COPY (SELECT * FROM source) TO … (FORMAT parquet)` with the same memory limit; it checks and orders
 nothing. Each runs in a process of its own, so that its peak memory is its own. The ratio is the copy's time
-divided by ours: above 1, ours is faster.
+divided by the import's: above 1, the import is faster.
 
 Usage: `python -m benchmarks.import_table [--rows 10000000] [--shuffled]`. With `--shuffled` the source is in
 no order, so that the import sorts it.
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_source(folder / "events.csv", options.rows, shuffled=options.shuffled)
-        steps = {step: _run_step(step, folder) for step in ("copy", "import")}
+        steps = {step: _run_in_own_process(step, folder) for step in ("copy", "import")}
         size = (folder / "events.csv").stat().st_size
     for step, figures in steps.items():
         print(
@@ -148,7 +148,7 @@ def _peak_mb() -> float:
     return int(kilobytes) / 1000
 
 
-def _run_step(step: str, folder: Path) -> dict[str, float]:
+def _run_in_own_process(step: str, folder: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.import_table", "--step", step, "--folder", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

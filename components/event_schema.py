@@ -105,7 +105,7 @@ def check_history(schema: schema_pb2.Schema, path: Path, history: History) -> No
     """
     columns = used_columns(schema)
     wanted = [(column, f"history.entities.{name}") for name, column in history.entities.items()]
-    wanted += [(one.column, f"history.sequences.{name}") for name, one in history.sequences.items()]
+    wanted += [(sequence.column, f"history.sequences.{name}") for name, sequence in history.sequences.items()]
     mismatches = [
         mismatch
         for name, reason in wanted

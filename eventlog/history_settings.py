@@ -16,7 +16,7 @@ class HistorySettings:
     """The entities and tasks whose past becomes the features `history_<entity>_{count,<task>}`.
 
     Attributes:
-        entities: kind of entity, such as `user` → column with its id.
+        entities: kind of entity, such as users → column with its id.
         tasks: immediate tasks; each gives every entity a feature, the smoothed mean of its labels.
         prior_strength: weight of the global mean, as a number of labels, in the smoothed means.
     """

@@ -138,9 +138,9 @@ def _bucket_ids(values: Tensor, name: str, feature: Feature) -> Tensor:
     strings = values if values.dtype == tf.string else tf.strings.as_string(values)
     if not feature.vocabulary:
         return tft.hash_strings(strings, feature.buckets) + 1
-    # One comparison per value of the vocabulary, without a lookup table: a table would be a further resource
-    # of the graph, with a file or a name that differs between two exports.
-    # TensorFlow's fingerprint of a graph ignores constants, so the feature version finds this name.
+    # Each value is compared with every value of the vocabulary. A lookup table would be a further resource of
+    # the graph, with a file or a name that differs between two exports.
+    # TensorFlow's fingerprint of a graph ignores constants, so `feature_version` hashes this name.
     digest = hashlib.sha256(json.dumps([name, feature.vocabulary]).encode()).hexdigest()
     vocabulary = tf.constant(feature.vocabulary, name=f"{VOCABULARY_PREFIX}{digest}")
     matches = tf.equal(strings[:, tf.newaxis], vocabulary[tf.newaxis])

@@ -16,7 +16,7 @@ from models.features import Feature, ServedValue
 Tensor = Any
 
 VOCABULARY_PREFIX = "vocabulary_"
-"""Followed by a SHA-256, the name of a constant with the vocabulary of one feature."""
+"""Prefix of the name of a constant with the vocabulary of one feature; a SHA-256 follows."""
 
 
 def feature_version(transform_graph_dir: str) -> str:
@@ -25,6 +25,7 @@ def feature_version(transform_graph_dir: str) -> str:
     A warm start needs the graph that the model was trained on. With another graph, ids and scales would
     silently change their meaning. TensorFlow numbers functions by a counter of the process, so two exports of
     one graph differ in these numbers. TensorFlow's fingerprint ignores them.
+    It also ignores constants, so the names of the vocabularies' constants are hashed too.
 
     Args:
         transform_graph_dir: folder of the TransformGraph artifact.
@@ -56,7 +57,7 @@ class TransformGraph:
             columns.
 
     Raises:
-        BadInput: if the graph cannot be read, or was frozen with other features.
+        BadInput: if the graph cannot be read, lacks a feature, or has other buckets for one.
     """
 
     def __init__(self, uri: str, features: Mapping[str, Feature]) -> None:
@@ -83,7 +84,7 @@ class TransformGraph:
         self.served_spec = {
             name: spec for name, spec in self.raw_spec.items() if features[name].served_as is None
         }
-        """The same without the columns that only training reads."""
+        """`raw_spec` without the columns that only training reads."""
 
     def with_served_values(self, raw: Mapping[str, Tensor], num_rows: Tensor) -> dict[str, Tensor]:
         """Adds the columns that only training reads, each with its constant value; see `Feature.served_as`.

@@ -23,8 +23,9 @@ def load_deployment(path: Path) -> Deployment:
     """Reads a deployment's YAML file.
 
     Raises:
-        BadInput: if the file is missing, is not YAML, or has an unknown key or a wrong value; or if a
-            feature or task does not fit the schema. The message names one fault, an unknown key first.
+        BadInput: if the file is missing, is not YAML, or has an unknown key or a wrong value; or if
+            features, tasks or history do not fit the schema. The message names one fault; an unknown key
+            comes first.
     """
     document = read_document(path)
     _add_vocabularies(document, path)

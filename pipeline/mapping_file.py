@@ -1,4 +1,4 @@
-"""Reads the YAML file of `rankdistill events import`."""
+"""Reads a mapping, the YAML file of `rankdistill events import`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def parse_settings(cls: type[T], document: Mapping[str, Any], path: Path, fix: s
         cls: the class of settings.
         document: the content of a YAML file.
         path: the file, for error messages.
-        fix: what to do about a wrong value: where the keys are described.
+        fix: advice about a wrong value, such as the page that describes the keys.
 
     Raises:
         BadInput: if the document has an unknown key or a wrong value. The message names one fault, an unknown

@@ -295,7 +295,7 @@ KINDS = [
      ["table.csv: span", "too many rows are dropped"]),
     ("no label", IMPORT, table(row="1,,1709251200"),
      ["out/span=0: column label_liked is null in all fresh rows"]),
-    ("a log of another tool", (*IMPORT[:-1], "log"), table(), ["log: not a log of events import"]),
+    ("a log of another tool", (*IMPORT[:-1], "log"), table(), ["log: not an imported log"]),
     # Label stores.
     ("no store", ("labels", "ls", "--store", "delta:none"), nothing, ["no label store", "delta:none"]),
     ("not a store", ("labels", "gc", "--store", "delta:log", "--dry-run"), nothing, ["no label store"]),

@@ -17,7 +17,7 @@ _SINGLE_SPAN = re.compile(r"spans=(\d+)-\1(?:-v(\d+))?")
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Block:
-    """The spans from `first` to `end - 1`: a power of 2 of them, aligned."""
+    """The spans from `first` to `end - 1`. Their number is a power of 2 and divides `first`."""
 
     first: int
     end: int
@@ -74,14 +74,14 @@ def named_versions(names: Iterable[str]) -> dict[int, int]:
 
 
 def has_spans(block: Block, versions: Mapping[int, int]) -> bool:
-    """Whether at least one span of the block is complete; another block has no files."""
+    """Whether at least one span of the block is complete. A block without a complete span has no files."""
     return any(block.first <= span < block.end for span in versions)
 
 
 def missing_blocks(
     wanted: Iterable[Block], versions: Mapping[int, int], is_stored: Callable[[Block], bool]
 ) -> list[Block]:
-    """The blocks to compute until all wanted ones are stored, each after its halves."""
+    """The blocks to compute so that all wanted blocks are stored, each after its halves."""
     missing: dict[Block, None] = {}
 
     def visit(block: Block) -> None:

@@ -1,7 +1,7 @@
 """Adds the history columns to rows: looks up the totals of the ids of the rows, and joins them.
 
-The history of a row is that of its impression's span: only spans before it count. So a matured row has the
-same history as the fresh row of its impression.
+Only the spans before the span of a row's impression count. So a matured row has the same history as the fresh
+row of its impression.
 """
 
 from __future__ import annotations
@@ -39,26 +39,28 @@ from eventlog.rows import EVENT_TIME_MS, IMPRESSION_SPAN
 
 Array = Any
 Question = tuple[int, str, int]
-"""Impression span, entity and shard: one worker answers all ids of a question from the shard's files."""
+"""Impression span, entity and shard. One worker looks up all ids of a question in the same files."""
 Answered = tuple[Question, pa.Table]
+"""A question with its answer, see `Lookup.answer`."""
 
 _MS_PER_HOUR = 3_600_000.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
-    """The history of the rows of one span of the log; its state is complete.
+    """Looks up the history of rows in the files of a state.
 
     Attributes:
-        state: the state.
-        priors: impression span → mean label of each task over all rows of its history; 0 without labels.
+        state: the state, with all blocks that the history of the rows needs.
+        priors: impression span → mean label of each task over all rows that count for this span; 0 without
+            labels.
     """
 
     state: HistoryState
     priors: Mapping[int, tuple[float, ...]]
 
     def questions(self, rows: pa.Table) -> Iterator[tuple[Question, pa.Array]]:
-        """Yields the distinct ids of some rows, text, by question."""
+        """Yields each question with its ids: the distinct ids of some rows, as text."""
         history = self.state.history
         for span, where in _spans_of(rows):
             selected = rows.filter(pa.array(where))
@@ -72,8 +74,8 @@ class Lookup:
         """The features of those ids that have a history.
 
         Returns:
-            Column `id`; the count and the smoothed means, float32; per sequence its items and their times,
-            newest first.
+            Column `id`; float32 `impressions`, log1p of their number, and `known_<task>`, the smoothed mean
+            label; per sequence its items and their times, newest first.
         """
         span, entity, _ = question
         history, totals = self.state.history, self._totals(question, ids)
@@ -138,7 +140,7 @@ class Lookup:
         history = self.state.history
         names = [history_column(entity, name) for name in (COUNT, *history.tasks)]
         numbers = np.zeros((len(names), rows.num_rows), np.float32)
-        # The row of each row's answer in `found`, -1 if its id is new.
+        # For each row, the row of its id in the concatenated `found`; -1 if the id has no history.
         positions = np.full(rows.num_rows, -1)
         found: list[pa.Table] = []
         num_found = 0
@@ -158,7 +160,7 @@ class Lookup:
         return features
 
     def _numbers(self, column: pa.ChunkedArray, span: int, found: pa.Table | None) -> tuple[Array, Array]:
-        """`[1 + tasks, rows]` float32 count and means; `[rows]` int rows of `found`, -1 for a new id."""
+        """`[1 + tasks, rows]` float32 count and means; `[rows]` int rows of `found`, -1 without history."""
         history = self.state.history
         default = np.array([0.0, *self.priors[span]])[:, None]
         row_of_pair, ids = ids_of_rows(column)
@@ -167,7 +169,7 @@ class Lookup:
         else:
             indices = pc.index_in(ids, value_set=as_array(found[ID])).fill_null(-1).to_numpy()
             names = [IMPRESSIONS, *(task_columns(task)[0] for task in history.tasks)]
-            # The last column stands for a new id: the index -1 selects it.
+            # The index -1 of an id without history selects the last column.
             values = np.hstack([np.stack([found[name].to_numpy() for name in names]), default])
         num_ids = np.bincount(row_of_pair, minlength=len(column))
         sums = np.stack([np.bincount(row_of_pair, row[indices], len(column)) for row in values])
@@ -191,7 +193,7 @@ def open_lookup(state: HistoryState, spans: Iterable[int]) -> Lookup:
 
 
 def complete_here(state: HistoryState, spans: Iterable[int]) -> Lookup:
-    """Computes what the history of these impression spans still lacks, in this process, without Beam."""
+    """Computes the missing blocks for these impression spans in this process; returns their lookup."""
     spans = list(spans)
     build = plan_build(state, spans)
     if build is not None:
@@ -204,9 +206,9 @@ def add_history(lookup: Lookup, rows: pa.Table) -> pa.Table:
     return lookup.add_columns(rows, lookup.answer_all(rows))
 
 
-def select_ids(answer: pa.Table, ids: pa.Array) -> pa.Table:
-    """The part of an answer about some ids."""
-    return answer.filter(pc.is_in(answer[ID], value_set=ids))
+def select_ids(table: pa.Table, ids: pa.Array) -> pa.Table:
+    """The rows of an answer, or of totals, with one of these ids."""
+    return table.filter(pc.is_in(table[ID], value_set=ids))
 
 
 def _spans_of(rows: pa.Table) -> Iterator[tuple[int, Array]]:
@@ -230,9 +232,9 @@ def _sequence_features(
     """The three columns of a sequence; null in a row without an earlier item.
 
     Args:
-        name: the sequence.
+        name: name of the sequence.
         row_times: `[rows]` int64 milliseconds.
-        positions: `[rows]` int row of `found`; -1 for a new id.
+        positions: `[rows]` int row of `found`; -1 for an id without history.
         found: lists of items and of their times, newest first; None without any answer.
     """
     names = sequence_columns(name)
@@ -264,7 +266,7 @@ def _sequence_features(
 
 def _lists(counts: Array, values: pa.Array, empty: Array | None = None) -> pa.Array:
     """Lists with these numbers of values; null where `empty` (`[lists]` bool) is True."""
-    # A list is null if its first offset is.
+    # A list is null if its first offset is null.
     mask = None if empty is None else np.append(empty, False)
     offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32(), mask=mask)
     return pa.ListArray.from_arrays(offsets, values)

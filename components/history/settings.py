@@ -1,4 +1,4 @@
-"""Declares the history features of a deployment, and names the columns that they add to the event log's."""
+"""Declares the history features of a deployment, and names the columns that they add to rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.settings import Count, Positive, settings, to_json
 
 COUNT = "count"
 HISTORY_PREFIX = "history_"
-"""Begins the columns of entities, which have a value in every row; those of sequences may be null."""
+"""Prefix of the columns of entities, which are never null. The columns of sequences may be null."""
 ITEMS_TYPE = pa.list_(pa.string())
 AGES_TYPE = pa.list_(pa.int64())
 NUMBER_TYPE = pa.float32()
@@ -24,11 +24,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @settings
 class Window:
-    """How fast a history forgets; exactly one of the two.
+    """How fast a history forgets; exactly one of the two keys is set.
 
     Attributes:
-        spans: Only this number of spans before the row's own count.
-        half_life: A span's weight halves every `half_life` spans. The span before the row's own has weight 1.
+        spans: Number of spans in the history: those just before the row's span.
+        half_life: A span's weight halves every `half_life` spans. The span just before the row's span has
+            weight 1.
     """
 
     spans: Count | None = None
@@ -47,7 +48,7 @@ class ItemSequence:
     """The last items of each entity of one kind, such as the last articles of a user.
 
     Attributes:
-        entity: Name of the entities, a key of `history.entities`.
+        entity: Name of the entity, a key of `history.entities`.
         column: Column of the event log with the item. A row where it is null adds no item.
         length: Largest number of items.
     """
@@ -76,8 +77,8 @@ class History:
             limits the sequences.
         prior_strength: Weight of the mean over all rows in a smoothed mean, as a number of labels.
         sequences: Name → sequence.
-        shards: Number of files per entity and span, for the work of as many Beam workers. It does not change
-            the features.
+        shards: Number of files per entity and block. As many Beam workers can share the work. The number
+            does not change the features.
     """
 
     entities: dict[str, str]
@@ -92,7 +93,8 @@ class History:
 
         Raises:
             ValueError: if there is no entity; a sequence names an entity that is not declared; a name is not
-                lower-case letters, digits and `_`; or two columns have the same name.
+                a lower-case letter and then lower-case letters, digits and `_`; or two columns have the same
+                name.
         """
         if not self.entities:
             raise ValueError("history.entities must name at least one entity, got none. Add one.")
@@ -170,7 +172,7 @@ _FORMAT = 1
 
 @settings
 class HistorySource:
-    """The history of a run: its settings, its log and the place of its state.
+    """The history of a run: its settings, its log and the folder of its state.
 
     Attributes:
         history: The settings.

@@ -1,4 +1,4 @@
-"""The state of a history: one folder of Parquet files per dyadic block of spans, never changed once written.
+"""The state of a history: for each block of spans a folder of Parquet files with totals, which never change.
 
 FOLDER/<fingerprint>/spans=A-B/<entity>-<shard>.parquet
 
@@ -30,7 +30,7 @@ from eventlog.spans import span_files, span_versions
 
 _LOG = logging.getLogger(__name__)
 _ABANDONED_AFTER_SECONDS = 86_400.0
-"""An attempt of this age belongs to a killed process; its folder is deleted."""
+"""An attempt that is older belongs to a killed process; its folder is deleted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ def open_state(source: HistorySource, columns: LogColumns) -> HistoryState:
 
     Args:
         source: settings, log and folder.
-        columns: the columns of the deployment, with those of the history.
+        columns: the columns that the deployment reads, including the ids and items of the history.
     """
     history = source.history
     delays = {task: columns.delays[task] for task in history.tasks}
@@ -104,7 +104,7 @@ def open_state(source: HistorySource, columns: LogColumns) -> HistoryState:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """A row group of a span's file: what one worker counts at a time.
+    """A row group of a span's file. A worker counts one unit at a time.
 
     Attributes:
         span: the span.
@@ -148,11 +148,11 @@ class Build:
                 yield (entity, shard), (unit.span, unit.number, part)
 
     def write_shard(self, key: tuple[str, int], counted: Iterable[tuple[int, int, pa.RecordBatch]]) -> int:
-        """Writes one shard of every missing block; returns the number of ids that it has received.
+        """Writes one shard of every missing block; returns the number of rows in `counted`, one for each id.
 
         Args:
             key: entity and shard.
-            counted: what `count_unit` has yielded for the key, in any order.
+            counted: the values that `count_unit` has yielded for the key, in any order.
         """
         # Units are added up in the order of the file, not in that of their arrival.
         ordered = sorted(counted, key=lambda part: part[:2])
@@ -164,7 +164,7 @@ class Build:
                 totals = add_up(parts, self.state.history, key[0])
             path = self._folder(block) / file_name(*key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Two workers may write the same shard, if Beam repeats one: each replaces the file as a whole.
+            # If Beam repeats a bundle, two workers write the same shard. Each replaces the file as a whole.
             partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             write_table(totals, partial)
             partial.replace(path)
@@ -177,7 +177,11 @@ class Build:
         return sum(Path(file).stat().st_size for file in logged) + self.state.num_bytes(halves)
 
     def publish(self) -> None:
-        """Makes the blocks visible, each in one step; blocks that another attempt has published are kept."""
+        """Makes the blocks visible, each in one step; blocks that another attempt has published are kept.
+
+        Raises:
+            RuntimeError: if a block lacks files, because Beam has lost work.
+        """
         for block in self.blocks:
             num_files = len(list(self._folder(block).glob("*.parquet")))
             if num_files != len(self.state.keys):
@@ -205,10 +209,10 @@ class Build:
 
 
 def plan_build(state: HistoryState, spans: Iterable[int]) -> Build | None:
-    """What is missing for the history of the rows of some spans; None if nothing is.
+    """Starts an attempt to compute the blocks that the history of some spans lacks; None if it lacks none.
 
-    A span whose columns of the history are faulty adds nothing, since its rows cannot be trusted; a revision
-    of the span counts.
+    A span adds nothing to the history if a column that the history reads is faulty. A corrected version of
+    the span counts.
     """
     wanted = [block for span in spans for block in state.blocks_before(span)]
     blocks = missing_blocks(wanted, state.versions, lambda block: state.path(block).is_dir())

@@ -22,7 +22,7 @@ Array = Any
 ID = "id"
 IMPRESSIONS = "impressions"
 ALL_ROWS = "_rows"
-"""Stands for an entity that is in every row, with the id "". Its means are the priors."""
+"""Name of an entity that is in every row, with the id "". Its mean labels are `Lookup.priors`."""
 TIMES_TYPE = pa.list_(pa.int64())
 _HASH_KEY = "rank-history-v01"
 

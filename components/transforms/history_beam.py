@@ -1,6 +1,6 @@
 """Computes the state of a history, and looks up the history of rows, with Beam.
 
-One element is a row group of the log, or the ids of a row range in one shard of the state: never a row.
+An element of a PCollection is a row group of the log, or the ids of a row range in one shard of the state.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from components.history.lookup import Answered, Lookup, Question, open_lookup, s
 from components.history.state import Build, HistoryState, Unit, build_here, plan_build
 
 SMALL_BYTES = 2**26
-"""Work that reads at most so many bytes of files is done in one process: the stages of Beam take longer."""
+"""Work that reads at most so many bytes of files is done in one process. Beam's stages would take longer."""
 
 
 @dataclasses.dataclass
 class BuildHistory(beam.PTransform):
-    """Computes the missing runs of a state.
+    """Computes the missing blocks of a state.
 
     Attributes:
-        build: the missing runs and the row groups of their spans.
+        build: the missing blocks and the row groups of their spans.
 
-    Yields (as a PCollection): dicts of numbers of ids: `counted` by a row group, `received` by a shard.
+    Yields (as a PCollection): dicts with a number of ids: `counted` in a row group or `received` by a shard.
     """
 
     build: Build
@@ -62,7 +62,7 @@ class BuildHistory(beam.PTransform):
 def complete_history(
     state: HistoryState, spans: Iterable[int], run: Callable[[beam.PTransform], list[Any]]
 ) -> Lookup:
-    """Computes what the history of these impression spans still lacks; returns their lookup.
+    """Computes the missing blocks of the history of these impression spans; returns their lookup.
 
     Args:
         state: the state.
@@ -70,7 +70,7 @@ def complete_history(
         run: runs a transform in a Beam pipeline of its own, and returns its elements.
 
     Raises:
-        RuntimeError: if the Beam runner lost work.
+        RuntimeError: if the Beam runner lost or repeated work.
     """
     spans = list(spans)
     build = plan_build(state, spans)
@@ -96,9 +96,11 @@ class LookUpHistory(beam.PTransform):
         lookup: the complete state.
         read: reads the rows of a row range.
 
-    Yields (as a dict of PCollections): for a collection of row ranges with the attribute `shard`, `answers`:
-        pairs of `shard` and (question, answer), and `asked`: pairs of `shard` and its number of questions.
-        One worker reads a shard of the state for all row ranges.
+    The input is a PCollection of row ranges. Their attribute `shard` is the number of a shard of examples.
+    One worker reads a shard of the state for all row ranges.
+
+    Yields (as a dict of PCollections): `answers`: pairs of `shard` and (question, answer); `asked`: pairs of
+        `shard` and its number of questions.
     """
 
     lookup: Lookup

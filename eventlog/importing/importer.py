@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,15 +15,15 @@ from eventlog.importing.labels import BATCH_ROWS, MaturedRows
 from eventlog.importing.loading import LoadedTable, load_table, require_few_dropped
 from eventlog.importing.ordering import mark_duplicates, order_rows
 from eventlog.importing.prefetch import prefetched
-from eventlog.importing.record import meaning, read_record, require_same_meaning, write_record
+from eventlog.importing.record import read_record, recorded_settings, require_same_settings, write_record
 from eventlog.importing.span_plan import (
     GOOD,
     Plan,
     SpanRows,
-    name_periods,
     plan_counts,
     plan_periods,
     require_no_gap,
+    row_period_sql,
 )
 from eventlog.importing.staging import ROWS
 from eventlog.importing.workspace import workspace
@@ -36,19 +35,6 @@ from eventlog.tables.dirt import DirtReport
 from eventlog.tables.mapping import TableMapping
 
 _TYPES = {"text": pa.string(), "integer": pa.int64(), "number": pa.float32()}
-
-
-@dataclass(frozen=True)
-class ImportResult:
-    """What an import has done.
-
-    Attributes:
-        spans: the spans that it wrote.
-        report: the rows that it read and dropped.
-    """
-
-    spans: range
-    report: DirtReport
 
 
 def log_columns(mapping: TableMapping) -> LogColumns:
@@ -70,7 +56,7 @@ def import_table(
     on_span: Callable[[int, int], None] | None = None,
     on_report: Callable[[DirtReport], None] | None = None,
 ) -> range:
-    """Writes the spans of a table that the log does not have yet; complete spans never change.
+    """Writes those spans of a table that the log does not have yet. Complete spans never change.
 
     Args:
         mapping: what the columns mean.
@@ -97,7 +83,7 @@ def import_table(
             share = table.num_unplaced / table.num_rows if table.num_rows else 0
             require_few_dropped(share, mapping.max_dropped, str(source))
             require_no_gap(plan, mapping.spans, str(source))
-            write_record(log, plan.first_period, meaning(mapping, table.expressions))
+            write_record(log, plan.first_period, recorded_settings(mapping, table.expressions))
             for rows in plan.new:
                 where_dropped = f"{source}: span {rows.span} ({rows.name})"
                 require_few_dropped(rows.share, mapping.max_dropped, where_dropped)
@@ -115,21 +101,21 @@ def _plan(database: Database, mapping: TableMapping, table: LoadedTable, log: Pa
     record = read_record(log) if written.num_spans else None
     if record is None and written.num_spans:
         raise BadInput(
-            "not a log of events import", where=str(log),
+            "not an imported log", where=str(log),
             expected="a new folder, or a log that an import wrote",
             got=f"{written.num_spans} spans without an import's record", fix="Import into another folder.",
         )  # fmt: skip
     if record is not None:
-        require_same_meaning(record["meaning"], meaning(mapping, table.expressions), table.where)
+        require_same_settings(record["meaning"], recorded_settings(mapping, table.expressions), table.where)
     spans = mapping.spans
     order_rows(database, is_source_ordered=not mapping.tables, by_count=spans.count is not None)
-    period = name_periods(database, spans, table.where)
+    period = row_period_sql(database, spans, table.where)
     reason = table.staging.add_reason("example_id: repeats an id of the same span")
     num_duplicates = mark_duplicates(database, mapping.duplicates, period, reason)
     if num_duplicates and mapping.duplicates == "refuse":
         raise BadInput(
             "duplicates", where=str(source), expected="every id once in a span",
-            got=f"{num_duplicates} further rows",
+            got=f"{num_duplicates} rows that repeat an id",
             fix="Repair the source, or set `duplicates: drop` or `number`.",
         )  # fmt: skip
     if spans.count is not None:
@@ -141,11 +127,11 @@ def _plan(database: Database, mapping: TableMapping, table: LoadedTable, log: Pa
 
 
 def _report(database: Database, table: LoadedTable, plan: Plan) -> DirtReport:
-    """The dropped rows without a time and of new spans; the rows of written spans are not counted again."""
+    """Reports the dropped rows of new spans and those without a time; rows of written spans are left out."""
     dropped = table.staging.dirt(database, [rows.condition for rows in plan.new])
     notes = [*table.notes, *plan.notes]
     if not plan.new:
-        notes.append(f"no new span: the log has {plan.num_written}")
+        notes.append(f"no new span: the log already has {plan.num_written} spans")
     dirt = sorted([*table.rejected, *dropped], key=lambda entry: -entry.num_rows)
     return DirtReport(table.num_rows, dirt, notes)
 
@@ -162,7 +148,7 @@ def _write(
         yield from matured.of_span(rows.span, {known.span: known for known in plan.spans})
         yield from _fresh_rows(database, mapping, columns, rows)
 
-    # `mark_duplicates` has made the ids unique; numbers that it adds to ids might repeat another id.
+    # `mark_duplicates` has made the ids unique, but an id with an added number may equal another id.
     checked = check_tables(
         prefetched(tables()), rows.span, columns, span_folder(log, rows.span),
         has_unique_ids=mapping.duplicates != "number",

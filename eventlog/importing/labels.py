@@ -29,7 +29,7 @@ class MaturedRows:
     Args:
         database: the database with `ROWS`.
         staging: the columns of `ROWS`.
-        expressions: finds the columns in expressions.
+        expressions: checks the expressions of labels.
         log: the log's folder.
         schema: the columns to write.
     """
@@ -48,7 +48,7 @@ class MaturedRows:
 
         Args:
             span: the span to be written.
-            plan: the spans of the source.
+            plan: span of the source → its rows.
 
         Raises:
             BadInput: if the source lacks rows from which a label is computed, or a label cannot be computed.
@@ -81,7 +81,8 @@ class MaturedRows:
     def _window(self, task: str, condition: str) -> tuple[str, str]:
         """SQL that joins the impressions with the aggregate of a window, and SQL for its value.
 
-        A key without rows in the window has the aggregate of no rows; a null key has no label.
+        A key without rows in the window has the aggregate over no rows, such as a count of 0. A null key
+        has no label.
         """
         key = identifier(self._staging.keys[task])
         value = self._expressions.check(
@@ -113,7 +114,7 @@ class MaturedRows:
             if name.startswith(LABEL_PREFIX):
                 value = f"known.{identifier(name)}" if task in tasks else "CAST(NULL AS FLOAT)"
             else:
-                # A column that the mapping has since this span is null in the rows before.
+                # A feature that was added to the mapping later is null in rows of earlier spans.
                 value = f"fresh.{identifier(name)}" if name in names else "NULL"
             selected.append(f"{value} AS {identifier(name)}")
         is_known = " OR ".join(f"known.{identifier(LABEL_PREFIX + task)} IS NOT NULL" for task in tasks)
@@ -155,6 +156,6 @@ class MaturedRows:
             return plan[wanted]
         raise BadInput(
             f"the source lacks the rows of span {wanted}", where=f"{self._staging.where}: labels",
-            expected=f"these rows: span {span} has the label {', '.join(tasks)} of earlier impressions",
+            expected=f"these rows, because the label {', '.join(tasks)} of span {span} depends on them",
             got=f"spans {min(plan)} to {max(plan)}", fix="Import a source that begins earlier.",
         )  # fmt: skip

@@ -23,9 +23,9 @@ class LoadedTable:
     Attributes:
         where: the mapping's file, for error messages.
         staging: the columns of `ROWS`.
-        expressions: the checked expressions of the mapping.
+        expressions: checks the expressions of the mapping.
         rejected: lines of the source that cannot be read.
-        num_unplaced: number of these lines and of the rows without a time; they belong to no span.
+        num_unplaced: number of rejected lines and of rows without a time; they belong to no span.
         num_rows: number of all rows, with the lines that cannot be read.
         notes: lines about side tables for the report.
     """
@@ -40,7 +40,7 @@ class LoadedTable:
 
 
 def load_table(database: Database, mapping: TableMapping, where: str, source: Path, log: Path) -> LoadedTable:
-    """Reads all files; only they and the log can be read afterwards.
+    """Reads the table into `ROWS`. Afterwards the database can read only the table's files and the log.
 
     Raises:
         BadInput: if a file or an expression is wrong, or too many rows of a side table are dropped.

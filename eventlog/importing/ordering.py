@@ -10,13 +10,13 @@ from eventlog.tables.database import Database
 def order_rows(database: Database, *, is_source_ordered: bool, by_count: bool) -> None:
     """Sorts `ROWS` by bucket and time, if it is not in this order already.
 
-    Rows of the same time stay in the order of the source, or if they are sorted, in the order of their ids.
-    So the order never depends on threads.
+    Without sorting, rows of the same time stay in the order of the source. With sorting, they get the order
+    of their ids. So the order never depends on threads.
 
     Args:
         database: the database with `ROWS`.
         is_source_ordered: whether `ROWS` has the order of the source; joins change the order.
-        by_count: whether spans have a number of rows; buckets then play no role.
+        by_count: whether a span is a number of rows. The rows are then sorted by time alone.
     """
     keys = EVENT_TIME_MS if by_count else f"{BUCKET}, {EVENT_TIME_MS}"
     if is_source_ordered and _is_ordered(database, by_count=by_count):
@@ -42,15 +42,15 @@ def _is_ordered(database: Database, *, by_count: bool) -> bool:
 
 
 def mark_duplicates(database: Database, policy: str, period: str, reason: int) -> int:
-    """Gives the good rows of `ROWS` that repeat an id of their period a reason, or another id.
+    """Marks the good rows of `ROWS` that repeat an id of their period as dropped, or changes their id.
 
-    Of rows with one id in one period, the first in order of time and then of content stays as it is.
+    Of the rows with one id in one period, the first in order of time and then of content does not change.
 
     Args:
         database: the database with `ROWS`.
         policy: see `TableMapping.duplicates`.
-        period: SQL for the period of a row of `ROWS`.
-        reason: the reason of the rows to drop.
+        period: SQL for the period of a row of `ROWS`, from `row_period_sql`.
+        reason: number of the reason of dropped rows, from `Staging.add_reason`.
 
     Returns:
         The number of dropped rows.
@@ -63,7 +63,7 @@ def mark_duplicates(database: Database, policy: str, period: str, reason: int) -
     )
     if not database.value("SELECT count(*) FROM __repeated"):
         return 0
-    # Equal rows have the ordinal 0. The other rows of an id are counted from 1.
+    # A copy of another row has the ordinal 0. The different rows of an id are counted from 1.
     is_copy = "row_number() OVER (PARTITION BY period, id, content ORDER BY row) > 1"
     ordinal = "dense_rank() OVER (PARTITION BY period, id ORDER BY ms, content)"
     content = CONTENT if policy == "number" else f"CAST({ROWS} AS VARCHAR)"

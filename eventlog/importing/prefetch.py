@@ -1,4 +1,4 @@
-"""Computes the next items of an iterator in another thread, while the current one is used."""
+"""Computes the next items of an iterator in another thread, while the caller uses the current item."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AHEAD = 2
 
 
 def prefetched(items: Iterable[T]) -> Iterator[T]:
-    """Yields the items; up to `_AHEAD` of them are computed in advance.
+    """Yields the items; up to `_AHEAD + 1` of them are computed in advance.
 
     An error of `items` is raised here. If the consumer stops early, the thread stops after its current item.
     """

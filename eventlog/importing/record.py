@@ -1,4 +1,4 @@
-"""The file `_import.json` of an event log: what its spans mean, so that later imports continue them."""
+"""The file `_import.json` of an event log: the settings of its import, which later imports must keep."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ RECORD_FILE = "_import.json"
 _COLUMNS = ("labels", "features")
 
 
-def meaning(mapping: TableMapping, expressions: Expressions) -> dict[str, Any]:
-    """The parts of a mapping that written spans depend on, without a dependency on spaces or comments."""
+def recorded_settings(mapping: TableMapping, expressions: Expressions) -> dict[str, Any]:
+    """The parts of a mapping that later imports must keep.
+
+    Expressions do not depend on spaces or comments.
+    """
 
     def canonical(text: str | None) -> str | None:
         return None if text is None else expressions.canonical(text)
@@ -62,7 +65,7 @@ def read_record(log: Path) -> dict[str, Any] | None:
             dict(parts[part])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(
-            "not a log of events import", where=str(path), expected="the record of an import",
+            "not an imported log", where=str(path), expected="the record of an import",
             got=f"{type(error).__name__} {error}", fix="Restore the file, or import into another folder.",
         ) from error  # fmt: skip
     return dict(record)
@@ -75,11 +78,11 @@ def write_record(log: Path, first_period: int | None, parts: Mapping[str, Any]) 
     partial.replace(log / RECORD_FILE)
 
 
-def require_same_meaning(written: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
-    """Checks that a mapping continues the log. Further labels and features are allowed.
+def require_same_settings(written: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+    """Checks that a mapping has the recorded settings of the log. New labels and features are allowed.
 
     Raises:
-        BadInput: if the mapping changes or removes a part that written spans depend on.
+        BadInput: if a recorded setting is changed or removed.
     """
     changed = [part for part in given if part not in _COLUMNS and written.get(part) != given[part]]
     for part in _COLUMNS:
@@ -90,5 +93,5 @@ def require_same_meaning(written: Mapping[str, Any], given: Mapping[str, Any], w
         raise BadInput(
             "the mapping has changed", where=where,
             expected="the mapping of the written spans, or new columns",
-            got=f"another {', '.join(changed)}", fix="Restore these keys, or import into another folder.",
+            got=f"a change of {', '.join(changed)}", fix="Restore these keys, or import into another folder.",
         )  # fmt: skip

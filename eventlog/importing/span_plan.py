@@ -13,12 +13,13 @@ from eventlog.tables.event_time import period_name, period_sql, zone_sql
 from eventlog.tables.mapping import Period, SpanSettings
 
 PERIODS = "__periods"
+"""Table with the period of each bucket."""
 GOOD = f"{REASON} IS NULL"
 """SQL condition of the rows of `ROWS` that are imported."""
 
 
 def rows_between(first: int, end: int) -> str:
-    """SQL condition of a range of `ROWS`, without its end."""
+    """SQL condition of the rows of `ROWS` from number `first` to number `end - 1`."""
     return f"{ROWS}.rowid >= {first} AND {ROWS}.rowid < {end}"
 
 
@@ -31,7 +32,7 @@ class SpanRows:
         name: the period as text; for spans by count the same as the number.
         first, end: row numbers of `ROWS`; `end` is not part of the span.
         num_rows: number of rows that are imported.
-        num_dropped: number of rows that are not.
+        num_dropped: number of rows that are dropped.
     """
 
     span: int
@@ -74,8 +75,10 @@ class Plan:
         return [rows for rows in self.spans if rows.span >= self.num_written]
 
 
-def name_periods(database: Database, settings: SpanSettings, where: str) -> str:
-    """Returns SQL for the period of a row of `ROWS`; zones need the table `PERIODS`, which this writes.
+def row_period_sql(database: Database, settings: SpanSettings, where: str) -> str:
+    """SQL for the number of the period of a row of `ROWS`; for spans by count, all rows have the period 0.
+
+    If the periods are those of a zone, it writes the table `PERIODS`, which the SQL reads.
 
     Raises:
         BadInput: if the zone is unknown.
@@ -100,18 +103,18 @@ def plan_periods(
     num_written: int,
     where: str,
 ) -> Plan:
-    """The spans of the source by period; a period without rows is in none of them.
+    """The spans of the source, one for each period with rows.
 
     Args:
         database: the database with ordered `ROWS`.
         settings: the mapping's spans, with `by`.
-        period: SQL for the period of a row, from `name_periods`.
+        period: SQL for the period of a row, from `row_period_sql`.
         first_period: the period of span 0; None: the first period of the source.
         num_written: number of spans of the log.
         where: the source, for error messages.
 
     Raises:
-        BadInput: if the source has a row of a period before the first one.
+        BadInput: if the source has a good row of a period before `first_period`.
     """
     found = database.rows(f"""
       SELECT {period} AS period, min(rowid), max(rowid) + 1, count(*) FILTER (WHERE {GOOD}), count(*)
@@ -139,7 +142,7 @@ def plan_periods(
 
 
 def require_no_gap(plan: Plan, settings: SpanSettings, where: str) -> None:
-    """Raises BadInput if a period between the log's last span and the source's last one has no good row."""
+    """Raises BadInput if a new period has no good row, but a later period of the source has one."""
     new = [rows.span for rows in plan.new if rows.num_rows]
     missing = sorted(set(range(plan.num_written, max(new, default=0))) - set(new))
     if missing and plan.first_period is not None:
@@ -155,12 +158,12 @@ def require_no_gap(plan: Plan, settings: SpanSettings, where: str) -> None:
 
 
 def plan_counts(database: Database, count: int, last_id: str | None, num_written: int, where: str) -> Plan:
-    """The full spans of a number of rows; the other rows wait for a further span.
+    """The full spans of `count` rows each; the rows after the last full span wait for a later import.
 
     Args:
         database: the database with ordered `ROWS`.
         count: number of rows of a span.
-        last_id: example id of the log's last row; None for a new log.
+        last_id: example id of the log's last fresh row; None for a new log.
         num_written: number of spans of the log.
         where: the source, for error messages.
 
@@ -198,7 +201,7 @@ def plan_counts(database: Database, count: int, last_id: str | None, num_written
     waiting = (num_rows - offset) % count
     notes = [f"{waiting} rows wait until they fill a span of {count}"] if waiting else []
     if first_span and offset:
-        notes.append(f"the first {offset} rows of the source are not used: they are no whole span")
+        notes.append(f"the first {offset} rows of the source are not used, because they do not fill a span")
     if num_written and first_span < 0:
-        notes.append(f"the source has {-first_span * count} rows more before the log's last row than the log")
+        notes.append(f"up to the log's last row, the source has {-first_span * count} rows more than the log")
     return Plan([rows for rows in spans if rows.span >= 0], num_written, None, notes)

@@ -1,7 +1,7 @@
 """Computes the columns of the log for every row of a source, and marks the rows to drop.
 
-The result is the table `ROWS` of the database. No row is lost here: a row that cannot be imported has a
-`__reason`, so that the report can count it.
+The result is the table `ROWS` of the database. A row that cannot be imported stays in it with a `__reason`,
+so that the report can count it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,22 @@ from eventlog.tables.relations import FILE, Relation
 
 ROWS = "__rows"
 BUCKET = "__bucket"
+"""Column with the bucket of a row's time, see `BUCKET_MS`; null without a valid time."""
 REASON = "__reason"
+"""Column with the number of the reason to drop a row; null for a good row."""
 CONTENT = "__content"
+"""Column with a hash of all source columns of a row."""
 KEY = "__key"
+"""Name of a side table's key in the query."""
 _FIRST_MS, _END_MS = 631_152_000_000, 4_102_444_800_000
 """Event times must be in [1990, 2100), as in `eventlog.checks`."""
 TYPES = {
     "text": "VARCHAR", "integer": "BIGINT", "number": "FLOAT", "texts": "VARCHAR[]",
     "integers": "BIGINT[]", "numbers": "FLOAT[]",
 }  # fmt: skip
-_LABEL = "FLOAT"
-_MAX_SAMPLE = 200
+"""Type of a feature → DuckDB's type."""
+_LABEL_TYPE = "FLOAT"
+_MAX_SAMPLE_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class _Column:
         key: the mapping's key, for messages.
         sql: SQL of its value.
         type: its DuckDB type.
-        is_plain: whether the value is a column of that type, which cannot fail.
+        is_plain: whether the SQL is a column of this type, so that it cannot fail.
     """
 
     name: str
@@ -61,7 +66,7 @@ class _Column:
 
     @property
     def computed(self) -> str:
-        """Name of the intermediate column: the value, or a struct that is null if there is none."""
+        """Name of the intermediate column: the plain value, or a struct of it that is null after an error."""
         return identifier(f"__{self.name}")
 
 
@@ -70,9 +75,11 @@ class Staging:
     """The query that computes `ROWS`.
 
     Attributes:
-        reasons: the texts of the numbers in `__reason`.
-        inputs: table and name of a column of the source → column of `ROWS` with its values, for
-            labels with a window.
+        mapping: the mapping.
+        where: the mapping's file, for error messages.
+        source: the source as DuckDB reads it.
+        reasons: texts of the reasons; a number in `__reason` is the index of its text.
+        inputs: table and name of a column → column of `ROWS` with its values, for labels with a window.
         keys: task with a window → column of `ROWS` with the value of `over.per`.
     """
 
@@ -100,7 +107,7 @@ class Staging:
         inner += [_sample_sql(list(used)), f"{SOURCE}.{FILE} AS {FILE}"]
         extra = [BUCKET, *map(identifier, self.inputs.values())]
         if self.mapping.duplicates == "number":
-            # Rows are equal if all columns of the source are, also those that the mapping does not use.
+            # Rows are equal if all columns of the source are equal, also those that the mapping does not use.
             names = ", ".join(column_sql(SOURCE, name) for name in self.source.columns)
             inner.append(f"md5(CAST(row({names}) AS VARCHAR)) AS {CONTENT}")
             extra.append(CONTENT)
@@ -113,7 +120,7 @@ class Staging:
         CREATE TEMP TABLE {ROWS} AS
         SELECT {", ".join([*kept, *extra])}, {REASON},
           CASE WHEN {REASON} IS NOT NULL THEN
-            parse_filename({FILE}) || ': ' || CAST(__sample AS VARCHAR)[:{_MAX_SAMPLE}] END AS __sample
+            parse_filename({FILE}) || ': ' || CAST(__sample AS VARCHAR)[:{_MAX_SAMPLE_LENGTH}] END AS __sample
         FROM (
           SELECT *, {self._bucket()} AS {BUCKET}, {self._reason(columns)} AS {REASON} FROM (
             SELECT *, {", ".join(values)} FROM (SELECT {", ".join(inner)} FROM {relation})
@@ -123,7 +130,7 @@ class Staging:
         try:
             database.run(query)
         except duckdb.Error as error:
-            # TRY keeps most errors to their row, but not those of a function that DuckDB does not implement.
+            # TRY limits most errors to their row, but not those of a function that DuckDB does not implement.
             raise BadInput(
                 "an expression cannot be computed", where=self.where, expected="expressions without errors",
                 got=" ".join(str(error).split())[:300], fix="Correct the expression.",
@@ -135,7 +142,7 @@ class Staging:
         return len(self.reasons) - 1
 
     def dirt(self, database: Database, conditions: Sequence[str]) -> list[Dirt]:
-        """The rows to drop that have no time, or fulfil one of some conditions, by reason."""
+        """The rows to drop, by reason: those without a time, and those that fulfil one of the conditions."""
         rows = " OR ".join([f"{BUCKET} IS NULL", *(f"({condition})" for condition in conditions)])
         found = database.rows(
             f"SELECT {REASON}, count(*), min_by(__sample, rowid, {NUM_SAMPLES}) FROM {ROWS}"  # noqa: S608
@@ -155,7 +162,7 @@ class Staging:
                     "a key of another table", where=f"{self.where}: {key}", got=f"a column of {foreign[0]}",
                     expected="an expression over the source's columns", fix="Correct `source_key`.",
                 )  # fmt: skip
-            # The row of a side table is one column, so that a bare name is always the source's.
+            # The row of a side table is one column, so that a name without a table is always of the source.
             alias, columns = identifier(f"__{name}"), f"{identifier(table.key)} AS {KEY}, {identifier(name)}"
             rows = f"(SELECT {columns} FROM {identifier(name)}) AS {alias}"  # noqa: S608 - quoted names
             expressions.types({key: f"{alias}.{KEY} = {source_key}"}, f"{sql}, {rows}")
@@ -183,7 +190,9 @@ class Staging:
         for task, label in mapping.labels.items():
             key = f"labels.{task}.value"
             if label.over is None:
-                columns.append(_Column(LABEL_PREFIX + task, key, expressions.check(label.value, key), _LABEL))
+                columns.append(
+                    _Column(LABEL_PREFIX + task, key, expressions.check(label.value, key), _LABEL_TYPE)
+                )
                 continue
             value = expressions.check(label.value, key, aggregates=True)
             # The count makes DuckDB refuse a column outside an aggregate.
@@ -199,7 +208,7 @@ class Staging:
         return self._typed(expressions, relation, columns)
 
     def _typed(self, expressions: Expressions, relation: str, columns: list[_Column]) -> list[_Column]:
-        """The columns with casts to their types; an integer of a number is exact."""
+        """The columns with casts to their types. A number with decimals does not fit an integer."""
         kinds = expressions.types({column.key: column.sql for column in columns}, relation)
         typed = []
         for column in columns:
@@ -214,12 +223,12 @@ class Staging:
                     fix="Correct the expression, or the type.",
                 )  # fmt: skip
             if column.type == "BIGINT" and kind.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
-                # The text of a number with decimals is no integer, so its cast fails.
+                # The cast of this text always fails, so a number with decimals is an error of its row.
                 failing = f"WHEN {sql} IS NOT NULL THEN CAST(concat({sql}, '?') AS BIGINT)"
                 sql = f"CASE WHEN {sql} = trunc({sql}) THEN CAST({sql} AS BIGINT) {failing} END"
             elif kind != column.type:
                 sql = f"CAST({sql} AS {column.type})"
-            # The time and the `where` are never plain: a struct tells a null from an error.
+            # The time and `where` are never plain, because only a struct tells a null from an error.
             is_plain = (
                 kind == column.type
                 and expressions.is_column(sql)
@@ -254,14 +263,14 @@ class Staging:
                 expressions.check(f"{SOURCE}.{identifier(name)}", "example_id")
             parts = [f"CAST({SOURCE}.{identifier(name)} AS VARCHAR)" for name in self.mapping.example_id]
             return f"({' || {} || '.format(literal('-')).join(parts)})"
-        # A null differs from an empty text, and the parts cannot run into each other.
+        # So a null differs from an empty text, and the columns `a`, `bc` differ from `ab`, `c`.
         parts = [
             f"coalesce(CAST({SOURCE}.{identifier(name)} AS VARCHAR), chr(0))" for name in self.source.columns
         ]
         return f"md5(concat_ws(chr(31), {', '.join(parts)}))"
 
     def _filter(self) -> str:
-        # A row whose `where` cannot be computed is kept, because it has a reason.
+        # A row whose `where` cannot be computed is kept, so that the report counts it.
         return " WHERE __where OR ____where IS NULL" if self.mapping.where is not None else ""
 
     def _bucket(self) -> str:

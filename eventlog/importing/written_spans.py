@@ -1,4 +1,4 @@
-"""Reads which rows of a source the event log has already."""
+"""Reads the number of complete spans, the last row and the numbers of rows of an event log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of any tool: their files, the mapping of their columns, and expressions over them, in DuckDB.
+"""Reads tables of any tool in DuckDB: their files, the mapping of their columns, and expressions over them.
 
-Imports the columns, names and errors of event logs; `eventlog.importing` writes the log.
+Imports only the column names and the errors of event logs; `eventlog.importing` writes the log.
 """

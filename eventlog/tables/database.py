@@ -19,7 +19,7 @@ _FILE_ERRORS = (duckdb.InvalidInputException, duckdb.IOException, duckdb.Convers
 class Database:
     """A DuckDB connection for one import.
 
-    DuckDB reads Parquet itself: it ignores Arrow's extension types, so a file cannot carry code, see
+    DuckDB reads Parquet without Arrow, and ignores Arrow's extension types. So no code in a file runs, see
     `eventlog.parquet_files`.
 
     Args:
@@ -32,15 +32,15 @@ class Database:
         self._connection = duckdb.connect(
             config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(workspace / "spill")}
         )
-        # Times without zone have no meaning here, so no result may depend on the machine's zone.
+        # No result may depend on the time zone of the machine.
         self._connection.execute("SET TimeZone = 'UTC'")
-        # This optimizer moves parts of an expression out of TRY, whose errors then end the query.
+        # This optimizer moves parts of an expression out of TRY. Their errors would then end the query.
         self._connection.execute("SET disabled_optimizers = 'common_subexpressions'")
 
     def confine(self, files: Iterable[Path], folder: Path) -> None:
         """Refuses access to all files but `files` and those in `folder`, for the rest of the connection.
 
-        An expression of a mapping then cannot read, write, attach or install anything.
+        So an expression of a mapping cannot use other files, other databases or extensions.
         """
         paths = [str(file) for file in files]
         self._connection.execute(f"SET allowed_paths = {literal(paths)}")
@@ -53,6 +53,7 @@ class Database:
 
         Raises:
             BadInput: if a file cannot be read.
+            duckdb.Error: if the query fails for another reason.
         """
         try:
             return self._connection.execute(query, parameters)
@@ -74,7 +75,7 @@ class Database:
         return value
 
     def types(self, expressions: Sequence[str], relation: str) -> list[str]:
-        """DuckDB's types of expressions over a relation, which is not read.
+        """DuckDB's types of expressions over a relation; its rows are not read.
 
         Raises:
             duckdb.Error: if an expression has no type, such as a comparison of text with a number.

@@ -14,9 +14,9 @@ class Dirt:
     """Rows that are dropped for the same reason.
 
     Attributes:
-        reason: what is wrong with them.
-        num_rows: their number.
-        samples: the first of them, as text.
+        reason: the fault of these rows, as text.
+        num_rows: number of these rows.
+        samples: at most NUM_SAMPLES of these rows, as text.
     """
 
     reason: str
@@ -26,12 +26,12 @@ class Dirt:
 
 @dataclass(frozen=True)
 class DirtReport:
-    """The rows of a source that an import reads and drops.
+    """The rows of a source or side table that an import drops.
 
     Attributes:
-        num_rows: all rows of the source but those that `where` leaves out.
+        num_rows: number of rows read, without those that the mapping's `where` leaves out.
         dirt: the dropped rows by reason, the largest number first.
-        notes: further lines, such as rows that wait for the next import.
+        notes: further lines of the report, such as the number of rows that wait for the next import.
     """
 
     num_rows: int
@@ -45,7 +45,7 @@ class DirtReport:
 
     @property
     def share(self) -> float:
-        """Share of dropped rows."""
+        """Number of dropped rows divided by `num_rows`."""
         return self.num_dropped / self.num_rows if self.num_rows else 0.0
 
     def lines(self) -> Iterator[str]:
@@ -64,7 +64,7 @@ def percent(share: float) -> str:
 
 
 def printable(text: str) -> str:
-    """One line of at most 200 characters; control characters are escaped, because some control a terminal."""
+    """One line with at most 200 characters of a text. Control characters are escaped, for a terminal."""
     escaped = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:200]
     )

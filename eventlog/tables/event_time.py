@@ -10,8 +10,11 @@ from eventlog.tables.database import Database, literal
 from eventlog.tables.mapping import Period, SpanSettings, TimeSettings
 
 BUCKET_MS = 900_000
-"""Zones change their offset at a quarter of an hour only, so one bucket lies in one period of any zone."""
-_UNIT_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+"""Length of a bucket: a quarter of an hour. A zone changes its offset only between two buckets.
+
+So each bucket lies in one period of any zone.
+"""
+_UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _INTEGERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 _NUMBERS = re.compile(r"FLOAT|DOUBLE|DECIMAL.*")
 _ZONED = "TIMESTAMP WITH TIME ZONE"
@@ -35,12 +38,12 @@ def zone_sql(database: Database, zone: str, where: str) -> str:
 
 
 def milliseconds_sql(settings: TimeSettings, sql: str, kind: str, zone: str | None, where: str) -> str:
-    """SQL for milliseconds since 1970 in UTC; null for a time that does not exist in its zone.
+    """SQL for milliseconds since 1970 in UTC; null for a local time that has no zone or that its zone skips.
 
     Args:
         settings: how the time is read.
-        sql: the checked expression of the time.
-        kind: DuckDB's type of `sql`, after `parsed_sql`.
+        sql: SQL of the time, from `parsed_sql`.
+        kind: DuckDB's type of `sql`.
         zone: SQL of the zone of local times; None without one.
         where: the mapping's key, for error messages.
 
@@ -48,7 +51,7 @@ def milliseconds_sql(settings: TimeSettings, sql: str, kind: str, zone: str | No
         BadInput: if the settings do not fit the type.
     """
     if settings.unit is not None:
-        per_second = _UNIT_PER_SECOND[settings.unit]
+        per_second = _UNITS_PER_SECOND[settings.unit]
         if _INTEGERS.fullmatch(kind):
             factor = f"* {1000 // per_second}" if per_second <= 1000 else f"// {per_second // 1000}"
             return f"CAST({sql} AS BIGINT) {factor}" if factor != "* 1" else f"CAST({sql} AS BIGINT)"
@@ -67,14 +70,16 @@ def milliseconds_sql(settings: TimeSettings, sql: str, kind: str, zone: str | No
         if zone is None:
             raise _wrong_type(where, "a time with an offset", kind, "Set `time.zone`.")
         return _local_sql(f"CAST({sql} AS TIMESTAMP)", zone)
-    raise _wrong_type(where, "a time, a text, or a number with `unit`", kind, "Set `time.unit`, or cast it.")
+    raise _wrong_type(
+        where, "a time, a text, or a number with `unit`", kind, "Set `time.unit`, or cast the value."
+    )
 
 
 def parsed_sql(settings: TimeSettings, sql: str, kind: str, where: str) -> str:
-    """SQL of the time after the text is read with `settings.format`.
+    """SQL of the time; a text is read with `settings.format` if that is set.
 
     Raises:
-        BadInput: if there is a format and the expression is no text.
+        BadInput: if a format is set, but the expression is no text.
     """
     if settings.format is None:
         return sql
@@ -97,7 +102,7 @@ def local_bucket_sql(sql: str, kind: str, where: str) -> str:
 
 
 def period_sql(settings: SpanSettings, bucket: str, zone: str | None) -> str:
-    """SQL for the number of the period of a bucket: hours, days or weeks since 1970.
+    """SQL for the number of a bucket's period: hours, days or weeks since 1970.
 
     Args:
         settings: the spans of a mapping with `by`.
@@ -125,7 +130,7 @@ def period_name(settings: SpanSettings, period: int) -> str:
 
 
 def _local_sql(sql: str, zone: str) -> str:
-    # In spring a zone skips an hour: then the way back gives another local time.
+    # In spring a zone skips an hour. DuckDB moves a skipped time, so the way back gives another local time.
     instant = f"timezone({zone}, {sql})"
     return f"CASE WHEN timezone({zone}, {instant}) = {sql} THEN epoch_ms({instant}) END"
 

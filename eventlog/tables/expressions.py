@@ -15,7 +15,7 @@ from eventlog.errors import BadInput
 from eventlog.tables.database import Database, identifier
 
 SOURCE = "source"
-"""Name of the source in expressions, for a column with the name of a side table."""
+"""Name of the source in expressions. A column that has the same name as a side table needs it in front."""
 _NODES = {
     "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION",
     "LAMBDA", "OPERATOR",
@@ -35,7 +35,7 @@ class Expressions:
     Args:
         database: parses the expressions.
         where: the mapping's file, for error messages.
-        columns: table to the names of its columns; the source is the table `SOURCE`.
+        columns: table → the names of its columns; the source is the table `SOURCE`.
     """
 
     def __init__(self, database: Database, where: str, columns: Mapping[str, Sequence[str]]) -> None:
@@ -51,7 +51,7 @@ class Expressions:
                 self._functions.setdefault(name, set()).add(kind)
 
     def check(self, text: str, key: str, *, aggregates: bool = False) -> str:
-        """Checks an expression; returns its SQL, to be used as one value.
+        """Checks an expression and returns it as SQL in parentheses.
 
         Args:
             text: the expression.
@@ -59,8 +59,8 @@ class Expressions:
             aggregates: whether functions such as `sum` are allowed.
 
         Raises:
-            BadInput: if the text is not one expression, names an unknown column or function, or may depend
-                on anything but the row: subqueries, files, random numbers, the clock.
+            BadInput: if the text is not one expression, names an unknown column or function, has an aggregate
+                that is not allowed, or may depend on more than the row, such as on files or the clock.
         """
         parsed = json.loads(self._database.value("SELECT json_serialize_sql($1)", [f"SELECT {text}"]))
         node = parsed["statements"][0]["node"] if not parsed["error"] else {}
@@ -68,7 +68,7 @@ class Expressions:
             got = parsed.get("error_message", repr(text))
             raise self._error(key, "not an expression", "one DuckDB expression", got, "Correct it.")
         self._check_node(node["select_list"][0], key, frozenset(), aggregates)
-        # A comment at the end of the text ends with the line.
+        # The line break ends a comment at the end of the text.
         return f"({text}\n)"
 
     def columns_of(self, sql: str) -> list[tuple[str, str]]:
@@ -89,19 +89,26 @@ class Expressions:
         return bool(root["class"] == "COLUMN_REF")
 
     def canonical(self, text: str) -> str:
-        """A form of the expression that does not depend on spaces, comments and letters' case of keywords."""
+        """A form of the expression that does not depend on spaces, comments and the case of keywords."""
         parsed = json.loads(self._database.value("SELECT json_serialize_sql($1)", [f"SELECT {text}"]))
         root = parsed["statements"][0]["node"]["select_list"][0]
-        return json.dumps(_without_places(root), sort_keys=True)
+        return json.dumps(_without_locations(root), sort_keys=True)
 
     def types(self, expressions: Mapping[str, str], relation: str) -> dict[str, str]:
-        """DuckDB's types of checked expressions, by their keys in the mapping.
+        """DuckDB's types of checked expressions.
+
+        Args:
+            expressions: the mapping's key → SQL.
+            relation: SQL after FROM; its rows are not read.
+
+        Returns:
+            The mapping's key → type.
 
         Raises:
             BadInput: if DuckDB refuses an expression; the message names its key.
         """
         with contextlib.suppress(duckdb.Error):
-            # One query for all: each opens every file of the source.
+            # One query for all expressions, because each query opens every file of the source.
             return dict(
                 zip(expressions, self._database.types([*expressions.values()], relation), strict=True)
             )
@@ -208,9 +215,9 @@ def _nodes(value: Any, bound: frozenset[str]) -> Iterator[tuple[dict[str, Any], 
             yield from _nodes(item, bound)
 
 
-def _without_places(value: Any) -> Any:
+def _without_locations(value: Any) -> Any:
     if isinstance(value, list):
-        return [_without_places(item) for item in value]
+        return [_without_locations(item) for item in value]
     if isinstance(value, dict):
-        return {key: _without_places(item) for key, item in value.items() if key != "query_location"}
+        return {key: _without_locations(item) for key, item in value.items() if key != "query_location"}
     return value

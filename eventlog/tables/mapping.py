@@ -28,9 +28,10 @@ class FileSettings:
         files: name or pattern of the files, such as `orders_*.csv.gz`, relative to the folder of `--source`.
             Files of side tables are left out.
         format: `csv`, `parquet`, or `atomic` (RecBole's `.inter`); default: by the suffix of the file.
-        delimiter: text between two values, at most four characters. Default: `,`, and tab in `.tsv` files.
+        delimiter: text between two values, at most four characters. Default: tab in `.tsv`, `.tab` and atomic
+            files, else `,`.
         header: whether the first line has the names of the columns; false needs `columns`.
-        columns: name to type (text, integer, number, boolean). With a header: the columns that are not text.
+        columns: name → type (text, integer, number, boolean). With a header: the columns that are not text.
             Without a header: all columns, in their order. Not for Parquet, whose columns have types.
         encoding: encoding of text files.
         quote: character around values that contain the delimiter; empty for none.
@@ -84,10 +85,10 @@ class TimeSettings:
 
     Attributes:
         value: expression: a number, a time or a text.
-        unit: unit of a number since 1970 in UTC.
+        unit: unit of a number that counts from 1970 in UTC; left out for times and texts.
         zone: zone of times and texts without an offset of their own, such as `Europe/Berlin`, or an
-            expression that gives the zone of each row. A time that the zone skips in spring is dropped; of a
-            time that occurs twice in autumn, the second is meant.
+            expression that gives the zone of each row. A row whose time the zone skips in spring is
+            dropped. A time that occurs twice in autumn is read as the second of the two.
         format: format of a text, such as `%d.%m.%Y %H:%M`; default: ISO 8601.
     """
 
@@ -121,8 +122,9 @@ class SpanSettings:
 
     Attributes:
         by: the period of a span: hour, day or week. A week begins on Monday. An hour is an hour of UTC.
-        zone: zone in which a day begins.
-        value: expression for a date or a time without zone that replaces the time of the impression here.
+        zone: zone in which days and weeks begin. It has no effect with `value`.
+        value: expression for a date or a time without zone. It decides the period, instead of the time of the
+            impression.
         count: number of rows of a span, in order of time. The last rows wait until they fill a span.
         newest: `filling` leaves out the newest period, because its rows are not complete yet.
     """
@@ -149,8 +151,8 @@ class Window:
     """Rows that come after an impression.
 
     Attributes:
-        spans: number of spans after the span of the impression.
-        per: expression: the window has the rows with the same value, such as those of the same user.
+        spans: number of the window's spans, which follow the span of the impression.
+        per: expression, such as the user. The window has the rows whose value equals that of the impression.
     """
 
     __pydantic_config__ = _STRICT
@@ -169,8 +171,9 @@ class LabelSettings:
     Attributes:
         value: expression for a number or a truth value; null for an unknown label. With `over`, it has an
             aggregate, such as `sum(amount)`.
-        delay: number of spans after which the label is known. Its matured rows are written to this span.
-        over: computes the label from later rows; the delay is then the number of these spans plus 1.
+        delay: number of spans from the impression's span to the span whose matured rows have the label. With
+            0, the fresh rows have it.
+        over: the window of later rows from which the label is computed. Its delay is then `over.spans` + 1.
     """
 
     __pydantic_config__ = _STRICT
@@ -186,7 +189,7 @@ class LabelSettings:
 
     @property
     def age(self) -> int:
-        """Number of spans between the impression and the label."""
+        """Number of spans from the impression's span to the span that has the label; 0: the same span."""
         return self.delay if self.over is None else self.over.spans + 1
 
 
@@ -195,8 +198,8 @@ class FeatureSettings:
     """One feature.
 
     Attributes:
-        value: expression.
-        type: type of the column in the log; the plural is a list.
+        value: expression for the feature's value.
+        type: type of the column in the log; a plural such as `texts` is a list.
     """
 
     __pydantic_config__ = _STRICT
@@ -210,8 +213,8 @@ class NullSettings:
     """Rows with missing values.
 
     Attributes:
-        drop: features, and labels without a delay, that every row must have; other rows are dropped. Rows
-            without a time, surface, cluster or id are always dropped.
+        drop: features, and labels without a delay, that every row must have; a row that lacks one is
+            dropped. Rows without a time, surface, cluster or id are always dropped.
     """
 
     __pydantic_config__ = _STRICT
@@ -228,18 +231,20 @@ class TableMapping:
         spans: the spans of the log.
         surface: expression for the place where the ranking was shown; `"'feed'"` for one surface.
         cluster: expression for the user, or another group of rows that are correlated.
-        labels: task to label.
-        features: column of the log to feature.
-        source: files of the source.
+        labels: task → its label.
+        features: column of the log → its feature.
+        source: files of the source. If `--source` is a file, `source.files` has no effect.
         tables: side tables by the name that expressions use, such as `items` in `items.title`.
-        example_id: columns that identify an impression within its span; their texts are joined by `-`.
+        example_id: columns of the source that identify an impression within its span; `-` joins their texts.
             Default: a hash of all columns of the source.
-        where: expression; other rows are left out and do not count as dropped.
+        where: expression for a truth value. Rows where it is false or null are left out, and do not count as
+            dropped.
         nulls: rows with missing values.
-        duplicates: what happens to rows of one span with the same id. `drop` keeps one of them, `number`
-            drops equal rows and adds `-2`, `-3` to the ids of other rows, `refuse` ends the import.
-        max_dropped: largest share of dropped rows, of a span, a side table and the source. Above it, the
-            import ends with exit code 2 and does not write the span.
+        duplicates: what happens to rows of one span with the same id. `drop` keeps the first of them,
+            `refuse` ends the import. `number` keeps one of several equal rows, and adds `-2`, `-3` to the ids
+            of the others.
+        max_dropped: largest share of dropped rows of a span or a side table, and of rows without a readable
+            time in the source. Above it, the import ends with exit code 2 and does not write the span.
     """
 
     __pydantic_config__ = _STRICT
@@ -267,7 +272,7 @@ class TableMapping:
             _require_plain_names(key, names)
         for name in self.features:
             if name in FIXED_COLUMNS.names or name.startswith((LABEL_PREFIX, SOFT_PREFIX)):
-                raise ValueError(f"{name} is no name of a feature: it has a meaning in event logs")
+                raise ValueError(f"{name} is no name of a feature, because event logs reserve it")
         required = [*self.features, *(task for task, label in self.labels.items() if not label.age)]
         for name in self.nulls.drop:
             if name not in required:
@@ -278,7 +283,10 @@ def _require_plain_names(key: str, names: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         if not name or not name.isprintable() or name.startswith(INTERNAL_PREFIX):
-            raise ValueError(f"{key}: {name!r} is no name; it is empty or begins with {INTERNAL_PREFIX}")
+            raise ValueError(
+                f"{key}: {name!r} is no name: it is empty, begins with {INTERNAL_PREFIX}, or has characters "
+                "that cannot be printed"
+            )
         # DuckDB ignores the case of letters in names.
         if (other := seen.setdefault(name.lower(), name)) != name:
             raise ValueError(f"{key}: {other!r} and {name!r} differ only in the case of letters; rename one")

@@ -1,4 +1,4 @@
-"""Reads the files of a table in DuckDB: typed columns, and the lines that cannot be read."""
+"""Reads the files of a table in DuckDB with typed columns, and reports the lines that cannot be read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Relation:
     """A table as DuckDB reads it.
 
     Attributes:
-        sql: what stands after FROM.
+        sql: SQL that follows FROM in a query.
         columns: names of the columns, without `FILE`.
     """
 
@@ -66,7 +66,7 @@ def _csv(settings: FileSettings, group: TableFiles) -> str:
         "decimal_separator": literal(settings.decimal),
         "columns": f"{{{types}}}",
         "filename": literal(FILE),
-        # Lines that do not fit become rows of `reject_errors`, without a limit.
+        # A line that does not fit the columns becomes a row of `reject_errors`. The limit 0 means no limit.
         "store_rejects": "true",
         "rejects_limit": "0",
     }
@@ -90,7 +90,10 @@ def _split(name: str, kind: str) -> str:
 
 
 def rejected_lines(database: Database, files: Iterable[Path]) -> list[Dirt]:
-    """The lines of text files, as read so far, that do not fit. A line counts once, with its first fault."""
+    """The lines that DuckDB has rejected so far in text files, by reason.
+
+    A line counts once, with its first fault.
+    """
     if not database.value("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'"):
         return []
     lines = """
@@ -128,7 +131,7 @@ def load_side_table(database: Database, name: str, key: str, relation: Relation,
         The number of different rows, and those without a key. Lines that cannot be read are not among them.
 
     Raises:
-        BadInput: if the key is no column, or two different rows have the same key.
+        BadInput: if the key is no column, two different rows have the same key, or a file cannot be read.
     """
     if key not in relation.columns:
         raise BadInput(

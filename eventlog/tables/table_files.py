@@ -31,7 +31,7 @@ class TableFiles:
         format: `csv` or `parquet`.
         delimiter: text between two values; empty for Parquet.
         columns: name → type, in the order of the files; empty for Parquet. The types are those of
-            `FileSettings.columns`, or `texts` and `numbers` for values with spaces between them.
+            `FileSettings.columns`, or `texts` and `numbers` for lists with spaces between their items.
     """
 
     files: tuple[Path, ...]
@@ -41,12 +41,12 @@ class TableFiles:
 
 
 def find_files(settings: FileSettings, source: Path, without: Iterable[Path] = ()) -> list[Path]:
-    """The files of a table, sorted.
+    """The files of a table, sorted. Files whose names begin with `.` or `_` are left out.
 
     Args:
-        settings: the table's settings.
-        source: a folder in which `settings.files` is a name or pattern.
-        without: files of other tables.
+        settings: the table's settings. The pattern `*` also finds the files in subfolders.
+        source: the folder that `settings.files` is relative to.
+        without: files that do not belong to the table.
 
     Raises:
         BadInput: if there is no such file, or the name or pattern is not below the folder.
@@ -75,8 +75,8 @@ def group_files(settings: FileSettings, files: Iterable[Path]) -> list[TableFile
     """Groups files by their columns, so that one query reads each group.
 
     Raises:
-        BadInput: if the format of a file is unknown, its header cannot be read, or it lacks a column that
-            `settings.columns` names.
+        BadInput: if the format of a file is unknown or not that of the other files, its header cannot be read
+            or has a name twice, it lacks a column of `settings.columns`, or it is Parquet and has `columns`.
     """
     groups: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Path]] = {}
     for file in files:
@@ -136,7 +136,7 @@ def _columns(settings: FileSettings, file: Path, kind: str, delimiter: str) -> d
             raise _header_error(file, f"column {name} twice", "every column once", "two of them", fix)
         if name.startswith(INTERNAL_PREFIX):
             fix = "Rename the column."
-            raise _header_error(file, f"column {name}", "no name with __ in front", repr(name), fix)
+            raise _header_error(file, f"column {name}", "no name that begins with __", repr(name), fix)
         seen.add(name.lower())
         columns[name] = _ATOMIC_TYPES[atomic["kind"]] if atomic else settings.columns.get(name, "text")
     missing = [name for name in settings.columns if name not in columns]

@@ -76,10 +76,10 @@ def kuairand(source: Path, out: Path) -> None:
 )
 @out_option
 def import_(mapping_file: Path, source: Path, out: Path) -> None:
-    """Write the new spans of any table, by a mapping that says what its columns mean.
+    """Write those spans of a table that the log does not have yet. A mapping says what the columns mean.
 
-    Prints the rows that were dropped, and why. If their share is above the mapping's max_dropped, the span is
-    not written and the exit code is 2.
+    Prints the rows that were dropped, and why. If their share of a span is above the mapping's max_dropped,
+    this span and later spans are not written, and the exit code is 2.
     """
     from eventlog.importing.importer import import_table
     from pipeline.mapping_file import load_mapping

@@ -17,8 +17,8 @@ from pipeline.commands.options import FOLDER, SAFE_PATH
     "source",
     type=SAFE_PATH,
     required=True,
-    help="A Parquet, CSV or TSV file, or a folder of them. Tables with one row for each value of a "
-    "column of the largest table become its side tables.",
+    help="A Parquet, CSV or TSV file, or a folder of them. The table with the most rows is the source. "
+    "Another table becomes a side table if it has a column of the source in which no value repeats.",
 )
 def init(folder: Path, source: Path) -> None:
     """Write a first deployment for a table into DIR.

@@ -1,4 +1,4 @@
-"""Writes a first deployment for a table: `rankdistill init`. Guesses roles from a sample; every file is text.
+"""Writes a first deployment for a table, for `rankdistill init`; guesses the roles of columns from a sample.
 
-Imports `eventlog` and the settings; imports neither TensorFlow nor TFX.
+Imports only `eventlog`, so neither TensorFlow nor TFX.
 """

@@ -1,4 +1,4 @@
-"""Writes the deployment, the schema and the experiment protocol of a first deployment."""
+"""The texts of the deployment, the schema and the experiment protocol of a first deployment."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ grid:
   soft_weights: [1.0, 4.0, 16.0]
   finalists: 2
   seeds: 2
-# `strategy` biases the labels of half of the values of this feature, and measures what students repeat.
+# `strategy` biases the labels for half of this feature's values, and measures how much students repeat.
 slice_feature: hour
 """
 
@@ -88,9 +88,9 @@ def _tasks(first: FirstDeployment) -> Iterator[str]:
     yield f"name: {first.name}"
     yield "seed: 1"
     yield "schema: schema.pbtxt"
-    yield "# The first third of the spans: the first training of teacher and students."
+    yield "# The spans of the burn-in, the first training of teacher and students: about a third."
     yield f'burn_in: "0:{first.burn_in_end}"'
-    yield "# `pet` is engagement, `pst` satisfaction. `delay` is that of the mapping."
+    yield "# `pet` is engagement, `pst` satisfaction. Give a task the `delay` of its label in the mapping."
     yield "tasks:"
     for label in first.roles.labels:
         yield f"  {label.task}: {_task(label)}"
@@ -130,13 +130,16 @@ def _features(first: FirstDeployment) -> Iterator[str]:
     yield "features:"
     for feature in first.roles.features:
         buckets = f", buckets: {feature.buckets}" if feature.buckets else ""
-        yield f"  {feature.name}: {{kind: {feature.kind}{buckets}}}"
+        if feature.served_as is None:
+            yield f"  {feature.name}: {{kind: {feature.kind}{buckets}}}"
+        else:
+            yield f"  # Only training reads {feature.name}; labels and serving use {feature.served_as}."
+            yield f"  {feature.name}: {{kind: {feature.kind}{buckets}, served_as: {feature.served_as}}}"
     yield from (f"  {name}: {settings}" for name, settings in _history_features(first))
 
 
 def _models(first: FirstDeployment) -> Iterator[str]:
     features = [feature.name for feature in first.roles.features]
-    # In serving, history needs a feature store. So only the teacher has it.
     history = [name for name, _ in _history_features(first)]
     tasks = [label.task for label in first.roles.labels]
     batch_size = 256 if first.profiles.source.num_rows > 50_000 else 64

@@ -32,10 +32,10 @@ class EventTime(NamedTuple):
     Attributes:
         column: the column.
         unit: unit of a number; None for times and texts.
-        zone: the zone that a time without an offset is read in; None if it needs none.
+        zone: the zone of times without an offset; None if no zone is needed.
         format: format of a text; None for ISO 8601.
         sql: SQL for a timestamp in UTC.
-        local: SQL for the hour and the weekday: a timestamp in the zone of the table.
+        local: expression of the mapping for a timestamp, from which the features hour and weekday are taken.
     """
 
     column: str
@@ -53,7 +53,7 @@ class SpanChoice(NamedTuple):
         by: `hour`, `day` or `week`; None for a number of rows.
         rows: number of rows of a span; None for a period.
         num_spans: number of spans.
-        reason: why, for a comment.
+        reason: why these spans were chosen, for a comment in the mapping.
     """
 
     by: str | None
@@ -125,7 +125,7 @@ def _read_as_time(database: Database, column: ColumnProfile) -> EventTime | None
 
 
 def choose_spans(database: Database, time: EventTime, user: str, num_rows: int) -> SpanChoice:
-    """The longest of hour, day and week that gives enough spans; else a number of rows.
+    """The longest period with 8 spans, if it has no gap and users come back; else a number of rows.
 
     Args:
         database: has the sample of the source.

@@ -1,4 +1,4 @@
-"""What `rankdistill init` writes: all guesses about one table, and the choices made from them."""
+"""The guesses about a table, from which `rankdistill init` writes its files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class FirstDeployment:
 
     Attributes:
         name: name of the deployment.
-        source: the file or folder, as given.
+        source: the file or folder, as given with `--from`.
         profiles: the tables.
         time: the time of an impression.
         spans: the spans.
         roles: the roles of the columns.
-        surface_sql: expression for a surface whose name is safe.
-        surfaces: the surfaces of the sample, most rows first.
+        surface_sql: expression for the surface of a row; its values are safe names.
+        surfaces: the largest surfaces of the sample, most rows first.
     """
 
     name: str
@@ -52,5 +52,5 @@ class FirstDeployment:
 
     @property
     def last_span(self) -> int:
-        """The last span of the table."""
+        """The last span of the table, but at least the first span after the burn-in."""
         return max(self.spans.num_spans - 1, self.burn_in_end + 1)

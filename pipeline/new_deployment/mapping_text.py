@@ -89,7 +89,7 @@ def _rows(first: FirstDeployment) -> Iterator[str]:
     yield f"surface: {json.dumps(first.surface_sql, ensure_ascii=False)}"
     yield "# 5 % of the clusters are held out, and intervals resample clusters."
     yield f"cluster: {yaml_text(column_sql(roles.user))}"
-    yield "# Rows with the same example id are dropped. Without `example_id`, this is a hash of all columns."
+    yield "# Of a span's rows with the same example id, one is kept. The default id is a hash of all columns."
     yield "duplicates: drop"
     yield "# A larger share of dropped rows ends the import."
     yield f"max_dropped: {MAX_DROPPED}"

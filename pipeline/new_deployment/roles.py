@@ -28,13 +28,17 @@ _RATING = r"rating|score|stars|bewertung|note|grade"
 _MONEY = r"revenue|amount|betrag|umsatz|spend|spent|paid|payment|gmv|turnover|erloes|erlos"
 _SECONDS = r"watch|play|listen|dwell|duration_watched|ms_played|time_spent|seconds_played|verweil|sekunden"
 _MILLISECONDS = r"(^|_)ms(_|$)|milli"
+_POSITION = r"(^|_)(position|rank|platz|slot)$"
+_QUANTITY = (
+    r"second|sekunde|(^|_)ms(_|$)|count|(^|_)num(_|$)|price|preis|length|duration|size|(^|_)age$|year|jahr"
+)
 _ID = r"(^|_)(id|nr|nummer|code|key|zip|plz|hash)$"
 _TIME_FEATURES = (
     ("hour", "hour", tuple(map(str, range(24)))),
     ("weekday", "isodow", tuple(map(str, range(1, 8)))),
 )
-"""Name, function of DuckDB and values of the features that every time has."""
-_NO_FEATURE_LENGTH = 40
+"""Name, function of DuckDB and values of the features that are computed from the time."""
+_FREE_TEXT_LENGTH = 40
 _MAX_CATEGORIES = 12
 """An integer with more values, such as an age, is a number and not a category."""
 
@@ -48,9 +52,9 @@ class Label:
         value: expression for its label.
         kind: `binary` or `regression`.
         group: `pet` or `pst`.
-        zero_share: share of labels that are 0.
+        zero_share: 0.5 if the smallest value is 0, else 0; of a binary label 0.
         unit: unit of a regression.
-        comment: what was unsure.
+        comment: the text `column NAME`, with the column of the label.
     """
 
     task: str
@@ -73,8 +77,8 @@ class FeatureGuess:
         kind: kind of the feature, see `models.features.Feature`.
         buckets: number of buckets; 0 with a vocabulary or for a number.
         vocabulary: the values, if they are few.
+        served_as: value in labels, evaluation and serving, for a feature that only training reads.
         column: the column; None for a feature of the time.
-        comment: what was unsure.
     """
 
     name: str
@@ -83,8 +87,8 @@ class FeatureGuess:
     kind: str
     buckets: int = 0
     vocabulary: tuple[str, ...] = ()
+    served_as: int | None = None
     column: ColumnProfile | None = None
-    comment: str = ""
 
 
 @dataclass
@@ -97,7 +101,7 @@ class Roles:
         surface: the column with the surface; None for a single surface.
         labels: the tasks.
         features: the features.
-        left_out: column to the reason why it is no feature.
+        left_out: `TABLE.COLUMN` → the reason why it is no feature.
         unsure: sentences for the user.
     """
 
@@ -114,7 +118,7 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     """Guesses all roles from names and values.
 
     Raises:
-        BadInput: if no column can be a label, or none can be a feature.
+        BadInput: if no column can be the user, a label or a feature.
     """
     source = [column for column in profiles.source.columns if column.name != time.column]
     unsure: list[str] = []
@@ -143,12 +147,12 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     for column in (*source, *all_columns(profiles.side_tables)):
         if column.table == SOURCE and (column.name in label_columns or column is surface):
             continue
-        reason = _no_feature(column)
+        reason = _reason_left_out(column)
         if reason:
             roles.left_out[f"{column.table}.{column.name}"] = reason
             continue
         name = unique_name(plain_name(column.name), names)
-        guess = _feature(column, name, is_user=column is user)
+        guess = _feature(column, name, has_ids=column in (user, item))
         roles.features.append(dataclasses.replace(guess, column=column))
     if not roles.features:
         raise BadInput(
@@ -172,7 +176,8 @@ def _named(columns: Sequence[ColumnProfile], pattern: str, is_allowed) -> Column
 
 
 def _is_id(column: ColumnProfile) -> bool:
-    return column.kind in ("integer", "text") and column.num_distinct > 1
+    is_quantity = re.search(_QUANTITY, plain_name(column.name))
+    return column.kind in ("integer", "text") and column.num_distinct > 1 and not is_quantity
 
 
 def _user(columns: Sequence[ColumnProfile], unsure: list[str]) -> ColumnProfile:
@@ -243,14 +248,15 @@ def _middle(column: ColumnProfile) -> float:
     return values[(len(values) + 1) // 2]
 
 
-def _no_feature(column: ColumnProfile) -> str:
+def _reason_left_out(column: ColumnProfile) -> str:
+    """Why a column is no feature; empty if it is one."""
     if column.num_distinct < 2:
         return "one value"
     if column.kind == "time":
         return "a time"
     if column.kind == "numbers":
         return "a list of numbers"
-    is_long = column.mean_length > _NO_FEATURE_LENGTH
+    is_long = column.mean_length > _FREE_TEXT_LENGTH
     if (
         column.kind == "text"
         and not column.separator
@@ -261,7 +267,7 @@ def _no_feature(column: ColumnProfile) -> str:
     return ""
 
 
-def _feature(column: ColumnProfile, name: str, *, is_user: bool) -> FeatureGuess:
+def _feature(column: ColumnProfile, name: str, *, has_ids: bool) -> FeatureGuess:
     sql, values = column_sql(column), column.values
     if column.kind == "integer" and len(values) > _MAX_CATEGORIES:
         values = ()
@@ -269,13 +275,11 @@ def _feature(column: ColumnProfile, name: str, *, is_user: bool) -> FeatureGuess
         value = f"string_split({sql}, '{column.separator}')" if column.separator else sql
         return FeatureGuess(name, value, "texts", "bag", _buckets(column, values), values)
     is_number = column.kind == "number" or (
-        column.kind == "integer"
-        and not values
-        and not is_user
-        and not re.search(f"{_ID}|{_USER}|{_ITEM}", name)
+        column.kind == "integer" and not values and not has_ids and not re.search(_ID, name)
     )
     if is_number:
-        return FeatureGuess(name, sql, "number", "quantiles", 20)
+        served_as = 1 if re.search(_POSITION, name) else None
+        return FeatureGuess(name, sql, "number", "quantiles", 20, served_as=served_as)
     return FeatureGuess(name, sql, "text", "id", _buckets(column, values), values)
 
 

@@ -20,9 +20,9 @@ from pipeline.new_deployment.text_layout import TextLayout, guess_layout
 Kind = Literal["boolean", "integer", "number", "text", "texts", "numbers", "time"]
 
 SOURCE = "source"
-MAX_SAMPLE_ROWS = 200_000
+MAX_SAMPLE_ROWS = 100_000
 MAX_LISTED_VALUES = 64
-"""A column with at most this number of values gets a vocabulary."""
+"""A profile lists the values of a column with at most this number of distinct values."""
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".inter", ".item", ".user", ".data", ".dat")
 _KINDS: Mapping[str, Kind] = {
@@ -30,7 +30,7 @@ _KINDS: Mapping[str, Kind] = {
     "(FLOAT|DOUBLE|DECIMAL).*": "number", "(TIMESTAMP|DATE).*": "time",
 }  # fmt: skip
 """Pattern of DuckDB's type → kind; the first that fits counts."""
-# A share of faulty values must not change the guess; the import drops and counts these rows.
+# Share of the values that must fit a kind. The import drops and counts the rows with other values.
 _MIN_SHARE = 0.99
 
 
@@ -41,13 +41,13 @@ class ColumnProfile:
     Attributes:
         table: `source`, or the name of a side table.
         name: the column.
-        kind: type of most values; of a text the type that its values have.
+        kind: kind of the values; for texts, the kind that nearly all of them can be read as.
         num_rows: rows with a value.
-        num_distinct: number of distinct values.
+        num_distinct: number of distinct values, or of distinct items of lists and separated texts.
         null_share: share of rows without a value.
-        low: smallest number; None for texts.
-        high: largest number.
-        values: all values as text, most frequent first, if there are at most MAX_LISTED_VALUES.
+        low: smallest number; None for other kinds.
+        high: largest number; None for other kinds.
+        values: these values as text, most frequent first; empty if there are more than MAX_LISTED_VALUES.
         mean_length: mean number of characters.
         stored_as: DuckDB's type.
         sql: the column in an expression, cast to its kind.
@@ -79,7 +79,7 @@ class TableProfile:
         layout: how text files are written; None for Parquet.
         columns: the columns, in the order of the files.
         num_rows: number of rows of the whole table; the profiles are those of a sample.
-        key: of a side table the column that it shares with the source.
+        key: the column that a side table shares with the source; empty for the source.
     """
 
     name: str
@@ -92,12 +92,13 @@ class TableProfile:
 
 @dataclass
 class Profiles:
-    """A source with its side tables. The database holds their samples for further questions.
+    """A source with its side tables.
 
     Attributes:
+        database: the database with their samples.
         source: the table with the impressions.
         side_tables: tables with one row for each value of a column of the source.
-        left_out: files that are neither, with the reason.
+        left_out: files that are neither source nor side table, with the reason.
     """
 
     database: Database
@@ -110,7 +111,7 @@ def profile_tables(source: Path, workspace: Path) -> Profiles:
     """Samples a file, or the tables of a folder: the table with most rows is the source.
 
     Raises:
-        BadInput: if there is no file that can be read.
+        BadInput: if there is no table, or a file cannot be read or has no rows.
     """
     database = Database(workspace, source)
     tables = [_profile(database, *group) for group in _grouped_files(source)]
@@ -185,7 +186,7 @@ def _suffix(file: Path) -> str:
 
 
 def _pattern(files: Sequence[Path], source: Path) -> str:
-    """A name or pattern that fits these files alone, relative to the source's folder."""
+    """A name or pattern that fits these files, relative to the source's folder."""
     folder = source if source.is_dir() else source.parent
     names = [file.relative_to(folder).as_posix() for file in files]
     if len(names) == 1:
@@ -282,7 +283,7 @@ def _kind_of(
 
 
 def _separator(database: Database, relation: str, quoted: str) -> str:
-    """`|`, `;` or `,` if it divides the texts of a column into few distinct parts."""
+    """`|`, `;` or `,` if it separates several values in many texts of a column; else empty."""
     for separator in ("|", ";", ","):
         parts = f"unnest(string_split({quoted}, {literal(separator)}))"
         has_several, num_parts, num_texts = database.rows(

@@ -42,7 +42,7 @@ class TextLayout(NamedTuple):
 
 
 def guess_layout(file: Path) -> TextLayout:
-    """Reads the first megabyte of a file, also of a `.gz` file.
+    """Guesses the layout from the first megabyte of a file, also of a `.gz` file.
 
     Raises:
         BadInput: if the file cannot be read or has no line.
@@ -109,7 +109,10 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 
 def _is_header(rows: list[list[str]]) -> bool:
-    """Whether the first line has names: distinct texts, and no number where other lines have numbers."""
+    """Whether the first line has names: distinct texts and no number.
+
+    Also, at least one column has only numbers in the other lines, or no column repeats its name there.
+    """
     first, others = rows[0], rows[1:]
     if not others or len(set(first)) < len(first) or not all(value.strip() for value in first):
         return not others

@@ -28,7 +28,7 @@ def write_first_deployment(folder: Path, source: Path) -> FirstDeployment:
         source: a file or folder with a table.
 
     Raises:
-        BadInput: if one of the files exists, or the table has no time, user, label or feature.
+        BadInput: if one of the files exists, a table cannot be read, or has no time, user, label or feature.
     """
     require_safe_path(folder, "DIR")
     texts = {
@@ -69,7 +69,7 @@ def _surfaces(database: Database, roles: Roles) -> tuple[str, tuple[str, ...]]:
     column = column_sql(roles.surface)
     text = f"CAST({column} AS VARCHAR)"
     if any(name_fault(value) for value in roles.surface.values):
-        # A surface becomes a folder and a part of names of pipelines.
+        # Surfaces are names of folders and parts of pipelines' names, so they must be safe names.
         text = (
             f"left(regexp_replace(lower(strip_accents({text})), '[^a-z0-9_-]+', '-', 'g'), {MAX_NAME_LENGTH})"
         )

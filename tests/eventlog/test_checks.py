@@ -169,15 +169,15 @@ def test_a_task_without_any_label_is_refused(tmp_path: Path) -> None:
 
 def test_a_delayed_task_without_any_label_is_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path, [fresh("a"), matured("b", label_ltv=None)])
-    with pytest.raises(BadInput, match="label_ltv is null in all matured rows"):
+    with pytest.raises(BadInput, match="label_ltv is null in all rows matured after 3 spans"):
         check_span(log, SPAN, LOG_COLUMNS)
 
 
-@pytest.mark.parametrize(("row", "kind"), [(fresh, "fresh"), (matured, "matured")])
+@pytest.mark.parametrize(("row", "kind"), [(fresh, "fresh rows"), (matured, "rows matured after 3 spans")])
 def test_a_repeated_example_id_is_refused(tmp_path: Path, row: Callable[[str], Any], kind: str) -> None:
     log = write_log(tmp_path, [fresh("z"), row("b"), row("b")])
     with pytest.raises(
-        BadInput, match=rf"duplicate example_id in {kind} rows.*: .* 1 repeated ids, such as 'b'"
+        BadInput, match=rf"duplicate example_id in {kind}.*: .* 1 repeated ids, such as 'b'"
     ):
         check_span(log, SPAN, LOG_COLUMNS)
 
@@ -257,7 +257,7 @@ def test_a_fresh_row_with_a_delayed_label_is_refused(tmp_path: Path) -> None:
 
 def test_a_matured_row_with_an_immediate_label_is_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path, [fresh("a"), matured("b", label_click=1.0)])
-    with pytest.raises(BadInput, match="column label_click has labels in matured rows"):
+    with pytest.raises(BadInput, match="column label_click has labels in rows matured after 3 spans"):
         check_span(log, SPAN, LOG_COLUMNS)
 
 

@@ -47,6 +47,6 @@ def test_the_search_starts_labels_as_many_spans_early_as_there_are_tuning_spans(
     proposal_runner = make_runner(protocol)
     pairs = [(Proposal(2.0, "pet", "direct", 1.0), 0)]
     (searched,) = proposal_runner.students(proposal_runner.search_runner, pairs, last=5)
-    assert searched.labels.first_span == first_span
+    assert searched.label_source.first_span == first_span
     (evaluated,) = proposal_runner.students(proposal_runner.evaluation_runner, pairs, last=6)
-    assert evaluated.labels.first_span == protocol.tuning_spans.start
+    assert evaluated.label_source.first_span == protocol.tuning_spans.start

@@ -104,7 +104,7 @@ def test_a_student_without_soft_labels_equals_the_control(small_stream, control,
 
 def test_a_trial_reuses_the_prefix_of_one_with_other_soft_weights(small_stream, student):
     soft = soft_labels_from_span_5(small_stream)
-    settings = {"labels": SoftLabelSource(teacher="a", first_span=5), "kept_from": 5}
+    settings = {"label_source": SoftLabelSource(teacher="a", first_span=5), "kept_from": 5}
     heavy, prefixes = with_soft_weight(student, 4.0), PrefixCache()
     expected = run(small_stream, heavy, soft, **settings).predictions
     run(small_stream, student, soft, prefixes, **settings)

@@ -49,4 +49,4 @@ def test_a_second_run_says_that_nothing_is_new(import_, tmp_path):
     import_()
     result = import_()
     assert result.exit_code == 0
-    assert "no new span: the log has 2" in result.output
+    assert "no new span: the log already has 2 spans" in result.output

@@ -32,6 +32,8 @@ def music_log(num_rows=4000):
             "tempo": [draw.uniform(60, 180) for _ in range(num_rows)],
             "genres": [draw.sample(["rock", "pop", "jazz"], 2) for _ in range(num_rows)],
             "constant": [1] * num_rows,
+            "position": [draw.randrange(1, 40) for _ in range(num_rows)],
+            "track_seconds": [draw.randrange(90, 400) for _ in range(num_rows)],
         }
     )
 
@@ -67,6 +69,8 @@ def test_roles_are_guessed_from_names_and_values(music, tmp_path):
     assert features["listener"] == {"kind": "id", "buckets": 512}
     assert features["country"] == {"kind": "id"}
     assert features["tempo"] == {"kind": "quantiles", "buckets": 20}
+    assert features["position"] == {"kind": "quantiles", "buckets": 20, "served_as": 1}
+    assert features["track_seconds"] == {"kind": "quantiles", "buckets": 20}
     assert features["genres"] == {"kind": "bag"}
     assert deployment["history"] == {
         "entities": {"user": "listener", "item": "track"},
