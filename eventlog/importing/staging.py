@@ -105,6 +105,9 @@ class Staging:
         ]
         inner += [f"{column_sql(*name)} AS {identifier(column)}" for name, column in self.inputs.items()]
         inner += [_sample_sql(list(used)), f"{SOURCE}.{FILE} AS {FILE}"]
+        inner.append(
+            f"{_finite_sql(expressions, relation, [column_sql(*name) for name in used])} AS __finite"
+        )
         extra = [BUCKET, *map(identifier, self.inputs.values())]
         if self.mapping.duplicates == "number":
             # Rows are equal if all columns of the source are equal, also those that the mapping does not use.
@@ -165,6 +168,13 @@ class Staging:
             # The row of a side table is one column, so that a name without a table is always of the source.
             alias, columns = identifier(f"__{name}"), f"{identifier(table.key)} AS {KEY}, {identifier(name)}"
             rows = f"(SELECT {columns} FROM {identifier(name)}) AS {alias}"  # noqa: S608 - quoted names
+            kinds = expressions.types({key: source_key, "key": f"{alias}.{KEY}"}, f"{sql}, {rows}")
+            # DuckDB would read each text as a number, and stop at the first that is none.
+            if (kinds[key] == "VARCHAR") != (kinds["key"] == "VARCHAR"):
+                raise BadInput(
+                    "wrong type of a key", where=f"{self.where}: {key}", expected=kinds["key"],
+                    got=kinds[key], fix="Give both columns the same type in `columns`, or cast.",
+                )  # fmt: skip
             expressions.types({key: f"{alias}.{KEY} = {source_key}"}, f"{sql}, {rows}")
             sql += f" LEFT JOIN {rows} ON {alias}.{KEY} = TRY({source_key})"
         return sql
@@ -311,6 +321,8 @@ class Staging:
             if column.type == "FLOAT[]":
                 bad = f"len(list_filter({name}, lambda item: NOT isfinite(item))) > 0"
                 cases.append((bad, f"{column.key}: NaN or infinity inside a list"))
+        # A comparison with NaN is true, so a label could look correct.
+        cases.append(("NOT __finite", "a number of the table: NaN or infinity"))
         self.reasons = [reason for _, reason in cases]
         whens = " ".join(f"WHEN {condition} THEN {number}" for number, (condition, _) in enumerate(cases))
         return f"CAST(CASE {whens} END AS SMALLINT)"
@@ -327,3 +339,10 @@ def _sample_sql(used: list[tuple[str, str]]) -> str:
         for table, name in used
     )
     return f"struct_pack({fields}) AS __sample" if used else "NULL AS __sample"
+
+
+def _finite_sql(expressions: Expressions, relation: str, used: list[str]) -> str:
+    """SQL that is false if one of the numbers that a row uses is NaN or infinite."""
+    kinds = expressions.types({sql: sql for sql in used}, relation)
+    numbers = [f"coalesce(isfinite({sql}), true)" for sql in used if kinds[sql] in ("DOUBLE", "FLOAT")]
+    return " AND ".join(numbers) or "true"

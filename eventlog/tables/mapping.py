@@ -270,8 +270,10 @@ class TableMapping:
             raise ValueError("example_id must name a column; leave it out for a hash of all columns")
         for key, names in (("labels", self.labels), ("features", self.features), ("tables", self.tables)):
             _require_plain_names(key, names)
+        if any(name.lower() == "source" for name in self.tables):
+            raise ValueError("source is no name of a side table: expressions use it for the source")
         for name in self.features:
-            if name in FIXED_COLUMNS.names or name.startswith((LABEL_PREFIX, SOFT_PREFIX)):
+            if name.lower() in FIXED_COLUMNS.names or name.startswith((LABEL_PREFIX, SOFT_PREFIX)):
                 raise ValueError(f"{name} is no name of a feature, because event logs reserve it")
         required = [*self.features, *(task for task, label in self.labels.items() if not label.age)]
         for name in self.nulls.drop:

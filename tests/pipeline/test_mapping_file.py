@@ -48,6 +48,8 @@ def test_a_mapping_is_read_with_its_defaults(load):
         ("over: {spans: 2", "delay: 3, over: {spans: 2", r"has the delay over\.spans \+ 1, remove delay"),
         ("spans: 2", "spans: 0", "spans must be between 1 and 1000, got 0"),
         ("features: {user:", "features: {surface:", "surface is no name of a feature"),
+        ("features: {user:", "features: {Surface:", "Surface is no name of a feature"),
+        ("cluster: user", "cluster: user\ntables: {source: {key: a}}", "source is no name of a side table"),
         ("features: {user:", "features: {label_x:", "label_x is no name of a feature"),
         ("features: {user:", "features: {__x:", "features: '__x' is no name"),
         ("features: {", "features: {User: {value: user, type: text}, ", "'User' and 'user' differ only"),

@@ -293,6 +293,24 @@ def test_a_side_table_is_joined_by_its_key(tmp_path: Path) -> None:
         run(settings, tmp_path / "data", tmp_path / "other")
 
 
+def test_a_key_of_another_type_is_refused(tmp_path: Path) -> None:
+    write_lines(tmp_path / "data" / "u.data", [line(1, "a", 4, 0)])
+    write_lines(tmp_path / "data" / "items.csv", ["item,title", "1,x"])
+    source = FileSettings(delimiter="\t", header=False, columns=COLUMNS, files="u.data")
+    items = SideTable(files="items.csv", key="item", columns={"item": "integer"})
+    with pytest.raises(BadInput, match=r"tables\.items\.source_key: wrong type of a key: expected BIGINT"):
+        run(mapping(source=source, tables={"items": items}), tmp_path / "data", tmp_path / "log")
+
+
+def test_a_number_that_is_not_finite_gives_no_label(tmp_path: Path) -> None:
+    lines = [line(1, "a", "NaN", 0), line(1, "b", "inf", 0), line(1, "c", 4, 0), line(1, "d", "", 0)]
+    source = FileSettings(delimiter="\t", header=False, columns={**COLUMNS, "rating": "number"})
+    settings = mapping(source=source, max_dropped=0.5)
+    _, report = run(settings, write_lines(tmp_path / "u.data", lines), tmp_path / "log")
+    assert report[1] == "  2 rows: a number of the table: NaN or infinity"
+    assert column(tmp_path / "log", 0, "label_liked") == [1.0, None]
+
+
 def test_a_label_known_later_comes_in_a_matured_row(tmp_path: Path) -> None:
     lines = [line(1, day, day + 1, day) for day in range(4)]
     labels = {
