@@ -99,7 +99,7 @@ def _tasks(first: FirstDeployment) -> Iterator[str]:
 def _task(label: Label) -> str:
     if label.kind == "binary":
         return f"{{kind: binary, group: {label.group}}}"
-    loss = ", loss: ziln" if label.zero_share >= _ZILN_SHARE else ""
+    loss = ", loss: ziln" if label.column.zero_share >= _ZILN_SHARE else ""
     return f"{{kind: regression, group: {label.group}, unit: {label.unit}, scale: log1p{loss}}}"
 
 

@@ -12,7 +12,7 @@ from eventlog.errors import BadInput
 from eventlog.tables.database import identifier
 from pipeline.new_deployment.event_time import EventTime
 from pipeline.new_deployment.names import plain_name, unique_name
-from pipeline.new_deployment.table_profile import SOURCE, ColumnProfile, Profiles, all_columns
+from pipeline.new_deployment.table_profile import ColumnProfile, Profiles, all_columns
 
 _USER = r"user|kund|customer|client|member|visitor|account|session|nutzer|person|listener|^uid$|device_id"
 _ITEM = (
@@ -52,18 +52,16 @@ class Label:
         value: expression for its label.
         kind: `binary` or `regression`.
         group: `pet` or `pst`.
-        zero_share: 0.5 if the smallest value is 0, else 0; of a binary label 0.
+        column: its column in the source.
         unit: unit of a regression.
-        comment: the text `column NAME`, with the column of the label.
     """
 
     task: str
     value: str
     kind: Literal["binary", "regression"]
     group: Literal["pet", "pst"]
-    zero_share: float = 0.0
+    column: ColumnProfile
     unit: str = "probability"
-    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
         )
     taken = {column.name for column in (user, item, surface) if column is not None}
     labels = _labels([column for column in source if column.name not in taken], unsure)
-    label_columns = {name for label in labels for name in (label.comment.split("column ")[-1],)}
+    label_columns = [label.column for label in labels]
     roles = Roles(user, item, surface, labels, [], unsure=unsure)
     names: set[str] = set()
     roles.features += [
@@ -145,7 +143,7 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
         for name, part, values in _TIME_FEATURES
     ]
     for column in (*source, *all_columns(profiles.side_tables)):
-        if column.table == SOURCE and (column.name in label_columns or column is surface):
+        if column is surface or column in label_columns:
             continue
         reason = _reason_left_out(column)
         if reason:
@@ -220,25 +218,23 @@ def _label(column: ColumnProfile, *, is_named: bool) -> Label | None:
         return bool(re.search(pattern, name))
 
     group: Literal["pet", "pst"] = "pst" if is_like(_SATISFACTION) else "pet"
-    comment = f"column {column.name}"
     is_binary = column.kind == "boolean" or (
         column.kind in ("integer", "number")
         and set(column.values) <= {"0", "1", "0.0", "1.0"}
         and column.values
     )
     if is_binary and (is_like(_BINARY) or not is_named):
-        return Label(name, value, "binary", group, comment=comment)
+        return Label(name, value, "binary", group, column)
     if not is_named or column.kind not in ("integer", "number") or column.low is None or column.low < 0:
         return None
     if is_like(_RATING) and 3 <= len(column.values) <= 20:
         threshold = _middle(column)
-        return Label(f"good_{name}", f"{value} >= {threshold:g}", "binary", "pst", comment=comment)
-    zero_share = 0.5 if column.low == 0 else 0.0
+        return Label(f"good_{name}", f"{value} >= {threshold:g}", "binary", "pst", column)
     if is_like(_MONEY):
-        return Label(name, value, "regression", group, zero_share, "amount", comment)
+        return Label(name, value, "regression", group, column, "amount")
     if is_like(_SECONDS) and not is_binary:
         value = f"{value} / 1000.0" if is_like(_MILLISECONDS) else value
-        return Label(name, value, "regression", "pet", zero_share, "seconds", comment)
+        return Label(name, value, "regression", "pet", column, "seconds")
     return None
 
 

@@ -45,6 +45,7 @@ class ColumnProfile:
         num_rows: rows with a value.
         num_distinct: number of distinct values, or of distinct items of lists and separated texts.
         null_share: share of rows without a value.
+        zero_share: share of the values that are 0.
         low: smallest number; None for other kinds.
         high: largest number; None for other kinds.
         values: these values as text, most frequent first; empty if there are more than MAX_LISTED_VALUES.
@@ -60,6 +61,7 @@ class ColumnProfile:
     num_rows: int
     num_distinct: int
     null_share: float
+    zero_share: float
     low: float | None
     high: float | None
     values: tuple[str, ...]
@@ -235,8 +237,9 @@ def _profile_column(database: Database, table: str, name: str, layout: TextLayou
     is_number = kind in ("integer", "number", "boolean")
     number = f"CAST({sql} AS DOUBLE)" if is_number else "NULL::DOUBLE"
     item = f"unnest({quoted})" if kind in ("texts", "numbers") else quoted
-    num_rows, null_share, low, high, mean_length = database.rows(
-        f"SELECT count({quoted}), 1 - count({quoted}) / count(*), min({number}), max({number}),"  # noqa: S608
+    num_rows, null_share, zero_share, low, high, mean_length = database.rows(
+        f"SELECT count({quoted}), 1 - count({quoted}) / count(*),"  # noqa: S608 - quoted names
+        f" coalesce(avg(CAST({number} = 0 AS INTEGER)), 0), min({number}), max({number}),"
         f" coalesce(avg(length(CAST({quoted} AS VARCHAR))), 0) FROM {relation}"
     )[0]
     items = f"(SELECT CAST({item} AS VARCHAR) AS item FROM {relation} WHERE {quoted} IS NOT NULL)"  # noqa: S608
@@ -250,8 +253,8 @@ def _profile_column(database: Database, table: str, name: str, layout: TextLayou
         query = f"SELECT item FROM {items} GROUP BY item ORDER BY count(*) DESC, item"  # noqa: S608
         values = [value for (value,) in database.rows(query)]
     return ColumnProfile(
-        table, name, kind, num_rows, num_distinct, null_share, low, high, tuple(values), mean_length,
-        stored_as, sql, separator,
+        table, name, kind, num_rows, num_distinct, null_share, zero_share, low, high,
+        tuple(values), mean_length, stored_as, sql, separator,
     )  # fmt: skip
 
 

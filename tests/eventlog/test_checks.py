@@ -176,9 +176,7 @@ def test_a_delayed_task_without_any_label_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("row", "kind"), [(fresh, "fresh rows"), (matured, "rows matured after 3 spans")])
 def test_a_repeated_example_id_is_refused(tmp_path: Path, row: Callable[[str], Any], kind: str) -> None:
     log = write_log(tmp_path, [fresh("z"), row("b"), row("b")])
-    with pytest.raises(
-        BadInput, match=rf"duplicate example_id in {kind}.*: .* 1 repeated ids, such as 'b'"
-    ):
+    with pytest.raises(BadInput, match=rf"duplicate example_id in {kind}.*: .* 1 repeated ids, such as 'b'"):
         check_span(log, SPAN, LOG_COLUMNS)
 
 

@@ -31,6 +31,8 @@ def music_log(num_rows=4000):
             "country": draw.choices(["DE", "AT", None], [5, 2, 1], k=num_rows),
             "tempo": [draw.uniform(60, 180) for _ in range(num_rows)],
             "genres": [draw.sample(["rock", "pop", "jazz"], 2) for _ in range(num_rows)],
+            "column shared": [draw.random() < 0.1 for _ in range(num_rows)],
+            "amount paid": [draw.uniform(1, 5) * (draw.random() < 0.9) for _ in range(num_rows)],
             "constant": [1] * num_rows,
             "position": [draw.randrange(1, 40) for _ in range(num_rows)],
             "track_seconds": [draw.randrange(90, 400) for _ in range(num_rows)],
@@ -58,12 +60,16 @@ def test_roles_are_guessed_from_names_and_values(music, tmp_path):
     assert mapping["cluster"] == "source.listener"
     assert mapping["labels"] == {
         "skipped": {"value": "source.skipped"}, "ms_played": {"value": "source.ms_played / 1000.0"},
+        "column_shared": {"value": 'source."column shared"'},
+        "amount_paid": {"value": 'source."amount paid"'},
     }  # fmt: skip
     assert deployment["name"] == "musik_log"
     assert deployment["burn_in"] == "0:3"
     assert deployment["tasks"]["ms_played"] == {
         "kind": "regression", "group": "pet", "unit": "seconds", "scale": "log1p", "loss": "ziln",
     }  # fmt: skip
+    # Nine of ten amounts are above 0, half of the play times.
+    assert "loss" not in deployment["tasks"]["amount_paid"]
     assert set(deployment["surfaces"]) == set(first.surfaces) == {"page_start-page", "page_radio"}
     features = deployment["features"]
     assert features["listener"] == {"kind": "id", "buckets": 512}
@@ -74,12 +80,20 @@ def test_roles_are_guessed_from_names_and_values(music, tmp_path):
     assert features["genres"] == {"kind": "bag"}
     assert deployment["history"] == {
         "entities": {"user": "listener", "item": "track"},
-        "tasks": ["skipped", "ms_played"],
+        "tasks": ["skipped", "ms_played", "column_shared", "amount_paid"],
         "sequences": {"items": {"entity": "user", "column": "track", "length": 20}},
     }
     history = {"history_user_count", "history_item_ms_played", "sequence_items"}
     assert history < set(deployment["teacher"]["features"]) - set(deployment["student"]["features"])
-    assert not features.keys() & {"constant", "page", "skipped", "ms_played", "ts"}
+    assert not features.keys() & {
+        "constant",
+        "page",
+        "skipped",
+        "ms_played",
+        "ts",
+        "column_shared",
+        "amount_paid",
+    }
     assert "# Not used: source.constant (one value)." in (tmp_path / "Müsik log" / "mapping.yaml").read_text()
 
 
