@@ -89,7 +89,7 @@ def _ingest(log: Path, span: int, folder: Path, source: Any) -> int:
     from components.transforms.encode_events import EncodeEvents
     from components.transforms.history_beam import complete_history
     from eventlog.checks import check_span
-    from eventlog.kuairand_columns import LOG_COLUMNS
+    from eventlog.kuairand.columns import LOG_COLUMNS
 
     def run(transform: Any) -> list[Any]:
         return run_and_collect(lambda pipeline: pipeline | transform, BEAM, str(folder / "scratch"))

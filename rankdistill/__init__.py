@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from components.span_validator import SpanValidator
     from eventlog.checks import check_span
     from eventlog.errors import BadInput
-    from eventlog.kuairand import write_kuairand
+    from eventlog.kuairand.adapter import write_kuairand
     from eventlog.simulator import simulate
     from eventlog.spans import complete_spans, span_files, write_span
     from models.architecture import Architecture
@@ -105,7 +105,7 @@ _NAMES_BY_MODULE = {
     "components.span_validator": ("SpanValidator",),
     "eventlog.checks": ("check_span",),
     "eventlog.errors": ("BadInput",),
-    "eventlog.kuairand": ("write_kuairand",),
+    "eventlog.kuairand.adapter": ("write_kuairand",),
     "eventlog.simulator": ("simulate",),
     "eventlog.spans": ("complete_spans", "span_files", "write_span"),
     "models.architecture": ("Architecture",),

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from eventlog.kuairand_columns import FEATURE_COLUMNS, HISTORY, LOG_COLUMNS
+from eventlog.kuairand.columns import FEATURE_COLUMNS, HISTORY, LOG_COLUMNS
 from tests.conftest import REPOSITORY
 
 ROOMS = ("eventlog", "models", "components", "pipeline", "experiments", "rankdistill", "kubeflow")
-ADAPTERS = ("eventlog/kuairand", "eventlog/simulator/", "eventlog/random_exposures")
+ADAPTERS = ("eventlog/kuairand/", "eventlog/simulator/", "eventlog/random_exposures")
 GUESSES = "pipeline/new_deployment/"
 """Looks for common words, such as `user`, in the names of any table."""
 NAMES = (*FEATURE_COLUMNS.names, *LOG_COLUMNS.delays, *HISTORY.entities)

@@ -15,7 +15,7 @@ CHECK_SPAN = """
 import sys
 from pathlib import Path
 from eventlog.checks import check_span
-from eventlog.kuairand_columns import LOG_COLUMNS
+from eventlog.kuairand.columns import LOG_COLUMNS
 from pipeline.errors import exit_on_bad_input
 exit_on_bad_input("check", lambda: check_span(Path(sys.argv[1]), 1, LOG_COLUMNS))
 """

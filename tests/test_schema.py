@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders import example_coder
 
 from components.transforms.shards import encode_examples, example_schema
-from eventlog.kuairand_columns import DELAYED_TASKS, HISTORY, IMMEDIATE_TASKS, LOG_SCHEMA
+from eventlog.kuairand.columns import DELAYED_TASKS, HISTORY, IMMEDIATE_TASKS, LOG_SCHEMA
 from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX
 
 SCHEMA = text_format.Parse(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from eventlog.kuairand_columns import IMMEDIATE_TASKS
+from eventlog.kuairand.columns import IMMEDIATE_TASKS
 from eventlog.simulator.impressions import HOUR_MS, Impressions
 from eventlog.simulator.randomness import RandomStream, generator
 from eventlog.simulator.state import WorldState

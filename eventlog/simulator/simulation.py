@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from eventlog.errors import BadInput
-from eventlog.kuairand_columns import HISTORY, LOG_SCHEMA, LTV_DELAY
+from eventlog.kuairand.columns import HISTORY, LOG_SCHEMA, LTV_DELAY
 from eventlog.parquet_files import write_table
 from eventlog.simulator.impressions import Impressions, draw_impressions
 from eventlog.simulator.lifetime import logging_error, ltv, watch_seconds, window_seconds

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlog.kuairand_columns import (
+from eventlog.kuairand.columns import (
     DELAYED_TASKS,
     HISTORY,
     IMMEDIATE_TASKS,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eventlog.kuairand_columns import HISTORY, IMMEDIATE_TASKS
+from eventlog.kuairand.columns import HISTORY, IMMEDIATE_TASKS
 from eventlog.simulator.impressions import Impressions, draw_impressions, draw_videos_shown
 from eventlog.simulator.outcomes import (
     Expectations,

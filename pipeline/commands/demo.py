@@ -94,7 +94,7 @@ def _simulate_events(events: Path, num_spans: int, examples_per_span: int, conso
 
 
 def _convert_kuairand(kuairand: Path, events: Path, console: Console) -> None:
-    from eventlog.kuairand import write_kuairand
+    from eventlog.kuairand.adapter import write_kuairand
 
     console.print(f"Impressions: KuaiRand, from {kuairand}, a span a day", highlight=False)
     with span_progress(None) as on_span:

@@ -60,7 +60,7 @@ def check(events: Path) -> None:
 @out_option
 def kuairand(source: Path, out: Path) -> None:
     """Convert the KuaiRand data set (Pure, 1K or 27K); each day becomes a span."""
-    from eventlog.kuairand import write_kuairand
+    from eventlog.kuairand.adapter import write_kuairand
 
     with span_progress(None) as on_span:
         write_kuairand(source, out, on_span)

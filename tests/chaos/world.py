@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from eventlog.kuairand_columns import LOG_SCHEMA, LTV_DELAY
+from eventlog.kuairand.columns import LOG_SCHEMA, LTV_DELAY
 from eventlog.spans import span_files, write_span
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def write_world(folder):
     """Writes `full` (the whole log of the source) and `log`, its capped copy, into the folder."""
     source = kuairand_folder()
     if source is not None:
-        from eventlog.kuairand import write_kuairand
+        from eventlog.kuairand.adapter import write_kuairand
 
         write_kuairand(source, folder / "full")
     else:

@@ -8,7 +8,7 @@ from components import span_statistics
 from components.span_statistics import SpanStatisticsExecutor
 from components.transforms.collecting import run_and_collect
 from components.transforms.encode_events import EncodeEvents
-from eventlog.kuairand_columns import LOG_COLUMNS
+from eventlog.kuairand.columns import LOG_COLUMNS
 
 BEAM = ["--runner=FnApiRunner"]
 EXCLUDED = '["holdout", "matured", "matured_holdout"]'

@@ -11,7 +11,7 @@ import pytest
 
 from eventlog.checks import SpanCounts, check_span
 from eventlog.errors import BadInput
-from eventlog.kuairand_columns import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_COLUMNS, LOG_SCHEMA
+from eventlog.kuairand.columns import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_COLUMNS, LOG_SCHEMA
 from eventlog.spans import span_files, write_span
 
 SPAN = 3

@@ -12,7 +12,7 @@ import pytest
 
 from eventlog.errors import BadInput
 from eventlog.history import STATE_FILE, HistoryState
-from eventlog.kuairand_columns import HISTORY, IMMEDIATE_TASKS
+from eventlog.kuairand.columns import HISTORY, IMMEDIATE_TASKS
 
 
 def rows(users: Sequence[str | None], click: Sequence[float | None], span: int = 0) -> pa.Table:

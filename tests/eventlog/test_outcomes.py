@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from eventlog.kuairand_columns import IMMEDIATE_TASKS
+from eventlog.kuairand.columns import IMMEDIATE_TASKS
 from eventlog.simulator.outcomes import NUM_UNIFORMS, Expectations, draw_outcomes
 
 VALUES = {

@@ -15,7 +15,7 @@ import pytest
 
 from eventlog.errors import BadInput
 from eventlog.history import HistoryState
-from eventlog.kuairand_columns import (
+from eventlog.kuairand.columns import (
     HISTORY,
     IMMEDIATE_TASKS,
     LOG_SCHEMA,

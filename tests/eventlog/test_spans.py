@@ -7,7 +7,7 @@ import pytest
 
 from eventlog import spans
 from eventlog.errors import BadInput
-from eventlog.kuairand_columns import LOG_SCHEMA
+from eventlog.kuairand.columns import LOG_SCHEMA
 
 
 def table_with(ids: list[str]) -> pa.Table:

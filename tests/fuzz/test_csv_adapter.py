@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from eventlog.checks import check_span
 from eventlog.history import STATE_FILE
-from eventlog.kuairand import write_kuairand
-from eventlog.kuairand_columns import LOG_COLUMNS
+from eventlog.kuairand.adapter import write_kuairand
+from eventlog.kuairand.columns import LOG_COLUMNS
 from eventlog.spans import SUCCESS, complete_spans
 from tests.fuzz.mutation import Case, mutated
 from tests.fuzz.running import accepted, corpus, kept_folder, run_case, run_examples

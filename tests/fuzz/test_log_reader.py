@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from components.transforms.encode_events import plan_shards, read_row_range, split_rows
 from components.transforms.shards import encode_examples
 from eventlog.checks import check_span
-from eventlog.kuairand_columns import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_COLUMNS, LOG_SCHEMA, LTV_DELAY
+from eventlog.kuairand.columns import DELAYED_TASKS, IMMEDIATE_TASKS, LOG_COLUMNS, LOG_SCHEMA, LTV_DELAY
 from eventlog.spans import SUCCESS, count_surfaces, span_files, span_folder
 from experiments.trials.loading import LogSource, training_examples
 from tests.fuzz.mutation import Case, mutated

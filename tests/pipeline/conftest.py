@@ -12,7 +12,7 @@ from components.evaluation.push_gate import GateVerdict
 from components.label_store.certificate import Certificate
 from components.span_records import RELABELLED, TEACHER, SpanRecord, write_record
 from components.transforms.join_report import JoinReport, write_report
-from eventlog.kuairand_columns import LOG_SCHEMA
+from eventlog.kuairand.columns import LOG_SCHEMA
 from eventlog.spans import write_span
 from pipeline.config_file import load_deployment
 from pipeline.paths import RunPaths

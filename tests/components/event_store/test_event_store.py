@@ -36,7 +36,7 @@ from components.transforms.join_settings import JoinSettings
 from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog.checks import EmptySpan, check_span
 from eventlog.errors import BadInput
-from eventlog.kuairand_columns import LOG_COLUMNS, LOG_SCHEMA
+from eventlog.kuairand.columns import LOG_COLUMNS, LOG_SCHEMA
 from eventlog.shipped_schema import shipped_schema
 from eventlog.spans import span_files, span_versions
 from models.settings import to_json

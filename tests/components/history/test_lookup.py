@@ -7,7 +7,7 @@ import pytest
 from components.history.lookup import add_history, complete_here, open_lookup
 from components.history.settings import History, HistorySource, Window
 from components.history.state import open_state
-from eventlog.kuairand_columns import LOG_COLUMNS
+from eventlog.kuairand.columns import LOG_COLUMNS
 from eventlog.parquet_files import read_table
 from eventlog.spans import span_files, write_span
 from tests.components.history.small_log import (

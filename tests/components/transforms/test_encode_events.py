@@ -18,7 +18,7 @@ from components.transforms.encode_events import (
 from components.transforms.shards import SPLITS, read_shards, split_files
 from eventlog import spans
 from eventlog.errors import BadInput
-from eventlog.kuairand_columns import LOG_COLUMNS, LOG_SCHEMA
+from eventlog.kuairand.columns import LOG_COLUMNS, LOG_SCHEMA
 
 SPAN = 3
 TRAINED_USER, HELD_USER = "user-0", "user-34"

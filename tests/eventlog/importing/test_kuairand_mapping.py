@@ -6,14 +6,14 @@ import random
 from pathlib import Path
 
 import pytest
+from tests.eventlog.test_kuairand import impression, user_features, video_features, write_source
 
 from eventlog.importing.importer import import_table, log_columns
-from eventlog.kuairand import write_kuairand
-from eventlog.kuairand_columns import FEATURE_COLUMNS, LOG_COLUMNS
+from eventlog.kuairand.adapter import write_kuairand
+from eventlog.kuairand.columns import FEATURE_COLUMNS, LOG_COLUMNS
 from pipeline.mapping_file import load_mapping
 from tests.conftest import REPOSITORY
 from tests.eventlog.importing.tables import read
-from tests.eventlog.test_kuairand import impression, user_features, video_features, write_source
 
 MAPPING = REPOSITORY / "pipeline" / "configs" / "kuairand-import.yaml"
 NUM_SAMPLED = 1000

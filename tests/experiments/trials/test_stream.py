@@ -105,7 +105,7 @@ def test_a_faulty_span_is_refused(small_config, small_log, tmp_path):
 
 
 def test_columns_that_the_log_does_not_have_are_left_out(small_log, tmp_path):
-    from eventlog.kuairand_columns import LOG_COLUMNS
+    from eventlog.kuairand.columns import LOG_COLUMNS
     from experiments.trials.loading import LogSource
 
     shutil.copytree(small_log / "span=0", tmp_path / "span=0")

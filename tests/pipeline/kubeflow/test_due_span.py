@@ -17,7 +17,7 @@ from components.span_records import (
     write_record,
 )
 from eventlog.errors import BadInput
-from eventlog.kuairand_columns import LOG_SCHEMA
+from eventlog.kuairand.columns import LOG_SCHEMA
 from eventlog.spans import SUCCESS, span_folder, write_span
 from pipeline.config_file import load_deployment
 from pipeline.kubeflow.due_span import NEXT_SPAN, find_due_span

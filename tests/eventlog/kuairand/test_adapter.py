@@ -13,8 +13,8 @@ import pytest
 
 from eventlog.checks import check_span
 from eventlog.errors import BadInput
-from eventlog.kuairand import write_kuairand
-from eventlog.kuairand_columns import HISTORY, LOG_COLUMNS, LOG_SCHEMA
+from eventlog.kuairand.adapter import write_kuairand
+from eventlog.kuairand.columns import HISTORY, LOG_COLUMNS, LOG_SCHEMA
 from eventlog.random_exposures import read_random_exposures
 from eventlog.spans import complete_spans, span_files
 

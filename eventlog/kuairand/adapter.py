@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 
 from eventlog.errors import BadInput
 from eventlog.history import HistoryState
-from eventlog.kuairand_columns import (
+from eventlog.kuairand.columns import (
     HISTORY,
     IMMEDIATE_TASKS,
     LOG_SCHEMA,
     LTV_DELAY,
     LTV_WINDOW_SPANS,
 )
-from eventlog.kuairand_source import BATCH_ROWS, DRAWN_AT_RANDOM, MEMORY_LIMIT, KuaiRandSource
+from eventlog.kuairand.source import BATCH_ROWS, DRAWN_AT_RANDOM, MEMORY_LIMIT, KuaiRandSource
 from eventlog.parquet_files import open_dataset
 from eventlog.random_exposures import write_random_exposures
 from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX
