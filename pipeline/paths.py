@@ -40,7 +40,7 @@ class RunPaths:
         return str(self.root / "records")
 
     @property
-    def published(self) -> str:
+    def artifact_copies(self) -> str:
         """Folder to which a span's results are copied; empty if later spans read the artifacts themselves."""
         return str(self.root / "published") if self.on_cluster else ""
 

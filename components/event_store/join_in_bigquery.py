@@ -122,7 +122,7 @@ class BigQueryJoin:
     def _soft_label_sql(self, task: str) -> str:
         """Returns the SQL expression of a task's soft label; null if no set has the task.
 
-        A task has soft labels only in the rows that have its hard labels.
+        A task has soft labels only in the rows of its delay, those that can have its hard labels.
         """
         column = SOFT_PREFIX + task
         if not any(task in record.columns for record in self.records):

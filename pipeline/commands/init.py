@@ -18,7 +18,8 @@ from pipeline.commands.options import FOLDER, SAFE_PATH
     type=SAFE_PATH,
     required=True,
     help="A Parquet, CSV or TSV file, or a folder of them. The table with the most rows is the source. "
-    "Another table becomes a side table if it has a column of the source in which no value repeats.",
+    "Another table becomes a side table if it shares a column with the source and each value of this column "
+    "is in one of its rows.",
 )
 def init(folder: Path, source: Path) -> None:
     """Write a first deployment for a table into DIR.

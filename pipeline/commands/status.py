@@ -85,7 +85,7 @@ def run_status(deployment: Deployment, paths: RunPaths) -> dict[str, Any]:
     finished = {branch: finished_spans(paths, branch) for branch in (TEACHER, *deployment.surfaces)}
     certificates = [certificate for span in finished[TEACHER] if (certificate := span.certificate())]
     ages = {certificate.set_id: certificate.label_age_spans for certificate in certificates}
-    all_decisions = decisions(deployment, paths, data=False)
+    all_decisions = decisions(deployment, paths, with_anomalies=False)
     branches = {}
     for branch, spans in finished.items():
         label_set = next(reversed(ages), None) if branch == TEACHER else _last_joined_set(spans)

@@ -47,7 +47,7 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
     )
     publisher = SpanPublisher(
         records_folder=paths.records,
-        copies_folder=paths.published,
+        copies_folder=paths.artifact_copies,
         branch=BURN_IN,
         span=spans[-1],
         slots={

@@ -64,7 +64,7 @@ def student_branch(
     push_components, push_slots = _wire_push(deployment, paths, span, surface, student, predictions)
     publisher = SpanPublisher(
         records_folder=paths.records,
-        copies_folder=paths.published,
+        copies_folder=paths.artifact_copies,
         branch=surface,
         span=span,
         slots={

@@ -40,7 +40,7 @@ def surface_burn_in_components(deployment: Deployment, paths: RunPaths, surface:
     }
     publisher = SpanPublisher(
         records_folder=paths.records,
-        copies_folder=paths.published,
+        copies_folder=paths.artifact_copies,
         branch=surface_burn_in(surface),
         span=spans[-1],
         slots={role: model.next_base for role, model in models.items()},

@@ -64,7 +64,7 @@ def teacher_branch(
         component.add_upstream_node(ingested.validator)
     publisher = SpanPublisher(
         records_folder=paths.records,
-        copies_folder=paths.published,
+        copies_folder=paths.artifact_copies,
         branch=TEACHER,
         span=span,
         slots={
@@ -115,7 +115,7 @@ def relabel_components(
     )
     publisher = SpanPublisher(
         records_folder=paths.records,
-        copies_folder=paths.published,
+        copies_folder=paths.artifact_copies,
         branch=RELABELLED,
         span=span,
         slots={"labels": labeller.outputs["labels"]},

@@ -53,7 +53,7 @@ class Decision:
         return self.outcome in _ROUTINE_OUTCOMES
 
 
-def decisions(deployment: Deployment, paths: RunPaths, *, data: bool = True) -> list[Decision]:
+def decisions(deployment: Deployment, paths: RunPaths, *, with_anomalies: bool = True) -> list[Decision]:
     """All decisions of a root, sorted by span, then by branch in the order of the DAG.
 
     A decision whose file was deleted is left out.
@@ -61,7 +61,7 @@ def decisions(deployment: Deployment, paths: RunPaths, *, data: bool = True) -> 
     Args:
         deployment: The configuration.
         paths: The run's paths.
-        data: Whether to include the decisions with `what="data"`.
+        with_anomalies: Whether to include the anomalies of the rows, which are the decisions `data`.
 
     Raises:
         BadInput: if a record or a file in an artifact cannot be read.
@@ -72,7 +72,7 @@ def decisions(deployment: Deployment, paths: RunPaths, *, data: bool = True) -> 
     result = []
     for branch, spans in by_branch.items():
         for finished in spans:
-            outcomes = [*_outcomes(finished, data)]
+            outcomes = [*_outcomes(finished, with_anomalies)]
             if branch == RELABELLED and not finished.skipped:
                 outcomes += _revision_outcomes(finished, teacher_spans.get(finished.span))
             result += [
@@ -82,10 +82,10 @@ def decisions(deployment: Deployment, paths: RunPaths, *, data: bool = True) -> 
     return sorted(result, key=lambda decision: (decision.span, branches.index(decision.branch)))
 
 
-def _outcomes(finished: FinishedSpan, data: bool) -> Iterator[_Outcome]:
+def _outcomes(finished: FinishedSpan, with_anomalies: bool) -> Iterator[_Outcome]:
     if finished.skipped:
         yield "span", "skipped", finished.skipped
-    if data and (anomalies := finished.anomalies()) is not None:
+    if with_anomalies and (anomalies := finished.anomalies()) is not None:
         yield from _warning_outcomes("data", anomaly_lines(anomalies))
     if (refusal := finished.label_refusal()) is not None:
         yield "labels", "refused", refusal

@@ -71,7 +71,7 @@ def measure_freshness(deployment: Deployment, paths: RunPaths) -> list[Freshness
     completed = _completion_times(deployment, paths)
     pushed = {
         (decision.branch, decision.span)
-        for decision in decisions(deployment, paths, data=False)
+        for decision in decisions(deployment, paths, with_anomalies=False)
         if decision.outcome == "pushed"
     }
     for surface in deployment.surfaces:

@@ -79,7 +79,7 @@ class LoopMetrics(Collector):
 
     def _decisions(self, branches: list[str]) -> Iterator[Metric]:
         counts: dict[tuple[str, ...], int] = collections.Counter()
-        for decision in decisions(self._deployment, self._paths, data=False):
+        for decision in decisions(self._deployment, self._paths, with_anomalies=False):
             role = decision.reason.partition(":")[0] if decision.what == "candidate" else ""
             counts[decision.what, decision.outcome, decision.branch, role] += 1
         skipped = _counter("spans_skipped", "Spans skipped: late, empty or faulty.", "branch")

@@ -96,7 +96,7 @@ def test_each_anomaly_of_a_span_is_a_warning(run):
     assert [decision for decision in tuples(run) if decision[2] == "data"] == [
         (5, "teacher", "data", "warned", warning)
     ]
-    assert "data" not in [decision[2] for decision in tuples(run, data=False)]
+    assert "data" not in [decision[2] for decision in tuples(run, with_anomalies=False)]
 
 
 def test_a_revised_or_late_span_is_labelled_again_and_not_trained_on(run):
