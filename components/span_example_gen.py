@@ -27,6 +27,8 @@ from eventlog.columns import LogColumns
 from eventlog.rows import LABEL_PREFIX
 from models.settings import from_json, to_json
 
+NEWEST = -1
+"""Stands for the newest version of each span. The version of the Examples is then 0."""
 READY_MS = "ready_ms"
 """Custom property of the Examples: time of completion in Unix milliseconds. Label lag starts at this time."""
 
@@ -49,8 +51,7 @@ class SpanExampleGenExecutor(BeamExecutor):
         event_log = exec_properties["events"]
         spans = range(exec_properties["first_span"], exec_properties["last_span"] + 1)
         version, surface = exec_properties["version"], exec_properties["surface"] or None
-        # The newest version of each span is read if there are several spans (burn-in).
-        read_version = version if len(spans) == 1 else None
+        read_version = None if version == NEWEST else version
         columns = from_json(EventColumns, exec_properties["columns"]).read()
         counts = [check_span(Path(event_log), span, columns, read_version) for span in spans]
         history = self._look_up(exec_properties["history"], columns, spans)
@@ -76,7 +77,7 @@ class SpanExampleGenExecutor(BeamExecutor):
         require_labels(num_labels, columns.delays, where, surface)
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.span = spans[-1]
-        examples.version = version
+        examples.version = max(version, 0)
         examples.set_int_custom_property("fresh_rows", sum(num_rows[split] for split in FRESH_SPLITS))
         examples.set_int_custom_property("matured_rows", sum(num_rows[split] for split in MATURED_SPLITS))
         examples.set_int_custom_property(READY_MS, time.time_ns() // 1_000_000)
@@ -150,7 +151,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         last_span: IntOrPlaceholder,
         rows_per_shard: int,
         surface: str = "",
-        version: IntOrPlaceholder = 0,
+        version: IntOrPlaceholder = NEWEST,
         labelled_tasks: Sequence[str] = (),
         history: HistorySource | None = None,
     ):
@@ -163,7 +164,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             last_span: The last span to read; only the burn-in reads several spans.
             rows_per_shard: Maximum number of log rows in a shard.
             surface: The surface whose rows are written; empty: all surfaces.
-            version: The span version to read. If there are several spans, the newest version of each is read.
+            version: The span version to read; NEWEST: the newest of each span, as in a burn-in.
             history: The history, whose columns are added; None if the deployment has none.
             labelled_tasks: Tasks that must have a label in these spans, as in a burn-in.
         """

@@ -11,7 +11,7 @@ from tfx.dsl.components.base.base_component import BaseComponent
 
 from components.artifacts import IntOrPlaceholder
 from components.example_schema_gen import ExampleSchemaGen
-from components.span_example_gen import SpanExampleGen
+from components.span_example_gen import NEWEST, SpanExampleGen
 from components.span_state import SpanState
 from components.span_statistics import SpanStatistics
 from components.span_validator import SpanValidator
@@ -44,7 +44,7 @@ def read_events(
     paths: RunPaths,
     first: IntOrPlaceholder,
     last: IntOrPlaceholder,
-    version: IntOrPlaceholder = 0,
+    version: IntOrPlaceholder = NEWEST,
     surface: str = "",
     labelled_tasks: Sequence[str] = (),
 ) -> SpanExampleGen:
@@ -74,7 +74,7 @@ def ingest(
     first: IntOrPlaceholder,
     last: IntOrPlaceholder,
     state: SpanState,
-    version: IntOrPlaceholder = 0,
+    version: IntOrPlaceholder = NEWEST,
     labelled_tasks: Sequence[str] = (),
 ) -> IngestedSpans:
     """Wires the components that read spans, compute their statistics and validate them.
@@ -86,8 +86,7 @@ def ingest(
         last: The last span, included; equal to `first` except in the burn-in.
         state: SpanState with the slots `statistics` (of the previous span) and `fitted_statistics` (of the
             burn-in).
-        version: The span version to read. A burn-in of several spans ignores it and reads the newest
-            versions.
+        version: The span version to read; NEWEST: the newest of each span.
         labelled_tasks: Tasks that must have a label in the spans.
     """
     schema = _read_schema(deployment)
