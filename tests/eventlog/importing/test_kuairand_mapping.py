@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.eventlog.test_kuairand import impression, user_features, video_features, write_source
 
 from eventlog.importing.importer import import_table, log_columns
 from eventlog.kuairand.adapter import write_kuairand
@@ -14,6 +13,7 @@ from eventlog.kuairand.columns import FEATURE_COLUMNS, LOG_COLUMNS
 from pipeline.mapping_file import load_mapping
 from tests.conftest import REPOSITORY
 from tests.eventlog.importing.tables import read
+from tests.eventlog.kuairand.test_adapter import impression, user_features, video_features, write_source
 
 MAPPING = REPOSITORY / "pipeline" / "configs" / "kuairand-import.yaml"
 NUM_SAMPLED = 1000

@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from tests.eventlog.test_kuairand import convert, impression, read_span, write_source
 
 from eventlog.errors import BadInput
 from eventlog.kuairand.adapter import write_kuairand
+from tests.eventlog.kuairand.test_adapter import convert, impression, read_span, write_source
 
 
 @pytest.mark.parametrize("name", ["day", "ordinal", "TAG"])
