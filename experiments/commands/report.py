@@ -36,7 +36,10 @@ def report(
         deployment = load_deployment(config)
         require_artifacts(paths)
         require_own_root(deployment, paths)
-        page = run_page(deployment, paths, summarize(deployment, paths))
+        summary = summarize(deployment, paths)
+        if not summary["spans"]:
+            click.echo("no span is finished yet: the page has no figures")
+        page = run_page(deployment, paths, summary)
     else:
         options = {"--experiment": experiment, "--config": config, "--events": events, "--root": root}
         raise BadInput(

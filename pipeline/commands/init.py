@@ -39,9 +39,14 @@ def init(folder: Path, source: Path) -> None:
         f"labels {', '.join(label.task for label in roles.labels)}, {len(roles.features)} features, "
         f"about {first.spans.num_spans} spans {spans}"
     )
-    for note in roles.unsure:
+    for note in first.unsure:
         click.echo(f"unsure: {note}")
+    deployment, log, root = folder / "deployment.yaml", folder / "events", folder / "root"
+    run = f"--config {deployment} --events {log} --root {root}"
     click.echo(
-        f"Read and correct the files, then: rankdistill events import --mapping {folder}/mapping.yaml "
-        f"--source {source} --out {folder}/events"
+        "Read and correct the files, then:\n"
+        f"  rankdistill events import --mapping {folder / 'mapping.yaml'} --source {source} --out {log}\n"
+        f"  rankdistill config check {deployment} --events {log}\n"
+        f"  rankdistill run {run}\n"
+        f"  rankdistill report {run} --out {folder / 'page.html'}"
     )

@@ -35,6 +35,12 @@ class FirstDeployment:
     surfaces: tuple[str, ...]
 
     @property
+    def unsure(self) -> list[str]:
+        """What the guesses may have wrong, a sentence each."""
+        zone = "time: the times have no offset, so UTC is assumed; name their zone, such as Europe/Berlin"
+        return [*([zone] if self.time.zone else []), *self.roles.unsure]
+
+    @property
     def history_entities(self) -> dict[str, str]:
         """`user` and `item` → the feature with the id."""
         columns = {"user": self.roles.user, "item": self.roles.item}

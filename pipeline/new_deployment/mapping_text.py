@@ -31,8 +31,10 @@ def _header(first: FirstDeployment) -> Iterator[str]:
     yield "# What the columns of the table mean. Guessed from a sample: read every line."
     yield "# Expressions are DuckDB's SQL over the columns of `source` and of the side tables."
     yield f"#   rankdistill events import --mapping mapping.yaml --source {first.source} --out events"
-    for note in first.roles.unsure:
+    for note in first.unsure:
         yield f"# Unsure: {note}."
+    yield "# To try a large table on 5 % of its users first, add this line:"
+    yield f'#   where: "hash({column_sql(first.roles.user)}) % 20 = 0"'
 
 
 def _files(first: FirstDeployment) -> Iterator[str]:
@@ -81,8 +83,6 @@ def _rows(first: FirstDeployment) -> Iterator[str]:
     settings = {"unit": time.unit, "zone": time.zone, "format": time.format}
     value = column_sql(next(c for c in first.profiles.source.columns if c.name == time.column))
     listed = "".join(f", {key}: {json.dumps(text)}" for key, text in settings.items() if text)
-    if time.zone:
-        yield "# Unsure: the times have no offset. Name their zone, such as Europe/Berlin, if it is not UTC."
     yield f"time: {{value: {yaml_text(value)}{listed}}}"
     yield f"# {spans.reason}."
     yield f"spans: {{count: {spans.rows}}}" if spans.by is None else f"spans: {{by: {spans.by}}}"
