@@ -15,12 +15,18 @@ import pyarrow.compute as pc
 from eventlog.columns import LogColumns, convert, is_convertible, require_distinct
 from eventlog.errors import BadInput, Mismatch, require_no_mismatch
 from eventlog.parquet_files import open_file
-from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, FIXED_COLUMNS, IMPRESSION_SPAN, LABEL_PREFIX
+from eventlog.rows import (
+    END_EVENT_MS,
+    EVENT_TIME_MS,
+    EXAMPLE_ID,
+    FIRST_EVENT_MS,
+    FIXED_COLUMNS,
+    IMPRESSION_SPAN,
+    LABEL_PREFIX,
+)
 from eventlog.spans import span_files
 
 _WRITE_AGAIN = "Repair the source and write the span again."
-_FIRST_MS, _END_MS = 631_152_000_000, 4_102_444_800_000
-"""Event times must be in [1990, 2100). Times in seconds, micro- or nanoseconds lie outside this range."""
 
 
 class EmptySpan(BadInput):
@@ -245,7 +251,7 @@ def _check_values(group: _RowGroup) -> None:
 
 def _check_times(group: _RowGroup) -> None:
     times = group.table[EVENT_TIME_MS]
-    is_outside = pc.or_(pc.less(times, _FIRST_MS), pc.greater_equal(times, _END_MS))
+    is_outside = pc.or_(pc.less(times, FIRST_EVENT_MS), pc.greater_equal(times, END_EVENT_MS))
     if _any_true(is_outside):
         raise _fault(
             f"column {EVENT_TIME_MS} is not in milliseconds", group.locate(is_outside),

@@ -18,6 +18,8 @@ SURFACE = "surface"
 CLUSTER_ID = "cluster_id"
 LABEL_PREFIX = "label_"
 SOFT_PREFIX = "soft_"
+FIRST_EVENT_MS, END_EVENT_MS = 631_152_000_000, 4_102_444_800_000
+"""Event times must be in [1990, 2100). Times in seconds, micro- or nanoseconds lie outside this range."""
 
 FIXED_COLUMNS = pa.schema(
     [

@@ -74,7 +74,7 @@ class Lookup:
         """The features of those ids that have a history.
 
         Returns:
-            Column `id`; float32 `impressions`, log1p of their number, and `known_<task>`, the smoothed mean
+            Column `id`; float32 `impressions`, log1p of their number, and `mean_<task>`, the smoothed mean
             label; per sequence its items and their times, newest first.
         """
         span, entity, _ = question
@@ -85,7 +85,7 @@ class Lookup:
             known, total = (totals[name].to_numpy() for name in task_columns(task))
             strength = history.prior_strength
             means = (total + strength * prior) / (known + strength)
-            columns[task_columns(task)[0]] = means.astype(np.float32)
+            columns[_mean_column(task)] = means.astype(np.float32)
         for name in history.sequences_of(entity):
             for column in stored_columns(name):
                 columns[column] = _reversed_lists(as_array(totals[column]))
@@ -168,7 +168,7 @@ class Lookup:
             indices, values = np.full(len(ids), -1), default
         else:
             indices = pc.index_in(ids, value_set=as_array(found[ID])).fill_null(-1).to_numpy()
-            names = [IMPRESSIONS, *(task_columns(task)[0] for task in history.tasks)]
+            names = [IMPRESSIONS, *map(_mean_column, history.tasks)]
             # The index -1 of an id without history selects the last column.
             values = np.hstack([np.stack([found[name].to_numpy() for name in names]), default])
         num_ids = np.bincount(row_of_pair, minlength=len(column))
@@ -209,6 +209,10 @@ def add_history(lookup: Lookup, rows: pa.Table) -> pa.Table:
 def select_ids(table: pa.Table, ids: pa.Array) -> pa.Table:
     """The rows of an answer, or of totals, with one of these ids."""
     return table.filter(pc.is_in(table[ID], value_set=ids))
+
+
+def _mean_column(task: str) -> str:
+    return f"mean_{task}"
 
 
 def _spans_of(rows: pa.Table) -> Iterator[tuple[int, Array]]:

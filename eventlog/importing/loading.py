@@ -13,7 +13,7 @@ from eventlog.tables.dirt import Dirt, DirtReport, percent
 from eventlog.tables.expressions import SOURCE, Expressions
 from eventlog.tables.mapping import TableMapping
 from eventlog.tables.relations import Relation, load_side_table, rejected_lines, relation_of
-from eventlog.tables.table_files import find_files, group_files
+from eventlog.tables.table_files import find_files, group_files, require_source
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,7 @@ def require_few_dropped(share: float, limit: float, where: str) -> None:
 
 def _find_all(mapping: TableMapping, source: Path, log: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     """The files of each side table, and those of the source; all of them absolute."""
-    if not source.exists():
-        raise BadInput(
-            "no source",
-            where=str(source),
-            expected="a file or a folder",
-            got="nothing",
-            fix="Correct --source.",
-        )
+    require_source(source, "--source")
     folder = (source if source.is_dir() else source.parent).absolute()
     side_files = {name: find_files(table, folder) for name, table in mapping.tables.items()}
     if not source.is_dir():

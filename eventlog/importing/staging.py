@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 import duckdb
 
 from eventlog.errors import BadInput
-from eventlog.rows import CLUSTER_ID, EVENT_TIME_MS, EXAMPLE_ID, LABEL_PREFIX, SURFACE
+from eventlog.rows import (
+    CLUSTER_ID,
+    END_EVENT_MS,
+    EVENT_TIME_MS,
+    EXAMPLE_ID,
+    FIRST_EVENT_MS,
+    LABEL_PREFIX,
+    SURFACE,
+)
 from eventlog.tables.database import Database, identifier, literal
 from eventlog.tables.dirt import NUM_SAMPLES, Dirt
 from eventlog.tables.event_time import (
@@ -35,8 +43,6 @@ CONTENT = "__content"
 """Column with a hash of all source columns of a row."""
 KEY = "__key"
 """Name of a side table's key in the query."""
-_FIRST_MS, _END_MS = 631_152_000_000, 4_102_444_800_000
-"""Event times must be in [1990, 2100), as in `eventlog.checks`."""
 TYPES = {
     "text": "VARCHAR", "integer": "BIGINT", "number": "FLOAT", "texts": "VARCHAR[]",
     "integers": "BIGINT[]", "numbers": "FLOAT[]",
@@ -286,8 +292,8 @@ class Staging:
     def _bucket(self) -> str:
         """SQL for the bucket of a row; null without a time that an event log can hold."""
         date = "__date" if self.mapping.spans.value is not None else f"{EVENT_TIME_MS} // {BUCKET_MS}"
-        is_time = f"{EVENT_TIME_MS} >= {_FIRST_MS} AND {EVENT_TIME_MS} < {_END_MS}"
-        is_date = f"{date} >= {_FIRST_MS // BUCKET_MS} AND {date} < {_END_MS // BUCKET_MS}"
+        is_time = f"{EVENT_TIME_MS} >= {FIRST_EVENT_MS} AND {EVENT_TIME_MS} < {END_EVENT_MS}"
+        is_date = f"{date} >= {FIRST_EVENT_MS // BUCKET_MS} AND {date} < {END_EVENT_MS // BUCKET_MS}"
         return f"CASE WHEN {is_time} AND {is_date} THEN {date} END"
 
     def _reason(self, columns: list[_Column]) -> str:
@@ -298,7 +304,10 @@ class Staging:
             if column.name == EVENT_TIME_MS:
                 cases.append((f"{name} IS NULL", f"{column.key}: null, or not a time in its zone"))
                 cases.append(
-                    (f"{name} < {_FIRST_MS} OR {name} >= {_END_MS}", f"{column.key}: not in 1990 to 2099")
+                    (
+                        f"{name} < {FIRST_EVENT_MS} OR {name} >= {END_EVENT_MS}",
+                        f"{column.key}: not in 1990 to 2099",
+                    )
                 )
                 continue
             if not column.is_plain:
@@ -308,7 +317,7 @@ class Staging:
                 cases.append((f"{name} IS NULL", f"{column.key}: null"))
                 cases.append((f"{name} = ''", f"{column.key}: empty text"))
             if column.name == "__date":
-                is_date = f"{name} >= {_FIRST_MS // BUCKET_MS} AND {name} < {_END_MS // BUCKET_MS}"
+                is_date = f"{name} >= {FIRST_EVENT_MS // BUCKET_MS} AND {name} < {END_EVENT_MS // BUCKET_MS}"
                 cases.append(
                     (f"NOT coalesce({is_date}, false)", f"{column.key}: null, or not in 1990 to 2099")
                 )

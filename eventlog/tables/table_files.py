@@ -71,6 +71,21 @@ def find_files(settings: FileSettings, source: Path, without: Iterable[Path] = (
     return found
 
 
+def require_source(source: Path, option: str) -> None:
+    """Raises BadInput if a source does not exist; `option` names it on the command line."""
+    if not source.exists():
+        raise BadInput(
+            "no source", where=str(source), expected="a file or a folder", got="nothing",
+            fix=f"Correct {option}.",
+        )  # fmt: skip
+
+
+def suffix_of(file: Path) -> str:
+    """The suffix of a file in lower case; of a `.gz` file the suffix before it."""
+    suffixes = file.suffixes
+    return (suffixes[-2] if file.suffix == ".gz" and len(suffixes) > 1 else file.suffix).lower()
+
+
 def group_files(settings: FileSettings, files: Iterable[Path]) -> list[TableFiles]:
     """Groups files by their columns, so that one query reads each group.
 
@@ -102,8 +117,7 @@ def group_files(settings: FileSettings, files: Iterable[Path]) -> list[TableFile
 
 
 def _format(settings: FileSettings, file: Path) -> tuple[str, str]:
-    suffix = (file.suffixes[-2] if file.suffix == ".gz" and len(file.suffixes) > 1 else file.suffix).lower()
-    kind, delimiter = _FORMATS.get(suffix, ("", ","))
+    kind, delimiter = _FORMATS.get(suffix_of(file), ("", ","))
     if settings.format is not None:
         kind, delimiter = settings.format, "\t" if settings.format == "atomic" else delimiter or ","
     elif settings.delimiter is not None:

@@ -191,15 +191,17 @@ def _transform_features(
         blocks.append(
             {name: column.numpy() for name, column in parse_and_transform(encode_examples(batch)).items()}
         )
-    no_values = tf.io.parse_example([b""], transform.served_spec)
-    served = transform(transform.with_served_values(no_values, tf.constant(1)))
-    features, served_features = {}, {}
-    for name, feature in transform.features.items():
-        column = _concatenate_blocks([*(block[name] for block in blocks), served[name].numpy()])
-        features[name] = column[:-1]
-        if feature.served_as is not None:
-            served_features[name] = column[-1:]
-    return features, served_features
+    names = [name for name, feature in transform.features.items() if feature.served_as is not None]
+    if names:
+        # A dense column needs a value, so a row of the log has the values of the other columns.
+        (row,) = table.slice(0, 1).combine_chunks().to_batches()
+        parsed = tf.io.parse_example(encode_examples(row), transform.served_spec)
+        served = transform(transform.with_served_values(parsed, tf.constant(1)))
+        blocks.append({name: column.numpy() for name, column in served.items()})
+    columns = {name: _concatenate_blocks([block[name] for block in blocks]) for name in transform.features}
+    num_rows = table.num_rows
+    features = {name: column[:num_rows] for name, column in columns.items()}
+    return features, {name: columns[name][num_rows:] for name in names}
 
 
 def _concatenate_blocks(blocks: list[Array]) -> Array:

@@ -6,20 +6,19 @@ import re
 from typing import NamedTuple
 
 from eventlog.errors import BadInput
+from eventlog.rows import END_EVENT_MS, FIRST_EVENT_MS
 from eventlog.tables.database import Database, identifier, literal
-from pipeline.new_deployment.table_profile import SOURCE, ColumnProfile, TableProfile
+from eventlog.tables.expressions import SOURCE
+from pipeline.new_deployment.table_profile import MIN_SHARE, ColumnProfile, TableProfile
 
 _NAME = re.compile(
     r"time|date|datum|zeit|stamp|_at$|^ts$|^t$|when|day|tag$|hour|created|start", re.IGNORECASE
 )
-_FIRST_S, _END_S = 631_152_000, 4_102_444_800
-"""Times must be in the years 1990 to 2099."""
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FORMATS = (
     "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
     "%m/%d/%Y %H:%M", "%Y%m%d%H%M%S", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y",
 )  # fmt: skip
-_MIN_SHARE = 0.99
 _MIN_SPANS, _MAX_SPANS = 8, 60
 _NUM_COUNT_SPANS = 10
 MAX_DROPPED = 0.01
@@ -86,12 +85,12 @@ def find_event_time(database: Database, table: TableProfile) -> EventTime:
 
 
 def _read_as_time(database: Database, column: ColumnProfile) -> EventTime | None:
-    quoted = identifier(column.name)
+    quoted = f"{SOURCE}.{identifier(column.name)}"
     if column.kind == "time":
         if column.stored_as == "TIMESTAMP WITH TIME ZONE":
-            local = f"timezone('UTC', {SOURCE}.{quoted})"
+            local = f"timezone('UTC', {quoted})"
             return EventTime(column.name, None, None, None, local, local)
-        local = f"CAST({SOURCE}.{quoted} AS TIMESTAMP)"
+        local = f"CAST({quoted} AS TIMESTAMP)"
         return EventTime(column.name, None, "UTC", None, local, local)
     # Large ids may lie in the range of times, but they repeat.
     is_time = _NAME.search(column.name) or column.num_distinct > column.num_rows / 2
@@ -102,9 +101,10 @@ def _read_as_time(database: Database, column: ColumnProfile) -> EventTime | None
         and column.high is not None
     ):
         for unit, per_second in _UNITS.items():
-            if _FIRST_S * per_second <= column.low and column.high < _END_S * per_second:
+            first, end = (bound / 1000 * per_second for bound in (FIRST_EVENT_MS, END_EVENT_MS))
+            if first <= column.low and column.high < end:
                 sql = f"make_timestamp(CAST({column.sql} * {1_000_000 / per_second} AS BIGINT))"
-                local = f"to_timestamp({SOURCE}.{quoted} / {per_second}.0)"
+                local = f"to_timestamp({quoted} / {per_second}.0)"
                 return EventTime(column.name, unit, None, None, sql, local)
     if column.stored_as == "VARCHAR" and column.kind in ("text", "integer"):
         tries: list[tuple[str, str | None]] = [
@@ -117,9 +117,8 @@ def _read_as_time(database: Database, column: ColumnProfile) -> EventTime | None
                 f"SELECT coalesce(avg(CAST({sql} IS NOT NULL AND year({sql}) BETWEEN 1990 AND 2099"  # noqa: S608
                 f" AS INTEGER)), 0) FROM {SOURCE} WHERE {quoted} IS NOT NULL"
             )
-            if share >= _MIN_SHARE:
+            if share >= MIN_SHARE:
                 local = sql.replace("TRY_CAST", "CAST").replace("try_strptime", "strptime")
-                local = local.replace(quoted, f"{SOURCE}.{quoted}")
                 return EventTime(column.name, None, "UTC", form, sql, local)
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from pipeline.new_deployment.event_time import MAX_DROPPED
 from pipeline.new_deployment.first_deployment import FirstDeployment
+from pipeline.new_deployment.names import YAML_WORDS
 from pipeline.new_deployment.roles import column_sql
 from pipeline.new_deployment.table_profile import TableProfile
 
@@ -21,9 +22,7 @@ def mapping_text(first: FirstDeployment) -> str:
 
 def yaml_text(text: str) -> str:
     """A text as a YAML value: plain if it cannot be misread, else in quotes."""
-    is_plain = re.fullmatch(r"[A-Za-z_][\w. ()/*+<>=-]*", text) and not re.fullmatch(
-        r"(?i)(y|n|yes|no|on|off|true|false|null)", text
-    )
+    is_plain = re.fullmatch(r"[A-Za-z_][\w. ()/*+<>=-]*", text) and text.lower() not in YAML_WORDS
     return text if is_plain and not text.endswith(" ") else json.dumps(text, ensure_ascii=False)
 
 
@@ -34,7 +33,8 @@ def _header(first: FirstDeployment) -> Iterator[str]:
     for note in first.unsure:
         yield f"# Unsure: {note}."
     yield "# To try a large table on 5 % of its users first, add this line:"
-    yield f'#   where: "hash({column_sql(first.roles.user)}) % 20 = 0"'
+    where = f"hash({column_sql(first.roles.user)}) % 20 = 0"
+    yield f"#   where: {json.dumps(where, ensure_ascii=False)}"
 
 
 def _files(first: FirstDeployment) -> Iterator[str]:

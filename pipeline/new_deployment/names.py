@@ -8,13 +8,16 @@ import unicodedata
 from eventlog.rows import FIXED_COLUMNS, LABEL_PREFIX, SOFT_PREFIX
 
 _MAX_LENGTH = 40
+YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def plain_name(text: str) -> str:
     """A name of lower-case letters, digits and `_`, at most 40 characters, not reserved in event logs."""
     letters = unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9]+", "_", letters).strip("_").lower() or "column"
-    if name in FIXED_COLUMNS.names or name.startswith((LABEL_PREFIX, SOFT_PREFIX)) or name[0].isdigit():
+    # YAML reads a few words as truth values or null.
+    is_reserved = name in FIXED_COLUMNS.names or name in YAML_WORDS
+    if is_reserved or name.startswith((LABEL_PREFIX, SOFT_PREFIX)) or name[0].isdigit():
         name = f"column_{name}"
     return name[:_MAX_LENGTH]
 

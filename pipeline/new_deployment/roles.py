@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -116,7 +116,7 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     """Guesses all roles from names and values.
 
     Raises:
-        BadInput: if no column can be the user, a label or a feature.
+        BadInput: if no column can be the user or a label.
     """
     source = [column for column in profiles.source.columns if column.name != time.column]
     unsure: list[str] = []
@@ -152,11 +152,6 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
         name = unique_name(plain_name(column.name), names)
         guess = _feature(column, name, has_ids=column in (user, item))
         roles.features.append(dataclasses.replace(guess, column=column))
-    if not roles.features:
-        raise BadInput(
-            "no column for a feature", where=profiles.source.files, expected="ids, categories or numbers",
-            got=", ".join(column.name for column in source)[:300], fix="Give a table with more columns.",
-        )  # fmt: skip
     return roles
 
 
@@ -166,7 +161,10 @@ def column_sql(column: ColumnProfile) -> str:
     return f"{column.table}.{quoted}"
 
 
-def _named(columns: Sequence[ColumnProfile], pattern: str, is_allowed) -> ColumnProfile | None:  # type: ignore
+def _named(
+    columns: Sequence[ColumnProfile], pattern: str, is_allowed: Callable[[ColumnProfile], bool]
+) -> ColumnProfile | None:
+    """The allowed column with the most values among those whose names match the pattern; None if none."""
     found = [
         column for column in columns if re.search(pattern, column.name, re.IGNORECASE) and is_allowed(column)
     ]
@@ -206,6 +204,8 @@ def _labels(columns: Sequence[ColumnProfile], unsure: list[str]) -> list[Label]:
             got=", ".join(column.name for column in columns)[:300],
             fix="Add the outcome of each row, such as a click.",
         )  # fmt: skip
+    names: set[str] = set()
+    labels = [dataclasses.replace(label, task=unique_name(label.task, names)) for label in labels]
     if not any(label.group == "pet" for label in labels):
         labels[0] = dataclasses.replace(labels[0], group="pet")
     return labels

@@ -11,15 +11,15 @@ from typing import Literal
 
 from eventlog.errors import BadInput
 from eventlog.tables.database import Database, identifier, literal
+from eventlog.tables.expressions import SOURCE
 from eventlog.tables.mapping import FileSettings
 from eventlog.tables.relations import relation_of
-from eventlog.tables.table_files import group_files
+from eventlog.tables.table_files import group_files, require_source, suffix_of
 from pipeline.new_deployment.names import plain_name, unique_name
 from pipeline.new_deployment.text_layout import TextLayout, guess_layout
 
 Kind = Literal["boolean", "integer", "number", "text", "texts", "numbers", "time"]
 
-SOURCE = "source"
 MAX_SAMPLE_ROWS = 100_000
 MAX_LISTED_VALUES = 64
 """A profile lists the values of a column with at most this number of distinct values."""
@@ -30,8 +30,8 @@ _KINDS: Mapping[str, Kind] = {
     "(FLOAT|DOUBLE|DECIMAL).*": "number", "(TIMESTAMP|DATE).*": "time",
 }  # fmt: skip
 """Pattern of DuckDB's type → kind; the first that fits counts."""
-# Share of the values that must fit a kind. The import drops and counts the rows with other values.
-_MIN_SHARE = 0.99
+MIN_SHARE = 0.99
+"""Share of the values that must fit a kind. The import drops and counts the rows with other values."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,7 @@ def profile_tables(source: Path, workspace: Path) -> Profiles:
 
 def _grouped_files(source: Path) -> list[tuple[str, str, list[Path]]]:
     """Name, pattern and files of each table: the files of a folder with the same columns are one table."""
-    if not source.exists():
-        raise BadInput(
-            "no source",
-            where=str(source),
-            expected="a file or a folder",
-            got="nothing",
-            fix="Correct --from.",
-        )
+    require_source(source, "--from")
     files = [source] if source.is_file() else _readable_files(source)
     if not files:
         raise BadInput(
@@ -152,14 +145,14 @@ def _grouped_files(source: Path) -> list[tuple[str, str, list[Path]]]:
         )  # fmt: skip
     groups: dict[tuple[str, ...], list[Path]] = {}
     for file in files:
-        suffix = _suffix(file)
+        suffix = suffix_of(file)
         if suffix in _PARQUET_SUFFIXES:
             key: tuple[str, ...] = ("parquet",)
         else:
             layout = guess_layout(file)
             key = (suffix, *layout.names) if layout.has_header else (suffix, str(len(layout.names)))
         groups.setdefault(key, []).append(file)
-    names: set[str] = set()
+    names = {SOURCE}
     return [
         (unique_name(_table_name(found[0]), names), _pattern(found, source), found)
         for found in groups.values()
@@ -168,7 +161,7 @@ def _grouped_files(source: Path) -> list[tuple[str, str, list[Path]]]:
 
 def _table_name(file: Path) -> str:
     """The suffix of an atomic file such as `ml-100k.item`, else the name without suffixes."""
-    suffix = _suffix(file)
+    suffix = suffix_of(file)
     return plain_name(suffix if suffix in (".item", ".user") else file.name.partition(".")[0])
 
 
@@ -178,13 +171,8 @@ def _readable_files(folder: Path) -> list[Path]:
         for file in folder.rglob("*")
         if file.is_file()
         and not file.name.startswith((".", "_"))
-        and _suffix(file) in (*_PARQUET_SUFFIXES, *_TEXT_SUFFIXES)
+        and suffix_of(file) in (*_PARQUET_SUFFIXES, *_TEXT_SUFFIXES)
     )
-
-
-def _suffix(file: Path) -> str:
-    suffixes = file.suffixes
-    return (suffixes[-2] if file.suffix == ".gz" and len(suffixes) > 1 else file.suffix).lower()
 
 
 def _pattern(files: Sequence[Path], source: Path) -> str:
@@ -200,7 +188,7 @@ def _pattern(files: Sequence[Path], source: Path) -> str:
 
 
 def _profile(database: Database, name: str, files: str, paths: list[Path]) -> TableProfile:
-    is_parquet = _suffix(paths[0]) in _PARQUET_SUFFIXES
+    is_parquet = suffix_of(paths[0]) in _PARQUET_SUFFIXES
     layout = None if is_parquet else guess_layout(paths[0])
     settings = FileSettings() if layout is None else file_settings(layout)
     relation = relation_of(database, settings, group_files(settings, paths))
@@ -280,7 +268,7 @@ def _kind_of(
             f"SELECT coalesce(avg(CAST({sql} IS NOT NULL AND {condition} AS INTEGER)), 0)"  # noqa: S608
             f" FROM {relation} WHERE {quoted} IS NOT NULL"
         )
-        if share >= _MIN_SHARE:
+        if share >= MIN_SHARE:
             return kind, sql
     return "text", quoted
 

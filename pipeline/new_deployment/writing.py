@@ -8,13 +8,14 @@ from pathlib import Path
 from eventlog.errors import BadInput
 from eventlog.names import MAX_NAME_LENGTH, name_fault, require_safe_path
 from eventlog.tables.database import Database, literal
+from eventlog.tables.expressions import SOURCE
 from pipeline.new_deployment.deployment_text import deployment_text, protocol_text, schema_text
 from pipeline.new_deployment.event_time import choose_spans, find_event_time
 from pipeline.new_deployment.first_deployment import FirstDeployment
 from pipeline.new_deployment.mapping_text import mapping_text
 from pipeline.new_deployment.names import plain_name
 from pipeline.new_deployment.roles import Roles, column_sql, guess_roles
-from pipeline.new_deployment.table_profile import SOURCE, profile_tables
+from pipeline.new_deployment.table_profile import profile_tables
 
 _MAX_SURFACES = 5
 _MIN_SURFACE_SHARE = 0.02
@@ -67,15 +68,12 @@ def _surfaces(database: Database, roles: Roles) -> tuple[str, tuple[str, ...]]:
     if roles.surface is None:
         return "'all'", ("all",)
     column = column_sql(roles.surface)
-    text = f"CAST({column} AS VARCHAR)"
-    if any(name_fault(value) for value in roles.surface.values):
-        # Surfaces are names of folders and parts of pipelines' names, so they must be safe names.
-        text = (
-            f"left(regexp_replace(lower(strip_accents({text})), '[^a-z0-9_-]+', '-', 'g'), {MAX_NAME_LENGTH})"
-        )
-    sql = f"{literal(roles.surface.name.lower()[:10] + '_')} || {text}"
-    if all(name_fault(value) is None and not value[0].isdigit() for value in roles.surface.values):
-        sql = text if roles.surface.kind != "text" else column
+    sql = column if roles.surface.kind == "text" else f"CAST({column} AS VARCHAR)"
+    # Surfaces are names of folders and parts of pipelines' names, so they must be safe names.
+    if any(name_fault(value) or value[0].isdigit() for value in roles.surface.values):
+        prefix = literal(f"{plain_name(roles.surface.name)[:10]}_")
+        words = f"regexp_replace(lower(strip_accents({sql})), '[^a-z0-9_-]+', '-', 'g')"
+        sql = f"left({prefix} || {words}, {MAX_NAME_LENGTH})"
     counts = database.rows(
         f"SELECT {sql} AS surface, count(*) / sum(count(*)) OVER () AS share FROM {SOURCE}"  # noqa: S608
         f" WHERE {column} IS NOT NULL GROUP BY surface ORDER BY share DESC, surface LIMIT {_MAX_SURFACES}"

@@ -8,7 +8,6 @@ import zoneinfo
 import pytest
 
 from components.label_store.schemes import open_store
-from rankdistill.command_line import main
 
 pytestmark = pytest.mark.slow
 
@@ -43,24 +42,6 @@ def dirty_lines():
             if number % 100 == 7:
                 yield line
     yield "kaputt"
-
-
-@pytest.fixture
-def command(monkeypatch, capfd):
-    """Runs a command in this process; gives its exit code and its standard output."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["rankdistill", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return code, out + err
-
-    return run
 
 
 def test_a_dirty_table_of_orders_becomes_label_sets_and_students(command, tmp_path):

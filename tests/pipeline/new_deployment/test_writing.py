@@ -97,6 +97,34 @@ def test_roles_are_guessed_from_names_and_values(music, tmp_path):
     assert "# Not used: source.constant (one value)." in (tmp_path / "Müsik log" / "mapping.yaml").read_text()
 
 
+def test_columns_with_any_names_give_a_mapping_that_can_be_read(tmp_path):
+    table = music_log().rename_columns(
+        [
+            "Zeit",
+            "Kunden Nr.",
+            *music_log().column_names[2:3],
+            "Seite (Übersicht)",
+            *music_log().column_names[4:],
+        ]
+    )
+    pq.write_table(table, tmp_path / "source.parquet")
+    first = write_first_deployment(tmp_path / "out", tmp_path / "source.parquet")
+    assert first.surfaces == ("seite_uber_start-page", "seite_uber_radio")
+    text = (tmp_path / "out" / "mapping.yaml").read_text(encoding="utf-8")
+    mapping = yaml.safe_load(text.replace("#   where:", "where:"))
+    assert mapping["where"] == 'hash(source."Kunden Nr.") % 20 = 0'
+    assert mapping["time"] == {"value": "source.Zeit"}
+
+
+def test_labels_whose_names_differ_in_case_only_get_different_names(tmp_path):
+    table = music_log().append_column("Skipped!", music_log()["skipped"])
+    pq.write_table(table, tmp_path / "plays.parquet")
+    first = write_first_deployment(tmp_path / "out", tmp_path / "plays.parquet")
+    assert [label.task for label in first.roles.labels if label.task.startswith("skipped")] == [
+        "skipped", "skipped_2",
+    ]  # fmt: skip
+
+
 def test_nothing_is_overwritten(music, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "schema.pbtxt").write_text("mine")
