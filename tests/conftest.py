@@ -68,6 +68,26 @@ def run_alone(tmp_path):
     return run_script
 
 
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Runs a command in this process; gives its exit code and what it prints."""
+    from rankdistill.command_line import main
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["rankdistill", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        printed = "".join(capfd.readouterr())
+        assert "Traceback" not in printed
+        return code, printed
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def clean_log(tmp_path_factory):
     """Four spans of 60 simulated impressions; tests change copies of it."""

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.commands.options import FILE, FOLDER, PATH, SPANS_HELP, events_option, out_option
+from pipeline.commands.options import FILE, FOLDER, SPANS_HELP, TABLE_SOURCE, events_option, out_option
 from pipeline.errors import print_error
 
 
@@ -70,26 +70,28 @@ def kuairand(source: Path, out: Path) -> None:
 @click.option("--mapping", "mapping_file", type=FILE, required=True, help="YAML file of the mapping.")
 @click.option(
     "--source",
-    type=PATH,
+    type=TABLE_SOURCE,
     required=True,
-    help="File of the table (CSV, TSV, Parquet), or folder with its files and its side tables.",
+    help="File of the table (CSV, TSV, Parquet), folder with its files and its side tables, or "
+    "bigquery:PROJECT.DATASET.TABLE. With ?where=CONDITION, only these rows of a BigQuery table are read.",
 )
 @out_option
-def import_(mapping_file: Path, source: Path, out: Path) -> None:
+def import_(mapping_file: Path, source: Path | str, out: Path) -> None:
     """Write those spans of a table that the log does not have yet. A mapping says what the columns mean.
 
     Prints the rows that were dropped, and why. If their share of a span is above the mapping's max_dropped,
     this span and later spans are not written, and the exit code is 2.
     """
     from eventlog.importing.importer import import_table
+    from pipeline.commands.table_source import local_copy
     from pipeline.mapping_file import load_mapping
 
     mapping = load_mapping(mapping_file)
-    with span_progress(None) as on_span:
+    with span_progress(None) as on_span, local_copy(source) as (local, _):
         spans = import_table(
             mapping,
             str(mapping_file),
-            source,
+            local,
             out,
             on_span,
             lambda report: click.echo("\n".join(report.lines())),

@@ -26,6 +26,19 @@ class _SafePath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _TableSource(_SafePath):
+    """A local path as `Path`, or a BigQuery table as the text `bigquery:PROJECT.DATASET.TABLE`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See the base class.
+
+        Raises:
+            BadInput: if the path is unsafe.
+        """
+        is_table = isinstance(value, str) and value.startswith("bigquery:")
+        return value if is_table else super().convert(value, param, ctx)
+
+
 class FiniteRange(click.FloatRange):
     """A `click.FloatRange` that also refuses infinity and NaN."""
 
@@ -37,9 +50,8 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-SAFE_PATH = _SafePath(path_type=Path)
 FOLDER = _SafePath(path_type=Path, file_okay=False)
-PATH = _SafePath(path_type=Path)
+TABLE_SOURCE = _TableSource(path_type=Path)
 FILE = _SafePath(path_type=Path, dir_okay=False)
 PORT = click.IntRange(0, 65535)
 SPANS_HELP = "First and last span, as A:B."

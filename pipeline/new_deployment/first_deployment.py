@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.new_deployment.event_time import EventTime, SpanChoice
 from pipeline.new_deployment.roles import Roles
@@ -16,7 +15,8 @@ class FirstDeployment:
 
     Attributes:
         name: name of the deployment.
-        source: the file or folder, as given with `--from`.
+        source: what `--from` gave: a file, a folder or a BigQuery table.
+        is_folder: whether the source is a folder.
         profiles: the tables.
         time: the time of an impression.
         spans: the spans.
@@ -26,7 +26,8 @@ class FirstDeployment:
     """
 
     name: str
-    source: Path
+    source: str
+    is_folder: bool
     profiles: Profiles
     time: EventTime
     spans: SpanChoice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 
 from pipeline.new_deployment.event_time import MAX_DROPPED
@@ -29,7 +30,8 @@ def yaml_text(text: str) -> str:
 def _header(first: FirstDeployment) -> Iterator[str]:
     yield "# What the columns of the table mean. Guessed from a sample: read every line."
     yield "# Expressions are DuckDB's SQL over the columns of `source` and of the side tables."
-    yield f"#   rankdistill events import --mapping mapping.yaml --source {first.source} --out events"
+    source = shlex.quote(first.source)
+    yield f"#   rankdistill events import --mapping mapping.yaml --source {source} --out events"
     for note in first.unsure:
         yield f"# Unsure: {note}."
     yield "# To try a large table on 5 % of its users first, add this line:"
@@ -54,7 +56,7 @@ def _files(first: FirstDeployment) -> Iterator[str]:
 
 
 def _options(table: TableProfile, first: FirstDeployment) -> list[str]:
-    lines = [f"files: {json.dumps(table.files)}"] if first.source.is_dir() else []
+    lines = [f"files: {json.dumps(table.files)}"] if first.is_folder else []
     layout = table.layout
     if layout is None:
         return lines

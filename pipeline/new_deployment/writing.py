@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -21,12 +22,16 @@ _MAX_SURFACES = 5
 _MIN_SURFACE_SHARE = 0.02
 
 
-def write_first_deployment(folder: Path, source: Path) -> FirstDeployment:
+def write_first_deployment(
+    folder: Path, source: Path, origin: str | None = None, num_rows: int | None = None
+) -> FirstDeployment:
     """Writes `mapping.yaml`, `deployment.yaml`, `schema.pbtxt` and `protocol.yaml`.
 
     Args:
         folder: the folder of the files, created if it is missing.
         source: a file or folder with a table.
+        origin: what the files name as the source, if `source` is a copy; None: `source`.
+        num_rows: number of rows of the table, if `source` is a sample of it; None: those of `source`.
 
     Raises:
         BadInput: if one of the files exists, a table cannot be read, or has no time, user, label or feature.
@@ -44,6 +49,8 @@ def write_first_deployment(folder: Path, source: Path) -> FirstDeployment:
             )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="rankdistill-init-") as workspace:
         profiles = profile_tables(source, Path(workspace))
+        if num_rows is not None:
+            profiles.source = dataclasses.replace(profiles.source, num_rows=num_rows)
         try:
             time = find_event_time(profiles.database, profiles.source)
             roles = guess_roles(profiles, time)
@@ -51,7 +58,17 @@ def write_first_deployment(folder: Path, source: Path) -> FirstDeployment:
             surface_sql, surfaces = _surfaces(profiles.database, roles)
         finally:
             profiles.database.close()
-    first = FirstDeployment(_name(folder), source, profiles, time, spans, roles, surface_sql, surfaces)
+    first = FirstDeployment(
+        _name(folder),
+        origin or str(source),
+        source.is_dir(),
+        profiles,
+        time,
+        spans,
+        roles,
+        surface_sql,
+        surfaces,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text(first), encoding="utf-8")

@@ -119,7 +119,7 @@ def parse_location(text: str) -> BigQueryLocation:
     _require_form(text, _DATASET_PATTERN, dataset, "a dataset of letters, digits and _")
     _require_form(text, _LOCATION_PATTERN, values.get("location", "US"), "a location such as EU")
     retention = _parse_days(text, values.pop("retention_days", None))
-    _check_endpoints(text, values.get("endpoint"), values.get("read_endpoint"))
+    check_endpoints(f"store '{SCHEME}://{text}'", values.get("endpoint"), values.get("read_endpoint"))
     return BigQueryLocation(
         project=project,
         dataset=dataset,
@@ -153,17 +153,28 @@ def _parse_days(text: str, value: str | None) -> int | None:
     return int(value)
 
 
-def _check_endpoints(text: str, endpoint: str | None, read_endpoint: str | None) -> None:
+def check_endpoints(where: str, endpoint: str | None, read_endpoint: str | None) -> None:
+    """Checks the addresses of an emulator; both None means BigQuery itself.
+
+    Args:
+        where: the URI, for the error message.
+        endpoint: address of the REST interface.
+        read_endpoint: address of the Storage Read API.
+
+    Raises:
+        BadInput: if `endpoint` is no http address, or only one of the two addresses is an emulator's.
+    """
+    wrong = None
     if endpoint is not None and not re.match(r"https?://[^/]+", endpoint):
-        raise _location_error(text, "endpoint=http(s)://host:port", repr(endpoint), "Correct it.")
-    emulator = endpoint is not None and endpoint.startswith("http:")
-    if emulator != (read_endpoint is not None):
-        raise _location_error(
-            text,
-            "read_endpoint=host:port with an http: endpoint, and only then",
-            repr(read_endpoint),
+        wrong = ("endpoint=http(s)://host:port", repr(endpoint), "Correct it.")
+    elif (endpoint is not None and endpoint.startswith("http:")) != (read_endpoint is not None):
+        wrong = (
+            "read_endpoint=host:port with an http: endpoint, and only then", repr(read_endpoint),
             "Give endpoint and read_endpoint for an emulator; give neither for BigQuery.",
-        )
+        )  # fmt: skip
+    if wrong is not None:
+        expected, got, fix = wrong
+        raise BadInput("wrong endpoints", where=where, expected=expected, got=got, fix=fix)
 
 
 def _require_form(text: str, form: re.Pattern[str], value: str, expected: str) -> None:

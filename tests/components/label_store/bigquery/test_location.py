@@ -60,4 +60,4 @@ def test_a_malformed_uri_is_refused(text, message):
     with pytest.raises(BadInput) as refused:
         open_store(f"bigquery://{text}")
     assert message in str(refused.value)
-    assert str(refused.value).startswith(f"store 'bigquery://{text}': not a BigQuery label store: ")
+    assert str(refused.value).startswith(f"store 'bigquery://{text}': ")
