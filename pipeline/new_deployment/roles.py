@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from eventlog.errors import BadInput
-from eventlog.tables.database import identifier
+from eventlog.tables.database import Database, identifier
+from eventlog.tables.expressions import SOURCE
 from pipeline.new_deployment.event_time import EventTime
 from pipeline.new_deployment.names import plain_name, unique_name
 from pipeline.new_deployment.table_profile import ColumnProfile, Profiles, all_columns
@@ -39,6 +40,9 @@ _TIME_FEATURES = (
 )
 """Name, function of DuckDB and values of the features that are computed from the time."""
 _FREE_TEXT_LENGTH = 40
+_MIN_OUTCOMES = 20
+_MAX_OUTCOME_RATIO = 0.1
+"""A column is an outcome if it is set in few rows without the label, compared with rows with it."""
 _MAX_CATEGORIES = 12
 """An integer with more values, such as an age, is a number and not a category."""
 
@@ -142,10 +146,13 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
         )
         for name, part, values in _TIME_FEATURES
     ]
+    outcomes = _outcomes(
+        profiles.database, [column for column in source if column not in (user, item)], labels
+    )
     for column in (*source, *all_columns(profiles.side_tables)):
         if column is surface or column in label_columns:
             continue
-        reason = _reason_left_out(column)
+        reason = _reason_left_out(column) or outcomes.get(f"{column.table}.{column.name}", "")
         if reason:
             roles.left_out[f"{column.table}.{column.name}"] = reason
             continue
@@ -242,6 +249,35 @@ def _middle(column: ColumnProfile) -> float:
     """The first value above the middle of all values, such as 4 of 1 to 5."""
     values = sorted(map(float, column.values))
     return values[(len(values) + 1) // 2]
+
+
+def _outcomes(
+    database: Database, columns: Sequence[ColumnProfile], labels: Sequence[Label]
+) -> dict[str, str]:
+    """The columns that are probably known only after the impression: `TABLE.COLUMN` → the reason.
+
+    They are mostly 0 or null, and have another value almost only in rows with an outcome. An example is the
+    time in the comments, which is above 0 only after a click. As a feature it would reveal the label.
+    """
+    reasons: dict[str, str] = {}
+    for column in columns:
+        is_number = column.kind in ("boolean", "integer", "number")
+        if not is_number or column.zero_share * (1 - column.null_share) + column.null_share < 0.5:
+            continue
+        is_set = f"coalesce(CAST({column.sql} AS DOUBLE), 0) <> 0"
+        for label in labels:
+            outcome = f"coalesce(CAST({label.column.sql} AS DOUBLE), 0) <> 0"
+            found = database.rows(
+                f"SELECT count(*) FILTER ({is_set} AND {outcome}) / count(*) FILTER ({outcome}),"  # noqa: S608
+                f" count(*) FILTER ({is_set} AND NOT {outcome}) / count(*) FILTER (NOT {outcome})"
+                f" FROM {SOURCE} HAVING count(*) FILTER ({is_set} AND {outcome}) >= {_MIN_OUTCOMES}"
+            )
+            if found and found[0][1] is not None and found[0][1] < _MAX_OUTCOME_RATIO * found[0][0]:
+                reasons[f"{column.table}.{column.name}"] = (
+                    f"probably known only after the impression: set almost only with {label.task}"
+                )
+                break
+    return reasons
 
 
 def _reason_left_out(column: ColumnProfile) -> str:

@@ -176,3 +176,21 @@ def test_side_tables_are_joined_by_a_column_with_unique_values(tmp_path):
     assert mapping["labels"] == {"good_rating": {"value": "source.rating >= 4"}}
     assert mapping["features"]["genres"] == {"value": "string_split(movies.genres, '|')", "type": "texts"}
     assert "Not used: other.csv" in (tmp_path / "out" / "mapping.yaml").read_text()
+
+
+def test_a_column_that_is_set_only_with_a_label_is_no_feature(tmp_path):
+    table = music_log()
+    skipped = table["skipped"].to_pylist()
+    draw = random.Random(1)
+    for name, values in {
+        "seconds_in_survey": [draw.randrange(9) if is_skipped else 0 for is_skipped in skipped],
+        "seconds_of_advert": [draw.randrange(9) * (draw.random() < 0.3) for _ in skipped],
+    }.items():
+        table = table.append_column(name, pa.array(values))
+    pq.write_table(table, tmp_path / "plays.parquet")
+    write_first_deployment(tmp_path / "out", tmp_path / "plays.parquet")
+    features = read_yaml(tmp_path / "out" / "mapping.yaml")["features"]
+    assert "seconds_in_survey" not in features
+    assert "seconds_of_advert" in features
+    comments = (tmp_path / "out" / "mapping.yaml").read_text(encoding="utf-8")
+    assert "source.seconds_in_survey (probably known only after the impression: set almost only" in comments
