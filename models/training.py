@@ -32,6 +32,9 @@ from models.state import (
 from models.transform_graph import TransformGraph, feature_version
 
 _LOG = logging.getLogger(__name__)
+TRAINING_PROGRESS = logging.getLogger(f"{__name__}.progress")
+"""Gets a line of level INFO about every `_PROGRESS_SECONDS` while a model trains."""
+_PROGRESS_SECONDS = 5.0
 _FINISHED_RUNS: dict[tuple[str, str], TrainingRun] = {}
 """Finished runs of this process, by job and feature version. A warm start sets every variable that training
 changes, so it can
@@ -127,21 +130,24 @@ class TrainingRun:
             Diverged: if the loss or a weight is no longer finite.
         """
         steps_before = self.learner.step
+        num_rows = None
         for reading_pass in range(self.job.passes):
             start = time.monotonic()
-            where = f"{self.job.role}, span {span}, pass {reading_pass}"
             try:
                 if not self.spans and not reading_pass:
                     label_sums, counts = (totals.numpy() for totals in self.reader.label_totals(files))
                     self.learner.initialize_to_base_rates(label_sums, counts)
-                sums = self._train_pass(files, span, reading_pass, where)
+                sums, num_rows = self._train_pass(files, span, reading_pass, num_rows)
             except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
                 raise _unreadable(span, files, error) from error
             num_steps = int(sums.num_steps)
             losses = Losses(*(total / max(num_steps, 1) for total in (sums.total, sums.hard, sums.soft)))
             self._write_scalars(losses)
             seconds = time.monotonic() - start
-            _LOG.info("%s: %d steps, loss %.4f, %.1f s", where, num_steps, float(losses.total), seconds)
+            _LOG.info(
+                "%s, span %d, pass %d: %d steps, loss %.4f, %.1f s",
+                self.job.role, span, reading_pass, num_steps, float(losses.total), seconds,
+            )  # fmt: skip
         if self.learner.step > steps_before:
             self.spans.append(span)
 
@@ -166,19 +172,40 @@ class TrainingRun:
         )
         export_model(serving_uri, self.served)
 
-    def _train_pass(self, files: list[str], span: int, reading_pass: int, where: str) -> BlockSums:
-        """Trains block by block; stops at a block that diverges."""
-        sums = self.learner.zero_sums()
+    def _train_pass(
+        self, files: list[str], span: int, reading_pass: int, total: int | None
+    ) -> tuple[BlockSums, int]:
+        """Trains block by block; stops at a block that diverges.
+
+        Args:
+            files: the span's shards.
+            span: the span.
+            reading_pass: number of the pass, from 0.
+            total: the span's number of rows for messages; None: not known yet.
+
+        Returns:
+            The sums, and the number of rows.
+        """
+        where = f"{self.job.role}, span {span}, pass {reading_pass}"
+        sums, num_rows = self.learner.zero_sums(), 0
+        start = last_line = time.monotonic()
         for features, targets in self.reader.blocks(files, span=span, reading_pass=reading_pass):
             block_sums = self.learner.train_block(features, targets)
             self.learner.require_finite(where, block_sums)
             sums = add_sums(sums, block_sums)
+            num_rows += len(targets.hard)
+            if time.monotonic() - last_line > _PROGRESS_SECONDS:
+                last_line = time.monotonic()
+                TRAINING_PROGRESS.info(
+                    "pass %d of %d, %s", reading_pass + 1, self.job.passes,
+                    _progress(num_rows, total, last_line - start),
+                )  # fmt: skip
             if self._tasks_without_hard_label:
                 has_label = dict(zip(self.job.tasks, np.any(targets.hard_where, axis=0), strict=True))
                 self._tasks_without_hard_label = [
                     name for name in self._tasks_without_hard_label if not has_label[name]
                 ]
-        return sums
+        return sums, num_rows
 
     def _write_scalars(self, losses: Losses) -> None:
         tf.summary.experimental.set_step(self.learner.step)
@@ -187,6 +214,15 @@ class TrainingRun:
             tf.summary.scalar(f"loss/hard/{name}", loss)
         for name, loss in zip(self.job.distilled_tasks, losses.soft, strict=True):
             tf.summary.scalar(f"loss/soft/{name}", loss)
+
+
+def _progress(num_rows: int, total: int | None, seconds: float) -> str:
+    """Rows so far and rows a second; with a known total also the time that is left."""
+    rate = f"{num_rows / seconds:,.0f} rows/s"
+    if total is None:
+        return f"{num_rows:,} rows, {rate}"
+    left = (total - num_rows) * seconds / num_rows
+    return f"{num_rows:,} of {total:,} rows, {rate}, {left:.0f} s left"
 
 
 def _write_divergence(serving_uri: str, reason: str) -> None:

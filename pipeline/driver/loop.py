@@ -149,7 +149,7 @@ class Loop:
                 continue
             if TEACHER not in self.branches and not labels_are_ready(self.deployment, self.paths, due):
                 break
-            errors_of_span = self._run_span(due)
+            errors_of_span = self._run_span(due, requested)
             if errors_of_span is not None:
                 errors |= errors_of_span
                 done.append(due.span)
@@ -263,13 +263,15 @@ class Loop:
             if record.key.teacher == self.deployment.teacher.name
         }
 
-    def _run_span(self, due: SpanToRun) -> dict[str, BadInput] | None:
+    def _run_span(self, due: SpanToRun, requested: range | None) -> dict[str, BadInput] | None:
         """Runs one span; returns the errors of unfinished surfaces, or None if the span was skipped."""
+        later = [span for span in span_versions(self.paths.events) if span > due.span]
         refused = self._run(
             span_pipeline(self.deployment, self.paths, due.span, due.version, due.branches),
             f"span-{due.span:05d}-v{due.version}",
             f"span {due.span}",
             due.span,
+            len(later if requested is None else set(later).intersection(requested)),
         )
         fault = next((refused[node] for node in _INGEST_NODES if node in refused), None)
         if fault is not None:
@@ -302,7 +304,12 @@ class Loop:
             raise next(iter(refused.values()))
 
     def _run(
-        self, dag: pipeline.Pipeline, name: str, title: str, span: int | None = None
+        self,
+        dag: pipeline.Pipeline,
+        name: str,
+        title: str,
+        span: int | None = None,
+        num_left: int = 0,
     ) -> dict[str, BadInput]:
         """Runs or resumes a pipeline; returns the error of each refused node, by node id.
 
@@ -311,6 +318,7 @@ class Loop:
             name: Part of the run id; the same name and configuration resume the same run.
             title: Name of the run in the progress output.
             span: The span that the pipeline labels; None in a burn-in, which labels no span.
+            num_left: Number of later spans, for the progress output.
         """
         guards = {}
         if self.deployment.label_with == "previous":
@@ -318,7 +326,7 @@ class Loop:
         # A changed configuration starts a new run: nodes of the old run may not fit the new settings.
         run_id = f"{dag.pipeline_info.pipeline_name}.{name}.{self.deployment.settings_hash}"
         runner = LocalRunner(self.progress, run_id, guards, self.is_stopping)
-        with self.progress.pipeline(title):
+        with self.progress.pipeline(title, num_left):
             runner.run(dag)
         release_memory()
         return runner.refused

@@ -108,6 +108,21 @@ def test_a_run_logs_the_loss_of_each_pass(
     assert record_of(tmp_path)["spans"] == [3, 4]
 
 
+def test_progress_has_the_rows_and_from_the_second_pass_on_the_time_left(
+    graph_dir: Path, shards: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reading, "_BLOCK_ROWS", 64)
+    monkeypatch.setattr(training, "_PROGRESS_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO, logger=training.TRAINING_PROGRESS.name):
+        TrainingRun(STUDENT, str(graph_dir)).train_span(3, sorted(map(str, shards.glob("span-00003*"))))
+    lines = [record.getMessage() for record in caplog.records if record.name.endswith("progress")]
+    assert [line.split(" rows")[0] for line in lines] == [
+        "pass 1 of 2, 64", "pass 1 of 2, 128", "pass 1 of 2, 160",
+        "pass 2 of 2, 64 of 160", "pass 2 of 2, 128 of 160", "pass 2 of 2, 160 of 160",
+    ]  # fmt: skip
+    assert lines[-1].endswith(" 0 s left")
+
+
 def test_a_repeated_run_gives_an_identical_model(
     span_3: Path, graph_dir: Path, shards: Path, tmp_path: Path
 ) -> None:
