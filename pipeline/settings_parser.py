@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ from eventlog.errors import BadInput
 
 T = TypeVar("T")
 _UNKNOWN_KEY = "unexpected_keyword_argument"
+_REASON = re.compile(
+    r"(?:(?P<what>.*?): expected )?(?P<expected>.*?), got (?P<got>.*?)(?:\. (?P<fix>[A-Z].*))?"
+)
 
 
 def parse_settings(cls: type[T], document: Mapping[str, Any], path: Path, fix: str) -> T:
@@ -42,22 +46,33 @@ def parse_settings(cls: type[T], document: Mapping[str, Any], path: Path, fix: s
 
 def _as_bad_input(cls: type, path: Path, fault: Mapping[str, Any], fix: str) -> BadInput:
     location = fault["loc"]
-    where = f"{path}: {'.'.join(str(part) for part in location) or 'the file'}"
+    where = ": ".join([str(path), *([".".join(map(str, location))] if location else [])])
     if fault["type"] == _UNKNOWN_KEY:
         keys = _keys_at(cls, location[:-1])
         close_keys = difflib.get_close_matches(str(location[-1]), keys, n=1)
         fix = f"Did you mean {close_keys[0]!r}?" if close_keys else f"Known keys here: {', '.join(keys)}."
         return BadInput("unknown key", where=where, expected="a known key", got=repr(location[-1]), fix=fix)
     if fault["type"] == "value_error":
-        reason = str(fault["ctx"]["error"]).rstrip(".")
-        return BadInput(
-            "wrong value", where=where, expected="valid settings", got=reason, fix="Correct the file."
-        )
+        return _from_reason(str(fault["ctx"]["error"]).rstrip("."), where)
     if fault["type"] == "missing":
         expected, got = "a value", "nothing"
     else:
         expected, got = str(fault["msg"]).removeprefix("Input should be "), repr(fault["input"])
     return BadInput("wrong value", where=where, expected=expected, got=got, fix=fix)
+
+
+def _from_reason(reason: str, where: str) -> BadInput:
+    """The error of a class of settings, whose reason may have the parts of a `BadInput`."""
+    parts = _REASON.fullmatch(reason)
+    if parts is None:
+        return BadInput(
+            "wrong value", where=where, expected="valid settings", got=reason, fix="Correct the file."
+        )
+    what, expected, got, fix = parts.group("what", "expected", "got", "fix")
+    return BadInput(
+        what or "wrong value", where=where, expected=expected if what else f"that {expected}", got=got,
+        fix=f"{fix}." if fix else "Correct the file.",
+    )  # fmt: skip
 
 
 def _keys_at(cls: type, location: tuple[Any, ...]) -> list[str]:
