@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pydantic
@@ -17,6 +17,8 @@ from pipeline.config import Deployment
 from pipeline.paths import RunPaths
 
 _MAX_LISTED_CHANGES = 6
+_NOTHING = object()
+"""Stands for a setting that one of two configurations lacks."""
 _NEW_ROOT = "a new root"
 _NEW_TEACHER = "a new teacher (a burn-in in a new root)"
 _NEW_FEATURES = "a new feature version (a burn-in in a new root)"
@@ -158,21 +160,22 @@ def _has_student(paths: RunPaths, surface: str) -> bool:
 
 
 def _describe_changes(before: Deployment, now: Deployment) -> list[str]:
-    old, new = (dict(_flatten(json.loads(to_json(deployment)), ())) for deployment in (before, now))
-    return [
-        f"{key}: {_format_value(old, key)} -> {_format_value(new, key)}"
-        for key in sorted(old | new)
-        if old.get(key) != new.get(key)
-    ]
+    old, new = (json.loads(to_json(deployment)) for deployment in (before, now))
+    return list(_differences(old, new, ""))
 
 
-def _flatten(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _flatten(item, (*path, key))
-    else:
-        yield ".".join(path), value
+def _differences(before: Any, now: Any, key: str) -> Iterator[str]:
+    """A text for each changed setting below a key; a whole part, such as a surface, is one text."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted(before | now):
+            below = f"{key}.{name}" if key else name
+            yield from _differences(before.get(name, _NOTHING), now.get(name, _NOTHING), below)
+    elif before != now:
+        texts = [_format_value(value) for value in (before, now)]
+        yield f"{key}: {' -> '.join(texts)}"
 
 
-def _format_value(settings: Mapping[str, Any], key: str) -> str:
-    return json.dumps(settings[key]) if key in settings else "none"
+def _format_value(value: Any) -> str:
+    if value is _NOTHING:
+        return "none"
+    return f"{len(value)} settings" if isinstance(value, dict) and value else json.dumps(value)
