@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pydantic
 
+from eventlog.errors import BadInput
 from experiments.protocol.arms import StudentArm, TeacherArm, with_surface_feature
 from experiments.protocol.criterion import gains as gains_by_task
 from experiments.protocol.settings import ExperimentProtocol
-from experiments.protocol.tuning import Hyperparameters, TuningResult, choose_point
+from experiments.protocol.tuning import Hyperparameters, TuningResult, choose_point, grid_points
 from experiments.statistics.comparison import ALL_SURFACES, ArmPair, Comparison, ResultRow, largest_surface
 from experiments.trials.scheduler import TrialScheduler
 from experiments.trials.trial import SoftLabelSource, Trial
@@ -31,7 +33,7 @@ class ArmRunner:
         scheduler: runs trials.
         seeds: number of reported trials of each arm.
         per_surface: True trains a separate student for each surface.
-        print_line: prints a line about the current step.
+        print_line: prints a line about the current step; also an attribute.
         labels_from: the first span with soft labels; None for the first tuning span.
 
     Attributes:
@@ -61,7 +63,7 @@ class ArmRunner:
         self.costs: dict[str, dict[str, Any]] = {}
         self.curves: dict[str, dict[str, Any]] = {}
         self.teachers: dict[str, TeacherArm] = {}
-        self._print_line = print_line
+        self.print_line = print_line
         self._labels_from = protocol.tuning_spans.start if labels_from is None else labels_from
         self._tuning_labels = scheduler.stream.known_labels(until=protocol.tuning_spans[-1])
 
@@ -91,6 +93,7 @@ class ArmRunner:
         Returns:
             For each arm, one result for each seed.
         """
+        self.require_jobs(arms)
         self.teachers |= {arm.name: arm for arm in arms if isinstance(arm, TeacherArm)}
         for arm in arms:
             self.tune(arm)
@@ -100,11 +103,28 @@ class ArmRunner:
             for arm in arms
             for seed in range(self.seeds)
         ]
-        self._print_line(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
+        self.print_line(f"reporting {', '.join(arm.name for arm in arms)}: {len(trials)} trials")
         results = iter(self.scheduler.run(trials))
         by_arm = {arm.name: [next(results) for _ in range(self.seeds)] for arm in arms}
         self.costs |= {arm.name: _cost_json(arm, by_arm[arm.name]) for arm in arms}
         return by_arm
+
+    def require_jobs(self, arms: Sequence[Arm]) -> None:
+        """Checks that the deployment allows the models of all arms.
+
+        Raises:
+            BadInput: if a model lacks what its arm needs, such as the tower of a soft head.
+        """
+        point = grid_points(self.protocol.grid)[0]
+        for arm in arms:
+            try:
+                arm.job(self.deployment, 0, self.protocol.batch_size, point)
+            except pydantic.ValidationError as error:
+                raise BadInput(
+                    "the deployment lacks what an arm of the experiment needs", where=f"arm {arm.name}",
+                    expected="settings of a model that can be built", got=error.errors()[0]["msg"],
+                    fix="Correct the deployment that the protocol names.",
+                ) from error  # fmt: skip
 
     def trial(self, arm: Arm, point: Hyperparameters, seed: int, last_span: int) -> Trial:
         """The trial of an arm with hyperparameters and a seed; trains up to `last_span` inclusive."""
@@ -143,7 +163,7 @@ class ArmRunner:
         if arm.hyperparameters_of is not None:
             self.choices[arm.name] = self.choices[arm.hyperparameters_of]
             return
-        self._print_line(f"tuning {arm.name}")
+        self.print_line(f"tuning {arm.name}")
         distilled = isinstance(arm, StudentArm) and bool(arm.teacher)
         choice = choose_point(
             self.protocol.grid, lambda pairs: self._measure(arm, pairs), distilled=distilled
@@ -152,7 +172,7 @@ class ArmRunner:
         # its students can be tuned with the labels of these trials.
         self.choices[arm.name] = choice
         point = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(choice.point).items())
-        self._print_line(f"chose for {arm.name}: {point}")
+        self.print_line(f"chose for {arm.name}: {point}")
 
     def _measure(self, arm: Arm, pairs: Sequence[tuple[Hyperparameters, int]]) -> list[dict[str, float]]:
         """The gains by task of an arm on the tuning spans, for each pair (point, seed)."""

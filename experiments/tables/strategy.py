@@ -12,6 +12,7 @@ from experiments.protocol.arm_runner import ArmRunner
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm
 from experiments.statistics.comparison import ArmPair, ResultRow
 from experiments.tables import leak
+from pipeline.config import Deployment
 
 TEACHER = TeacherArm("teacher", width=2.0)
 TEACHER_OF_SAME_SIZE = TeacherArm("teacher-same-size", width=1.0, history=False)
@@ -43,22 +44,42 @@ STUDENTS = (
 
 
 def run(runner: ArmRunner) -> list[ResultRow]:
-    """Runs and compares all arms; measures the leak of the strategies."""
-    # Fails before the first trial, not after the last one.
+    """Runs and compares all arms that the deployment can have; measures the leak of the strategies."""
+    # These fail before the first trial, not after the last one.
     runner.protocol.require_slice_feature()
-    arms = runner.run((TEACHER, TEACHER_OF_SAME_SIZE)) | runner.run(STUDENTS)
-    rows = runner.compare("strategy", arms, pairs())
-    return rows + leak.run(runner, arms, (DIRECT, AUXILIARY, AUXILIARY_TOWER))
+    students = students_of(runner.deployment)
+    runner.require_jobs((TEACHER, TEACHER_OF_SAME_SIZE, *students))
+    left_out = [arm.name for arm in STUDENTS if arm not in students]
+    if left_out:
+        runner.print_line(
+            f"left out, because the students have no tower or no regression: {', '.join(left_out)}"
+        )
+    arms = runner.run((TEACHER, TEACHER_OF_SAME_SIZE)) | runner.run(students)
+    rows = runner.compare("strategy", arms, pairs(students))
+    return rows + leak.run(
+        runner, arms, [arm for arm in (DIRECT, AUXILIARY, AUXILIARY_TOWER) if arm in students]
+    )
 
 
-def pairs() -> Sequence[ArmPair]:
+def students_of(deployment: Deployment) -> tuple[StudentArm, ...]:
+    """The arms of `STUDENTS` without those that need a tower or a regression which the students lack."""
+    has_tower = bool(deployment.student.architecture.tower)
+    has_regression = any(deployment.tasks[name].kind == "regression" for name in deployment.student.tasks)
+    return tuple(
+        arm
+        for arm in STUDENTS
+        if (has_tower or arm.head != "tower") and (has_regression or arm.value_loss != "ziln")
+    )
+
+
+def pairs(students: Sequence[StudentArm] = STUDENTS) -> Sequence[ArmPair]:
     """The pairs of arms to compare: every arm with the control, and four pairs without the plain control."""
-    students = [ArmPair(arm.name, CONTROL.name, arm.teacher) for arm in STUDENTS if arm != CONTROL]
+    names = {arm.name for arm in students}
     teachers = [ArmPair(arm.name, CONTROL.name) for arm in (TEACHER, TEACHER_OF_SAME_SIZE)]
     return [
-        *students,
+        *(ArmPair(arm.name, CONTROL.name, arm.teacher) for arm in students if arm != CONTROL),
         *teachers,
         *(ArmPair(AUXILIARY.name, other.name) for other in (DIRECT, PLACEBO)),
         ArmPair(DIRECT.name, "placebo-direct"),
-        ArmPair("auxiliary-ziln", "control-ziln"),
+        *(ArmPair(arm, versus) for arm, versus in (("auxiliary-ziln", "control-ziln"),) if arm in names),
     ]

@@ -2,7 +2,7 @@ import dataclasses
 
 from experiments.protocol.arms import CONTROL, StudentArm, TeacherArm, scale_widths, with_surface_feature
 from experiments.protocol.tuning import Hyperparameters
-from experiments.tables.strategy import STUDENTS, pairs
+from experiments.tables.strategy import STUDENTS, pairs, students_of
 from models.job import graph_settings
 
 POINT = Hyperparameters(learning_rate=0.05, passes=3, input_dropout=0.2, soft_weight=4.0)
@@ -92,3 +92,23 @@ def test_every_student_is_compared_with_the_control_and_the_primary_arm_with_its
         assert arm.name == "control" or (arm.name, "control") in compared
     assert {("auxiliary-logit", "placebo"), ("auxiliary-logit", "direct")} < compared
     assert ("direct", "placebo-direct") in compared
+
+
+def with_student(deployment, tower, **changes):
+    architecture = dataclasses.replace(deployment.student.architecture, tower=tower)
+    student = dataclasses.replace(deployment.student, architecture=architecture, **changes)
+    return dataclasses.replace(deployment, student=student)
+
+
+def test_a_deployment_without_tower_and_regression_has_no_arms_that_need_them(deployment):
+    distilled = {"click": deployment.student.distillation["click"]}
+    plain = with_student(deployment, (), tasks=("click",), distillation=distilled)
+    students = students_of(plain)
+    assert {arm.name for arm in STUDENTS if arm not in students} == {
+        "auxiliary-tower", "auxiliary-ziln", "control-ziln",
+    }  # fmt: skip
+    for arm in students:
+        arm.job(plain, 0, 64, POINT)
+    names = {arm.name for arm in students} | {"teacher", "teacher-same-size"}
+    assert {name for pair in pairs(students) for name in (pair.arm, pair.versus)} == names
+    assert students_of(with_student(deployment, (8,))) == STUDENTS
