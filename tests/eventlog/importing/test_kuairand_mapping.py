@@ -11,6 +11,7 @@ from eventlog.importing.importer import import_table, log_columns
 from eventlog.kuairand.adapter import write_kuairand
 from eventlog.kuairand.columns import FEATURE_COLUMNS, LOG_COLUMNS
 from pipeline.mapping_file import load_mapping
+from pipeline.new_deployment.writing import write_first_deployment
 from tests.conftest import REPOSITORY
 from tests.eventlog.importing.tables import read
 from tests.eventlog.kuairand.test_adapter import impression, user_features, video_features, write_source
@@ -68,11 +69,31 @@ def test_small_files_give_the_rows_of_the_adapter(tmp_path: Path) -> None:
     assert require_same_rows(source, tmp_path, max_dropped=0.3) == 5
 
 
-@pytest.mark.slow
-def test_the_real_release_gives_the_rows_of_the_adapter(tmp_path: Path) -> None:
+@pytest.fixture
+def release() -> Path:
     source = Path(os.environ.get("KUAIRAND_DIR", REPOSITORY / "data" / "kuairand"))
     if not source.is_dir():
         pytest.skip("KuaiRand is missing: set KUAIRAND_DIR or link it to data/kuairand")
     # The release has its files in the folder `data`; the import reads the folder that it is given.
-    source = source / "data" if (source / "data").is_dir() else source
-    assert require_same_rows(source, tmp_path, max_dropped=0.1) == 14
+    return source / "data" if (source / "data").is_dir() else source
+
+
+@pytest.mark.slow
+def test_the_real_release_gives_the_rows_of_the_adapter(release: Path, tmp_path: Path) -> None:
+    assert require_same_rows(release, tmp_path, max_dropped=0.1) == 14
+
+
+@pytest.mark.slow
+def test_init_finds_what_the_mapping_says_about_the_release(release: Path, tmp_path: Path) -> None:
+    first = write_first_deployment(tmp_path, release)
+    draft, mapping = load_mapping(tmp_path / "mapping.yaml"), load_mapping(MAPPING)
+    assert {(table.key, first.profiles.source.name) for table in draft.tables.values()} == {
+        ("user_id", "source"), ("video_id", "source"),
+    }  # fmt: skip
+    assert (draft.time.unit, draft.spans.by) == (mapping.time.unit, mapping.spans.by)
+    assert draft.cluster == "source.user_id"
+    labels = {label.column.name for label in first.roles.labels}
+    # The other labels of the mapping are rare and look like outcomes, so they are no features either.
+    assert {"is_click", "long_view", "is_like", "play_time_ms"} <= labels
+    outcomes = {"source.is_comment", "source.is_profile_enter"}
+    assert outcomes <= set(first.roles.left_out)
