@@ -153,8 +153,10 @@ def backfill(
     requested = parse_range(spans)
     console = Console(soft_wrap=True)
     with open_loop(deployment, RunPaths(require_root(root), events.resolve()), console) as loop:
-        labelled = loop.backfill(requested, supersede)
-    console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or 'all have labels'}")
+        labelled, refused = loop.backfill(requested, supersede)
+    none = "none" if refused else "all have labels"
+    console.print(f"{len(labelled)} spans labelled: {', '.join(map(str, labelled)) or none}")
+    exit_with(refused.values())
 
 
 @click.command()

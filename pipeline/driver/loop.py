@@ -48,6 +48,7 @@ from pipeline.driver.log_checks import (
 )
 from pipeline.driver.memory import release_memory
 from pipeline.driver.progress import Progress
+from pipeline.driver.relabelling import refused_labels, relabelling_name
 from pipeline.driver.root_platform import accept_platform, require_platform
 from pipeline.driver.runner import LocalRunner
 from pipeline.observation.finished_spans import require_artifacts, require_clock
@@ -209,19 +210,16 @@ class Loop:
         Raises:
             BadInput: if the span is faulty.
         """
-        # The superseded set's id makes the run id new; a known run id would skip its completed nodes. The
-        # set's revision would not be enough: revisions start at 1 for each teacher version.
-        suffix = f"-after-{superseded.set_id}" if superseded else ""
         refused = self._run(
             relabel_pipeline(self.deployment, self.paths, span, version, supersede=superseded is not None),
-            f"relabel-{span:05d}-v{version}{suffix}",
+            relabelling_name(self.paths, span, version, superseded),
             f"span {span}, labelled again",
             span,
         )
         if refused:
             raise next(iter(refused.values()))
 
-    def backfill(self, spans: range, supersede: bool = False) -> list[int]:
+    def backfill(self, spans: range, supersede: bool = False) -> tuple[list[int], dict[int, BadInput]]:
         """Labels the past spans of a range whose newest version has no label set.
 
         Args:
@@ -229,7 +227,7 @@ class Loop:
             supersede: Also label spans that have a label set; each gets a new revision.
 
         Returns:
-            The spans labelled.
+            The spans labelled, and those whose labels a check refused, with the reason.
 
         Raises:
             BadInput: if the teacher has not run a span of the range, the log lacks a span, or
@@ -252,7 +250,8 @@ class Loop:
         to_label = [span for span in spans if supersede or (span, newest[span]) not in sets]
         for span in to_label:
             self.relabel(span, newest[span], sets.get((span, newest[span])))
-        return to_label
+        refused = refused_labels(self.paths, to_label)
+        return [span for span in to_label if span not in refused], refused
 
     def _newest_label_sets(self) -> dict[tuple[int, int], LabelSetRecord]:
         """Maps span and span version to the newest label set of the deployment's teacher."""

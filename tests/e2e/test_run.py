@@ -450,7 +450,7 @@ def copied_run(paths, tmp_path):
 def supersede(deployment, run, span):
     with (run.root.parent / "log.txt").open("a") as log:
         loop = Loop(deployment, run, Progress(Console(file=log)))
-        assert loop.backfill(range(span, span + 1), supersede=True) == [span]
+        assert loop.backfill(range(span, span + 1), supersede=True) == ([span], {})
 
 
 def sets_of_span(deployment, run, span):
@@ -471,6 +471,20 @@ def test_superseding_twice_publishes_two_revisions_and_leaves_the_pin(deployment
     assert {(record.key, record.checksum) for record in records} == {(first.key, first.checksum)}
     assert store.read_pin(deployment.fleet, 6) == pinned == first.set_id
     assert len(open_store(copied_run.label_store(deployment.label_store)).list_sets()) == len(SPANS) + 2
+
+
+@pytest.mark.slow
+def test_a_span_whose_set_was_deleted_is_labelled_again_each_time(deployment, copied_run, tmp_path):
+    deployment = dataclasses.replace(deployment, label_store=f"delta:{tmp_path / 'labels'}")
+    checksums = []
+    for _ in range(2):
+        with (tmp_path / "log.txt").open("a") as log:
+            loop = Loop(deployment, copied_run, Progress(Console(file=log)))
+            assert loop.backfill(range(6, 7)) == ([6], {})
+        (labelled,) = sets_of_span(deployment, copied_run, 6)
+        checksums.append(labelled.checksum)
+        shutil.rmtree(tmp_path / "labels")
+    assert checksums[0] == checksums[1]
 
 
 @pytest.mark.slow
