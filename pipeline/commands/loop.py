@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -259,19 +258,15 @@ def open_loop(
     Raises:
         BadInput: if another process holds the lock. TFX is imported later, so that this check is fast.
     """
-    from pipeline.driver.journal import Journal
+    from pipeline.driver.journal import open_journal
     from pipeline.driver.lock import exclusive_loop_lock
 
     with exclusive_loop_lock(paths.root):
         with console.status("importing TFX"):
             from pipeline.driver.loop import Loop
             from pipeline.driver.progress import Progress
-        journal = Journal(paths.journal)
-        logging.getLogger().addHandler(journal)
-        try:
+        with open_journal(paths.journal) as journal:
             yield Loop(deployment, paths, Progress(console, journal), branches)
-        finally:
-            logging.getLogger().removeHandler(journal)
 
 
 def _write_and_print_summary(loop: Loop, console: Console, num_done: int) -> None:

@@ -89,6 +89,19 @@ def find_next_span(
     return SpanToRun(span, 0, branches_of_span, True)
 
 
+def find_next_spans(deployment: Deployment, paths: RunPaths, branches: Sequence[str]) -> range:
+    """The next span that can be run, and the missing spans before it that are skipped; empty if none is due.
+
+    Raises:
+        InputNotReady: see `find_next_span`.
+    """
+    due = find_next_span(deployment, paths, branches, None)
+    if due is None:
+        return range(0)
+    # A missing span is due only if the log has later ones.
+    return range(due.span, min(span for span in span_versions(paths.events) if span >= due.span) + 1)
+
+
 def lacks_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
     """Whether a surface must run its burn-in first; False for the teacher's branch.
 

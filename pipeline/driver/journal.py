@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +39,14 @@ class Journal(logging.Handler):
         """Writes a warning or error of this project's code; ignores other libraries' records."""
         if record.name.partition(".")[0] in OUR_PACKAGES:
             self.write(record.levelname.lower(), logger=record.name, message=record.getMessage())
+
+
+@contextlib.contextmanager
+def open_journal(path: Path) -> Iterator[Journal]:
+    """Yields a journal that gets all warnings of the process while the block runs."""
+    journal = Journal(path)
+    logging.getLogger().addHandler(journal)
+    try:
+        yield journal
+    finally:
+        logging.getLogger().removeHandler(journal)

@@ -22,8 +22,8 @@ from eventlog.errors import BadInput
 from pipeline.config import Deployment
 from pipeline.config_file import load_deployment
 from pipeline.dag.pipelines import span_pipeline
-from pipeline.driver.due_spans import find_next_span
-from pipeline.driver.journal import Journal
+from pipeline.driver.due_spans import find_next_spans
+from pipeline.driver.journal import open_journal
 from pipeline.driver.lock import exclusive_loop_lock
 from pipeline.driver.log_checks import InputNotReady
 from pipeline.driver.loop import Loop
@@ -56,16 +56,15 @@ class DueSpanRunner(local_dag_runner.LocalDagRunner):
             BadInput: if no span is due, or if the event log, the labels or the configuration are faulty.
             click.exceptions.Exit: if a surface has an error; see `exit_with`.
         """
-        with exclusive_loop_lock(self._paths.root):
-            progress = Progress(Console(soft_wrap=True), Journal(self._paths.journal))
-            loop = Loop(self._deployment, self._paths, progress)
-            due = find_next_span(self._deployment, self._paths, loop.branches, None)
-            if due is None:
+        with exclusive_loop_lock(self._paths.root), open_journal(self._paths.journal) as journal:
+            loop = Loop(self._deployment, self._paths, Progress(Console(soft_wrap=True), journal))
+            spans = find_next_spans(self._deployment, self._paths, loop.branches)
+            if not spans:
                 raise InputNotReady(
                     "no span is due", where=str(self._paths.events), expected="a span that has not been run",
                     got="none", fix="Write the next span with `rankdistill events`.",
                 )  # fmt: skip
-            _, errors = loop.catch_up(range(due.span, due.span + 1))
+            _, errors = loop.catch_up(spans)
         exit_with(errors.values())
 
 

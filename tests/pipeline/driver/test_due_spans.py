@@ -16,6 +16,7 @@ from pipeline.driver.due_spans import (
     SpanToRun,
     begins_without_burn_in,
     find_next_span,
+    find_next_spans,
     labels_are_ready,
 )
 from pipeline.driver.log_checks import InputNotReady, require_spans
@@ -112,6 +113,17 @@ def test_a_missing_span_is_late_when_enough_later_ones_are_complete(deployment, 
     assert find_next_span(late_after(deployment, 4), paths, ALL, None) == SpanToRun(5, 0, ALL, True)
     with pytest.raises(InputNotReady, match="span gap"):
         find_next_span(late_after(deployment, 5), paths, ALL, None)
+
+
+def test_the_next_spans_are_those_to_skip_and_one_to_run(deployment, paths):
+    assert find_next_spans(deployment, paths, ALL) == range(5, 6)
+    for span in (5, 6):
+        shutil.rmtree(span_folder(paths.events, span))
+    with pytest.raises(InputNotReady):
+        find_next_spans(deployment, paths, ALL)
+    assert find_next_spans(late_after(deployment, 2), paths, ALL) == range(5, 8)
+    finish(paths, 9)
+    assert not find_next_spans(deployment, paths, ALL)
 
 
 def test_a_new_surface_starts_with_its_first_spans(deployment, paths):
