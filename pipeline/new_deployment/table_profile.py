@@ -14,7 +14,7 @@ from eventlog.tables.database import Database, identifier, literal
 from eventlog.tables.expressions import SOURCE
 from eventlog.tables.mapping import FileSettings
 from eventlog.tables.relations import relation_of
-from eventlog.tables.table_files import group_files, require_source, suffix_of
+from eventlog.tables.table_files import find_files, group_files, require_source, suffix_of
 from pipeline.new_deployment.names import plain_name, unique_name
 from pipeline.new_deployment.text_layout import TextLayout, guess_layout
 
@@ -176,15 +176,32 @@ def _readable_files(folder: Path) -> list[Path]:
 
 
 def _pattern(files: Sequence[Path], source: Path) -> str:
-    """A name or pattern that fits these files, relative to the source's folder."""
+    """A name or pattern that fits these files and no others, relative to the source's folder.
+
+    Raises:
+        BadInput: if every pattern also fits a file of another table.
+    """
     folder = source if source.is_dir() else source.parent
     names = [file.relative_to(folder).as_posix() for file in files]
     if len(names) == 1:
         return names[0]
-    prefix = names[0]
-    while not all(name.startswith(prefix) for name in names):
-        prefix = prefix[:-1]
-    return f"{prefix}*"
+    start = _common_start(names)
+    end = _common_start([name[len(start) :][::-1] for name in names])[::-1]
+    for pattern in (f"{start}*", f"{start}*{end}"):
+        if find_files(FileSettings(files=pattern), folder) == sorted(files):
+            return pattern
+    raise BadInput(
+        "files of several tables", where=str(folder), expected="file names that tell the tables apart",
+        got=f"{names[0]} and {len(names) - 1} more with the same columns, named like others",
+        fix="Put the files of each table into a folder of its own, or rename them.",
+    )  # fmt: skip
+
+
+def _common_start(names: Sequence[str]) -> str:
+    """The longest text that all names begin with."""
+    first, last = min(names), max(names)
+    differing = (index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+    return first[: next(differing, len(first))]
 
 
 def _profile(database: Database, name: str, files: str, paths: list[Path]) -> TableProfile:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pyarrow import csv
 
 from eventlog.errors import BadInput
 from pipeline.new_deployment.writing import write_first_deployment
@@ -194,3 +195,27 @@ def test_a_column_that_is_set_only_with_a_label_is_no_feature(tmp_path):
     assert "seconds_of_advert" in features
     comments = (tmp_path / "out" / "mapping.yaml").read_text(encoding="utf-8")
     assert "source.seconds_in_survey (probably known only after the impression: set almost only" in comments
+
+
+def write_parts(folder, names):
+    table = music_log()
+    half = table.num_rows // 2
+    for name, part in zip(names, (table.slice(0, half), table.slice(half)), strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        csv.write_csv(part.select(["ts", "listener", "track", "skipped"]), folder / name)
+    return folder
+
+
+def test_the_pattern_of_a_table_fits_no_file_of_another(tmp_path):
+    source = write_parts(tmp_path / "source", ["part-a.csv", "part-b.csv"])
+    (source / "part-notes.txt").write_text("title\ttext\nx\ty\nz\tw\n")
+    first = write_first_deployment(tmp_path / "out", source)
+    assert first.profiles.source.files == "part-*.csv"
+
+
+def test_files_that_no_pattern_tells_apart_are_refused(tmp_path):
+    source = write_parts(tmp_path / "source", ["part-a.csv", "part-b.csv"])
+    (source / "part-c.csv").write_text("title,text\nx,y\nz,w\n")
+    with pytest.raises(BadInput, match=r"files of several tables: .* part-a.csv and 1 more"):
+        write_first_deployment(tmp_path / "out", source)
+    assert not (tmp_path / "out").exists()
