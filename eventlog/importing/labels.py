@@ -125,7 +125,7 @@ class MaturedRows:
         ORDER BY fresh.{EVENT_TIME_MS}, fresh.{EXAMPLE_ID}
         """  # noqa: S608 - checked expressions and quoted names
         try:
-            reader: Any = self._database.run(query).to_arrow_reader(BATCH_ROWS)
+            reader: Any = self._database.compute(query).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as error:
             raise BadInput(
                 "a label cannot be computed", where=f"{self._staging.where}: labels.{', '.join(tasks)}",

@@ -64,6 +64,14 @@ class Database:
                 fix="Repair the file, or correct how it is read (source).",
             ) from error  # fmt: skip
 
+    def compute(self, query: str) -> Any:
+        """Executes a query over readable files, so that its errors are those of its expressions.
+
+        Raises:
+            duckdb.Error: if an expression cannot be computed.
+        """
+        return self._connection.execute(query)
+
     def rows(self, query: str, parameters: Sequence[Any] | None = None) -> list[Any]:
         """Executes a query and returns all rows as tuples; for small results only."""
         rows: list[Any] = self.run(query, parameters).fetchall()

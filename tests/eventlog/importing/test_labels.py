@@ -54,11 +54,15 @@ def test_a_null_key_has_no_label(tmp_path: Path) -> None:
     assert [(row["cluster_id"], row["label_sum"]) for row in matured] == [("1", 3.0)]
 
 
-def test_a_label_that_cannot_be_computed_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("ln(sum(rating) - 5)", "logarithm of zero"),
+        ("CAST(max(item) AS DOUBLE)", "Could not convert string 'a'"),
+    ],
+)
+def test_a_label_that_cannot_be_computed_is_one_line(tmp_path: Path, value: str, reason: str) -> None:
     lines = [line(1, "a", 5, day) for day in range(3)]
-    labels = {
-        "liked": LIKED,
-        "sum": LabelSettings(value="ln(sum(rating) - 5)", over=Window(spans=1, per="user")),
-    }
-    with pytest.raises(BadInput, match=r"labels\.sum: a label cannot be computed: .* logarithm of zero"):
+    labels = {"liked": LIKED, "sum": LabelSettings(value=value, over=Window(spans=1, per="user"))}
+    with pytest.raises(BadInput, match=rf"labels\.sum: a label cannot be computed: .* {reason}"):
         run(mapping(labels=labels), write_lines(tmp_path / "u.data", lines), tmp_path / "log")
