@@ -61,6 +61,7 @@ class SoftLabelTransformExecutor(BeamExecutor):
             store_uri=exec_properties["store"],
             set_ids=[record.set_id for record in earlier],
             delays=delays,
+            was=settings.was,
         )
         label_set, shortage = None, None
         try:
@@ -101,6 +102,7 @@ class SoftLabelTransformExecutor(BeamExecutor):
             records=records,
             delays=join.delays,
             history=settings.history,
+            was=settings.was,
         )
 
     def _fall_back(self, join: JoinSoftLabels, shortage: BadInput, action: str) -> JoinReport:

@@ -118,6 +118,24 @@ def read_state_record(uri: str) -> StateRecord:
         raise _unreadable(uri, f"a training state with {RECORD_FILE}", error) from error
 
 
+def rename_surface(artifact_uri: str, surface: str) -> None:
+    """Changes the surface in the training state of a Model artifact; does nothing to the empty marker.
+
+    Raises:
+        BadInput: if the record of the training state cannot be read.
+    """
+    import tensorflow as tf
+
+    uri = f"{artifact_uri}/{STATE_FOLDER}"
+    if not tf.io.gfile.exists(f"{uri}/{RECORD_FILE}"):
+        return
+    record = read_state_record(uri)
+    job = dataclasses.replace(record.job, surface=surface)
+    renamed = dataclasses.replace(record, surface=surface, job=job, job_hash=job_hash(job))
+    with tf.io.gfile.GFile(f"{uri}/{RECORD_FILE}", "w") as file:
+        file.write(to_json(renamed))
+
+
 def restore_state(uri: str, **trackables: Any) -> None:
     """Restores every variable of `trackables`.
 

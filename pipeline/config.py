@@ -221,6 +221,14 @@ class Deployment:
                 f"{where}.first_spans must begin after the burn-in {self.burn_in}, got "
                 f"{surface.first_spans}: earlier spans have no labels."
             )
+        if surface.was is not None:
+            if fault := name_fault(surface.was, (TEACHER, BURN_IN, RELABELLED)):
+                raise ValueError(f"{where}.was: {fault}")
+            if surface.was in self.surfaces:
+                raise ValueError(
+                    f"{where}.was must be no surface of the configuration, got {surface.was!r}. Remove that "
+                    "surface, or remove was."
+                )
         rule = surface.push
         if rule is None:
             return
@@ -297,6 +305,7 @@ class Deployment:
             columns=self.event_columns if self.join == "bigquery" else None,
             coverage_floor=surface_settings.coverage_floor,
             without_labels=surface_settings.without_labels,
+            was=surface_settings.was,
             first_spans=surface_settings.first_spans,
         )
 

@@ -31,8 +31,9 @@ from eventlog.rows import EXAMPLE_ID, IMPRESSION_SPAN, SOFT_PREFIX, SURFACE
 from models.shard_names import shard_name
 
 _HAS_LABEL = "has_label"
+_OF_SURFACE = f"{SURFACE} IN UNNEST(@surfaces)"
 _LABELS_CONDITION = (
-    f"{LABEL_SET} IN UNNEST(@sets) AND {EVENT_DATE} BETWEEN @first AND @last AND {SURFACE} = @surface"
+    f"{LABEL_SET} IN UNNEST(@sets) AND {EVENT_DATE} BETWEEN @first AND @last AND {_OF_SURFACE}"
 )
 
 
@@ -52,6 +53,7 @@ class BigQueryJoin:
         delays: task of the teacher → number of spans after which the log brings its hard label, see `Task`.
         num_buckets: number of shards in each split.
         history: the history whose columns are added to the rows; None if the deployment has none.
+        was: earlier name of the surface, see `JoinSoftLabels`.
 
     Raises:
         BadInput: if a column's or a task's name cannot be part of SQL.
@@ -66,6 +68,7 @@ class BigQueryJoin:
     delays: Mapping[str, int]
     num_buckets: int = 4
     history: HistorySource | None = None
+    was: str | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.columns.schema.names, *self.delays):
@@ -105,7 +108,7 @@ class BigQueryJoin:
             FROM `{self.events.name}` AS e
             LEFT JOIN (SELECT * FROM `{self._labels_table}` WHERE {_LABELS_CONDITION}) AS l
             ON l.{EXAMPLE_ID} = e.{EXAMPLE_ID}
-            WHERE e.{SPAN} = @span AND e.{SURFACE} = @surface
+            WHERE e.{SPAN} = @span AND e.{_OF_SURFACE}
             AND e.{SPAN} - e.{IMPRESSION_SPAN} IN UNNEST(@ages)"""  # noqa: S608 - all names are checked
         with code_refused(self.events.name):
             rows = self._query(sql).to_arrow(bqstorage_client=self.events.location.read_client())
@@ -167,10 +170,11 @@ class BigQueryJoin:
         not_empty = [record for record in self.records if record.rows]
         first_date = min((record.first_date for record in not_empty), default="0001-01-01")
         last_date = max((record.last_date for record in not_empty), default="0001-01-01")
+        surfaces = [self.surface, *([self.was] if self.was is not None else [])]
         config = bigquery.QueryJobConfig(
             query_parameters=[
                 bigquery.ScalarQueryParameter("span", "INT64", self.span),
-                bigquery.ScalarQueryParameter("surface", "STRING", self.surface),
+                bigquery.ArrayQueryParameter("surfaces", "STRING", surfaces),
                 bigquery.ArrayQueryParameter("ages", "INT64", self.columns.ages),
                 bigquery.ArrayQueryParameter("sets", "STRING", [record.set_id for record in self.records]),
                 bigquery.ScalarQueryParameter("first", "DATE", first_date),

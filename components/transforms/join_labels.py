@@ -41,6 +41,7 @@ class JoinSoftLabels(beam.PTransform):
         output_uri: root of the Examples artifact to write.
         span: span of the examples.
         surface: the surface to join.
+        was: earlier name of the surface, whose rows and labels are joined too; None if it had none.
         store_uri: URI of the label store, see `open_store`.
         set_ids: ids of the label sets of the span and of the earlier spans whose impressions mature in it.
         delays: task of the teacher → number of spans after which the log brings its hard label, see `Task`.
@@ -59,6 +60,12 @@ class JoinSoftLabels(beam.PTransform):
     set_ids: Sequence[str]
     delays: Mapping[str, int]
     num_buckets: int = 4
+    was: str | None = None
+
+    @property
+    def surfaces(self) -> list[str]:
+        """The surface, and its earlier name if there is one."""
+        return [self.surface, *([self.was] if self.was is not None else [])]
 
     def expand(self, pipeline: Any) -> Any:
         """Adds the transform to a pipeline."""
@@ -72,7 +79,7 @@ class JoinSoftLabels(beam.PTransform):
         columns = [EXAMPLE_ID, *(SOFT_PREFIX + task for task in self.delays)]
         labels = (
             pipeline
-            | ReadLabels(self.store_uri, self.set_ids, columns, self.surface)
+            | ReadLabels(self.store_uri, self.set_ids, columns, self.surfaces)
             | "CutLabels" >> beam.FlatMapTuple(self._cut_labels).with_outputs("counts", main="rows")
         )
         # A bucket without rows must also become a file, so that every split has all shards.
@@ -87,7 +94,7 @@ class JoinSoftLabels(beam.PTransform):
     def _read_examples(self, split: str, file: str) -> Iterator[Any]:
         num_rows = 0
         for batch in read_serialized(file):
-            table = pa.Table.from_batches([batch]).filter(pc.equal(batch[SURFACE], self.surface))
+            table = pa.Table.from_batches([batch]).filter(pc.is_in(batch[SURFACE], pa.array(self.surfaces)))
             num_rows += table.num_rows
             for bucket, rows in cut_buckets(table, self.num_buckets):
                 yield bucket, (split, rows)

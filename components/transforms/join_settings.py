@@ -28,6 +28,7 @@ class JoinSettings:
             them already.
         coverage_floor: Minimum coverage, in [0, 1].
         without_labels: Action if labels are missing, too old, or below `coverage_floor`.
+        was: Earlier name of the surface: its rows and labels count as the surface's own; None if it had none.
         first_spans: Spans `A:B` with action `hard-only` instead of `without_labels`; None: no such spans.
     """
 
@@ -39,4 +40,5 @@ class JoinSettings:
     history: HistorySource | None = None
     coverage_floor: float
     without_labels: WithoutLabels
+    was: str | None = None
     first_spans: str | None = None

@@ -20,7 +20,7 @@ class ReadLabels(beam.PTransform):
         store_uri: URI of the label store, see `open_store`.
         set_ids: ids of the label sets.
         columns: columns to read of each set.
-        surface: the surface whose rows are read; None for all surfaces.
+        surfaces: the surfaces whose rows are read; None for all surfaces.
 
     Yields (as a PCollection): (set id, `pa.RecordBatch`) pairs; each label row is in exactly one batch.
     """
@@ -28,18 +28,19 @@ class ReadLabels(beam.PTransform):
     store_uri: str
     set_ids: Sequence[str]
     columns: Sequence[str]
-    surface: str | None = None
+    surfaces: Sequence[str] | None = None
 
     def expand(self, pipeline: Any) -> Any:
         """Adds the transform to a pipeline."""
+        surfaces = [None] if self.surfaces is None else self.surfaces
         return (
             pipeline
-            | "Sets" >> beam.Create(list(self.set_ids))
+            | "Sets" >> beam.Create([(set_id, surface) for set_id in self.set_ids for surface in surfaces])
             | "SpreadSets" >> beam.Reshuffle()
-            | "Scan" >> beam.FlatMap(self._scan)
+            | "Scan" >> beam.FlatMapTuple(self._scan)
         )
 
-    def _scan(self, set_id: str) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def _scan(self, set_id: str, surface: str | None) -> Iterator[tuple[str, pa.RecordBatch]]:
         store = open_store(self.store_uri)
-        for batch in store.scan(set_id, list(self.columns), surface=self.surface):
+        for batch in store.scan(set_id, list(self.columns), surface=surface):
             yield set_id, batch

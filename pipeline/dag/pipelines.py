@@ -18,6 +18,7 @@ from pipeline.dag.burn_in import burn_in_components
 from pipeline.dag.ingest import read_events
 from pipeline.dag.student import LabelledExamples, student_branch
 from pipeline.dag.surface_burn_in import surface_burn_in_components
+from pipeline.dag.surface_rename import surface_rename_components
 from pipeline.dag.teacher import relabel_components, teacher_branch
 from pipeline.paths import RunPaths
 
@@ -33,6 +34,15 @@ def surface_burn_in_pipeline(deployment: Deployment, paths: RunPaths, surface: s
     """The burn-in pipeline of a surface, which runs once, after the teacher's burn-in."""
     with new_registry():
         components = surface_burn_in_components(deployment, paths, surface)
+        return make_pipeline(f"{deployment.name}-{surface_burn_in(surface)}", deployment, paths, components)
+
+
+def surface_rename_pipeline(
+    deployment: Deployment, paths: RunPaths, surface: str, was: str, last_span: int
+) -> pipeline.Pipeline:
+    """The pipeline that takes over the models of a renamed surface; see `surface_rename_components`."""
+    with new_registry():
+        components = surface_rename_components(deployment, paths, surface, was, last_span)
         return make_pipeline(f"{deployment.name}-{surface_burn_in(surface)}", deployment, paths, components)
 
 

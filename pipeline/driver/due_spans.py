@@ -6,10 +6,20 @@ import dataclasses
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from components.label_store.schemes import open_store
-from components.span_records import TEACHER, SpanRecord, recorded_spans, surface_burn_in, write_record
+from components.span_records import (
+    BURN_IN,
+    RELABELLED,
+    TEACHER,
+    SpanRecord,
+    recorded_spans,
+    surface_burn_in,
+    write_record,
+)
 from eventlog.errors import BadInput
+from eventlog.names import name_fault
 from eventlog.spans import span_folder, span_versions
 from pipeline.config import Deployment
 from pipeline.driver.log_checks import InputNotReady
@@ -54,13 +64,7 @@ def find_next_span(
         InputNotReady: if the log lacks the span and has later spans, but the configuration does not skip it
             yet.
     """
-    next_spans = {
-        branch: max(
-            (span + 1 for span in recorded_spans(paths.records, branch)),
-            default=deployment.first_span(branch),
-        )
-        for branch in branches
-    }
+    next_spans = {branch: _next_span(deployment, paths, branch) for branch in branches}
     if not next_spans:
         return None
     span = min(next_spans.values())
@@ -89,6 +93,18 @@ def find_next_span(
     return SpanToRun(span, 0, branches_of_span, True)
 
 
+def _next_span(deployment: Deployment, paths: RunPaths, branch: str) -> int:
+    """The span after the last recorded one; for a renamed surface that of its earlier name."""
+    recorded = recorded_spans(paths.records, branch)
+    if recorded:
+        return recorded[-1] + 1
+    was = deployment.surfaces[branch].was if branch in deployment.surfaces else None
+    earlier = recorded_spans(paths.records, surface_burn_in(branch))
+    if not earlier and was is not None:
+        earlier = recorded_spans(paths.records, was)
+    return max([deployment.first_span(branch), *(span + 1 for span in earlier[-1:])])
+
+
 def find_next_spans(deployment: Deployment, paths: RunPaths, branches: Sequence[str]) -> range:
     """The next span that can be run, and the missing spans before it that are skipped; empty if none is due.
 
@@ -110,6 +126,28 @@ def lacks_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
     if branch == TEACHER or not deployment.surfaces[branch].burn_in:
         return False
     return not any(recorded_spans(paths.records, name) for name in (branch, surface_burn_in(branch)))
+
+
+def span_of_rename(deployment: Deployment, paths: RunPaths, branch: str) -> int | None:
+    """The last span of a surface under its earlier name; None if the surface is not to be renamed now.
+
+    In a root in which no surface has run yet, `was` has no effect.
+
+    Raises:
+        BadInput: if other surfaces have run in the root, but not the earlier name.
+    """
+    was = deployment.surfaces[branch].was if branch in deployment.surfaces else None
+    if was is None or any(recorded_spans(paths.records, name) for name in (branch, surface_burn_in(branch))):
+        return None
+    spans = recorded_spans(paths.records, was)
+    others = (folder.name for folder in Path(paths.records).glob("*/"))
+    surfaces = sorted(name for name in others if name_fault(name, (TEACHER, BURN_IN, RELABELLED)) is None)
+    if not spans and surfaces:
+        raise BadInput(
+            "no earlier surface", where=f"surfaces.{branch}.was", expected=f"one of {', '.join(surfaces)}",
+            got=repr(was), fix="Correct the name, or remove `was` for a new surface.",
+        )  # fmt: skip
+    return spans[-1] if spans else None
 
 
 def begins_without_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:

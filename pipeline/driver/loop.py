@@ -29,6 +29,7 @@ from pipeline.dag.pipelines import (
     relabel_pipeline,
     span_pipeline,
     surface_burn_in_pipeline,
+    surface_rename_pipeline,
 )
 from pipeline.driver.changed_settings import accept_settings, require_settings
 from pipeline.driver.due_spans import (
@@ -39,7 +40,9 @@ from pipeline.driver.due_spans import (
     lacks_burn_in,
     skip_missing_span,
     skip_span,
+    span_of_rename,
 )
+from pipeline.driver.fetching import fetch_spans
 from pipeline.driver.log_checks import (
     InputNotReady,
     require_rows,
@@ -114,6 +117,20 @@ class Loop:
         dag = surface_burn_in_pipeline(self.deployment, self.paths, surface)
         self._run_burn_in(dag, f"burn-in {spans[0]}:{spans[-1]} of {surface}")
 
+    def _rename_surface(self, surface: str, last_span: int) -> None:
+        """Takes over the models of a renamed surface; `last_span` is the last span under its earlier name.
+
+        Raises:
+            BadInput: if the log has the next span, but no rows of the surface in it.
+        """
+        was = self.deployment.surfaces[surface].was or ""
+        if last_span + 1 in span_versions(self.paths.events):
+            require_rows(self.paths.events, range(last_span + 1, last_span + 2), surface)
+        dag = surface_rename_pipeline(self.deployment, self.paths, surface, was, last_span)
+        refused = self._run(dag, f"rename-{was}-{last_span:05d}", f"{surface}, before {was}")
+        if refused:
+            raise next(iter(refused.values()))
+
     def catch_up(self, requested: range | None = None) -> tuple[list[int], dict[str, BadInput]]:
         """Runs every due span in order, then labels revised and late spans.
 
@@ -130,7 +147,8 @@ class Loop:
         """
         self._require_root()
         require_clock(self.paths)
-        self._fetch_spans()
+        if TEACHER in self.branches:
+            fetch_spans(self.deployment, self.paths, self.progress.print_line)
         # Refuses an impossible range before the burn-in starts.
         find_next_span(self.deployment, self.paths, self.branches, requested)
         self._accept_settings()
@@ -170,33 +188,6 @@ class Loop:
         copy = accept_platform(self.paths)
         if copy is not None:
             self.progress.print_line(f"a newer TFX continues this root; copy of its earlier metadata: {copy}")
-
-    def _fetch_spans(self) -> None:
-        """Copies complete spans from BigQuery to the event log, if the deployment has a `spans_table`."""
-        if self.deployment.spans_table is None or TEACHER not in self.branches:
-            return
-        # Imported here: a run without BigQuery does not need its clients.
-        from google.api_core.exceptions import GoogleAPICallError, RetryError
-
-        from components.event_store.complete_spans import CompleteSpans
-        from components.event_store.event_table import EventTable
-        from components.label_store.bigquery.location import parse_location
-
-        location = parse_location(self.deployment.label_store.partition("://")[2])
-        table = CompleteSpans(
-            EventTable(location, self.deployment.events_table or ""), self.deployment.spans_table
-        )
-        try:
-            table.fetch(
-                self.paths.events,
-                lambda span, rows: self.progress.print_line(f"span {span}: {rows} rows fetched"),
-            )
-        except (GoogleAPICallError, RetryError) as error:
-            raise InputNotReady(
-                "BigQuery cannot be read", where=f"spans_table {self.deployment.spans_table}",
-                expected="the complete spans", got=f"{error}".splitlines()[0][:200],
-                fix="Check BigQuery and the credentials; serve-loop tries again.",
-            ) from error  # fmt: skip
 
     def relabel(self, span: int, version: int, superseded: LabelSetRecord | None = None) -> None:
         """Labels a past span with the latest teacher that has not trained on it; trains no model.
@@ -288,7 +279,10 @@ class Loop:
         errors = {}
         for branch in self.branches:
             try:
-                if lacks_burn_in(self.deployment, self.paths, branch):
+                last_span = span_of_rename(self.deployment, self.paths, branch)
+                if last_span is not None:
+                    self._rename_surface(branch, last_span)
+                elif lacks_burn_in(self.deployment, self.paths, branch):
                     self._burn_in_surface(branch)
                 elif begins_without_burn_in(self.deployment, self.paths, branch):
                     require_rows_in_first_span(self.deployment, self.paths.events, branch)

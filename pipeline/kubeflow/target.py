@@ -127,6 +127,11 @@ def adapt_to_cluster(deployment: Deployment) -> Deployment:
                 expected="0 or 1 on Kubeflow", got=str(surface.control_every),
                 fix="Set 1 to train the control on every span, or 0 for no control.",
             )  # fmt: skip
+        if surface.was is not None:
+            raise BadInput(
+                "a renamed surface", where=f"surfaces.{name}.was", expected="no earlier name on Kubeflow",
+                got=surface.was, fix="Rename it by `rankdistill run` on the shared folder, then remove was.",
+            )  # fmt: skip
     if deployment.validation.refused_span == "skip":
         raise BadInput(
             "skipping faulty spans", where="validation.refused_span", expected="stop on Kubeflow",

@@ -3,7 +3,7 @@
 Uses `ml_metadata` without TFX, which takes long to import. In MLMD, the history of a model is a chain of
 executions. A Trainer continues from its base model. A CandidateCheck outputs the candidate or its
 predecessor. A TrainingDeferral copies a model without training. A SpanState copies a model of an earlier
-pipeline run.
+pipeline run, a SurfaceRename one of the same surface under another name.
 """
 
 from __future__ import annotations
@@ -254,6 +254,7 @@ def _previous_uri(product: _Product) -> str:
         "Trainer": "base_model",
         "CandidateCheck": "predecessor" if product.is_predecessor else "candidate",
         "TrainingDeferral": "model",
+        "SurfaceRename": "model",
         "Pusher": "model",
     }
     if product.component_type not in keys:

@@ -15,7 +15,7 @@ def surfaces_without_student(deployment: Deployment, events: Path, spans: Iterab
     """Returns the share of all rows for each surface that has no student, largest first.
 
     Args:
-        deployment: The configuration; its surfaces have a student.
+        deployment: The configuration; its surfaces have a student, also under an earlier name.
         events: The event log.
         spans: The spans to read; a span that the log no longer has is left out.
 
@@ -25,7 +25,8 @@ def surfaces_without_student(deployment: Deployment, events: Path, spans: Iterab
     logged_spans = span_versions(events)
     counts = count_surfaces(events, [span for span in spans if span in logged_spans])
     num_rows = sum(counts.values())
-    return {name: count / num_rows for name, count in counts.items() if name not in deployment.surfaces}
+    known = {*deployment.surfaces, *(surface.was for surface in deployment.surfaces.values())}
+    return {name: count / num_rows for name, count in counts.items() if name not in known}
 
 
 def describe_shares(shares: Mapping[str, float]) -> str:

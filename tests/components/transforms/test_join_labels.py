@@ -121,6 +121,16 @@ def soft_labels(uri: str, split: str) -> dict[str, tuple]:
     return {key: tuple(value and round(value, 6) for value in soft) for key, soft in sorted(labels.items())}
 
 
+def test_rows_and_labels_of_the_earlier_name_are_the_surface_s_own(join, tmp_path):
+    alone = join_span(join, OPTIONS, str(tmp_path / "scratch"))
+    both = dataclasses.replace(join, was="search", output_uri=str(tmp_path / "both"))
+    report = join_span(both, OPTIONS, str(tmp_path / "scratch"))
+    assert (report.surface, report.fresh_rows) == ("feed", alone.fresh_rows + 1)
+    assert report.labelled_fresh_rows == alone.labelled_fresh_rows + 1
+    joined = soft_labels(both.output_uri, "train") | soft_labels(both.output_uri, "holdout")
+    assert joined["c"][0] is not None
+
+
 def test_each_row_gets_its_own_soft_labels_only(join, tmp_path):
     report = join_span(join, OPTIONS, str(tmp_path / "scratch"))
     # Fresh rows get only the immediate task. d and e have no label and stay. c belongs to another surface.

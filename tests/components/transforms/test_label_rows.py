@@ -83,7 +83,7 @@ def write_and_read(uri: str, options: list[str], scratch: str) -> None:
     record = store.publish(writer, [StagedShard(**fields) for fields in staged], facts)
     assert (record.rows, record.rows_per_surface) == (300, {"feed": 150, "search": 150})
     rows = read_lines(
-        ReadLabels(uri, [record.set_id], ["example_id", "soft_click"], "feed")
+        ReadLabels(uri, [record.set_id], ["example_id", "soft_click"], ["feed"])
         | beam.FlatMapTuple(ids_and_labels),
         options,
         scratch,
