@@ -59,7 +59,8 @@ def run_fn(fn_args: FnArgs) -> None:
     exported instead of a model, and the base model stays in use.
 
     Args:
-        fn_args: from TFX's Trainer; `custom_config["job"]` is the JSON of a `TrainingJob`.
+        fn_args: from TFX's Trainer; `custom_config["job"]` is the JSON of a `TrainingJob`. With `curves`, a
+            folder, TensorBoard's files of all trainings of the model are there instead of in `model_run_dir`.
 
     Raises:
         BadInput: if examples, transform graph or base model cannot be used, or training diverges without a
@@ -74,7 +75,7 @@ def run_fn(fn_args: FnArgs) -> None:
     run = run or TrainingRun(job, fn_args.transform_graph_path)
     if state_uri is not None:
         run.warm_start(state_uri)
-    writer = tf.summary.create_file_writer(fn_args.model_run_dir)
+    writer = tf.summary.create_file_writer(fn_args.custom_config.get("curves", fn_args.model_run_dir))
     try:
         with writer.as_default():
             for span, files in spans.items():
@@ -142,8 +143,8 @@ class TrainingRun:
                 raise _unreadable(span, files, error) from error
             num_steps = int(sums.num_steps)
             losses = Losses(*(total / max(num_steps, 1) for total in (sums.total, sums.hard, sums.soft)))
-            self._write_scalars(losses)
             seconds = time.monotonic() - start
+            self._write_scalars(losses, span, num_rows / seconds)
             _LOG.info(
                 "%s, span %d, pass %d: %d steps, loss %.4f, %.1f s",
                 self.job.role, span, reading_pass, num_steps, float(losses.total), seconds,
@@ -207,8 +208,11 @@ class TrainingRun:
                 ]
         return sums, num_rows
 
-    def _write_scalars(self, losses: Losses) -> None:
+    def _write_scalars(self, losses: Losses, span: int, rows_per_second: float) -> None:
+        # The step counts all updates since the first training, so the curves of all spans are one curve.
         tf.summary.experimental.set_step(self.learner.step)
+        tf.summary.scalar("span", span)
+        tf.summary.scalar("rows_per_second", rows_per_second)
         tf.summary.scalar("loss/total", losses.total)
         for name, loss in zip(self.job.tasks, losses.hard, strict=True):
             tf.summary.scalar(f"loss/hard/{name}", loss)

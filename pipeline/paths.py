@@ -60,6 +60,11 @@ class RunPaths:
         return self.root / "platform.json"
 
     @property
+    def curves(self) -> str:
+        """Folder of the training curves for TensorBoard, one subfolder per model."""
+        return str(self.root / "tensorboard")
+
+    @property
     def journal(self) -> Path:
         """The loop's journal, one JSON object per line."""
         return self.root / "loop.jsonl"

@@ -43,7 +43,7 @@ def burn_in_components(deployment: Deployment, paths: RunPaths) -> list[BaseComp
     transform.add_upstream_node(ingested.validator)
     graph = transform.outputs["transform_graph"]
     teacher = train_and_check(
-        deployment, deployment.teacher_job(), ingested.examples, graph, state.outputs["teacher"]
+        deployment, paths, deployment.teacher_job(), ingested.examples, graph, state.outputs["teacher"]
     )
     publisher = SpanPublisher(
         records_folder=paths.records,

@@ -58,9 +58,9 @@ def student_branch(
     predictions, figures = progressive.outputs["predictions"], progressive.outputs["figures"]
     graph = state.outputs["transform_graph"]
     student = train_and_check(
-        deployment, deployment.student_job(surface), examples, graph, state.outputs["student"]
+        deployment, paths, deployment.student_job(surface), examples, graph, state.outputs["student"]
     )
-    control_components, control_slots = _wire_control(deployment, span, surface, examples, state)
+    control_components, control_slots = _wire_control(deployment, paths, span, surface, examples, state)
     push_components, push_slots = _wire_push(deployment, paths, span, surface, student, predictions)
     publisher = SpanPublisher(
         records_folder=paths.records,
@@ -134,6 +134,7 @@ def _wire_evaluator(
 
 def _wire_control(
     deployment: Deployment,
+    paths: RunPaths,
     span: IntOrPlaceholder,
     surface: str,
     examples: types.BaseChannel,
@@ -151,7 +152,12 @@ def _wire_control(
         )
         return [deferral], {"control": deferral.outputs["next_base"]}
     control = train_and_check(
-        deployment, deployment.control_job(surface), examples, state.outputs["transform_graph"], predecessor
+        deployment,
+        paths,
+        deployment.control_job(surface),
+        examples,
+        state.outputs["transform_graph"],
+        predecessor,
     )
     return control.components, {"control": control.next_base, "control_blessing": control.blessing}
 

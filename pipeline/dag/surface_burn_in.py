@@ -35,7 +35,7 @@ def surface_burn_in_components(deployment: Deployment, paths: RunPaths, surface:
     if deployment.surfaces[surface].control_every:
         jobs["control"] = deployment.control_job(surface)
     models = {
-        role: train_and_check(deployment, job, examples, graph, state.outputs[role])
+        role: train_and_check(deployment, paths, job, examples, graph, state.outputs[role])
         for role, job in jobs.items()
     }
     publisher = SpanPublisher(

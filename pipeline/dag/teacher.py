@@ -51,6 +51,7 @@ def teacher_branch(
     ingested = ingest(deployment, paths, span, span, state, version)
     trained = train_and_check(
         deployment,
+        paths,
         deployment.teacher_job(),
         ingested.examples,
         state.outputs["transform_graph"],

@@ -15,6 +15,7 @@ from models import entry_point
 from models.job import TrainingJob
 from models.settings import to_json
 from pipeline.config import Deployment
+from pipeline.paths import RunPaths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class TrainedModel:
 
 def train_and_check(
     deployment: Deployment,
+    paths: RunPaths,
     job: TrainingJob,
     examples: types.BaseChannel,
     transform_graph: types.BaseChannel,
@@ -46,6 +48,7 @@ def train_and_check(
 
     Args:
         deployment: The configuration.
+        paths: The paths of the run.
         job: The training job.
         examples: Channel of the span's Examples. A student's examples are joined with soft labels.
         transform_graph: Channel of the frozen transform graph.
@@ -59,7 +62,7 @@ def train_and_check(
         base_model=predecessor,
         train_args=trainer_pb2.TrainArgs(splits=list(TRAINED_SPLITS)),
         eval_args=trainer_pb2.EvalArgs(splits=list(HELD_OUT_SPLITS)),
-        custom_config={"job": to_json(job)},
+        custom_config={"job": to_json(job), "curves": f"{paths.curves}/{name}"},
     ).with_id(f"Trainer_{name}")
     check = CandidateCheck(
         candidate=trainer.outputs["model"],

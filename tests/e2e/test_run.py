@@ -86,6 +86,22 @@ def test_the_summary_has_the_figures_of_every_role(summary, tmp_path):
     assert read["seconds"]["Trainer_teacher"] > 0
 
 
+def test_tensorboard_has_one_curve_for_each_model(paths):
+    for model in (
+        "teacher",
+        *(f"{role}_{surface}" for role in ("student", "control") for surface in SURFACES),
+    ):
+        spans, steps = [], []
+        for file in sorted(Path(paths.curves, model).iterdir()):
+            for event in tf.compat.v1.train.summary_iterator(str(file)):
+                for value in event.summary.value:
+                    if value.tag == "span":
+                        spans.append(int(tf.make_ndarray(value.tensor)))
+                        steps.append(event.step)
+        assert set(spans) >= set(SPANS), model
+        assert spans == sorted(spans) and steps == sorted(steps), model
+
+
 def test_delayed_figures_come_from_predictions_made_when_the_row_was_fresh(paths):
     # Labels of span 4, the first that a student has predicted, mature in span 7.
     matured = pq.read_table(

@@ -92,7 +92,26 @@ def test_a_run_writes_model_state_and_scalars(span_3: Path) -> None:
     events = tf.compat.v1.train.summary_iterator(str(next((span_3 / "run").glob("events*"))))
     tags = [value.tag for event in events for value in event.summary.value]
     assert tags.count("loss/total") == 2
-    assert {"loss/hard/like", "loss/soft/watch_time"} <= set(tags)
+    assert {"loss/hard/like", "loss/soft/watch_time", "rows_per_second"} <= set(tags)
+
+
+def test_the_curves_of_all_spans_are_in_one_folder(graph_dir: Path, shards: Path, tmp_path: Path) -> None:
+    base = None
+    for span in (3, 4):
+        artifact = tmp_path / f"model-{span}"
+        arguments = fn_args(artifact, STUDENT, graph_dir, f"{shards}/span-0000{span}*", base=base)
+        arguments.custom_config["curves"] = str(tmp_path / "curves")
+        run_fn(arguments)
+        base = artifact
+    points = [
+        (event.step, tf.make_ndarray(value.tensor).item())
+        for file in sorted((tmp_path / "curves").iterdir())
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+        if value.tag == "span"
+    ]
+    assert points == [(5, 3), (10, 3), (13, 4), (16, 4)]
+    assert not (tmp_path / "model-4" / "run").exists()
 
 
 def test_a_run_logs_the_loss_of_each_pass(
