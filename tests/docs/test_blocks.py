@@ -1,5 +1,6 @@
 """Runs the code blocks of README and docs in one working folder, page by page; `make docs-test`."""
 
+import json
 import os
 import re
 import subprocess
@@ -83,6 +84,22 @@ def test_the_page_of_the_demo_needs_no_other_file(demo, checkout):
     page = (checkout / "runs" / "demo" / "page.html").read_text()
     assert set(re.findall(r'(?:src|href)="([^"#][^"]*)"', page)) <= {"data:,"}
     assert "click: auc by span" in page and "Coverage" in page and "Lag" in page
+
+
+@pytest.mark.slow
+@pytest.mark.docs
+def test_the_notebook_reads_the_root_of_the_demo(demo, checkout):
+    cells = json.loads((REPOSITORY / "docs" / "notebook.ipynb").read_text())["cells"]
+    assert not any(cell.get("outputs") for cell in cells)
+    script = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    check = (
+        "assert len(sets) == 5 and curves.notna().all(axis=None) and (curves > 0.4).all(axis=None), curves"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", f"{script}\n{check}\n"],
+        cwd=checkout, env=ENVIRONMENT | {"MPLBACKEND": "Agg"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.slow
