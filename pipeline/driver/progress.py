@@ -94,22 +94,25 @@ class _Ticker:
         self._started = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)
+        self._logger = logging.getLogger(TRAINING_LOGGER)
         self._handler = _LineHandler(self._set_training)
         self._status = Status(label, console=console) if console.is_terminal else None
 
     def __enter__(self) -> None:
         if self._status is not None:
             self._status.start()
-        logger = logging.getLogger(TRAINING_LOGGER)
-        logger.addHandler(self._handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+        self._logger.addHandler(self._handler)
+        self._logger.setLevel(logging.INFO)
+        # Other handlers would print the lines a second time.
+        self._logger.propagate = False
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        logging.getLogger(TRAINING_LOGGER).removeHandler(self._handler)
+        self._logger.removeHandler(self._handler)
+        self._logger.setLevel(logging.NOTSET)
+        self._logger.propagate = True
         if self._status is not None:
             self._status.stop()
 
