@@ -10,13 +10,14 @@ opened the refused file, pyarrow 10 might abort the process.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyarrow.parquet import ParquetWriter, write_table
 
 from eventlog.errors import BadInput
 from eventlog.pickled_columns import is_refusal
@@ -30,6 +31,24 @@ __all__ = [
     "read_table",
     "write_table",
 ]
+
+
+class ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]
+    """pyarrow's writer; a relative path may have any characters."""
+
+    def __init__(self, where: Any, schema: pa.Schema, **options: Any) -> None:
+        super().__init__(_without_uri(where), schema, **options)
+
+
+def write_table(table: pa.Table, where: Any, **options: Any) -> None:
+    """Writes a table as one Parquet file, like pyarrow's; a relative path may have any characters."""
+    pq.write_table(table, _without_uri(where), **options)
+
+
+def _without_uri(where: Any) -> Any:
+    """The absolute path of a local file: pyarrow reads a relative path of a new file as a URI."""
+    is_path = isinstance(where, str | Path) and "://" not in str(where)
+    return os.path.abspath(where) if is_path else where  # noqa: PTH100 - as a text, without resolving links
 
 
 @contextlib.contextmanager

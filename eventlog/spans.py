@@ -24,6 +24,7 @@ from eventlog.parquet_files import ParquetWriter, read_table
 from eventlog.rows import EVENT_TIME_MS, EXAMPLE_ID, IMPRESSION_SPAN, LABEL_PREFIX, SURFACE
 
 SUCCESS = "_SUCCESS"
+_PART_FILE = re.compile(r"part-.*\.parquet")
 _SPAN_FOLDER = re.compile(r"span=(\d+)(?:-v([1-9]\d*))?")
 ROW_GROUP_ROWS = 32_768
 PART_ROWS = 1_048_576
@@ -54,7 +55,8 @@ def write_span(
         ValueError: if this version is already complete, because a complete version never changes. Also if a
             table lacks a column of the schema, a type or value cannot be converted, or there is neither a
             table nor a schema.
-        BadInput: if `schema` is None and `canonical_schema` refuses the first table.
+        BadInput: if `schema` is None and `canonical_schema` refuses the first table, or the span's folder has
+            files that are no parts.
     """
     folder = span_folder(log, span, version)
     if (folder / SUCCESS).exists():
@@ -66,6 +68,7 @@ def write_span(
         num_rows = _write_parts(partial, tables, schema)
         (partial / SUCCESS).touch()
         if folder.exists():
+            _require_parts_only(folder)
             shutil.rmtree(folder)
         partial.rename(folder)
     finally:
@@ -73,6 +76,16 @@ def write_span(
         for partial_folder in log.glob(f".{folder.name}.*"):
             shutil.rmtree(partial_folder, ignore_errors=True)
     return num_rows
+
+
+def _require_parts_only(folder: Path) -> None:
+    """Checks that an incomplete span has only parts, so that no other file is deleted with it."""
+    others = sorted(entry.name for entry in folder.iterdir() if not _PART_FILE.fullmatch(entry.name))
+    if others:
+        raise BadInput(
+            "a folder with other files", where=str(folder), expected="the parts of an incomplete span",
+            got=others[0], fix="Move the files, or write into another folder.",
+        )  # fmt: skip
 
 
 def span_versions(log: Path) -> dict[int, int]:
@@ -184,13 +197,13 @@ def parse_range(text: str) -> range:
     """Parses `A:B` with both ends included: `3:5` is spans 3, 4 and 5.
 
     Raises:
-        BadInput: if the text has another form, or B is less than A.
+        BadInput: if the text has another form, B is less than A, or a number has more than six digits.
     """
-    match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,6})\s*:\s*(\d{1,6})\s*", text)
     if not match or int(match.group(2)) < int(match.group(1)):
         raise BadInput(
             "not a range of spans", where="spans", got=repr(text), fix="Correct the range.",
-            expected="A:B with 0 <= A <= B, both included, such as 3:5",
+            expected="A:B with 0 <= A <= B <= 999999, both included, such as 3:5",
         )  # fmt: skip
     return range(int(match.group(1)), int(match.group(2)) + 1)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from models.settings import settings
 
+_MAX_WIDTH = 65_536
+
 
 @settings
 class Architecture:
@@ -34,6 +36,8 @@ class Architecture:
         sizes = (self.embedding_size, *self.trunk, *self.tower)
         if min(sizes) < 1:
             raise ValueError(f"embedding_size and all layer widths must be >= 1, got {sizes}.")
+        if max(sizes) > _MAX_WIDTH:
+            raise ValueError(f"embedding_size and all layer widths must be <= {_MAX_WIDTH}, got {sizes}.")
         if self.cross_layers < 0:
             raise ValueError(f"cross_layers must be >= 0, got {self.cross_layers}.")
         for name, share in (("dropout", self.dropout), ("input_dropout", self.input_dropout)):

@@ -10,6 +10,8 @@ ServedValue = str | int | float | tuple[str, ...] | tuple[int, ...]
 MAX_VOCABULARY = 1000
 """A model compares each value with the whole vocabulary, so a large one is slow."""
 
+_MAX_BUCKETS = 2**31 - 1
+
 
 @settings
 class Feature:
@@ -47,6 +49,8 @@ class Feature:
             self._check_vocabulary()
         elif self.kind != "number" and self.buckets < 2:
             raise ValueError(f'a feature of kind "{self.kind}" needs buckets >= 2, got {self.buckets}.')
+        if self.buckets > _MAX_BUCKETS:
+            raise ValueError(f"a feature has at most {_MAX_BUCKETS} buckets, got {self.buckets}.")
         if self.log and self.kind != "number":
             raise ValueError(f'log is only for kind "number", got it on kind "{self.kind}". Remove it.')
         if isinstance(self.served_as, tuple) and self.kind != "bag":

@@ -132,9 +132,11 @@ def select_declared(key: str, names: tuple[str, ...], declared: Mapping[str, T])
     """The declared features or tasks with these names.
 
     Raises:
-        ValueError: at a name that is not declared; the message begins with `key`.
+        ValueError: at a name that is not declared or occurs twice; the message begins with `key`.
     """
-    for name in names:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"{key} names {name!r} once, got it twice. Remove one.")
         if name not in declared:
             near = difflib.get_close_matches(name, list(declared), n=1)
             fix = f"did you mean {near[0]!r}?" if near else f"declared are {sorted(declared)}."

@@ -11,6 +11,8 @@ import yaml
 
 from eventlog.errors import BadInput
 
+_MAX_VALUES = 100_000
+
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Reads a YAML file with one mapping.
@@ -20,7 +22,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
             (YAML 1.1 reads `no`, `on` and `yes` as booleans), or a value has no JSON form, such as a set.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        text = path.read_text(encoding="utf-8")
+        _require_small(yaml.compose(text, Loader=_StrictLoader), {})
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError as error:
         got = f"byte {error.object[error.start]:#x} at position {error.start}"
         raise _not_a_mapping(path, "UTF-8 text", got, "Save the file as UTF-8.") from error
@@ -33,6 +37,30 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise _not_a_mapping(path, "text, numbers, lists and mappings", str(error)) from error
     return document
+
+
+def _require_small(node: yaml.Node | None, sizes: dict[int, int]) -> int:
+    """Counts the values below a node, repeated ones as often as aliases repeat them.
+
+    Args:
+        node: the node.
+        sizes: id of a node → its number of values, filled by this function.
+
+    Raises:
+        ConstructorError: if there are more than `_MAX_VALUES`.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in sizes:
+        # An alias to a node around it would never end.
+        sizes[id(node)] = _MAX_VALUES + 1
+        children = [child for pair in node.value for child in (pair if isinstance(pair, tuple) else (pair,))]
+        sizes[id(node)] = 1 + sum(_require_small(child, sizes) for child in children)
+    if sizes[id(node)] > _MAX_VALUES:
+        raise yaml.constructor.ConstructorError(
+            problem=f"more than {_MAX_VALUES} values, counted with aliases; write fewer aliases"
+        )
+    return sizes[id(node)]
 
 
 class _StrictLoader(yaml.SafeLoader):

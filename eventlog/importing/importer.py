@@ -83,7 +83,8 @@ def import_table(
             share = table.num_unplaced / table.num_rows if table.num_rows else 0
             require_few_dropped(share, mapping.max_dropped, str(source))
             require_no_gap(plan, mapping.spans, str(source))
-            write_record(log, plan.first_period, recorded_settings(mapping, table.expressions))
+            if plan.new:
+                write_record(log, plan.first_period, recorded_settings(mapping, table.expressions))
             for rows in plan.new:
                 where_dropped = f"{source}: span {rows.span} ({rows.name})"
                 require_few_dropped(rows.share, mapping.max_dropped, where_dropped)
@@ -119,7 +120,9 @@ def _plan(database: Database, mapping: TableMapping, table: LoadedTable, log: Pa
             fix="Repair the source, or set `duplicates: drop` or `number`.",
         )  # fmt: skip
     if spans.count is not None:
-        return plan_counts(database, spans.count, written.last_id(), written.num_spans, str(source))
+        return plan_counts(
+            database, spans.count, written.last_id(), written.num_spans, str(source), written.ids()
+        )
     first_period = None if record is None else record["first_period"]
     plan = plan_periods(database, spans, period, first_period, written.num_spans, str(source))
     notes = written.differences({rows.span: rows.num_rows for rows in plan.spans})
@@ -131,7 +134,8 @@ def _report(database: Database, table: LoadedTable, plan: Plan) -> DirtReport:
     dropped = table.staging.dirt(database, [rows.condition for rows in plan.new])
     notes = [*table.notes, *plan.notes]
     if not plan.new:
-        notes.append(f"no new span: the log already has {plan.num_written} spans")
+        kept = "" if table.num_rows else "no row of the source is left after `where`; "
+        notes.append(f"{kept}no new span: the log already has {plan.num_written} spans")
     dirt = sorted([*table.rejected, *dropped], key=lambda entry: -entry.num_rows)
     return DirtReport(table.num_rows, dirt, notes)
 

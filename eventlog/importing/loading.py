@@ -13,7 +13,7 @@ from eventlog.tables.dirt import Dirt, DirtReport, percent
 from eventlog.tables.expressions import SOURCE, Expressions
 from eventlog.tables.mapping import TableMapping
 from eventlog.tables.relations import Relation, load_side_table, rejected_lines, relation_of
-from eventlog.tables.table_files import find_files, group_files, require_source
+from eventlog.tables.table_files import find_files, group_files, require_complete, require_source
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def load_table(database: Database, mapping: TableMapping, where: str, source: Pa
         BadInput: if a file or an expression is wrong, or too many rows of a side table are dropped.
     """
     side_files, files = _find_all(mapping, source, log)
+    require_complete([*files, *(file for found in side_files.values() for file in found)])
     database.confine([*files, *(file for found in side_files.values() for file in found)], log)
     relation = relation_of(database, mapping.source, group_files(mapping.source, files))
     tables: dict[str, Relation] = {}

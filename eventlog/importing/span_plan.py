@@ -157,7 +157,9 @@ def require_no_gap(plan: Plan, settings: SpanSettings, where: str) -> None:
         )  # fmt: skip
 
 
-def plan_counts(database: Database, count: int, last_id: str | None, num_written: int, where: str) -> Plan:
+def plan_counts(
+    database: Database, count: int, last_id: str | None, num_written: int, where: str, written_ids: str
+) -> Plan:
     """The full spans of `count` rows each; the rows after the last full span wait for a later import.
 
     Args:
@@ -166,6 +168,7 @@ def plan_counts(database: Database, count: int, last_id: str | None, num_written
         last_id: example id of the log's last fresh row; None for a new log.
         num_written: number of spans of the log.
         where: the source, for error messages.
+        written_ids: SQL for a relation with the example ids of the log; unused for a new log.
 
     Raises:
         BadInput: if the source lacks the log's last row.
@@ -200,6 +203,13 @@ def plan_counts(database: Database, count: int, last_id: str | None, num_written
     ]
     waiting = (num_rows - offset) % count
     notes = [f"{waiting} rows wait until they fill a span of {count}"] if waiting else []
+    if num_before:
+        late = database.value(
+            f"SELECT count(*) FROM __ordinals JOIN {ROWS} ON row = {ROWS}.rowid"  # noqa: S608 - quoted names
+            f" WHERE ordinal < {num_before} AND {EXAMPLE_ID} NOT IN (SELECT {EXAMPLE_ID} FROM {written_ids})"
+        )
+        if late:
+            notes.append(f"{late} rows are earlier than the log's last row and not in it: they are left out")
     if first_span and offset:
         notes.append(f"the first {offset} rows of the source are not used, because they do not fill a span")
     if num_written and first_span < 0:

@@ -37,6 +37,10 @@ class WrittenSpans:
         )
         return last_id
 
+    def ids(self) -> str:
+        """SQL for a relation with the example ids of all rows; empty if there is no span."""
+        return self._read(list(range(self.num_spans))) if self.num_spans else ""
+
     def differences(self, num_rows: Mapping[int, int]) -> Iterator[str]:
         """A line for each written span whose number of rows in the source has changed.
 

@@ -25,7 +25,11 @@ _MACROS = re.compile(
     r"nullif|split_part|fdiv|fmod|date_add|days_in_month|round_even|roundbankers|(list|array)_\w+"
 )
 """Built-in macros that depend on their arguments alone. DuckDB does not say which ones do."""
-_NOT_FUNCTIONS_OF_ARGUMENTS = ("current_setting", "getvariable", "getenv")
+_NOT_FUNCTIONS_OF_ARGUMENTS = (
+    "age", "current_localtime", "current_localtimestamp", "current_setting", "getenv", "getvariable", "today",
+    "version",
+)  # fmt: skip
+"""Functions that DuckDB calls consistent, though they read the clock or the session."""
 _CSV_HINT = "Columns of text files are text unless `columns` gives their types."
 
 

@@ -6,6 +6,7 @@ import csv
 import gzip
 import itertools
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ _FORMATS = {
 """Suffix → format and delimiter."""
 _ATOMIC_COLUMN = re.compile(r"(?P<name>.+):(?P<kind>token|float|token_seq|float_seq)")
 _ATOMIC_TYPES = {"token": "text", "float": "number", "token_seq": "texts", "float_seq": "numbers"}
+
+
+_CHUNK_BYTES = 1_000_000
+_NOT_TEXT = "This is no text in UTF-8 or Latin-1: save the table as CSV in UTF-8, or as Parquet."
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,26 @@ def require_source(source: Path, option: str) -> None:
             "no source", where=str(source), expected="a file or a folder", got="nothing",
             fix=f"Correct {option}.",
         )  # fmt: skip
+
+
+def require_complete(files: Iterable[Path]) -> None:
+    """Reads every `.gz` file to its end, because DuckDB accepts a file that ends too early.
+
+    Raises:
+        BadInput: if a file is cut off or damaged.
+    """
+    for file in files:
+        if file.suffix != ".gz":
+            continue
+        try:
+            with gzip.open(file, "rb") as content:
+                while content.read(_CHUNK_BYTES):
+                    pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadInput(
+                "a damaged file", where=str(file), expected="a complete .gz file", got=str(error),
+                fix="Copy or write the file again.",
+            ) from error  # fmt: skip
 
 
 def suffix_of(file: Path) -> str:
@@ -169,10 +194,12 @@ def _header(settings: FileSettings, file: Path, delimiter: str) -> list[str]:
         with opened(file, "rt", encoding=encoding, newline="") as lines:
             line = "".join(itertools.islice(lines, 1)).rstrip("\r\n")
     except (OSError, EOFError, UnicodeError) as error:
-        fix = "Repair the file, or set `encoding: latin-1`."
+        with opened(file, "rb") as content:
+            is_text = b"\0" not in content.read(_CHUNK_BYTES)
+        fix = "Repair the file, or set `encoding: latin-1`." if is_text else _NOT_TEXT
         raise _header_error(file, "unreadable file", f"{settings.encoding} text", str(error), fix) from error
     if not line.strip() or "\0" in line:
-        fix = "Repair the file, or set `format` in the mapping."
+        fix = _NOT_TEXT if "\0" in line else "Repair the file, or set `format` in the mapping."
         raise _header_error(file, "no header", "the names of the columns", repr(line[:80]), fix)
     if len(delimiter) > 1:
         return [name.strip(settings.quote or None) for name in line.split(delimiter)]

@@ -48,6 +48,16 @@ def report(
             got=", ".join(name for name, value in options.items() if value) or "none of them",
             fix="Give the options of an experiment or of a run.",
         )  # fmt: skip
+    _require_page(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page)
     click.echo(f"{out}: {len(page) // 1024} KiB")
+
+
+def _require_page(out: Path) -> None:
+    """Refuses to replace a file that is no page."""
+    if out.is_file() and not out.read_bytes()[:100].lstrip().lower().startswith(b"<!doctype html"):
+        raise BadInput(
+            "a file that is no page", where=f"--out {out}", expected="a new file, or a page to replace",
+            got="another file", fix="Give another name.",
+        )  # fmt: skip

@@ -101,8 +101,12 @@ def import_(mapping_file: Path, source: Path | str, out: Path) -> None:
 
 
 @events.command()
-@click.option("--spans", type=int, required=True, help="Number of spans in the finished log.")
-@click.option("--examples-per-span", type=int, required=True, help="Number of impressions in each span.")
+@click.option(
+    "--spans", type=click.IntRange(1, 100_000), required=True, help="Number of spans in the finished log."
+)
+@click.option(
+    "--examples-per-span", type=click.IntRange(1), required=True, help="Number of impressions in each span."
+)
 @click.option(
     "--seed", type=int, required=True, help="Seed of the simulator. The same options write the same log."
 )

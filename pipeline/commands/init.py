@@ -48,13 +48,18 @@ def init(folder: Path, source: Path | str) -> None:
     )
     for note in first.unsure:
         click.echo(f"unsure: {note}")
-    deployment, log, root = folder / "deployment.yaml", folder / "events", folder / "root"
-    importing = f"--mapping {folder / 'mapping.yaml'} --source {shlex.quote(str(source))} --out {log}"
+    mapping, deployment, log, root, page, table = (
+        shlex.quote(str(path))
+        for path in (
+            *(folder / name for name in ("mapping.yaml", "deployment.yaml", "events", "root", "page.html")),
+            source,
+        )
+    )
     run = f"--config {deployment} --events {log} --root {root}"
     click.echo(
         "Read and correct the files, then:\n"
-        f"  rankdistill events import {importing}\n"
+        f"  rankdistill events import --mapping {mapping} --source {table} --out {log}\n"
         f"  rankdistill config check {deployment} --events {log}\n"
         f"  rankdistill run {run}\n"
-        f"  rankdistill report {run} --out {folder / 'page.html'}"
+        f"  rankdistill report {run} --out {page}"
     )

@@ -56,6 +56,8 @@ FILE = _SafePath(path_type=Path, dir_okay=False)
 PORT = click.IntRange(0, 65535)
 SPANS_HELP = "First and last span, as A:B."
 
+_FILES_OF_A_ROOT = ("records", "metadata.sqlite", "loop.jsonl", "deployment.json")
+
 _Command = Callable[..., Any]
 
 
@@ -85,11 +87,12 @@ def require_root(root: Path) -> Path:
     """Returns the absolute path of a run's root.
 
     Raises:
-        BadInput: if the folder does not exist.
+        BadInput: if the folder does not exist, or is not the root of a run.
     """
-    if not root.is_dir():
+    if not any((root / name).exists() for name in _FILES_OF_A_ROOT):
+        got = "a folder without records of spans" if root.is_dir() else "no such folder"
         raise BadInput(
-            "no run", where=f"--root {root}", expected="the root of a run", got="no such folder",
+            "no run", where=f"--root {root}", expected="the root of a run", got=got,
             fix="Name the folder that `rankdistill run` or `serve-loop` uses as --root.",
         )  # fmt: skip
     return root.resolve()

@@ -35,6 +35,8 @@ class EventTime(NamedTuple):
         format: format of a text; None for ISO 8601.
         sql: SQL for a timestamp in UTC.
         local: expression of the mapping for a timestamp, from which the features hour and weekday are taken.
+        has_offset: whether all texts have an offset, which counts more than the zone.
+        other_format: another format that fits the sample as well, such as the month before the day.
     """
 
     column: str
@@ -43,6 +45,8 @@ class EventTime(NamedTuple):
     format: str | None
     sql: str
     local: str
+    other_format: str | None = None
+    has_offset: bool = False
 
 
 class SpanChoice(NamedTuple):
@@ -69,7 +73,7 @@ def find_event_time(database: Database, table: TableProfile) -> EventTime:
     """
     found = []
     for position, column in enumerate(table.columns):
-        time = _read_as_time(database, column)
+        time = read_as_time(database, column)
         if time is not None:
             is_named, is_time = bool(_NAME.search(column.name)), column.kind in ("time", "text")
             found.append((is_named, is_time, column.num_distinct, -position, time))
@@ -84,7 +88,8 @@ def find_event_time(database: Database, table: TableProfile) -> EventTime:
     return max(found, key=lambda entry: entry[:4])[-1]
 
 
-def _read_as_time(database: Database, column: ColumnProfile) -> EventTime | None:
+def read_as_time(database: Database, column: ColumnProfile) -> EventTime | None:
+    """How the values of a column of the source are times; None if they are none."""
     quoted = f"{SOURCE}.{identifier(column.name)}"
     if column.kind == "time":
         if column.stored_as == "TIMESTAMP WITH TIME ZONE":
@@ -107,20 +112,36 @@ def _read_as_time(database: Database, column: ColumnProfile) -> EventTime | None
                 local = f"to_timestamp({quoted} / {per_second}.0)"
                 return EventTime(column.name, unit, None, None, sql, local)
     if column.stored_as == "VARCHAR" and column.kind in ("text", "integer"):
-        tries: list[tuple[str, str | None]] = [
-            (f"try_strptime({quoted}, {literal(form)})", form) for form in _FORMATS
-        ]
-        if column.kind == "text":
-            tries.insert(0, (f"TRY_CAST({quoted} AS TIMESTAMP)", None))
-        for sql, form in tries:
-            share = database.value(
-                f"SELECT coalesce(avg(CAST({sql} IS NOT NULL AND year({sql}) BETWEEN 1990 AND 2099"  # noqa: S608
-                f" AS INTEGER)), 0) FROM {SOURCE} WHERE {quoted} IS NOT NULL"
-            )
-            if share >= MIN_SHARE:
-                local = sql.replace("TRY_CAST", "CAST").replace("try_strptime", "strptime")
-                return EventTime(column.name, None, "UTC", form, sql, local)
+        return _read_text_as_time(database, column, quoted)
     return None
+
+
+def _read_text_as_time(database: Database, column: ColumnProfile, quoted: str) -> EventTime | None:
+    tries: list[tuple[str, str | None]] = [
+        (f"try_strptime({quoted}, {literal(form)})", form) for form in _FORMATS
+    ]
+    if column.kind == "text":
+        tries.insert(0, (f"TRY_CAST({quoted} AS TIMESTAMP)", None))
+    fitting = []
+    for sql, form in tries:
+        share = database.value(
+            f"SELECT coalesce(avg(CAST({sql} IS NOT NULL AND year({sql}) BETWEEN 1990 AND 2099"  # noqa: S608
+            f" AS INTEGER)), 0) FROM {SOURCE} WHERE {quoted} IS NOT NULL"
+        )
+        if share >= MIN_SHARE:
+            fitting.append((sql, form))
+    if not fitting:
+        return None
+    sql, form = fitting[0]
+    local = sql.replace("TRY_CAST", "CAST").replace("try_strptime", "strptime")
+    has_offset = database.value(
+        f"SELECT coalesce(bool_and(regexp_matches({quoted}, '(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')), false)"  # noqa: S608
+        f" FROM {SOURCE} WHERE {quoted} IS NOT NULL"
+    )
+    other = next(
+        (other for _, other in fitting[1:] if form is not None and len(other or "") == len(form)), None
+    )
+    return EventTime(column.name, None, "UTC", form, sql, local, other, form is None and has_offset)
 
 
 def choose_spans(database: Database, time: EventTime, user: str, num_rows: int) -> SpanChoice:

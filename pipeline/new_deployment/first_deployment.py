@@ -23,6 +23,7 @@ class FirstDeployment:
         roles: the roles of the columns.
         surface_sql: expression for the surface of a row; its values are safe names.
         surfaces: the largest surfaces of the sample, most rows first.
+        unsure_surfaces: doubts about them.
     """
 
     name: str
@@ -34,12 +35,21 @@ class FirstDeployment:
     roles: Roles
     surface_sql: str
     surfaces: tuple[str, ...]
+    unsure_surfaces: tuple[str, ...] = ()
 
     @property
     def unsure(self) -> list[str]:
         """What the guesses may have wrong, a sentence each."""
         zone = "time: the times have no offset, so UTC is assumed; name their zone, such as Europe/Berlin"
-        return [*([zone] if self.time.zone else []), *self.roles.unsure]
+        other = (
+            f"time: {self.time.other_format} fits as well as {self.time.format}; check a date in mapping.yaml"
+        )
+        return [
+            *([zone] if self.time.zone and not self.time.has_offset else []),
+            *([other] if self.time.other_format else []),
+            *self.unsure_surfaces,
+            *self.roles.unsure,
+        ]
 
     @property
     def history_entities(self) -> dict[str, str]:

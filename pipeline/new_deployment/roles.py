@@ -11,8 +11,9 @@ from typing import Literal
 from eventlog.errors import BadInput
 from eventlog.tables.database import Database, identifier
 from eventlog.tables.expressions import SOURCE
-from pipeline.new_deployment.event_time import EventTime
+from pipeline.new_deployment.event_time import EventTime, read_as_time
 from pipeline.new_deployment.names import plain_name, unique_name
+from pipeline.new_deployment.outcomes import find_outcomes
 from pipeline.new_deployment.table_profile import ColumnProfile, Profiles, all_columns
 
 _USER = r"user|kund|customer|client|member|visitor|account|session|nutzer|person|listener|^uid$|device_id"
@@ -29,6 +30,7 @@ _RATING = r"rating|score|stars|bewertung|note|grade"
 _MONEY = r"revenue|amount|betrag|umsatz|spend|spent|paid|payment|gmv|turnover|erloes|erlos"
 _SECONDS = r"watch|play|listen|dwell|duration_watched|ms_played|time_spent|seconds_played|verweil|sekunden"
 _MILLISECONDS = r"(^|_)ms(_|$)|milli"
+_SUMMARY = r"(^|_)(total|sum|avg|average|mean|count|num|number|rate|ctr|anzahl|summe|mittel)(_|$)"
 _POSITION = r"(^|_)(position|rank|platz|slot)$"
 _QUANTITY = (
     r"second|sekunde|(^|_)ms(_|$)|count|(^|_)num(_|$)|price|preis|length|duration|size|(^|_)age$|year|jahr"
@@ -40,9 +42,6 @@ _TIME_FEATURES = (
 )
 """Name, function of DuckDB and values of the features that are computed from the time."""
 _FREE_TEXT_LENGTH = 40
-_MIN_OUTCOMES = 20
-_MAX_OUTCOME_RATIO = 0.1
-"""A column is an outcome if it is set in few rows without the label, compared with rows with it."""
 _MAX_CATEGORIES = 12
 """An integer with more values, such as an age, is a number and not a category."""
 
@@ -122,7 +121,9 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     Raises:
         BadInput: if no column can be the user or a label.
     """
-    source = [column for column in profiles.source.columns if column.name != time.column]
+    # In an expression the name of the table would mean both.
+    unusable = {time.column, *(c.name for c in profiles.source.columns if c.name.lower() == SOURCE)}
+    source = [column for column in profiles.source.columns if column.name not in unusable]
     unsure: list[str] = []
     user = _user(source, unsure)
     item = _named(source, _ITEM, lambda column: _is_id(column) and column is not user)
@@ -139,6 +140,9 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     labels = _labels([column for column in source if column.name not in taken], unsure)
     label_columns = [label.column for label in labels]
     roles = Roles(user, item, surface, labels, [], unsure=unsure)
+    roles.left_out |= {
+        f"{SOURCE}.{name}": "its name means the table in expressions" for name in unusable - {time.column}
+    }
     names: set[str] = set()
     roles.features += [
         FeatureGuess(
@@ -146,13 +150,18 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
         )
         for name, part, values in _TIME_FEATURES
     ]
-    outcomes = _outcomes(
-        profiles.database, [column for column in source if column not in (user, item)], labels
+    outcomes = find_outcomes(
+        profiles.database,
+        [column for column in source if column not in (user, item)],
+        [(label.task, _outcome_sql(label)) for label in labels],
     )
+    unsure += _summaries(profiles)
     for column in (*source, *all_columns(profiles.side_tables)):
         if column is surface or column in label_columns:
             continue
-        reason = _reason_left_out(column) or outcomes.get(f"{column.table}.{column.name}", "")
+        reason = _reason_left_out(profiles.database, column) or outcomes.get(
+            f"{column.table}.{column.name}", ""
+        )
         if reason:
             roles.left_out[f"{column.table}.{column.name}"] = reason
             continue
@@ -251,52 +260,42 @@ def _middle(column: ColumnProfile) -> float:
     return values[(len(values) + 1) // 2]
 
 
-def _outcomes(
-    database: Database, columns: Sequence[ColumnProfile], labels: Sequence[Label]
-) -> dict[str, str]:
-    """The columns that are probably known only after the impression: `TABLE.COLUMN` → the reason.
-
-    They are mostly 0 or null, and have another value almost only in rows with an outcome. An example is the
-    time in the comments, which is above 0 only after a click. As a feature it would reveal the label.
-    """
-    reasons: dict[str, str] = {}
-    for column in columns:
-        is_number = column.kind in ("boolean", "integer", "number")
-        if not is_number or column.zero_share * (1 - column.null_share) + column.null_share < 0.5:
-            continue
-        is_set = f"coalesce(CAST({column.sql} AS DOUBLE), 0) <> 0"
-        for label in labels:
-            outcome = f"coalesce(CAST({label.column.sql} AS DOUBLE), 0) <> 0"
-            found = database.rows(
-                f"SELECT count(*) FILTER ({is_set} AND {outcome}) / count(*) FILTER ({outcome}),"  # noqa: S608
-                f" count(*) FILTER ({is_set} AND NOT {outcome}) / count(*) FILTER (NOT {outcome})"
-                f" FROM {SOURCE} HAVING count(*) FILTER ({is_set} AND {outcome}) >= {_MIN_OUTCOMES}"
-            )
-            if found and found[0][1] is not None and found[0][1] < _MAX_OUTCOME_RATIO * found[0][0]:
-                reasons[f"{column.table}.{column.name}"] = (
-                    f"probably known only after the impression: set almost only with {label.task}"
-                )
-                break
-    return reasons
+def _outcome_sql(label: Label) -> str:
+    """SQL that is true in rows with the outcome; for an amount or seconds, in rows above 0."""
+    value = label.value.replace(column_sql(label.column), f"CAST({label.column.sql} AS DOUBLE)")
+    return f"(coalesce(CAST(({value}) AS DOUBLE), 0) <> 0)"
 
 
-def _reason_left_out(column: ColumnProfile) -> str:
+def _summaries(profiles: Profiles) -> list[str]:
+    """A doubt about columns of side tables that may summarise events which come later in the source."""
+    names = [
+        f"{column.table}.{column.name}"
+        for column in all_columns(profiles.side_tables)
+        if column.kind in ("integer", "number") and re.search(_SUMMARY, plain_name(column.name))
+    ]
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: counts and means of a side table may contain later events; if so, remove them"
+    ]
+
+
+def _reason_left_out(database: Database, column: ColumnProfile) -> str:
     """Why a column is no feature; empty if it is one."""
-    if column.num_distinct < 2:
-        return "one value"
-    if column.kind == "time":
+    is_text = column.kind == "text" and not column.separator
+    is_nested = re.match("STRUCT|MAP|BLOB|UNION", column.stored_as) or "[][]" in column.stored_as
+    is_long = column.mean_length > _FREE_TEXT_LENGTH and column.num_distinct > column.num_rows / 2
+    reasons = {
+        "one value": column.num_distinct < 2,
+        "neither one value nor a plain list": is_nested,
+        "a list of numbers": column.kind == "numbers",
+        "free text": is_text and is_long,
+        "a time": column.kind == "time",
+    }
+    found = next((reason for reason, holds in reasons.items() if holds), "")
+    if not found and is_text and column.table == SOURCE and read_as_time(database, column) is not None:
         return "a time"
-    if column.kind == "numbers":
-        return "a list of numbers"
-    is_long = column.mean_length > _FREE_TEXT_LENGTH
-    if (
-        column.kind == "text"
-        and not column.separator
-        and is_long
-        and column.num_distinct > column.num_rows / 2
-    ):
-        return "free text"
-    return ""
+    return found
 
 
 def _feature(column: ColumnProfile, name: str, *, has_ids: bool) -> FeatureGuess:

@@ -25,6 +25,7 @@ MAX_LISTED_VALUES = 64
 """A profile lists the values of a column with at most this number of distinct values."""
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".inter", ".item", ".user", ".data", ".dat")
+_NUMBERS = r"\d[\d._-]*$"
 _KINDS: Mapping[str, Kind] = {
     r"VARCHAR\[\]": "texts", r".*\[\]": "numbers", "BOOLEAN": "boolean", "U?[A-Z]*INT(EGER)?": "integer",
     "(FLOAT|DOUBLE|DECIMAL).*": "number", "(TIMESTAMP|DATE).*": "time",
@@ -187,7 +188,8 @@ def _pattern(files: Sequence[Path], source: Path) -> str:
         return names[0]
     start = _common_start(names)
     end = _common_start([name[len(start) :][::-1] for name in names])[::-1]
-    for pattern in (f"{start}*", f"{start}*{end}"):
+    # Later files have other numbers.
+    for pattern in (f"{re.sub(_NUMBERS, '', start)}*{end}", f"{start}*", f"{start}*{end}"):
         if find_files(FileSettings(files=pattern), folder) == sorted(files):
             return pattern
     raise BadInput(
@@ -249,7 +251,7 @@ def _profile_column(database: Database, table: str, name: str, layout: TextLayou
     )[0]
     items = f"(SELECT CAST({item} AS VARCHAR) AS item FROM {relation} WHERE {quoted} IS NOT NULL)"  # noqa: S608
     num_distinct = database.value(f"SELECT count(DISTINCT item) FROM {items}")  # noqa: S608
-    separator = _separator(database, relation, quoted) if kind == "text" else ""
+    separator = _separator(database, relation, quoted) if stored_as == "VARCHAR" and kind == "text" else ""
     if separator:
         items = f"(SELECT unnest(string_split(item, {literal(separator)})) AS item FROM {items})"  # noqa: S608
         num_distinct = database.value(f"SELECT count(DISTINCT item) FROM {items}")  # noqa: S608
@@ -272,12 +274,14 @@ def _kind_of(
             return kind, quoted
     if stored_as != "VARCHAR":
         return "text", f"CAST({quoted} AS VARCHAR)"
-    number = quoted
+    number, is_number = quoted, f"NOT regexp_full_match({quoted}, '0[0-9]+')"
     if layout is not None and layout.decimal == ",":
         number = f"replace(replace({quoted}, '.', ''), ',', '.')"
+        # Otherwise 07.03.2024 would be the number 7032024.
+        is_number = f"regexp_full_match({quoted}, '[+-]?([0-9]+|[0-9]{{1,3}}(\\.[0-9]{{3}})+)(,[0-9]+)?')"
     casts: tuple[tuple[Kind, str, str], ...] = (
         ("integer", f"TRY_CAST({quoted} AS BIGINT)", f"regexp_full_match({quoted}, '[+-]?(0|[1-9][0-9]*)')"),
-        ("number", f"TRY_CAST({number} AS DOUBLE)", f"NOT regexp_full_match({quoted}, '0[0-9]+')"),
+        ("number", f"TRY_CAST({number} AS DOUBLE)", is_number),
         ("boolean", f"TRY_CAST({quoted} AS BOOLEAN)", "true"),
     )
     for kind, sql, condition in casts:

@@ -83,6 +83,12 @@ def _read_text(file: Path) -> tuple[str, str]:
         raise BadInput(
             "unreadable file", where=str(file), expected="text", got=str(error), fix="Repair the file."
         ) from error
+    if b"\0" in content:
+        raise BadInput(
+            "no text file", where=str(file), expected="CSV or TSV in UTF-8 or Latin-1, or Parquet",
+            got="zero bytes, as in a spreadsheet, an archive or UTF-16",
+            fix="Save the table as CSV in UTF-8, or as Parquet.",
+        )  # fmt: skip
     # The sample may end within a line, or within a character.
     if len(content) == _SAMPLE_BYTES:
         content = content[: content.rfind(b"\n") + 1] or content

@@ -56,6 +56,7 @@ def write_first_deployment(
             roles = guess_roles(profiles, time)
             spans = choose_spans(profiles.database, time, column_sql(roles.user), profiles.source.num_rows)
             surface_sql, surfaces = _surfaces(profiles.database, roles)
+            doubts = _doubts_about_surfaces(profiles.database, roles, surface_sql)
         finally:
             profiles.database.close()
     first = FirstDeployment(
@@ -68,6 +69,7 @@ def write_first_deployment(
         roles,
         surface_sql,
         surfaces,
+        doubts,
     )
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -78,6 +80,22 @@ def write_first_deployment(
 def _name(folder: Path) -> str:
     name = plain_name(folder.resolve().name)
     return name if name_fault(name) is None else "first"
+
+
+def _doubts_about_surfaces(database: Database, roles: Roles, sql: str) -> tuple[str, ...]:
+    """A doubt if several values of the column get the same name."""
+    if roles.surface is None:
+        return ()
+    merged = database.rows(
+        f"SELECT {sql} AS name, list(DISTINCT {column_sql(roles.surface)}) FROM {SOURCE}"  # noqa: S608
+        f" WHERE {column_sql(roles.surface)} IS NOT NULL GROUP BY name HAVING count(DISTINCT"
+        f" {column_sql(roles.surface)}) > 1 ORDER BY name LIMIT 1"
+    )
+    if not merged:
+        return ()
+    ((name, values),) = merged
+    listed = ", ".join(sorted(map(repr, values))[:5])
+    return (f"surface: {listed} get the same name {name}; give them names in `surface`",)
 
 
 def _surfaces(database: Database, roles: Roles) -> tuple[str, tuple[str, ...]]:

@@ -113,3 +113,17 @@ def test_an_unknown_extension_type_reads_as_its_storage(tmp_path) -> None:
     table = pa.table([[1]], schema=pa.schema([pa.field("number", pa.int64(), metadata=extension)]))
     pq.write_table(table, tmp_path / "file")
     assert parquet_files.read_table(tmp_path / "file").to_pydict() == {"number": [1]}
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", 'q"x', "{a,b}"])
+def test_a_relative_path_may_have_any_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    table = pa.table({"number": [1, 2]})
+    parquet_files.write_table(table, Path(name, "one.parquet"))
+    with parquet_files.ParquetWriter(f"{name}/two.parquet", table.schema) as writer:
+        writer.write_table(table)
+    for file in ("one", "two"):
+        assert parquet_files.read_table(tmp_path / name / f"{file}.parquet") == table

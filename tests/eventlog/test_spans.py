@@ -86,6 +86,15 @@ def test_a_span_without_success_marker_is_not_listed_and_can_be_written_again(tm
     ]
 
 
+def test_files_of_others_are_not_deleted_with_an_incomplete_span(tmp_path: Path) -> None:
+    foreign = tmp_path / "span=0" / "notes.txt"
+    foreign.parent.mkdir()
+    foreign.touch()
+    with pytest.raises(BadInput, match=r"span=0: a folder with other files: .* got notes\.txt"):
+        spans.write_span(tmp_path, 0, [table_with(["a"])])
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["notes.txt", "span=0"]
+
+
 def test_a_table_without_a_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"got one without \['hour'\]"):
         spans.write_span(tmp_path, 0, [table_with(["a"]), table_with(["b"]).drop(["hour"])])
@@ -138,7 +147,7 @@ def test_ranges_include_both_ends() -> None:
     assert list(spans.parse_range("0:0")) == [0]
 
 
-@pytest.mark.parametrize("text", ["", "3", "5:3", "-1:2", "a:b", "1:2:3", "1:"])
+@pytest.mark.parametrize("text", ["", "3", "5:3", "-1:2", "a:b", "1:2:3", "1:", "0:9999999"])
 def test_malformed_ranges_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="not a range of spans"):
         spans.parse_range(text)

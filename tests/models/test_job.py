@@ -118,6 +118,8 @@ def test_an_inconsistent_job_is_refused(role: str, changes: dict[str, Any], mess
         ),
         (Task, {"kind": "binary", "group": "pet", "loss": "ziln"}, 'got "ziln" on kind "binary"'),
         (Architecture, {"embedding_size": 0, "trunk": ()}, r"widths must be >= 1, got \(0,\)"),
+        (Architecture, {"embedding_size": 8, "trunk": (10**12,)}, "widths must be <= 65536"),
+        (Feature, {"kind": "id", "buckets": 10**15}, "at most 2147483647 buckets"),
         (
             Architecture,
             {"embedding_size": 1, "trunk": (), "cross_layers": -1},

@@ -11,6 +11,7 @@ from eventlog.errors import BadInput
 from models.settings import from_json, to_json
 from pipeline.config import Deployment
 from pipeline.config_file import load_deployment, read_document
+from pipeline.roles import select_declared
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 SCHEMA = Path(__file__).parents[2] / "schema" / "impressions.pbtxt"
@@ -361,3 +362,8 @@ def test_a_file_of_another_encoding_is_refused(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9".encode("latin-1"))
     with pytest.raises(BadInput, match=r"latin\.yaml: not a configuration: expected UTF-8 text"):
         load_deployment(tmp_path / "latin.yaml")
+
+
+def test_a_name_that_is_listed_twice_is_refused():
+    with pytest.raises(ValueError, match=r"student\.features names 'a' once, got it twice\. Remove one"):
+        select_declared("student.features", ("a", "b", "a"), {"a": 1, "b": 2})

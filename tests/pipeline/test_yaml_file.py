@@ -3,6 +3,9 @@ import pytest
 from eventlog.errors import BadInput
 from pipeline.yaml_file import read_mapping
 
+NINE = {n: ", ".join([f"*a{n - 1}"] * 9) for n in range(1, 9)}
+BOMB = "\n".join(["a0: &a0 [x, x, x]", *(f"a{n}: &a{n} [{aliases}]" for n, aliases in NINE.items())])
+
 
 @pytest.fixture
 def read(tmp_path):
@@ -46,7 +49,8 @@ def test_anchors_and_merged_mappings_are_read(read):
         ("a: 1\n---\nb: 2\n", r"expected a single document"),
         ("a: !!python/object/apply:os.system [ls]\n", r"could not determine a constructor"),
         ("a: !!set {b}\n", r"expected text, numbers, lists and mappings, got Object of type set"),
-        ("a: &a [*a]\n", r"got Circular reference"),
+        ("a: &a [*a]\n", r"got more than 100000 values"),
+        (BOMB, r"got more than 100000 values, counted with aliases; write fewer aliases"),
         (b"# caf\xe9\na: 1\n", r"expected UTF-8 text, got byte 0xe9 at position 5. Save the file as UTF-8"),
     ],
 )

@@ -167,11 +167,21 @@ class LabelTable:
 
 
 def open_table(root: Path) -> LabelTable | None:
-    """Opens the newest version of the table; None if the table does not exist."""
+    """Opens the newest version of the table; None if the table does not exist.
+
+    Raises:
+        BadInput: if the log of the table is damaged.
+    """
     try:
         return LabelTable(DeltaTable(str(root)))
     except TableNotFoundError:
         return None
+    except DeltaError as error:
+        raise BadInput(
+            "a damaged Delta table", where=str(root), expected="a readable log in _delta_log",
+            got=" ".join(str(error).split())[:200],
+            fix="Restore the files of _delta_log, or use another label_store.",
+        ) from error  # fmt: skip
 
 
 def open_or_create_table(root: Path) -> LabelTable:

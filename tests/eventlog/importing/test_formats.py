@@ -265,3 +265,18 @@ def test_a_name_with_a_quote_is_never_sql(tmp_path: Path) -> None:
     )
     run(settings, folder, tmp_path / "log's")
     assert read(tmp_path / "log's", 0)[0][name] == "1"
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_gz_file_is_refused_before_a_span_is_written(tmp_path: Path, damage: str) -> None:
+    lines = "".join(line(1, item, 4, 0) + "\n" for item in range(5000))
+    content = bytearray(gzip.compress(lines.encode()))
+    if damage == "cut":
+        content = content[: len(content) * 2 // 3]
+    else:
+        content[len(content) // 2] ^= 1
+    source = tmp_path / "u.data.gz"
+    source.write_bytes(content)
+    with pytest.raises(BadInput, match=r"u\.data\.gz: a damaged file: expected a complete \.gz file"):
+        run(mapping(), source, tmp_path / "log")
+    assert not list((tmp_path / "log").glob("span=*"))

@@ -400,3 +400,17 @@ def test_a_killed_import_continues_to_the_same_log(tmp_path: Path) -> None:
     assert time.monotonic() < deadline
     assert content(log) == content(tmp_path / "undisturbed")
     assert not [entry for entry in log.iterdir() if entry.name.startswith(".")]
+
+
+def test_a_changed_mapping_is_recorded_only_with_a_new_span(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "u.data", [line(1, "a", 4, day) for day in range(2)])
+    run(mapping(), source, tmp_path / "log")
+    features = mapping().features | {"user": FeatureSettings(value="user", type="text")}
+    assert run(mapping(features=features), source, tmp_path / "log")[0] == []
+    assert run(mapping(), source, tmp_path / "log")[0] == [], "the earlier mapping still fits"
+
+
+def test_a_condition_that_no_row_fulfils_is_said(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "u.data", [line(1, "a", 4, 0)])
+    report = run(mapping(where="rating > 9"), source, tmp_path / "log")[1]
+    assert report[-1].startswith("no row of the source is left after `where`; no new span")

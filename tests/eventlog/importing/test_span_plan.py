@@ -75,3 +75,16 @@ def test_spans_of_a_number_of_rows_go_on_with_a_source_that_begins_later(tmp_pat
     write_lines(source, [line(1, 9, 4, 1)])
     with pytest.raises(BadInput, match="the source lacks the last row of the log"):
         run(settings, source, tmp_path / "log")
+
+
+def test_rows_that_come_too_late_for_spans_of_a_number_of_rows_are_reported(tmp_path: Path) -> None:
+    lines = [line(1, item, 4, item / 10) for item in range(8)]
+    source = write_lines(tmp_path / "u.data", lines)
+    settings = mapping(spans=SpanSettings(count=3))
+    assert run(settings, source, tmp_path / "log")[0] == [0, 1]
+    late = [line(2, "late", 4, 0.05), line(2, "later", 4, 0.15)]
+    write_lines(source, [*lines, *late, line(1, 8, 4, 0.8)])
+    written, report = run(settings, source, tmp_path / "log")
+    assert written == [2]
+    assert "2 rows are earlier than the log's last row and not in it: they are left out" in report
+    assert column(tmp_path / "log", 2, "item") == ["6", "7", "8"]

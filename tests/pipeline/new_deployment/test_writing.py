@@ -219,3 +219,106 @@ def test_files_that_no_pattern_tells_apart_are_refused(tmp_path):
     with pytest.raises(BadInput, match=r"files of several tables: .* part-a.csv and 1 more"):
         write_first_deployment(tmp_path / "out", source)
     assert not (tmp_path / "out").exists()
+
+
+def shop_table(**columns):
+    """2,000 rows; `clicked` is true in 30 % of them."""
+    draw = random.Random(2)
+    start = datetime.datetime(2024, 3, 1)
+    clicked = [draw.random() < 0.3 for _ in range(2000)]
+    table = {
+        "time": [start + datetime.timedelta(minutes=5 * number) for number in range(2000)],
+        "user_id": [f"u{draw.randrange(90)}" for _ in clicked],
+        "item_id": [f"i{draw.randrange(90)}" for _ in clicked],
+        "clicked": clicked,
+    }
+    return pa.table(table | {name: make(clicked, draw) for name, make in columns.items()})
+
+
+def init(tmp_path, table, suffix="parquet", **options):
+    file = tmp_path / f"shop.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(table, file)
+    else:
+        csv.write_csv(table, file, csv.WriteOptions(**options))
+    first = write_first_deployment(tmp_path / "out", file)
+    return first, read_yaml(tmp_path / "out" / "mapping.yaml")
+
+
+def test_a_text_that_tells_the_label_is_no_feature(tmp_path):
+    table = shop_table(
+        payment=lambda clicked, draw: ["paid" if one else "none" for one in clicked],
+        state=lambda clicked, draw: [2 if one else 1 for one in clicked],
+        device=lambda clicked, draw: [draw.choice(["phone", "desk"]) for _ in clicked],
+        sunny=lambda clicked, draw: ["yes" if draw.random() < 0.3 + 0.3 * one else "no" for one in clicked],
+    )
+    first, mapping = init(tmp_path, table)
+    assert {"device", "sunny"} <= set(mapping["features"])
+    assert not {"payment", "state"} & set(mapping["features"])
+    assert first.roles.left_out["source.payment"].endswith("its value tells clicked")
+
+
+def test_days_and_months_that_may_be_exchanged_are_a_doubt(tmp_path):
+    for number, (last_day, has_doubt) in enumerate(((7, True), (20, False))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        times = [f"03/{1 + row * last_day // 2000:02}/2024 10:00" for row in range(2000)]
+        table = shop_table().drop(["time"]).append_column("time", pa.array(times))
+        first, _ = init(folder, table, "csv")
+        doubts = [note for note in first.unsure if "fits as well as" in note]
+        assert bool(doubts) == has_doubt, first.time
+
+
+def test_texts_with_an_offset_are_no_doubt_about_the_zone(tmp_path):
+    times = [f"2024-03-{1 + row * 20 // 2000:02}T10:00:00+01:00" for row in range(2000)]
+    first, _ = init(tmp_path, shop_table().drop(["time"]).append_column("time", pa.array(times)), "csv")
+    assert not [note for note in first.unsure if "zone" in note]
+
+
+def test_a_german_date_is_no_number_and_a_second_time_no_feature(tmp_path):
+    table = shop_table(
+        amount_spent=lambda clicked, draw: [f"1.{draw.randrange(100, 999)},50" for _ in clicked],
+        Lieferdatum=lambda clicked, draw: [f"{draw.randrange(10, 29)}.03.2024" for _ in clicked],
+    )
+    first, mapping = init(tmp_path, table, "csv", delimiter=";")
+    assert "lieferdatum" not in mapping["features"]
+    assert first.roles.left_out["source.Lieferdatum"] == "a time"
+    assert "amount_spent" in mapping["labels"]
+
+
+def test_pages_that_get_the_same_name_are_a_doubt(tmp_path):
+    table = shop_table(page=lambda clicked, draw: [draw.choice(["a b", "a/b", "c"]) for _ in clicked])
+    first, _ = init(tmp_path, table)
+    assert "surface: 'a b', 'a/b' get the same name page_a-b; give them names in `surface`" in first.unsure
+
+
+def test_nested_columns_and_one_called_source_are_left_out(tmp_path):
+    table = shop_table(
+        nested=lambda clicked, draw: [{"a": draw.randrange(5)} for _ in clicked],
+        source=lambda clicked, draw: [draw.choice(["ad", "mail"]) for _ in clicked],
+    )
+    first, mapping = init(tmp_path, table)
+    assert not {"nested", "source"} & set(mapping["features"])
+    assert set(first.roles.left_out) == {"source.nested", "source.source"}
+
+
+def test_counts_of_side_tables_are_a_doubt(tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    pq.write_table(shop_table(), folder / "events.parquet")
+    users = {"user_id": [f"u{n}" for n in range(90)], "total_clicks": list(range(90))}
+    csv.write_csv(pa.table(users), folder / "users.csv")
+    first = write_first_deployment(tmp_path / "out", folder)
+    assert any(note.startswith("users.total_clicks: counts and means") for note in first.unsure)
+
+
+def test_the_pattern_fits_files_of_later_days(tmp_path):
+    source = write_parts(tmp_path / "source", ["log-2026-03-01.csv", "log-2026-03-02.csv"])
+    assert write_first_deployment(tmp_path / "out", source).profiles.source.files == "log-*.csv"
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04\x00\x00", "a,b\n1,2\n".encode("utf-16")])
+def test_a_file_that_is_no_text_is_refused(tmp_path, content):
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(BadInput, match=r"table\.csv: no text file: .* Save the table as CSV in UTF-8"):
+        write_first_deployment(tmp_path / "out", tmp_path / "table.csv")

@@ -248,3 +248,12 @@ def test_labels_without_an_example_id_are_refused(root, labels):
     pq.write_table(rows.cast(nullable).set_column(0, nullable[0], ids), file)
     with pytest.raises(BadInput, match=r"unreadable file: .* got 1 rows without an example_id"):
         labels.read_rows(store, record.set_id)
+
+
+def test_a_damaged_log_of_the_table_is_one_line(root, labels):
+    store = DeltaLabelStore(root)
+    labels.publish(store, labels.make_key(), labels.make_table(["a"], [0.5]))
+    (first,) = (root / "_delta_log").glob("*0.json")
+    first.write_text("{broken")
+    with pytest.raises(BadInput, match="a damaged Delta table: expected a readable log in _delta_log"):
+        store.list_sets()
