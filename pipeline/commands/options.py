@@ -56,7 +56,7 @@ FILE = _SafePath(path_type=Path, dir_okay=False)
 PORT = click.IntRange(0, 65535)
 SPANS_HELP = "First and last span, as A:B."
 
-_FILES_OF_A_ROOT = ("records", "metadata.sqlite", "loop.jsonl", "deployment.json")
+_FILES_OF_A_ROOT = ("records", "metadata.sqlite", "loop.jsonl", "deployment.json", ".lock")
 
 _Command = Callable[..., Any]
 

@@ -86,7 +86,7 @@ def test_the_last_decision_that_is_not_routine_is_shown(run):
 
 
 def test_a_running_loop_is_reported_and_not_disturbed(run):
-    run.paths.root.mkdir()
+    run.teacher(5)
     assert printed(run).startswith("no loop is running\n")
     with exclusive_loop_lock(run.paths.root):
         pid = (run.paths.root / ".lock").read_text()
