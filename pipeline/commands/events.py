@@ -24,7 +24,7 @@ def events() -> None:
 def check(events: Path) -> None:
     """Check every span of an event log, and that no span from 0 to the last one is missing.
 
-    Prints one line for each faulty span, and one line for all missing spans. If there is such a line, the
+    Prints the first fault of each span, and one line for all missing spans. If there is such a line, the
     exit code is 2.
     """
     from eventlog.checks import check_span

@@ -18,7 +18,7 @@ from pipeline.commands.options import FOLDER, TABLE_SOURCE
     "source",
     type=TABLE_SOURCE,
     required=True,
-    help="A Parquet, CSV or TSV file, a folder of them, or bigquery:PROJECT.DATASET.TABLE. "
+    help="A Parquet, CSV or TSV file (also .csv.gz), a folder of them, or bigquery:PROJECT.DATASET.TABLE. "
     "In a folder, the table with the most rows is the source. "
     "Another table becomes a side table if it shares a column with the source and each value of this column "
     "is in one of its rows.",
