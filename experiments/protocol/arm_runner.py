@@ -83,7 +83,9 @@ class ArmRunner:
         for endpoint in protocol.primary.endpoints:
             if tasks[endpoint.task].kind == "binary":
                 self.curves[endpoint.task] = comparison.calibration(endpoint.task)
-        return comparison.rows(experiment, pairs, (ALL_SURFACES, largest_surface(stream, spans)))
+        # A deployment may call its only surface `all`.
+        surfaces = tuple(dict.fromkeys((ALL_SURFACES, largest_surface(stream, spans))))
+        return comparison.rows(experiment, pairs, surfaces)
 
     def run(self, arms: Sequence[Arm]) -> dict[str, list[TrialResult]]:
         """Tunes arms, then runs each with every seed up to the last reporting span; fills `costs`.
