@@ -1,4 +1,4 @@
-"""SurfaceRename: gives a model another surface, so that a renamed surface goes on with its student."""
+"""SurfaceRename: copies a model of a renamed surface, and writes the new name into the copy."""
 
 import os
 

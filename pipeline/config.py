@@ -156,6 +156,10 @@ class Deployment:
                 parse_range(text)
             except BadInput as error:
                 raise ValueError(f"{key}: {error}") from error
+        earlier = [surface.was for surface in self.surfaces.values() if surface.was is not None]
+        twice = next((name for name in earlier if earlier.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"surfaces: `was` must name {twice!r} once, got it twice. Remove one.")
         self._check_names()
         self._check_runners()
         self._check_tables()

@@ -83,8 +83,8 @@ class Surface:
             untrained when their first soft labels arrive.
         control_every: The control trains at spans whose number is a multiple of this, on all spans since its
             last training. 0: there is no control.
-        was: Earlier name of a renamed surface. In a root in which that surface has run, student, control and
-            served model go on under the new name, from the next span on. None: it is a new surface.
+        was: Earlier name of a renamed surface; only one. In a root in which that surface has run, student,
+            control and served model go on under the new name, from the next span on. None: a new surface.
         push: The gate between a blessed student and serving; None: every blessed student is pushed.
         student: The student of this surface. None: the deployment's `student`.
         labels: Selects the label sets that the student reads; default: those of the deployment's own teacher.

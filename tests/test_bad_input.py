@@ -328,7 +328,7 @@ KINDS = [
     ("a store without a table", (*RUN, "--label-store", "bigquery://p/d"), nothing, ["bigquery://p/d"]),
     ("a folder that is no root", ("status", *RUN[1:-1], "log"), nothing,
      ["no run", "a folder without records of spans"]),
-    ("a page over a configuration", (*REPORT, "{config}"), nothing, ["a file that is no page"]),
+    ("a page over a configuration", (*REPORT, "{config}"), nothing, ["a file that is not an HTML page"]),
     ("a page in a file", (*REPORT, "{config}/p.html"), nothing, ["the file system refuses"]),
     ("a page below /proc", (*REPORT, "/proc/none/p.html"), nothing, ["the file system refuses"]),
     ("a root below /proc", (*RUN[:-1], "/proc/none"), nothing, ["the file system refuses", "/proc/none"]),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
 import pyarrow as pa
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
@@ -21,7 +24,7 @@ from eventlog.parquet_files import ParquetWriter
 
 PREFIX = "bigquery:"
 _FORM = "bigquery:PROJECT.DATASET.TABLE, with ?where=CONDITION for a part of its rows"
-_KEYS = ("where", "endpoint", "read_endpoint")
+_KEYS = ("endpoint", "read_endpoint")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,21 +42,25 @@ class WarehouseTable:
     where: str = ""
 
     def num_rows(self) -> int:
-        """Number of rows of the table, from its metadata; the condition is not applied.
+        """Number of rows, from the table's metadata; with a condition, by reading one column.
 
         Raises:
-            BadInput: if there is no such table, or BigQuery refuses the access.
+            BadInput: if there is no such table, or BigQuery refuses the access or the condition.
         """
         with self._errors_explained():
-            return int(self.location.client().get_table(self.name).num_rows or 0)
+            table = self.location.client().get_table(self.name)
+            if not self.where:
+                return int(table.num_rows or 0)
+            options = types.ReadSession.TableReadOptions(selected_fields=[table.schema[0].name])
+            return sum(batch.num_rows for batch in self._batches(options))
 
     def write_parquet(self, file: Path, max_rows: int | None = None) -> int:
         """Reads the table with the Storage Read API and writes one Parquet file.
 
         Args:
             file: the file to write.
-            max_rows: reads a random sample of BigQuery's blocks with about this number of rows, and at most
-                this number. None reads all rows.
+            max_rows: reads a random sample of about this number of rows, and at most this number: of
+                BigQuery's blocks, or with a condition of its rows. None reads all rows.
 
         Returns:
             The number of rows in the file.
@@ -62,31 +69,37 @@ class WarehouseTable:
             BadInput: if there is no such table, BigQuery refuses the access or the condition, or no row
                 fulfils it.
         """
-        project, dataset, table = self.name.rsplit(".", 2)
-        options = types.ReadSession.TableReadOptions(row_restriction=self.where)
+        options, share = types.ReadSession.TableReadOptions(), 1.0
         num_rows = self.num_rows()
-        if max_rows is not None and num_rows > max_rows and not self.where:
-            options.sample_percentage = 100 * max_rows / num_rows
+        if max_rows is not None and num_rows > max_rows:
+            share = max_rows / num_rows
+        if share < 1 and not self.where:
+            # BigQuery does not combine the sample of blocks with a condition.
+            options.sample_percentage, share = 100 * share, 1.0
         with self._errors_explained():
-            client = self.location.read_client()
-            session = client.create_read_session(
-                parent=f"projects/{self.location.project}",
-                read_session=types.ReadSession(
-                    table=f"projects/{project}/datasets/{dataset}/tables/{table}",
-                    data_format=types.DataFormat.ARROW,
-                    read_options=options,
-                ),
-            )
-            batches = (
-                batch for stream in session.streams for batch in read_stream(client, session, stream.name)
-            )
-            written = _write(file, batches, max_rows)
+            written = _write(file, self._batches(options), max_rows, share)
         if not written:
             raise BadInput(
                 "a table without rows", where=self.name, expected="rows", got="none",
                 fix="Correct the condition `where`." if self.where else "Load the table, or give another.",
             )  # fmt: skip
         return written
+
+    def _batches(self, options: Any) -> Iterator[pa.RecordBatch]:
+        """Reads the rows that fulfil the condition, with the Storage Read API."""
+        options.row_restriction = self.where
+        project, dataset, table = self.name.rsplit(".", 2)
+        client = self.location.read_client()
+        session = client.create_read_session(
+            parent=f"projects/{self.location.project}",
+            read_session=types.ReadSession(
+                table=f"projects/{project}/datasets/{dataset}/tables/{table}",
+                data_format=types.DataFormat.ARROW,
+                read_options=options,
+            ),
+        )
+        for stream in session.streams:
+            yield from read_stream(client, session, stream.name)
 
     @contextlib.contextmanager
     def _errors_explained(self) -> Iterator[None]:
@@ -103,10 +116,10 @@ class WarehouseTable:
         ) as error:
             fix = "Log in by `gcloud auth application-default login`, or ask for the role dataViewer."
             raise self._refusal("no access", "credentials that may read the table", error, fix) from error
-        except exceptions.BadRequest as error:
+        except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
             raise self._refusal(
                 "the table cannot be read", "a table and a condition that BigQuery accepts", error,
-                "Correct `where`.",
+                "Correct `where`, write a view to a table first, or try again.",
             ) from error  # fmt: skip
 
     def _refusal(self, what: str, expected: str, error: Exception, fix: str) -> BadInput:
@@ -115,7 +128,7 @@ class WarehouseTable:
 
 
 def parse_warehouse_table(text: str) -> WarehouseTable:
-    """Parses `bigquery:PROJECT.DATASET.TABLE?where=CONDITION`.
+    """Parses `bigquery:PROJECT.DATASET.TABLE?where=CONDITION`; the condition is everything after `where=`.
 
     `endpoint` and `read_endpoint` name an emulator, as in the URI of a label store.
 
@@ -124,7 +137,16 @@ def parse_warehouse_table(text: str) -> WarehouseTable:
     """
     name, _, query = text.removeprefix(PREFIX).partition("?")
     require_table_name(name, PREFIX)
+    # The condition is the rest of the text, as it is: SQL may contain %, + and &.
+    found = re.search(r"(?:^|&)where=", query)
+    where = query[found.end() :] if found else ""
+    query = query[: found.start()] if found else query
     values = dict(parse_qsl(query, keep_blank_values=True))
+    if found and not where.strip():
+        raise BadInput(
+            "no condition", where=repr(text), expected="a condition after where=", got="nothing",
+            fix="Write a condition, or remove `where=`.",
+        )  # fmt: skip
     unknown = sorted(set(values) - set(_KEYS))
     if unknown or (query and not values):
         raise BadInput(
@@ -137,16 +159,19 @@ def parse_warehouse_table(text: str) -> WarehouseTable:
     location = BigQueryLocation(
         project=project, dataset=dataset, staging="", endpoint=endpoint, read_endpoint=read_endpoint
     )
-    return WarehouseTable(location, name, values.get("where", ""))
+    return WarehouseTable(location, name, where)
 
 
-def _write(file: Path, batches: Iterator[pa.RecordBatch], max_rows: int | None) -> int:
-    """Writes batches until `max_rows` rows are written; returns the number of rows."""
-    written, writer = 0, None
+def _write(file: Path, batches: Iterator[pa.RecordBatch], max_rows: int | None, share: float) -> int:
+    """Writes batches, or a random share of their rows, up to `max_rows` rows; returns the number of rows."""
+    written, writer, draw = 0, None, np.random.default_rng(0)
     try:
         for batch in batches:
-            rows = pa.Table.from_batches([batch if max_rows is None else batch.slice(0, max_rows - written)])
-            rows = _readable(rows)
+            rows = _readable(pa.Table.from_batches([batch]))
+            if share < 1:
+                rows = rows.filter(pa.array(draw.random(rows.num_rows) < share))
+            if max_rows is not None:
+                rows = rows.slice(0, max_rows - written)
             if writer is None:
                 writer = ParquetWriter(file, rows.schema)
             writer.write_table(rows)

@@ -209,7 +209,9 @@ def plan_counts(
             f" WHERE ordinal < {num_before} AND {EXAMPLE_ID} NOT IN (SELECT {EXAMPLE_ID} FROM {written_ids})"
         )
         if late:
-            notes.append(f"{late} rows are earlier than the log's last row and not in it: they are left out")
+            notes.append(
+                f"{late} rows are left out: they are earlier than the log's last row, and the log lacks them"
+            )
     if first_span and offset:
         notes.append(f"the first {offset} rows of the source are not used, because they do not fill a span")
     if num_written and first_span < 0:

@@ -24,7 +24,7 @@ _ATOMIC_TYPES = {"token": "text", "float": "number", "token_seq": "texts", "floa
 
 
 _CHUNK_BYTES = 1_000_000
-_NOT_TEXT = "This is no text in UTF-8 or Latin-1: save the table as CSV in UTF-8, or as Parquet."
+_NOT_TEXT = "This is not text in UTF-8 or Latin-1: save the table as CSV in UTF-8, or as Parquet."
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,9 @@ def report(
 
 
 def _require_page(out: Path) -> None:
-    """Refuses to replace a file that is no page."""
+    """Refuses to replace a file that is not an HTML page."""
     if out.is_file() and not out.read_bytes()[:100].lstrip().lower().startswith(b"<!doctype html"):
         raise BadInput(
-            "a file that is no page", where=f"--out {out}", expected="a new file, or a page to replace",
-            got="another file", fix="Give another name.",
+            "a file that is not an HTML page", where=f"--out {out}",
+            expected="a new file, or a page to replace", got="another file", fix="Give another name.",
         )  # fmt: skip

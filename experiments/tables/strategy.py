@@ -73,7 +73,7 @@ def students_of(deployment: Deployment) -> tuple[StudentArm, ...]:
 
 
 def pairs(students: Sequence[StudentArm] = STUDENTS) -> Sequence[ArmPair]:
-    """The pairs of arms to compare: every arm with the control, and four pairs without the plain control."""
+    """The pairs of arms to compare: every arm with the control, and up to four pairs without it."""
     names = {arm.name for arm in students}
     teachers = [ArmPair(arm.name, CONTROL.name) for arm in (TEACHER, TEACHER_OF_SAME_SIZE)]
     return [

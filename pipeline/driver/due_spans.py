@@ -101,8 +101,13 @@ def _next_span(deployment: Deployment, paths: RunPaths, branch: str) -> int:
     was = deployment.surfaces[branch].was if branch in deployment.surfaces else None
     earlier = recorded_spans(paths.records, surface_burn_in(branch))
     if not earlier and was is not None:
-        earlier = recorded_spans(paths.records, was)
+        earlier = _spans_of_earlier_name(paths, was)
     return max([deployment.first_span(branch), *(span + 1 for span in earlier[-1:])])
+
+
+def _spans_of_earlier_name(paths: RunPaths, was: str) -> list[int]:
+    """The spans of a surface; before its first span, the last one of its burn-in or of its own rename."""
+    return recorded_spans(paths.records, was) or recorded_spans(paths.records, surface_burn_in(was))
 
 
 def find_next_spans(deployment: Deployment, paths: RunPaths, branches: Sequence[str]) -> range:
@@ -131,7 +136,7 @@ def lacks_burn_in(deployment: Deployment, paths: RunPaths, branch: str) -> bool:
 def span_of_rename(deployment: Deployment, paths: RunPaths, branch: str) -> int | None:
     """The last span of a surface under its earlier name; None if the surface is not to be renamed now.
 
-    In a root in which no surface has run yet, `was` has no effect.
+    In a root in which no surface has run yet, nothing is taken over.
 
     Raises:
         BadInput: if other surfaces have run in the root, but not the earlier name.
@@ -139,7 +144,7 @@ def span_of_rename(deployment: Deployment, paths: RunPaths, branch: str) -> int 
     was = deployment.surfaces[branch].was if branch in deployment.surfaces else None
     if was is None or any(recorded_spans(paths.records, name) for name in (branch, surface_burn_in(branch))):
         return None
-    spans = recorded_spans(paths.records, was)
+    spans = _spans_of_earlier_name(paths, was)
     others = (folder.name for folder in Path(paths.records).glob("*/"))
     surfaces = sorted(name for name in others if name_fault(name, (TEACHER, BURN_IN, RELABELLED)) is None)
     if not spans and surfaces:
@@ -154,7 +159,7 @@ def begins_without_burn_in(deployment: Deployment, paths: RunPaths, branch: str)
     """Whether a surface has run no span yet and needs no burn-in; False for the teacher's branch."""
     if branch == TEACHER or deployment.surfaces[branch].burn_in:
         return False
-    return not recorded_spans(paths.records, branch)
+    return not any(recorded_spans(paths.records, name) for name in (branch, surface_burn_in(branch)))
 
 
 def skip_span(paths: RunPaths, due: SpanToRun, reason: str) -> None:

@@ -127,7 +127,7 @@ class Loop:
         if last_span + 1 in span_versions(self.paths.events):
             require_rows(self.paths.events, range(last_span + 1, last_span + 2), surface)
         dag = surface_rename_pipeline(self.deployment, self.paths, surface, was, last_span)
-        refused = self._run(dag, f"rename-{was}-{last_span:05d}", f"{surface}, before {was}")
+        refused = self._run(dag, f"rename-{was}-{last_span:05d}", f"rename of {was} to {surface}")
         if refused:
             raise next(iter(refused.values()))
 

@@ -130,7 +130,8 @@ def adapt_to_cluster(deployment: Deployment) -> Deployment:
         if surface.was is not None:
             raise BadInput(
                 "a renamed surface", where=f"surfaces.{name}.was", expected="no earlier name on Kubeflow",
-                got=surface.was, fix="Rename it by `rankdistill run` on the shared folder, then remove was.",
+                got=surface.was,
+                fix="Rename it by `rankdistill run` on the shared folder, then remove was.",
             )  # fmt: skip
     if deployment.validation.refused_span == "skip":
         raise BadInput(

@@ -134,8 +134,9 @@ def _read_text_as_time(database: Database, column: ColumnProfile, quoted: str) -
         return None
     sql, form = fitting[0]
     local = sql.replace("TRY_CAST", "CAST").replace("try_strptime", "strptime")
+    offset = literal("[0-9]:[0-9]{2}.*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$")
     has_offset = database.value(
-        f"SELECT coalesce(bool_and(regexp_matches({quoted}, '(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')), false)"  # noqa: S608
+        f"SELECT coalesce(bool_and(regexp_matches({quoted}, {offset})), false)"  # noqa: S608
         f" FROM {SOURCE} WHERE {quoted} IS NOT NULL"
     )
     other = next(

@@ -41,9 +41,8 @@ class FirstDeployment:
     def unsure(self) -> list[str]:
         """What the guesses may have wrong, a sentence each."""
         zone = "time: the times have no offset, so UTC is assumed; name their zone, such as Europe/Berlin"
-        other = (
-            f"time: {self.time.other_format} fits as well as {self.time.format}; check a date in mapping.yaml"
-        )
+        formats = f"{self.time.other_format} fits as well as {self.time.format}"
+        other = f"time: {formats}; check `format` of the time in mapping.yaml"
         return [
             *([zone] if self.time.zone and not self.time.has_offset else []),
             *([other] if self.time.other_format else []),

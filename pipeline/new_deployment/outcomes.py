@@ -10,19 +10,19 @@ from pipeline.new_deployment.table_profile import ColumnProfile
 
 _MIN_ROWS = 20
 _MAX_SET_RATIO = 0.1
-"""A column is an outcome if it is set in few rows without the label, compared with rows with it."""
+"""Largest ratio: share of rows without the outcome in which a column is set / share of rows with it."""
 _MAX_ERROR_RATIO = 0.05
-"""A column is an outcome if its values leave few labels unknown, compared with the rarer label."""
+"""Largest ratio: rows whose label is guessed wrongly from the column's value / rows of the rarer label."""
 
 
-def find_outcomes(
+def find_revealing_columns(
     database: Database, columns: Sequence[ColumnProfile], labels: Sequence[tuple[str, str]]
 ) -> dict[str, str]:
     """The columns of the source that reveal a label.
 
     Two signs count. A column has few values, and each goes almost always with the same value of the label: a
     payment is `paid` or `none`. Or a column is mostly 0 or null, and is set almost only with the label: the
-    seconds in the comments are above 0 only after a click.
+    time spent in the comments is above 0 only after a click.
 
     Args:
         database: has the sample of the source.
@@ -35,7 +35,7 @@ def find_outcomes(
     reasons: dict[str, str] = {}
     for column in columns:
         for task, outcome in labels:
-            if _tells(database, column, outcome):
+            if _value_reveals(database, column, outcome):
                 how = f"its value tells {task}"
             elif _is_set_only_with(database, column, outcome):
                 how = f"set almost only with {task}"
@@ -46,7 +46,7 @@ def find_outcomes(
     return reasons
 
 
-def _tells(database: Database, column: ColumnProfile, outcome: str) -> bool:
+def _value_reveals(database: Database, column: ColumnProfile, outcome: str) -> bool:
     """Whether the most frequent outcome of each value is nearly always right."""
     if not column.values:
         return False

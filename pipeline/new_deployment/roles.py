@@ -13,7 +13,7 @@ from eventlog.tables.database import Database, identifier
 from eventlog.tables.expressions import SOURCE
 from pipeline.new_deployment.event_time import EventTime, read_as_time
 from pipeline.new_deployment.names import plain_name, unique_name
-from pipeline.new_deployment.outcomes import find_outcomes
+from pipeline.new_deployment.outcomes import find_revealing_columns
 from pipeline.new_deployment.table_profile import ColumnProfile, Profiles, all_columns
 
 _USER = r"user|kund|customer|client|member|visitor|account|session|nutzer|person|listener|^uid$|device_id"
@@ -121,7 +121,7 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     Raises:
         BadInput: if no column can be the user or a label.
     """
-    # In an expression the name of the table would mean both.
+    # The table has the name `source` too, so no expression can use such a column.
     unusable = {time.column, *(c.name for c in profiles.source.columns if c.name.lower() == SOURCE)}
     source = [column for column in profiles.source.columns if column.name not in unusable]
     unsure: list[str] = []
@@ -141,7 +141,8 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     label_columns = [label.column for label in labels]
     roles = Roles(user, item, surface, labels, [], unsure=unsure)
     roles.left_out |= {
-        f"{SOURCE}.{name}": "its name means the table in expressions" for name in unusable - {time.column}
+        f"{SOURCE}.{name}": "the table has the same name, so no expression can use it"
+        for name in unusable - {time.column}
     }
     names: set[str] = set()
     roles.features += [
@@ -150,7 +151,7 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
         )
         for name, part, values in _TIME_FEATURES
     ]
-    outcomes = find_outcomes(
+    revealing = find_revealing_columns(
         profiles.database,
         [column for column in source if column not in (user, item)],
         [(label.task, _outcome_sql(label)) for label in labels],
@@ -159,7 +160,7 @@ def guess_roles(profiles: Profiles, time: EventTime) -> Roles:
     for column in (*source, *all_columns(profiles.side_tables)):
         if column is surface or column in label_columns:
             continue
-        reason = _reason_left_out(profiles.database, column) or outcomes.get(
+        reason = _reason_left_out(profiles.database, column) or revealing.get(
             f"{column.table}.{column.name}", ""
         )
         if reason:
@@ -287,7 +288,7 @@ def _reason_left_out(database: Database, column: ColumnProfile) -> str:
     is_long = column.mean_length > _FREE_TEXT_LENGTH and column.num_distinct > column.num_rows / 2
     reasons = {
         "one value": column.num_distinct < 2,
-        "neither one value nor a plain list": is_nested,
+        "a nested type": is_nested,
         "a list of numbers": column.kind == "numbers",
         "free text": is_text and is_long,
         "a time": column.kind == "time",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -189,9 +190,11 @@ def _pattern(files: Sequence[Path], source: Path) -> str:
     start = _common_start(names)
     end = _common_start([name[len(start) :][::-1] for name in names])[::-1]
     # Later files have other numbers.
-    for pattern in (f"{re.sub(_NUMBERS, '', start)}*{end}", f"{start}*", f"{start}*{end}"):
-        if find_files(FileSettings(files=pattern), folder) == sorted(files):
-            return pattern
+    base = re.sub(_NUMBERS, "", start)
+    for pattern in (f"{base}*{end}", f"{start}*", f"{start}*{end}", f"{base}*/*{end}", "*"):
+        with contextlib.suppress(BadInput):  # No file fits the pattern.
+            if find_files(FileSettings(files=pattern), folder) == sorted(files):
+                return pattern
     raise BadInput(
         "files of several tables", where=str(folder), expected="file names that tell the tables apart",
         got=f"{names[0]} and {len(names) - 1} more with the same columns, named like others",

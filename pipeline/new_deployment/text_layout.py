@@ -85,8 +85,8 @@ def _read_text(file: Path) -> tuple[str, str]:
         ) from error
     if b"\0" in content:
         raise BadInput(
-            "no text file", where=str(file), expected="CSV or TSV in UTF-8 or Latin-1, or Parquet",
-            got="zero bytes, as in a spreadsheet, an archive or UTF-16",
+            "not a text file", where=str(file), expected="CSV or TSV in UTF-8 or Latin-1, or Parquet",
+            got="bytes with the value 0, as in a spreadsheet, an archive or UTF-16",
             fix="Save the table as CSV in UTF-8, or as Parquet.",
         )  # fmt: skip
     # The sample may end within a line, or within a character.

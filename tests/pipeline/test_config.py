@@ -367,3 +367,8 @@ def test_a_file_of_another_encoding_is_refused(tmp_path):
 def test_a_name_that_is_listed_twice_is_refused():
     with pytest.raises(ValueError, match=r"student\.features names 'a' once, got it twice\. Remove one"):
         select_declared("student.features", ("a", "b", "a"), {"a": 1, "b": 2})
+
+
+def test_two_surfaces_cannot_have_the_same_earlier_name(document, message_of):
+    document["surfaces"] = {"home": {"was": "tab_9"}, "feed": {"was": "tab_9"}}
+    assert "`was` must name 'tab_9' once, got it twice" in message_of()

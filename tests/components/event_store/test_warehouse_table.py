@@ -95,10 +95,10 @@ def test_a_sample_has_at_most_the_asked_number_of_rows(table_uri, tmp_path):
     ("change", "message"),
     [
         (("shop.orders", "shop.ordres"), "no such table"),
-        (("orders?", "orders?where=nothing = 1&"), "the table cannot be read"),
         (("shop.orders", "orders"), "not a table's name"),
         (("endpoint", "end_point"), "not a BigQuery table"),
         (("&read_endpoint", "&where=true#"), "read_endpoint=host:port"),
+        (("shop.orders", "shop.none"), "no such table"),
     ],
 )
 def test_a_wrong_table_is_one_line(table_uri, change, message, command, tmp_path):
@@ -107,3 +107,19 @@ def test_a_wrong_table_is_one_line(table_uri, change, message, command, tmp_path
     assert message in printed
     assert len(printed.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_condition_is_taken_as_it_is():
+    table = parse_warehouse_table("bigquery:p-1.shop.orders?where=a LIKE '%ab%' AND b + 1 > 3&c")
+    assert table.where == "a LIKE '%ab%' AND b + 1 > 3&c"
+    with pytest.raises(BadInput, match="no condition: expected a condition after where="):
+        parse_warehouse_table("bigquery:p-1.shop.orders?where= ")
+
+
+def test_a_sample_of_a_condition_has_rows_of_the_whole_time(table_uri, tmp_path):
+    table = parse_warehouse_table(f"{table_uri}&where=shelf = 'search'")
+    assert table.num_rows() == NUM_ROWS / 3
+    assert 150 < table.write_parquet(tmp_path / "part.parquet", max_rows=200) <= 200
+    sample = pq.read_table(tmp_path / "part.parquet").to_pandas()
+    times = orders()["order_time"].to_pandas()
+    assert sample["order_time"].max() > times.quantile(0.7)

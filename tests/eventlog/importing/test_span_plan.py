@@ -86,5 +86,5 @@ def test_rows_that_come_too_late_for_spans_of_a_number_of_rows_are_reported(tmp_
     write_lines(source, [*lines, *late, line(1, 8, 4, 0.8)])
     written, report = run(settings, source, tmp_path / "log")
     assert written == [2]
-    assert "2 rows are earlier than the log's last row and not in it: they are left out" in report
+    assert "2 rows are left out: they are earlier than the log's last row, and the log lacks them" in report
     assert column(tmp_path / "log", 2, "item") == ["6", "7", "8"]

@@ -8,7 +8,7 @@ import pytest
 
 from components.label_store.base import LabelSetKey, SetFacts, SoftColumn
 from components.label_store.schemes import open_store
-from components.span_records import TEACHER, SpanRecord, write_record
+from components.span_records import TEACHER, SpanRecord, surface_burn_in, write_record
 from eventlog.errors import BadInput
 from eventlog.spans import SUCCESS, span_folder
 from pipeline.config_file import load_deployment
@@ -18,6 +18,7 @@ from pipeline.driver.due_spans import (
     find_next_span,
     find_next_spans,
     labels_are_ready,
+    span_of_rename,
 )
 from pipeline.driver.log_checks import InputNotReady, require_spans
 from pipeline.paths import RunPaths
@@ -173,3 +174,18 @@ def publish(deployment, paths, span):
     key = LabelSetKey(teacher=deployment.teacher.name, teacher_version="7", span=span)
     facts = SetFacts(feature_version="f", label_age_spans=1, seconds=1.0)
     store.publish(store.stage(key, {"click": column}), [], facts)
+
+
+def test_a_renamed_surface_goes_on_after_the_last_span_of_its_earlier_name(deployment, paths):
+    renamed = with_surface(deployment, was="front", burn_in=False)
+    assert span_of_rename(renamed, paths, "tab_1") is None, "no surface has run yet"
+    finish(paths, 7, [surface_burn_in("front")])
+    finish(paths, 8, ["tab_0"])
+    assert span_of_rename(renamed, paths, "tab_1") == 7, "it has run its burn-in only"
+    finish(paths, 8, ["front"])
+    assert span_of_rename(renamed, paths, "tab_1") == 8
+    assert find_next_span(renamed, paths, ["tab_1"], None).span == 9
+    finish(paths, 8, [surface_burn_in("tab_1")])
+    assert span_of_rename(renamed, paths, "tab_1") is None
+    assert not begins_without_burn_in(renamed, paths, "tab_1"), "its first span is not the first of the log"
+    assert find_next_span(renamed, paths, ["tab_1"], None).span == 9

@@ -320,5 +320,16 @@ def test_the_pattern_fits_files_of_later_days(tmp_path):
 @pytest.mark.parametrize("content", [b"PK\x03\x04\x00\x00", "a,b\n1,2\n".encode("utf-16")])
 def test_a_file_that_is_no_text_is_refused(tmp_path, content):
     (tmp_path / "table.csv").write_bytes(content)
-    with pytest.raises(BadInput, match=r"table\.csv: no text file: .* Save the table as CSV in UTF-8"):
+    with pytest.raises(BadInput, match=r"table\.csv: not a text file: .* Save the table as CSV in UTF-8"):
         write_first_deployment(tmp_path / "out", tmp_path / "table.csv")
+
+
+def test_files_in_folders_by_day_are_one_table(tmp_path):
+    source = write_parts(tmp_path / "source", ["day=1/part-0.csv", "day=2/part-1.csv"])
+    assert write_first_deployment(tmp_path / "out", source).profiles.source.files == "day=*/*.csv"
+
+
+def test_dates_without_a_time_have_no_offset(tmp_path):
+    dates = [f"2024-03-{1 + row * 20 // 2000:02}" for row in range(2000)]
+    first, _ = init(tmp_path, shop_table().drop(["time"]).append_column("time", pa.array(dates)), "csv")
+    assert any(note.startswith("time: the times have no offset") for note in first.unsure)
