@@ -61,6 +61,8 @@ def write_span(
     folder = span_folder(log, span, version)
     if (folder / SUCCESS).exists():
         raise ValueError(f"span {span} of {log} is already complete. Write a new version, span or log.")
+    if folder.exists():
+        _require_parts_only(folder)
     log.mkdir(parents=True, exist_ok=True)
     partial = log / f".{folder.name}.{uuid.uuid4().hex}"
     partial.mkdir()
@@ -68,7 +70,6 @@ def write_span(
         num_rows = _write_parts(partial, tables, schema)
         (partial / SUCCESS).touch()
         if folder.exists():
-            _require_parts_only(folder)
             shutil.rmtree(folder)
         partial.rename(folder)
     finally:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,18 +64,8 @@ class EventTable:
             BadInput: if the table, `span` or a fixed column is missing, or an event log cannot hold a type.
         """
         self.require_columns()
-        project, dataset, table = _TABLE_NAME.fullmatch(self.name).groups()  # type: ignore[union-attr]
-        client = self.location.read_client()
         options = types.ReadSession.TableReadOptions(row_restriction=f"{SPAN} = {span:d}")
-        session = client.create_read_session(
-            parent=f"projects/{self.location.project}",
-            read_session=types.ReadSession(
-                table=f"projects/{project}/datasets/{dataset}/tables/{table}",
-                data_format=types.DataFormat.ARROW,
-                read_options=options,
-            ),
-        )
-        batches = [batch for stream in session.streams for batch in read_stream(client, session, stream.name)]
+        batches = list(read_batches(self.location, self.name, options))
         if not batches:
             return self._no_rows()
         rows = pa.Table.from_batches(batches).drop([SPAN])
@@ -145,6 +136,28 @@ class EventTable:
                 got="none", fix="Create the table, or correct its name.",
             ) from error  # fmt: skip
         return set(names) - {field.name for field in table.schema}
+
+
+def read_batches(location: BigQueryLocation, name: str, options: Any) -> Iterator[pa.RecordBatch]:
+    """Reads rows of a table with the Storage Read API.
+
+    Args:
+        location: project and endpoints of BigQuery.
+        name: `project.dataset.table`.
+        options: columns, condition and sample, as `TableReadOptions`.
+    """
+    project, dataset, table = _TABLE_NAME.fullmatch(name).groups()  # type: ignore[union-attr]
+    client = location.read_client()
+    session = client.create_read_session(
+        parent=f"projects/{location.project}",
+        read_session=types.ReadSession(
+            table=f"projects/{project}/datasets/{dataset}/tables/{table}",
+            data_format=types.DataFormat.ARROW,
+            read_options=options,
+        ),
+    )
+    for stream in session.streams:
+        yield from read_stream(client, session, stream.name)
 
 
 def require_table_name(name: str, option: str) -> None:

@@ -16,9 +16,8 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.bigquery_storage import types
 
-from components.event_store.event_table import require_table_name
+from components.event_store.event_table import read_batches, require_table_name
 from components.label_store.bigquery.location import BigQueryLocation, check_endpoints
-from components.label_store.bigquery.reading import read_stream
 from eventlog.errors import BadInput
 from eventlog.parquet_files import ParquetWriter
 
@@ -54,13 +53,14 @@ class WarehouseTable:
             options = types.ReadSession.TableReadOptions(selected_fields=[table.schema[0].name])
             return sum(batch.num_rows for batch in self._batches(options))
 
-    def write_parquet(self, file: Path, max_rows: int | None = None) -> int:
+    def write_parquet(self, file: Path, max_rows: int | None = None, num_rows: int | None = None) -> int:
         """Reads the table with the Storage Read API and writes one Parquet file.
 
         Args:
             file: the file to write.
             max_rows: reads a random sample of about this number of rows, and at most this number: of
                 BigQuery's blocks, or with a condition of its rows. None reads all rows.
+            num_rows: the result of `num_rows()`, if it is known; only a sample needs it.
 
         Returns:
             The number of rows in the file.
@@ -70,9 +70,9 @@ class WarehouseTable:
                 fulfils it.
         """
         options, share = types.ReadSession.TableReadOptions(), 1.0
-        num_rows = self.num_rows()
-        if max_rows is not None and num_rows > max_rows:
-            share = max_rows / num_rows
+        if max_rows is not None:
+            num_rows = self.num_rows() if num_rows is None else num_rows
+            share = min(1.0, max_rows / max(1, num_rows))
         if share < 1 and not self.where:
             # BigQuery does not combine the sample of blocks with a condition.
             options.sample_percentage, share = 100 * share, 1.0
@@ -86,20 +86,9 @@ class WarehouseTable:
         return written
 
     def _batches(self, options: Any) -> Iterator[pa.RecordBatch]:
-        """Reads the rows that fulfil the condition, with the Storage Read API."""
+        """Reads the rows that fulfil the condition."""
         options.row_restriction = self.where
-        project, dataset, table = self.name.rsplit(".", 2)
-        client = self.location.read_client()
-        session = client.create_read_session(
-            parent=f"projects/{self.location.project}",
-            read_session=types.ReadSession(
-                table=f"projects/{project}/datasets/{dataset}/tables/{table}",
-                data_format=types.DataFormat.ARROW,
-                read_options=options,
-            ),
-        )
-        for stream in session.streams:
-            yield from read_stream(client, session, stream.name)
+        return read_batches(self.location, self.name, options)
 
     @contextlib.contextmanager
     def _errors_explained(self) -> Iterator[None]:

@@ -74,12 +74,12 @@ def students_of(deployment: Deployment) -> tuple[StudentArm, ...]:
 
 def pairs(students: Sequence[StudentArm] = STUDENTS) -> Sequence[ArmPair]:
     """The pairs of arms to compare: every arm with the control, and up to four pairs without it."""
-    names = {arm.name for arm in students}
+    has_ziln = any(arm.value_loss == "ziln" for arm in students)
     teachers = [ArmPair(arm.name, CONTROL.name) for arm in (TEACHER, TEACHER_OF_SAME_SIZE)]
     return [
         *(ArmPair(arm.name, CONTROL.name, arm.teacher) for arm in students if arm != CONTROL),
         *teachers,
         *(ArmPair(AUXILIARY.name, other.name) for other in (DIRECT, PLACEBO)),
         ArmPair(DIRECT.name, "placebo-direct"),
-        *(ArmPair(arm, versus) for arm, versus in (("auxiliary-ziln", "control-ziln"),) if arm in names),
+        *([ArmPair("auxiliary-ziln", "control-ziln")] if has_ziln else []),
     ]

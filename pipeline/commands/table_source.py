@@ -17,7 +17,7 @@ def local_copy(source: Path | str, max_rows: int | None = None) -> Iterator[tupl
         max_rows: copies a sample with at most this number of rows; None: all rows.
 
     Yields:
-        The path of the rows, and the number of rows of the BigQuery table (None for a local source).
+        The path of the rows, and the number of rows of the BigQuery table; None without a sample.
 
     Raises:
         BadInput: if the BigQuery table cannot be read.
@@ -30,6 +30,6 @@ def local_copy(source: Path | str, max_rows: int | None = None) -> Iterator[tupl
     table = parse_warehouse_table(source)
     with tempfile.TemporaryDirectory(prefix="rankdistill-table-") as folder:
         file = Path(folder) / f"{table.name.rpartition('.')[2]}.parquet"
-        num_rows = table.num_rows()
-        table.write_parquet(file, max_rows)
+        num_rows = None if max_rows is None else table.num_rows()
+        table.write_parquet(file, max_rows, num_rows)
         yield file, num_rows

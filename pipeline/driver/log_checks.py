@@ -61,10 +61,9 @@ def _burn_in_faults(deployment: Deployment, events: Path) -> Iterator[BadInput]:
     for surface, settings in deployment.surfaces.items():
         if not settings.burn_in:
             continue
-        if surface not in by_surface and settings.was in by_surface:
-            continue
         if surface not in by_surface:
-            yield _no_rows_error(surface, list(by_surface), spans)
+            if settings.was not in by_surface:
+                yield _no_rows_error(surface, list(by_surface), spans)
             continue
         for name in deployment.student_job(surface).tasks:
             # Without a label on any surface, the teacher's fault has named the task.
